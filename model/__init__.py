@@ -1,0 +1,1 @@
+"""The hashing network: torch, numpy and safetensors only."""

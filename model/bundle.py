@@ -1,0 +1,107 @@
+"""The bundle: all that turns pixels into codes, as two files. docs/formats/bundle.md is its specification.
+
+Here a bundle is a mapping of file name to content; where the files lie is the storage layer's business.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import safetensors.torch
+
+from model.network import HashNetwork
+from model.spec import InputSpec, NetworkSpec
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself."""
+
+    name: str
+    network: NetworkSpec
+    input: InputSpec
+    class_names: tuple[str, ...]
+    files: Mapping[str, str]
+    """sha256 in hex of each other file."""
+    training_run_id: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical JSON: sorted keys, two spaces, a newline at the end."""
+        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+
+    @property
+    def model_id(self) -> str:
+        """``<name>@<first 12 hex digits of the sha256 over the manifest's content>``."""
+        return f"{self.name}@{hashlib.sha256(self.to_bytes()).hexdigest()[:12]}"
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Manifest":
+        """Read a manifest. Raises ValueError on another format version or a missing or unknown key."""
+        try:
+            values: dict[str, Any] = json.loads(content)
+            version = values["format_version"]
+            if version != FORMAT_VERSION:
+                raise ValueError(f"bundle format {version} isn't {FORMAT_VERSION}, which this version reads")
+            network, input_spec = values.pop("network"), values.pop("input")
+            for key in ("bands", "mean", "std"):
+                input_spec[key] = tuple(input_spec[key])
+            class_names = tuple(values.pop("class_names"))
+            return cls(
+                network=NetworkSpec(**network),
+                input=InputSpec(**input_spec),
+                class_names=class_names,
+                **values,
+            )
+        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a bundle's manifest: {error!r}") from error
+
+
+def pack_bundle(
+    network: HashNetwork,
+    name: str,
+    class_names: tuple[str, ...],
+    training_run_id: str,
+    metrics: Mapping[str, float],
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Return the manifest and the bundle's files in the order to write them: the manifest last."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    weights = safetensors.torch.save(state)
+    manifest = Manifest(
+        name=name,
+        network=network.network_spec,
+        input=network.input_spec,
+        class_names=class_names,
+        files={WEIGHTS: hashlib.sha256(weights).hexdigest()},
+        training_run_id=training_run_id,
+        metrics=dict(metrics),
+    )
+    return manifest, {WEIGHTS: weights, MANIFEST: manifest.to_bytes()}
+
+
+def unpack_bundle(files: Mapping[str, bytes]) -> tuple[Manifest, HashNetwork]:
+    """Return the manifest and the network in eval mode, on the CPU.
+
+    Raises ValueError where a file is missing, altered, or doesn't fit the network.
+    """
+    if MANIFEST not in files:
+        raise ValueError(f"no {MANIFEST}: not a bundle, or one that wasn't written to its end")
+    manifest = Manifest.from_bytes(files[MANIFEST])
+    for name, digest in manifest.files.items():
+        if name not in files:
+            raise ValueError(f"the bundle's {name} is missing")
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            raise ValueError(f"the bundle's {name} isn't the one that the manifest describes")
+    network = HashNetwork(manifest.network, manifest.input)
+    try:
+        network.load_state_dict(safetensors.torch.load(files[WEIGHTS]))
+    except RuntimeError as error:
+        raise ValueError(f"the bundle's weights don't fit its network: {error}") from error
+    return manifest, network.eval()

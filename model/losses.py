@@ -1,0 +1,57 @@
+"""Losses that make a network's outputs good codes.
+
+Shapes: B images, K bits, C classes.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def orthogonal_targets(num_classes: int, num_bits: int, seed: int = 0) -> Tensor:
+    """Return targets_CK of +-1, the classes' codes, as far apart as a seeded search finds.
+
+    Rows of a Hadamard matrix (K / 2 apart, all of them) where K is a power of two and there are enough;
+    else the best of many random draws (METHODS, "OrthoHash").
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if num_bits & (num_bits - 1) == 0 and num_classes <= num_bits:
+        hadamard_KK = torch.ones(1, 1)
+        while len(hadamard_KK) < num_bits:
+            hadamard_KK = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), hadamard_KK)
+        return hadamard_KK[torch.randperm(num_bits, generator=generator)[:num_classes]]
+    best, best_overlap = None, math.inf
+    for _ in range(1000):
+        draw_CK = torch.randint(0, 2, (num_classes, num_bits), generator=generator).float() * 2 - 1
+        overlap = (draw_CK @ draw_CK.T - num_bits * torch.eye(num_classes)).max().item()
+        if overlap < best_overlap:
+            best, best_overlap = draw_CK, overlap
+    assert best is not None  # noqa: S101 - the loop ran
+    return best
+
+
+class OrthoHashLoss(nn.Module):
+    """Cross entropy over the cosines to one fixed target a class (Hoe et al., 2021; METHODS, "OrthoHash").
+
+    ``CE(s * (cos - margin * onehot(y)), y)`` with ``s = sqrt(2) * ln(C - 1)``.
+    """
+
+    targets_CK: Tensor
+
+    def __init__(self, num_classes: int, num_bits: int, margin: float = 0.2, seed: int = 0) -> None:
+        """Draw the targets. Raises ValueError with fewer than two classes."""
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"a hashing network needs two classes at least, not {num_classes}")
+        self.margin = margin
+        # with 2 classes ln(C - 1) is 0 and nothing would be learned
+        self.scale = math.sqrt(2) * math.log(max(num_classes - 1, 2))
+        self.register_buffer("targets_CK", orthogonal_targets(num_classes, num_bits, seed))
+
+    def forward(self, outputs_BK: Tensor, labels_B: Tensor) -> Tensor:
+        """Return the mean loss of the batch; labels are class numbers 0..C-1."""
+        cosines_BC = F.normalize(outputs_BK) @ F.normalize(self.targets_CK).T
+        margins_BC = self.margin * F.one_hot(labels_B, len(self.targets_CK))
+        return F.cross_entropy(self.scale * (cosines_BC - margins_BC), labels_B)

@@ -1,0 +1,81 @@
+"""How good codes are: retrieval precision with ties averaged, and the health of the codes.
+
+Shapes: Q queries, N codes, Y bytes a code, K bits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.codes import Codes, hamming_distances, unpack
+
+_BLOCK = 256  # queries compared at a time: bounds memory at _BLOCK * N distances
+
+
+def precision_at_k(
+    queries_QY: Codes,
+    query_labels_Q: NDArray[np.integer],
+    codes_NY: Codes,
+    labels_N: NDArray[np.integer],
+    k: int,
+    own_rows_Q: NDArray[np.integer] | None = None,
+) -> float:
+    """Return the mean share of same-label codes among each query's k nearest.
+
+    Where the k-th distance is tied, the tied codes count with the share of them that fits: the mean over
+    all orders of the ties. ``own_rows_Q`` names each query's own row in codes_NY, left out of its answer.
+    Raises ValueError where fewer than k codes are left to find.
+    """
+    if len(codes_NY) - (own_rows_Q is not None) < k:
+        raise ValueError(f"precision at {k} needs {k} codes besides the query, there are {len(codes_NY)}")
+    num_bits = codes_NY.shape[1] * 8
+    precisions_Q = np.empty(len(queries_QY))
+    for start in range(0, len(queries_QY), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        distances_QN = hamming_distances(queries_QY[block], codes_NY)
+        if own_rows_Q is not None:
+            distances_QN[np.arange(len(distances_QN)), own_rows_Q[block]] = num_bits + 1
+        relevant_QN = query_labels_Q[block, None] == labels_N[None, :]
+        cutoff_Q1 = np.partition(distances_QN, k - 1, axis=1)[:, k - 1 : k]
+        nearer_QN, tied_QN = distances_QN < cutoff_Q1, distances_QN == cutoff_Q1
+        share_Q = (k - nearer_QN.sum(axis=1)) / tied_QN.sum(axis=1)
+        hits_Q = (relevant_QN & nearer_QN).sum(axis=1) + share_Q * (relevant_QN & tied_QN).sum(axis=1)
+        precisions_Q[block] = hits_Q / k
+    return float(precisions_Q.mean())
+
+
+@dataclass(frozen=True)
+class CodeHealth:
+    """Signs of collapse (METHODS, "Code health"), over a set of codes."""
+
+    distinct_ratio: float
+    """Distinct codes over codes, 0..1."""
+    mean_bit_on: float
+    """Share of bits that are on, 0..1; .5 is balanced."""
+    worst_bit_on: float
+    """Share of ones in the bit farthest from balance."""
+    bit_entropy: float
+    """Mean entropy of a bit, 0..1."""
+    mean_abs_correlation: float
+    """Mean absolute correlation of two different bits, 0..1; constant bits count as 0."""
+
+
+def code_health(codes_NY: Codes) -> CodeHealth:
+    """Measure the health of one or more codes."""
+    bits_NK = unpack(codes_NY).astype(np.float64)
+    on_K = bits_NK.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy_K = np.nan_to_num(-on_K * np.log2(on_K) - (1 - on_K) * np.log2(1 - on_K))
+    centred_NK = bits_NK - on_K
+    deviation_K = np.sqrt((centred_NK**2).mean(axis=0))
+    deviation_K[deviation_K == 0] = np.inf
+    correlation_KK = np.abs(centred_NK.T @ centred_NK / len(bits_NK) / np.outer(deviation_K, deviation_K))
+    off_diagonal = ~np.eye(len(on_K), dtype=bool)
+    return CodeHealth(
+        distinct_ratio=len(np.unique(codes_NY, axis=0)) / len(codes_NY),
+        mean_bit_on=float(on_K.mean()),
+        worst_bit_on=float(on_K[np.argmax(np.abs(on_K - 0.5))]),
+        bit_entropy=float(entropy_K.mean()),
+        mean_abs_correlation=float(correlation_KK[off_diagonal].mean()),
+    )

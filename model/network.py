@@ -1,0 +1,55 @@
+"""The hashing network: backbone, optional hidden layer, hash layer.
+
+Shapes: B images, C bands, S x S pixels, D features, K bits.
+"""
+
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.backbones import Backbone
+from model.codes import Codes, binarise, pack
+from model.preprocess import preprocess
+from model.spec import InputSpec, NetworkSpec
+
+
+def hash_head(features: int, hidden: int, num_bits: int) -> nn.Sequential:
+    """Return the hash layer, BatchNorm(W f) without bias (OrthoHash), behind an optional hidden layer."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if hidden:
+        layers["hidden"] = nn.Linear(features, hidden, bias=False)
+        layers["hidden_norm"] = nn.BatchNorm1d(hidden)
+        layers["relu"] = nn.ReLU()
+    layers["hash"] = nn.Linear(hidden or features, num_bits, bias=False)
+    layers["hash_norm"] = nn.BatchNorm1d(num_bits)
+    return nn.Sequential(layers)
+
+
+class HashNetwork(nn.Module):
+    """images_BCSS -> outputs_BK, real numbers whose signs are the code's bits."""
+
+    def __init__(self, network: NetworkSpec, input_spec: InputSpec, weights: str = "none") -> None:
+        """Build it; ``weights`` are the backbone's (see `Backbone`). Raises ValueError on a bad spec."""
+        super().__init__()
+        self.network_spec, self.input_spec = network, input_spec
+        self.backbone = Backbone(network.backbone, network.node, weights)
+        features = self.backbone.count_features(len(input_spec.bands), input_spec.size)
+        self.head = hash_head(features, network.hidden, network.num_bits)
+
+    def forward(self, images_BCSS: Tensor) -> Tensor:
+        """Return outputs_BK."""
+        outputs_BK: Tensor = self.head(self.backbone(images_BCSS))
+        return outputs_BK
+
+    @torch.inference_mode()
+    def encode(self, chips_BHWC: Tensor) -> Codes:
+        """Turn uint8 chips into packed codes_BY. The network must be in eval mode."""
+        if self.training:
+            raise RuntimeError("encode needs the network in eval mode: call .eval() first")
+        if not len(chips_BHWC):
+            return np.empty((0, self.network_spec.num_bits // 8), np.uint8)
+        device = next(self.parameters()).device
+        outputs_BK = self(preprocess(chips_BHWC.to(device), self.input_spec))
+        return pack(binarise(outputs_BK.float().cpu().numpy()))

@@ -1,0 +1,54 @@
+"""What a network is made of and what goes into it: plain frozen dataclasses, written into every bundle.
+
+Configs of the stages take these in through pydantic, which reads types and ``description`` metadata;
+this module itself needs neither pydantic nor torch, so that ``--help`` stays quick.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_BITS = 1024
+
+
+def _described(default: Any, description: str) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Return a dataclass field whose description shows up in ``--help``."""
+    return field(default=default, metadata={"description": description})
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How pixels become the network's input: the same for training, encoding and queries.
+
+    ``images = (resize(pixels) / 255 - mean) / std``, per band.
+    """
+
+    size: int = _described(224, "side of the network's square input [pixels, 8..1024]")
+    bands: tuple[int, ...] = _described((1, 2, 3), "raster bands in the order that the network takes, from 1")
+    mean: tuple[float, ...] = _described((0.485, 0.456, 0.406), "mean per band, pixels scaled to [0, 1]")
+    std: tuple[float, ...] = _described((0.229, 0.224, 0.225), "standard deviation per band, likewise")
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.size <= 1024:
+            raise ValueError(f"size must be 8..1024 pixels, not {self.size}")
+        if not self.bands or min(self.bands) < 1:
+            raise ValueError(f"bands are numbered from 1 and there must be one at least, not {self.bands}")
+        if not len(self.bands) == len(self.mean) == len(self.std):
+            raise ValueError("bands, mean and std must have one entry a band")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The architecture: a torchvision backbone cut at a node, pooled, and a hash layer on top."""
+
+    backbone: str = _described("resnet18", "model name in torchvision.models")
+    node: str = _described("layer4", "node of the backbone whose output is pooled to features")
+    hidden: int = _described(0, "width of the hidden layer before the hash layer [units; 0: none]")
+    num_bits: int = _described(64, "length of the code [bits, a multiple of 8, 8..1024]")
+
+    def __post_init__(self) -> None:
+        if self.num_bits % 8 or not 8 <= self.num_bits <= MAX_BITS:
+            raise ValueError(f"num_bits must be a multiple of 8 from 8 to {MAX_BITS}, not {self.num_bits}")
+        if self.hidden < 0:
+            raise ValueError(f"hidden must be 0 or more units, not {self.hidden}")

@@ -1,0 +1,192 @@
+"""Objects at URIs: the only module that knows S3. Local paths and `s3://` are the same code path."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow.fs
+from botocore.exceptions import BotoCoreError, ClientError
+from s3fs import S3FileSystem
+
+from pipelines.config import StoreConfig
+from pipelines.errors import ConflictError, StorageError
+
+ABSENT = ""
+"""The etag of an object that isn't there, for `Store.write_if_match`."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One listed object."""
+
+    uri: str
+    etag: str
+    """Changes whenever the content does."""
+    size: int
+    """Bytes."""
+    modified: datetime
+
+
+class Store:
+    """Reads, writes and lists objects at URIs. Cheap to pickle: clients are opened where they are used."""
+
+    def __init__(self, config: StoreConfig) -> None:
+        self.config = config
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[StoreConfig]]:
+        return Store, (self.config,)
+
+    @cached_property
+    def _s3(self) -> S3FileSystem:
+        # listings are never cached: the archive and the pointer change underneath
+        return S3FileSystem(
+            anon=self.config.anonymous,
+            endpoint_url=self.config.endpoint,
+            client_kwargs={"region_name": self.config.region},
+            use_listings_cache=False,
+        )
+
+    def _resolve(self, uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+        """Return the file system and the path in it. Raises StorageError on an unknown scheme."""
+        if uri.startswith("s3://"):
+            return self._s3, uri.removeprefix("s3://")
+        if "://" in uri and not uri.startswith("file://"):
+            raise StorageError(f"{uri}: only s3:// and local paths are read and written")
+        local = fsspec.filesystem("file", auto_mkdir=True)
+        return local, str(Path(uri.removeprefix("file://")).absolute())
+
+    def read(self, uri: str) -> bytes:
+        """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""
+        filesystem, path = self._resolve(uri)
+        try:
+            return bytes(filesystem.cat_file(path))
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise FileNotFoundError(uri) from error
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise StorageError(f"{uri} can't be read: {error}") from error
+
+    def write(self, uri: str, content: bytes) -> None:
+        """Write an object, whole or not at all. Raises StorageError where access fails."""
+        filesystem, path = self._resolve(uri)
+        try:
+            if isinstance(filesystem, S3FileSystem):
+                filesystem.pipe_file(path, content)
+            else:
+                _replace_file(Path(path), content)
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise StorageError(f"{uri} can't be written: {error}") from error
+
+    def read_with_etag(self, uri: str) -> tuple[bytes, str]:
+        """Return an object's content and its etag. Raises FileNotFoundError, StorageError."""
+        filesystem, path = self._resolve(uri)
+        if not isinstance(filesystem, S3FileSystem):
+            content = self.read(uri)
+            return content, _content_etag(content)
+        bucket, _, key = path.partition("/")
+        try:
+            answer = filesystem.call_s3("get_object", Bucket=bucket, Key=key)
+            return self._body(filesystem, answer), str(answer["ETag"]).strip('"')
+        except (FileNotFoundError, ClientError) as error:
+            if isinstance(error, FileNotFoundError) or _error_code(error) in ("NoSuchKey", "404"):
+                raise FileNotFoundError(uri) from error
+            raise StorageError(f"{uri} can't be read: {error}") from error
+
+    @staticmethod
+    def _body(filesystem: S3FileSystem, answer: dict[str, Any]) -> bytes:
+        return bytes(fsspec.asyn.sync(filesystem.loop, answer["Body"].read))
+
+    def write_if_match(self, uri: str, content: bytes, etag: str) -> None:
+        """Write an object only while its etag is still ``etag`` (`ABSENT`: only while there is none).
+
+        Raises ConflictError where somebody else wrote first, StorageError where access fails.
+        """
+        filesystem, path = self._resolve(uri)
+        if not isinstance(filesystem, S3FileSystem):
+            _replace_file_if(Path(path), content, etag)
+            return
+        bucket, _, key = path.partition("/")
+        condition = {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}
+        try:
+            filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
+        except (OSError, ClientError) as error:
+            if _error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+                raise ConflictError(f"{uri} was changed by somebody else; nothing was written") from error
+            raise StorageError(f"{uri} can't be written: {error}") from error
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the objects below a prefix, a page of the listing at a time.
+
+        Raises StorageError where the bucket or folder doesn't exist or can't be listed.
+        """
+        filesystem, path = self._resolve(prefix)
+        scheme = "s3://" if isinstance(filesystem, S3FileSystem) else ""
+        try:
+            # a missing bucket lists as empty in walk(): ask for it first
+            if not filesystem.exists(path.split("/")[0] if scheme else path):
+                raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
+            for _, _, files in filesystem.walk(path, detail=True):
+                for info in files.values():
+                    yield _object_info(scheme, info)
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise StorageError(f"{prefix} can't be listed: {error}") from error
+
+    def arrow_filesystem(self, uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+        """Return pyarrow's file system for a URI and the path in it."""
+        filesystem, path = self._resolve(uri)
+        if not isinstance(filesystem, S3FileSystem):
+            return pyarrow.fs.LocalFileSystem(), path
+        endpoint = {"endpoint_override": self.config.endpoint} if self.config.endpoint else {}
+        s3 = pyarrow.fs.S3FileSystem(region=self.config.region, anonymous=self.config.anonymous, **endpoint)
+        return s3, path
+
+    def delta_options(self) -> dict[str, str]:
+        """Return the options that let `deltalake` reach the same store."""
+        options = {"region": self.config.region, "conditional_put": "etag"}
+        if self.config.endpoint:
+            options |= {"endpoint": self.config.endpoint, "allow_http": "true"}
+        if self.config.anonymous:
+            options["skip_signature"] = "true"
+        return options
+
+
+def _object_info(scheme: str, info: dict[str, Any]) -> ObjectInfo:
+    if scheme:
+        modified, etag = info["LastModified"], str(info["ETag"]).strip('"')
+    else:
+        modified = datetime.fromtimestamp(info["mtime"], UTC)
+        etag = f"{Path(info['name']).stat().st_mtime_ns:x}-{info['size']:x}"
+    return ObjectInfo(scheme + info["name"], etag, int(info["size"]), modified)
+
+
+def _error_code(error: BaseException) -> str:
+    """Return S3's own code of an error, also where s3fs has turned it into an OSError."""
+    cause = error if isinstance(error, ClientError) else error.__cause__
+    return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else ""
+
+
+def _content_etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+def _replace_file_if(path: Path, content: bytes, etag: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        current = _content_etag(path.read_bytes()) if path.exists() else ABSENT
+        if current != etag:
+            raise ConflictError(f"{path} was changed by somebody else; nothing was written")
+        _replace_file(path, content)

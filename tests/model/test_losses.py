@@ -1,0 +1,49 @@
+import math
+
+import pytest
+import torch
+
+from model.losses import OrthoHashLoss, orthogonal_targets
+
+
+@pytest.mark.parametrize(("num_classes", "num_bits"), [(2, 8), (16, 16), (17, 64), (30, 48), (100, 64)])
+def test_targets_are_far_apart(num_classes, num_bits):
+    targets_CK = orthogonal_targets(num_classes, num_bits)
+    assert targets_CK.shape == (num_classes, num_bits)
+    assert set(targets_CK.unique().tolist()) == {-1, 1}
+    overlaps_CC = targets_CK @ targets_CK.T - num_bits * torch.eye(num_classes)
+    if num_bits & (num_bits - 1) == 0 and num_classes <= num_bits:
+        assert overlaps_CC.abs().max() == 0
+    assert overlaps_CC.max() < 0.7 * num_bits
+
+
+def test_loss_is_the_formula():
+    torch.manual_seed(0)
+    outputs_BK, labels_B = torch.randn(5, 16), torch.tensor([0, 1, 2, 3, 0])
+    loss = OrthoHashLoss(4, 16, margin=0.3)
+    total = 0.0
+    for output_K, label in zip(outputs_BK, labels_B, strict=True):
+        scores = []
+        for number, target_K in enumerate(loss.targets_CK):
+            cosine = float(output_K @ target_K / output_K.norm() / target_K.norm())
+            scores.append(math.sqrt(2) * math.log(3) * (cosine - (0.3 if number == label else 0)))
+        total += math.log(sum(map(math.exp, scores))) - scores[label]
+    assert float(loss(outputs_BK, labels_B)) == pytest.approx(total / 5, rel=1e-5)
+
+
+def test_training_on_it_reaches_the_targets():
+    torch.manual_seed(0)
+    loss = OrthoHashLoss(4, 16)
+    outputs_BK = torch.randn(4, 16, requires_grad=True)
+    optimizer = torch.optim.Adam([outputs_BK], lr=0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(outputs_BK, torch.arange(4)).backward()
+        optimizer.step()
+    agreement_BC = (torch.sign(outputs_BK) @ loss.targets_CK.T).argmax(dim=1)
+    assert agreement_BC.tolist() == [0, 1, 2, 3]
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="two classes"):
+        OrthoHashLoss(1, 16)

@@ -1,0 +1,139 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from model.bundle import MANIFEST, WEIGHTS, Manifest, pack_bundle, unpack_bundle
+from model.network import HashNetwork
+from model.preprocess import augment, preprocess
+from model.spec import InputSpec, NetworkSpec
+
+SPEC = NetworkSpec(backbone="resnet18", node="layer1", hidden=8, num_bits=24)
+INPUT = InputSpec(size=16)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return HashNetwork(SPEC, INPUT).eval()
+
+
+@pytest.fixture
+def chips_BHWC():
+    return torch.randint(0, 256, (5, 20, 20, 3), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+
+
+@pytest.fixture
+def bundle(network):
+    return pack_bundle(network, "demo", ("ice", "sand"), "run-1", {"precision": 0.5})
+
+
+def test_preprocess_scales_and_resizes():
+    chips_BHWC = torch.full((2, 8, 8, 3), 255, dtype=torch.uint8)
+    images_BCHW = preprocess(chips_BHWC, InputSpec(size=32))
+    assert images_BCHW.shape == (2, 3, 32, 32)
+    expected_C = (1 - torch.tensor(INPUT.mean)) / torch.tensor(INPUT.std)
+    torch.testing.assert_close(images_BCHW[0, :, 7, 9], expected_C)
+
+
+def test_preprocess_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="uint8"):
+        preprocess(torch.zeros(1, 8, 8, 3), INPUT)
+    with pytest.raises(ValueError, match="4 bands"):
+        preprocess(torch.zeros(1, 8, 8, 4, dtype=torch.uint8), INPUT)
+
+
+def test_augment_draws_all_eight_symmetries_and_nothing_else():
+    image_CHW = torch.arange(9.0).reshape(1, 3, 3)
+    turned = [torch.rot90(side, turns, (1, 2)) for side in (image_CHW, image_CHW.flip(-1)) for turns in range(4)]
+    images_BCHW = augment(image_CHW.repeat(400, 1, 1, 1), torch.Generator().manual_seed(0))
+    seen = {next(i for i, side in enumerate(turned) if torch.equal(side, image)) for image in images_BCHW}
+    assert seen == set(range(8))
+
+
+def test_code_does_not_depend_on_the_batch(network, chips_BHWC):
+    codes_BY = network.encode(chips_BHWC)
+    assert codes_BY.shape == (5, 3)
+    one_by_one = np.concatenate([network.encode(chip[None]) for chip in chips_BHWC])
+    np.testing.assert_array_equal(codes_BY, one_by_one)
+    assert network.encode(chips_BHWC[:0]).shape == (0, 3)
+
+
+def test_encode_wants_eval_mode(network, chips_BHWC):
+    with pytest.raises(RuntimeError, match="eval"):
+        network.train().encode(chips_BHWC)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (NetworkSpec(backbone="resnet1", node="layer1"), "unknown backbone"),
+        (NetworkSpec(backbone="resnet18", node="layer9"), "no node"),
+    ],
+)
+def test_unknown_backbone_or_node(spec, message):
+    with pytest.raises(ValueError, match=message):
+        HashNetwork(spec, INPUT)
+
+
+def test_weights_file_must_cover_the_cut_network(network, tmp_path):
+    state = {key: value.clone() for key, value in network.backbone.body.state_dict().items()}
+    save_file(state, tmp_path / "whole.safetensors")
+    loaded = HashNetwork(SPEC, INPUT, str(tmp_path / "whole.safetensors"))
+    for key, value in loaded.backbone.body.state_dict().items():
+        torch.testing.assert_close(value, state[key])
+    del state["layer1.1.conv2.weight"]
+    save_file(state, tmp_path / "torn.safetensors")
+    with pytest.raises(ValueError, match=r"layer1\.1\.conv2\.weight"):
+        HashNetwork(SPEC, INPUT, str(tmp_path / "torn.safetensors"))
+
+
+@pytest.mark.parametrize("bits", [0, 12, 1032])
+def test_bits_are_checked(bits):
+    with pytest.raises(ValueError, match="multiple of 8"):
+        NetworkSpec(num_bits=bits)
+
+
+def test_bundle_round_trip(network, bundle, chips_BHWC):
+    manifest, files = bundle
+    assert list(files)[-1] == MANIFEST
+    read, reloaded = unpack_bundle(files)
+    assert read == manifest
+    assert read.model_id == manifest.model_id
+    np.testing.assert_array_equal(reloaded.encode(chips_BHWC), network.encode(chips_BHWC))
+
+
+def test_model_id_follows_the_content(network, bundle):
+    manifest, _ = bundle
+    name, digest = manifest.model_id.split("@")
+    assert (name, len(digest)) == ("demo", 12)
+    again, _ = pack_bundle(network, "demo", ("ice", "sand"), "run-1", {"precision": 0.5})
+    assert again.model_id == manifest.model_id
+    next(network.parameters()).data += 1
+    changed, _ = pack_bundle(network, "demo", ("ice", "sand"), "run-1", {"precision": 0.5})
+    assert changed.model_id != manifest.model_id
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda files: files.pop(MANIFEST), "not a bundle"),
+        (lambda files: files.pop(WEIGHTS), "is missing"),
+        (lambda files: files.update({WEIGHTS: files[WEIGHTS][:-1] + b"x"}), "isn't the one"),
+        (lambda files: files.update({MANIFEST: b"{}"}), "format_version"),
+        (lambda files: files.update({MANIFEST: b"\xff"}), "not a bundle's manifest"),
+    ],
+)
+def test_damaged_bundle_is_refused(bundle, damage, message):
+    files = dict(bundle[1])
+    damage(files)
+    with pytest.raises(ValueError, match=message):
+        unpack_bundle(files)
+
+
+def test_other_format_version_is_refused(bundle):
+    content = json.loads(bundle[1][MANIFEST]) | {"format_version": 2}
+    with pytest.raises(ValueError, match="format 2"):
+        Manifest.from_bytes(json.dumps(content).encode())
