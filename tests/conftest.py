@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -70,7 +70,7 @@ class Scenes:
     labels: dict[str, str]  # uri -> label
 
 
-def geotiff(pixels_HWC: np.ndarray, west: float = 0, north: float = 10, **profile: object) -> bytes:
+def make_geotiff(pixels_HWC: np.ndarray, west: float = 0, north: float = 10, **profile: object) -> bytes:
     """Return a GeoTIFF of .1-degree pixels."""
     height, width, bands = pixels_HWC.shape
     profile = {
@@ -97,14 +97,14 @@ def texture(label: str, rng: np.random.Generator, size: int = 64) -> np.ndarray:
     return np.clip(stripes_HW[..., None] + noise_HWC, 1, 255).astype(np.uint8)
 
 
-def write_scenes(store: Store, root: str, count: int = 12, chip_size: int = 16) -> Scenes:
+def make_scenes(store: Store, root: str, count: int = 12, chip_size: int = 16) -> Scenes:
     """Write scenes of three textures, 64 pixels square, and the labelled manifest of all their chips."""
     rng = np.random.default_rng(0)
     labels, rows = {}, []
     for number in range(count):
         label = ("across", "down", "flat")[number % 3]
         uri = f"{root}/scenes/{number:03}.tif"
-        store.write(uri, geotiff(texture(label, rng), west=10 * number - 60))
+        store.write(uri, make_geotiff(texture(label, rng), west=10 * number - 60))
         labels[uri] = label
         split = "validation" if number >= count - 3 else "train"
         for x, y, w, h in grid_windows(64, 64, chip_size):
@@ -115,3 +115,15 @@ def write_scenes(store: Store, root: str, count: int = 12, chip_size: int = 16) 
     pq.write_table(pa.Table.from_pylist(rows), buffer)
     store.write(f"{root}/labels.parquet", buffer.getvalue())
     return Scenes(f"{root}/scenes", f"{root}/labels.parquet", chip_size, labels)
+
+
+@pytest.fixture(scope="session")
+def geotiff() -> Callable[..., bytes]:
+    """`make_geotiff`."""
+    return make_geotiff
+
+
+@pytest.fixture(scope="session")
+def write_scenes() -> Callable[..., Scenes]:
+    """`make_scenes`."""
+    return make_scenes

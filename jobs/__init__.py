@@ -1,0 +1,1 @@
+"""The jobs: thin entry points, run as `python -m jobs.x`."""

@@ -1,0 +1,163 @@
+"""A typed config from YAML, environment and flags; errors as one line; the report on stdout.
+
+Flags win over the environment (``SCENEHASH_TABLE``, ``SCENEHASH_STORE__ENDPOINT``), which wins over the
+YAML file named by ``--config`` or ``SCENEHASH_CONFIG``.
+"""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from pipelines.errors import ConfigError, ScenehashError
+
+ENV_PREFIX = "SCENEHASH_"
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def run_job(
+    name: str,
+    config_type: type[Config],
+    run: Callable[[Config], BaseModel | None],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run a job from its command line and return the exit code: 0, 1 (ours), 2 (the user's), 3 (gate)."""
+    _log_to_stderr()
+    try:
+        report = run(load_config(name, config_type, sys.argv[1:] if arguments is None else arguments))
+    except ScenehashError as error:
+        print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201 - a CLI's last word
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    if report is not None:
+        print(report.model_dump_json(), flush=True)  # noqa: T201 - the report is the job's output
+    return 0
+
+
+def load_config(name: str, config_type: type[Config], arguments: Sequence[str]) -> Config:
+    """Return the config. Raises ConfigError naming each unknown key or bad value; ``--help`` exits."""
+    file = _read_yaml(_config_file(arguments))
+    try:
+        settings = _settings(name, config_type, file, list(arguments))
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from error
+    except SettingsError as error:
+        raise ConfigError(_one_line(error)) from error
+    _check_environment(config_type)
+    return config_type.model_validate(
+        {
+            field: getattr(settings, field)
+            for field in config_type.model_fields
+            if field in settings.model_fields_set
+        }
+    )
+
+
+def _settings(
+    name: str, config_type: type[BaseModel], file: dict[str, Any], arguments: list[str]
+) -> BaseSettings:
+    class Settings(BaseSettings, config_type):  # type: ignore[misc, valid-type]
+        __doc__ = config_type.__doc__
+        config: str | None = Field(None, description="YAML file with any of these keys")
+        model_config = SettingsConfigDict(
+            env_prefix=ENV_PREFIX,
+            env_nested_delimiter="__",
+            cli_parse_args=arguments,
+            cli_prog_name=f"python -m jobs.{name}",
+            cli_kebab_case=True,
+            cli_implicit_flags=True,
+            cli_avoid_json=True,
+            cli_hide_none_type=True,
+            cli_exit_on_error=False,
+            frozen=False,
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return env_settings, init_settings  # the flags are put in front of these
+
+    return Settings(**file)
+
+
+def _config_file(arguments: Sequence[str]) -> str | None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", default=os.environ.get(f"{ENV_PREFIX}CONFIG"))
+    try:
+        file: str | None = parser.parse_known_args(arguments)[0].config
+    except argparse.ArgumentError as error:
+        raise ConfigError(str(error)) from error
+    return file
+
+
+def _read_yaml(file: str | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(file).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"config file {file}: {_one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"config file {file} must hold a mapping of keys to values")
+    return content
+
+
+def _explain(error: ValidationError) -> str:
+    """Return one line that names each key and what is wrong with it."""
+    problems = []
+    for detail in error.errors():
+        key = ".".join(str(part) for part in detail["loc"])
+        message = {"missing": "is required", "extra_forbidden": "is unknown; --help lists the keys"}.get(
+            detail["type"], detail["msg"].removeprefix("Value error, ")
+        )
+        problems.append(f"{key}: {message}" if key else message)
+    return "; ".join(problems)
+
+
+def _check_environment(config_type: type[BaseModel]) -> None:
+    """Raise ConfigError on a variable that looks like a misspelt key of this config.
+
+    Other jobs' keys share the prefix, so only near misses can be told from strangers.
+    """
+    known = [*config_type.model_fields, "config"]
+    for variable in os.environ:
+        if variable.startswith(ENV_PREFIX):
+            key = variable.removeprefix(ENV_PREFIX).lower().split("__")[0]
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+            if close and close[0] != key:
+                raise ConfigError(
+                    f"environment variable {variable} is unknown; did you mean {close[0].upper()}?"
+                )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _log_to_stderr() -> None:
+    """Log for people on a terminal, as JSON lines elsewhere; standard output is the report's."""
+    on_terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,19 @@
+"""Encode what is new in an archive: `python -m jobs.encode --source ... --table ... --bundle ...`."""
+
+from typing import TYPE_CHECKING
+
+from jobs.config import run_job
+from pipelines.encode.config import EncodeConfig
+
+if TYPE_CHECKING:
+    from pipelines.encode.run import EncodeReport
+
+
+def _run(config: EncodeConfig) -> "EncodeReport":
+    from pipelines.encode.run import run_encode  # after --help, which needs no torch
+
+    return run_encode(config)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job("encode", EncodeConfig, _run))

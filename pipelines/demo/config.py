@@ -1,0 +1,18 @@
+"""The config of the demo."""
+
+from pydantic import Field
+
+from pipelines.config import StageConfig
+
+
+class DemoConfig(StageConfig):
+    """The whole product on one machine: an archive of the world, a trained model, a served code table."""
+
+    output: str = "demo-output"
+    """Folder for all that the demo writes; what an earlier demo left there is removed"""
+    port: int = Field(8000, ge=1, le=65535)
+    """Port of the query service on loopback"""
+    mlflow_port: int = Field(5000, ge=1, le=65535)
+    """Port of the MLflow UI on loopback, with keep"""
+    keep: bool = False
+    """Leave the service and the MLflow UI running until Ctrl-C"""

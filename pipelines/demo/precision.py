@@ -1,0 +1,69 @@
+"""How good the demo's codes are on held-out land chips, beside plain colour statistics.
+
+Shapes: N chips, Y bytes a code, F statistics.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from model.metrics import precision_at_k
+from pipelines.demo.world import colour_statistics
+from pipelines.imagery import chip_id, open_raster, read_window
+from pipelines.storage import Store
+
+NEIGHBOURS = 10
+_WATER = "water"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Share of the ten nearest labelled chips that are of the query's class, 0..1."""
+
+    codes: float
+    colour: float
+    queries: int
+
+
+def measure_precision(labels: pa.Table, table: pa.Table, store: Store) -> Precision:
+    """Compare both over the same queries, held-out land chips, and the same library.
+
+    The library is every labelled chip of the archive but the query itself. ``labels`` has uri, window,
+    label, split; ``table`` has chip_id, code as published.
+    """
+    windows = [tuple(window[side] for side in "xywh") for window in labels["window"].to_pylist()]
+    uris, names = labels["uri"].to_pylist(), np.asarray(labels["label"].to_pylist())
+    code_of = dict(zip(table["chip_id"].to_pylist(), table["code"].to_pylist(), strict=True))
+    ids = [chip_id(uri, window) for uri, window in zip(uris, windows, strict=True)]
+    codes_NY = np.frombuffer(b"".join(code_of[one] for one in ids), np.uint8).reshape(len(ids), -1)
+    held_out = np.asarray(labels["split"].to_pylist()) == "test"
+    queries = np.flatnonzero(held_out & (names != _WATER))
+    _, classes_N = np.unique(names, return_inverse=True)
+    by_code = precision_at_k(
+        codes_NY[queries], classes_N[queries], codes_NY, classes_N, NEIGHBOURS, own_rows_Q=queries
+    )
+    colours_NF = colour_statistics(_read_chips(uris, windows, store))
+    return Precision(by_code, _colour_precision(colours_NF, classes_N, queries), len(queries))
+
+
+def _colour_precision(colours_NF: np.ndarray, classes_N: np.ndarray, queries: np.ndarray) -> float:
+    shares = []
+    for query in queries:
+        distances_N = ((colours_NF - colours_NF[query]) ** 2).sum(axis=1)
+        distances_N[query] = np.inf
+        nearest = np.argpartition(distances_N, NEIGHBOURS)[:NEIGHBOURS]
+        shares.append(np.mean(classes_N[nearest] == classes_N[query]))
+    return float(np.mean(shares))
+
+
+def _read_chips(uris: list[str], windows: list[tuple[int, int, int, int]], store: Store) -> np.ndarray:
+    """Return chips_NHWC, each object read once."""
+    chips: dict[int, np.ndarray] = {}
+    by_uri: dict[str, list[int]] = {}
+    for row, uri in enumerate(uris):
+        by_uri.setdefault(uri, []).append(row)
+    for uri, rows in by_uri.items():
+        with open_raster(store.read(uri)) as dataset:
+            chips |= {row: read_window(dataset, windows[row], (1, 2, 3)) for row in rows}
+    return np.stack([chips[row] for row in range(len(uris))])

@@ -1,0 +1,209 @@
+"""The whole product, end to end on this machine: archive, training, encoding, serving, pictures."""
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+
+from pipelines.client import Client
+from pipelines.config import StoreConfig, TrackingConfig
+from pipelines.demo.archive import CHIP_SIZE, Archive, upload_world
+from pipelines.demo.config import DemoConfig
+from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
+from pipelines.demo.pictures import Answer, contact_sheet, world_map
+from pipelines.demo.precision import NEIGHBOURS, Precision, measure_precision
+from pipelines.demo.processes import run_job, running, running_job
+from pipelines.demo.queries import ask
+from pipelines.demo.world import world_image
+from pipelines.storage import Store
+from pipelines.table import CodeTable
+
+BUCKET = "archive"
+MODEL = "models:/scenehash@champion"
+
+
+class DemoFigures(BaseModel):
+    """What the demo made and measured."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scenes: int
+    chips: int
+    rejects: dict[str, int]
+    table_version: int
+    precision_at_10: float
+    colour_precision_at_10: float
+    """Of plain colour statistics, over the same chips."""
+    seconds: dict[str, float]
+
+
+class DemoReport(BaseModel):
+    """The demo's last line."""
+
+    model_config = ConfigDict(frozen=True)
+
+    demo: DemoFigures
+
+
+class _Demo:
+    """What the demo's steps share."""
+
+    def __init__(self, config: DemoConfig, folder: Path, endpoint: str) -> None:
+        self.config, self.folder = config, folder
+        self.console = Console(stderr=True)
+        self.store = Store(StoreConfig(endpoint=endpoint))
+        self.tracking = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db")
+        self.table_uri = f"s3://{BUCKET}/codes"
+        self.service = f"http://127.0.0.1:{config.port}"
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str, what: str) -> Iterator[None]:
+        """Announce a step and time it."""
+        self.console.rule(f"[bold]{what}")
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 1)
+
+    @property
+    def store_flag(self) -> dict[str, str]:
+        """How a job reaches the S3 server."""
+        return {"store.endpoint": str(self.store.config.endpoint)}
+
+    @property
+    def mlflow_command(self) -> str:
+        """What shows the demo's runs and models in a browser."""
+        mlflow = Path(sys.executable).parent / "mlflow"
+        return f"{mlflow} ui --backend-store-uri {self.tracking.uri} --port {self.config.mlflow_port}"
+
+    def log(self, name: str) -> Path:
+        """Where a job's log goes."""
+        return self.folder / "logs" / f"{name}.log"
+
+
+def run_demo(config: DemoConfig) -> DemoReport:
+    """Run the demo and return its figures; stop all that it has started."""
+    folder = Path(config.output).absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "logs").mkdir(parents=True)
+    os.environ |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    with object_store(folder / "s3", BUCKET) as endpoint, _ray():
+        demo = _Demo(config, folder, endpoint)
+        with demo.step("archive", "1  The archive: scenes of the whole world, uploaded to an S3 server"):
+            archive = upload_world(f"s3://{BUCKET}/world", demo.store)
+        with demo.step("train", "2  Train a hashing network"):
+            _train(demo, archive)
+        with demo.step("encode", "3  Encode the archive and publish"):
+            encoded = _encode(demo, archive)
+        with demo.step("measure", "4  Measure the codes on held-out chips"):
+            table = CodeTable(demo.table_uri, demo.store).read(encoded["model_id"], ["chip_id", "code"])
+            precision = measure_precision(archive.labels, table, demo.store)
+        with demo.step("serve", "5  Serve the table, and ask"), _served(demo), Client(demo.service) as client:
+            answers = ask(client, archive.labels, demo.store, demo.console)
+            _draw(demo, answers)
+            _say(demo, precision)
+            if config.keep:
+                _wait(demo)
+    figures = DemoFigures(
+        scenes=archive.objects,
+        chips=encoded["chips"],
+        rejects=encoded["rejects"],
+        table_version=encoded["table_version"],
+        precision_at_10=round(precision.codes, 4),
+        colour_precision_at_10=round(precision.colour, 4),
+        seconds=demo.seconds,
+    )
+    return DemoReport(demo=figures)
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    """Run one small Ray for all jobs of the demo: RAY_ADDRESS leads them to it."""
+    # two training workers and what feeds them need more logical CPUs than a laptop may have
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    try:
+        yield
+    finally:
+        del os.environ["RAY_ADDRESS"]
+        ray.shutdown()
+
+
+def _train(demo: _Demo, archive: Archive) -> None:
+    """Train from random weights: nothing has to be downloaded."""
+    flags = {
+        "manifest": archive.manifest_uri,
+        "bundles": f"s3://{BUCKET}/bundles",
+        "weights": "none",
+        "network.backbone": "resnet18",
+        "network.node": "layer3",
+        "input.size": "32",
+        "epochs": "30",
+        "batch-size": "128",
+        "learning-rate": "0.003",
+        "workers": "2",
+        "tracking.uri": str(demo.tracking.uri),
+    }
+    report = run_job(demo.console, "train", flags | demo.store_flag, demo.log("train"))
+    demo.console.print(f"bundle {report['bundle']}, registered as {MODEL}")
+
+
+def _encode(demo: _Demo, archive: Archive) -> dict[str, Any]:
+    flags = {
+        "source": archive.scenes_uri,
+        "table": demo.table_uri,
+        "bundle": MODEL,
+        "collection": "bluemarble",
+        "chip-size": str(CHIP_SIZE),
+        "tracking.uri": str(demo.tracking.uri),
+    }
+    report = run_job(demo.console, "encode", flags | demo.store_flag, demo.log("encode"))
+    demo.console.print(
+        f"{report['chips']} chips of {report['objects']} objects; rejected: {report['rejects']}"
+    )
+    return report
+
+
+def _served(demo: _Demo) -> AbstractContextManager[None]:
+    flags = {"table": demo.table_uri, "port": str(demo.config.port), "open": ""}
+    ready = f"{demo.service}/readyz"
+    return running_job(demo.console, "serve", flags | demo.store_flag, demo.log("serve"), ready)
+
+
+def _draw(demo: _Demo, answers: Sequence[Answer]) -> None:
+    (demo.folder / "contact_sheet.png").write_bytes(contact_sheet(answers))
+    (demo.folder / "world_map.png").write_bytes(world_map(world_image(), answers))
+
+
+def _say(demo: _Demo, precision: Precision) -> None:
+    say = demo.console.print
+    say(
+        f"precision@{NEIGHBOURS} over {precision.queries} held-out land chips: [bold]{precision.codes:.3f}[/]"
+    )
+    say(f"the same with plain colour statistics: {precision.colour:.3f}")
+    say(f"pictures   {demo.folder}/contact_sheet.png and world_map.png")
+    say(f"MLflow UI  {demo.mlflow_command}")
+    say(f"API docs   {demo.service}/docs (while the service runs: make demo KEEP=1)")
+
+
+def _wait(demo: _Demo) -> None:
+    """Keep the service, with the MLflow UI beside it, until Ctrl-C."""
+    interrupted = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    with running(
+        demo.mlflow_command.split(), demo.log("mlflow"), f"http://127.0.0.1:{demo.config.mlflow_port}/health"
+    ):
+        demo.console.print(
+            f"running: {demo.service}/docs and http://127.0.0.1:{demo.config.mlflow_port}; Ctrl-C stops both"
+        )
+        interrupted.wait()

@@ -1,0 +1,1 @@
+"""An archive of imagery and a bundle to a published code table."""

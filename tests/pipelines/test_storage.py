@@ -1,0 +1,85 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipelines.config import StoreConfig
+from pipelines.errors import ConflictError, StorageError
+from pipelines.storage import ABSENT, Store
+
+
+def test_what_is_written_is_read(store, any_root):
+    uri = f"{any_root}/a folder/schön.bin"
+    store.write(uri, b"one")
+    store.write(uri, b"two")
+    assert store.read(uri) == b"two"
+    assert store.read_with_etag(uri)[0] == b"two"
+    assert pickle.loads(pickle.dumps(store)).read(uri) == b"two"
+
+
+def test_missing_object(store, any_root):
+    with pytest.raises(FileNotFoundError):
+        store.read(f"{any_root}/none")
+    with pytest.raises(FileNotFoundError):
+        store.read_with_etag(f"{any_root}/none")
+
+
+def test_listing_names_each_object_and_its_version(store, any_root):
+    for name in ("b.tif", "deep/down/a.tif", "c.txt"):
+        store.write(f"{any_root}/{name}", name.encode())
+    before = {info.uri: info for info in store.list(any_root)}
+    assert set(before) == {f"{any_root}/{name}" for name in ("b.tif", "deep/down/a.tif", "c.txt")}
+    assert before[f"{any_root}/b.tif"].size == len("b.tif")
+    store.write(f"{any_root}/b.tif", b"B.TIF")
+    after = {info.uri: info for info in store.list(any_root)}
+    changed = [uri for uri in after if after[uri].etag != before[uri].etag]
+    assert changed == [f"{any_root}/b.tif"]
+
+
+@pytest.mark.parametrize("uri", ["s3://no-such-bucket/x", "/no/such/folder"])
+def test_listing_what_is_not_there_is_the_users_error(store, uri):
+    with pytest.raises(StorageError, match="no such bucket or folder"):
+        list(store.list(uri))
+
+
+def test_writing_to_a_missing_bucket_is_the_users_error(store):
+    with pytest.raises(StorageError, match="bucket does not exist"):
+        store.write("s3://no-such-bucket/x", b"")
+
+
+def test_an_unreachable_endpoint_is_the_users_error():
+    with pytest.raises(StorageError, match="endpoint"):
+        list(Store(StoreConfig(endpoint="http://127.0.0.1:1")).list("s3://archive/x"))
+
+
+def test_other_schemes_are_refused(store):
+    with pytest.raises(StorageError, match="only s3:// and local paths"):
+        store.read("https://example.com/x")
+
+
+def test_conditional_write(store, any_root):
+    uri = f"{any_root}/pointer.json"
+    store.write_if_match(uri, b"1", ABSENT)
+    with pytest.raises(ConflictError):
+        store.write_if_match(uri, b"2", ABSENT)
+    _, etag = store.read_with_etag(uri)
+    store.write_if_match(uri, b"2", etag)
+    with pytest.raises(ConflictError):
+        store.write_if_match(uri, b"3", etag)
+    assert store.read(uri) == b"2"
+
+
+def test_one_of_many_racing_writers_wins(store, any_root):
+    uri = f"{any_root}/race"
+
+    def attempt(number: int) -> bool:
+        try:
+            store.write_if_match(uri, str(number).encode(), ABSENT)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(attempt, range(8)))
+    assert won.count(True) == 1
+    assert store.read(uri) == str(won.index(True)).encode()

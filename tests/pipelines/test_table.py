@@ -1,0 +1,134 @@
+import io
+from datetime import UTC, datetime
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.errors import ConflictError, TableError
+from pipelines.pointer import Published, publish, read_pointer
+from pipelines.table import CODE_SCHEMA, FILE_SCHEMA, REJECT_SCHEMA, CodeTable, Shard
+
+MODEL = "demo@0123456789ab"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def table(store, any_root):
+    table = CodeTable(f"{any_root}/codes/", store)
+    table.create()
+    return table
+
+
+def write_shard(table: CodeTable, uri: str, etag: str, chips: int = 2) -> Shard:
+    rows = [
+        {
+            "chip_id": f"{uri}-{number}",
+            "uri": uri,
+            "etag": etag,
+            "window": {"x": number, "y": 0, "w": 1, "h": 1},
+            "bbox": {"xmin": 0.0, "ymin": 1.0, "xmax": 2.0, "ymax": 3.0} if number else None,
+            "geometry": None,
+            "datetime": None,
+            "collection": "c",
+            "properties": [("cloud", "3")],
+            "valid_fraction": 1.0,
+            "code": bytes([number] * 8),
+            "run_id": "run",
+            "encoded_at": NOW,
+        }
+        for number in range(chips)
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=FILE_SCHEMA), buffer)
+    path = f"model_id={MODEL}/{abs(hash((uri, etag)))}.parquet"
+    table.store.write(f"{table.uri}/{path}", buffer.getvalue())
+    return Shard(path, buffer.tell(), chips)
+
+
+def done(table: CodeTable) -> set[tuple[str, str]]:
+    return {(row["uri"], row["etag"]) for row in table.done(MODEL).to_pylist()}
+
+
+def test_a_fresh_table_is_empty_and_creating_it_again_keeps_it(table):
+    assert (done(table), table.commits(MODEL)) == (set(), 0)
+    table.commit_unit([write_shard(table, "a", "1")], MODEL, 1, {})
+    table.create()
+    assert done(table) == {("a", "1")}
+
+
+def test_opening_no_table_is_the_users_error(store, any_root):
+    table = CodeTable(f"{any_root}/nothing", store)
+    assert not table.exists()
+    with pytest.raises(TableError, match="no code table at"):
+        table.open()
+
+
+def test_a_file_that_no_commit_names_is_never_read(table):
+    write_shard(table, "orphan", "1")
+    assert table.read(MODEL, ["uri"]).num_rows == 0
+
+
+def test_the_same_plan_commits_once(table):
+    shard = write_shard(table, "a", "1")
+    assert table.commit_unit([shard], MODEL, 1, {}) == 1
+    with pytest.raises(ConflictError):
+        table.commit_unit([shard], MODEL, 1, {})
+    assert table.commits(MODEL) == 1
+    assert table.read(MODEL, ["uri"]).num_rows == 2
+
+
+def test_models_do_not_see_each_other(table):
+    table.commit_unit([write_shard(table, "a", "1")], MODEL, 1, {})
+    assert table.done("other@0123456789ab").num_rows == 0
+    assert table.commits("other@0123456789ab") == 0
+
+
+def test_rejects_count_as_done(table):
+    row = {"uri": "r", "etag": "1", "model_id": MODEL, "reason": "empty", "detail": "", "run_id": "", "at": NOW}
+    table.commit_rejects(pa.Table.from_pylist([row], schema=REJECT_SCHEMA))
+    assert done(table) == {("r", "1")}
+
+
+def test_superseded_rows_go_and_only_they(table):
+    shards = [write_shard(table, uri, etag) for uri, etag in (("it's", "1"), ("b", "1"), ("it's", "2"))]
+    table.commit_unit(shards, MODEL, 1, {})
+    current = pa.table({"uri": ["it's", "b"], "etag": ["2", "1"]})
+    assert table.remove_superseded(MODEL, current, {}) == 2
+    assert done(table) == {("it's", "2"), ("b", "1")}
+    assert table.remove_superseded(MODEL, current, {}) == 0
+
+
+def test_lineage_is_in_the_log(table):
+    table.commit_unit([write_shard(table, "a", "1")], MODEL, 1, {"run_id": "run-7", "unit_id": "u"})
+    commit = table.open().history(1)[0]
+    assert (commit["run_id"], commit["unit_id"], commit["model_id"]) == ("run-7", "u", MODEL)
+
+
+def test_schema_is_the_documented_one_and_sql_reads_it(table):
+    table.commit_unit([write_shard(table, "a", "1", chips=3)], MODEL, 1, {})
+    rows = table.open().to_pyarrow_table().select(CODE_SCHEMA.names)
+    assert rows.schema.equals(CODE_SCHEMA, check_metadata=False)
+    query = "SELECT chip_id, bit_count(('0x' || hex(code))::UBIGINT) AS bits FROM rows ORDER BY bits DESC LIMIT 1"
+    assert duckdb.sql(query).fetchall() == [("a-1", 8)]
+
+
+def published(version: int) -> Published:
+    return Published(
+        table_version=version, model_id=MODEL, bundle_uri="b", run_id="r", published_at=NOW, gate={"chips": 2}
+    )
+
+
+def test_pointer_moves_and_can_be_read(store, any_root):
+    with pytest.raises(TableError, match="nothing is published"):
+        read_pointer(any_root, store)
+    publish(any_root, store, published(1))
+    publish(any_root, store, published(2))
+    assert read_pointer(f"{any_root}/", store) == published(2)
+
+
+def test_a_torn_pointer_is_refused(store, any_root):
+    store.write(f"{any_root}/_published.json", b'{"table_version": 1')
+    with pytest.raises(TableError, match="isn't a pointer"):
+        read_pointer(any_root, store)
