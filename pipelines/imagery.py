@@ -4,6 +4,7 @@ Shapes: N chips, H x W pixels, C bands. A window is (x, y, w, h) in pixels of th
 """
 
 import hashlib
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,11 @@ from pipelines.errors import RejectedObject
 
 DRIVERS = ("GTiff", "JPEG", "PNG", "JP2OpenJPEG")
 """GDAL drivers that may open an object. None of them opens further files or addresses, as VRT would."""
+
+_GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # it returns blank pixels where a PNG breaks off
+}
 
 WindowTuple = tuple[int, int, int, int]
 
@@ -42,7 +48,7 @@ def open_raster(content: bytes) -> Iterator[DatasetReader]:
     """
     if not content:
         raise RejectedObject("zero_bytes", "the object has no content")
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), MemoryFile(content) as memory:
+    with rasterio.Env(**_GDAL_OPTIONS), MemoryFile(content) as memory:
         try:
             with warnings.catch_warnings():
                 # images without georeference are welcome: their footprint is null
@@ -124,4 +130,4 @@ def chip_id(uri: str, window: WindowTuple) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    return re.sub(r"/vsimem/\S+?(?=[:,' ]|$)", "the object", " ".join(str(error).split()))[:300]

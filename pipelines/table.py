@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.errors import ConflictError, TableError
@@ -93,6 +93,8 @@ class CodeTable:
             return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
         except TableNotFoundError as error:
             raise TableError(f"no code table at {uri}; run jobs.encode first, or check --table") from error
+        except DeltaError as error:
+            raise TableError(f"{uri}, version {version}: {error}") from error
 
     def read(self, model_id: str, columns: Sequence[str], version: int | None = None) -> pa.Table:
         """Return some columns of all of a model's rows, at a version."""

@@ -1,6 +1,7 @@
 """The real things that tests run against: an S3 server and a local Ray, one of each a session."""
 
 import io
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def ray_local(store: Store) -> Iterator[None]:  # after the store: workers inher
     import ray
 
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     yield
     ray.shutdown()
 

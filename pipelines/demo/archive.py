@@ -11,9 +11,6 @@ import pyarrow.parquet as pq
 from pipelines.demo.world import broken_objects, iter_scenes, labelled_chips
 from pipelines.storage import Store
 
-CHIP_SIZE = 30
-"""Side of a chip: 2 x 2 degrees [pixels]."""
-
 
 @dataclass(frozen=True)
 class Archive:

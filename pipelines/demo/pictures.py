@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-_TILE, _GAP, _CAPTION, _TITLE = 132, 10, 20, 250  # pixels
+_TILE, _GAP, _CAPTION, _TITLE = 132, 10, 20, 190  # pixels
 _BACKGROUND, _TEXT, _FAINT = "#14171a", "#f2f2f2", "#9aa4ad"
 _COLOURS = ("#ffb000", "#5ad1ff", "#7be36a", "#ff5c8a", "#c9a0ff")
 _MAP_SIZE = (1800, 900)
@@ -46,7 +46,10 @@ def contact_sheet(answers: Sequence[Answer]) -> bytes:
         top, colour = _GAP + row * step_y, _COLOURS[row % len(_COLOURS)]
         draw.multiline_text((_GAP, top + 40), answer.title, colour, _font(19), spacing=6)
         pictures = [answer.query, *(hit.thumbnail for hit in answer.hits)]
-        captions = ["query", *(f"{hit.distance} bits" for hit in answer.hits)]
+        captions = [
+            "query",
+            *(f"{hit.distance} {'bit' if hit.distance == 1 else 'bits'}" for hit in answer.hits),
+        ]
         for column, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
             left = _TITLE + column * step_x + (0 if column == 0 else 2 * _GAP)
             sheet.paste(_tile(picture), (left, top))
@@ -62,6 +65,8 @@ def world_map(background: Image.Image, answers: Sequence[Answer]) -> bytes:
     """Mark every hit on a map of the world (equirectangular), one colour a query; return a PNG."""
     world = background.resize(_MAP_SIZE, Image.Resampling.LANCZOS).point(lambda value: int(value * 0.75))
     draw = ImageDraw.Draw(world)
+    legend_top = _MAP_SIZE[1] - 30 * len(answers) - 16
+    draw.rectangle((0, legend_top - 6, 360, _MAP_SIZE[1]), fill=_BACKGROUND)
     for row, answer in enumerate(answers):
         colour = _COLOURS[row % len(_COLOURS)]
         for hit in answer.hits:
@@ -70,7 +75,7 @@ def world_map(background: Image.Image, answers: Sequence[Answer]) -> bytes:
                 corners = (*_to_map(west, north), *_to_map(east, south))
                 draw.rectangle(_grown(corners, 2), outline="black", width=1)
                 draw.rectangle(_grown(corners, 1), outline=colour, width=3)
-        top = _MAP_SIZE[1] - 30 * (len(answers) - row) - 10
+        top = legend_top + 30 * row
         draw.rectangle((14, top + 4, 30, top + 20), fill=colour, outline="black")
         draw.text(
             (40, top), answer.title.replace("\n", " "), _TEXT, _font(17), stroke_width=2, stroke_fill="black"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from model.metrics import precision_at_k
 from pipelines.demo.world import colour_statistics
@@ -19,7 +20,7 @@ _WATER = "water"
 
 @dataclass(frozen=True)
 class Precision:
-    """Share of the ten nearest labelled chips that are of the query's class, 0..1."""
+    """Share of the ten nearest held-out chips that are of the query's class, 0..1."""
 
     codes: float
     colour: float
@@ -29,17 +30,17 @@ class Precision:
 def measure_precision(labels: pa.Table, table: pa.Table, store: Store) -> Precision:
     """Compare both over the same queries, held-out land chips, and the same library.
 
-    The library is every labelled chip of the archive but the query itself. ``labels`` has uri, window,
-    label, split; ``table`` has chip_id, code as published.
+    The library is every held-out chip but the query itself: the network has seen none of them, nor any
+    scene of theirs. ``labels`` has uri, window, label, split; ``table`` has chip_id, code as published.
     """
+    labels = labels.filter(pc.equal(labels["split"], "test"))
     windows = [tuple(window[side] for side in "xywh") for window in labels["window"].to_pylist()]
     uris, names = labels["uri"].to_pylist(), np.asarray(labels["label"].to_pylist())
     code_of = dict(zip(table["chip_id"].to_pylist(), table["code"].to_pylist(), strict=True))
-    ids = [chip_id(uri, window) for uri, window in zip(uris, windows, strict=True)]
-    codes_NY = np.frombuffer(b"".join(code_of[one] for one in ids), np.uint8).reshape(len(ids), -1)
-    held_out = np.asarray(labels["split"].to_pylist()) == "test"
-    queries = np.flatnonzero(held_out & (names != _WATER))
+    codes = [code_of[chip_id(uri, window)] for uri, window in zip(uris, windows, strict=True)]
+    codes_NY = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1)
     _, classes_N = np.unique(names, return_inverse=True)
+    queries = np.flatnonzero(names != _WATER)
     by_code = precision_at_k(
         codes_NY[queries], classes_N[queries], codes_NY, classes_N, NEIGHBOURS, own_rows_Q=queries
     )

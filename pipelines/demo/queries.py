@@ -1,47 +1,59 @@
 """The demo's questions: which chips, which place, which picture; and the answers as table and pictures."""
 
 import io
+import math
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.api import SearchAnswer
 from pipelines.client import Client
 from pipelines.demo.pictures import Answer, Hit
+from pipelines.demo.world import chip_centre
 from pipelines.imagery import chip_id, open_raster, read_window
-from pipelines.serve.api import SearchAnswer
 from pipelines.storage import Store
 
-_COAST = (-70.5, -19.5)  # the Atacama's coast, longitude and latitude
+_COAST = (-15.0, 25.0)  # where the Sahara meets the Atlantic: longitude and latitude
 _EXAMPLES = {
-    "a desert chip": "barren",
-    "an ice chip": "snow_and_ice",
-    "a rain forest chip": "evergreen_broadleaf_forest",
+    "a desert chip": ("barren", (15, 23)),
+    "an ice chip": ("snow_and_ice", (-40, 75)),
+    "a rain forest chip": ("evergreen_broadleaf_forest", (-62, -4)),
 }
-_UPLOADED = "grasslands"
+"""Class and neighbourhood of the chips to ask with."""
+_UPLOADED = ("croplands", (78, 22))
 
 
 def ask(client: Client, labels: pa.Table, store: Store, console: Console) -> list[Answer]:
     """Ask by chip id, by place and with an uploaded PNG; print each answer as a table."""
-    held_out = labels.filter(pa.compute.equal(labels["split"], "test")).to_pylist()
+    held_out = labels.filter(pc.equal(labels["split"], "test")).to_pylist()
     answers = []
-    for title, label in _EXAMPLES.items():
-        example = next(chip for chip in held_out if chip["label"] == label)
+    for title, (label, place) in _EXAMPLES.items():
+        example = _nearest(held_out, label, place)
         name = chip_id(example["uri"], _window(example))
         answers.append(_show(client, console, title, client.thumbnail(name), client.search(chip_id=name)))
-    coast = client.search(point=_COAST, k=11)
-    place = f"the coast at {_COAST[1]:.1f}, {_COAST[0]:.1f}"
-    answers.append(_show(client, console, place, client.thumbnail(coast.features[0].id), coast))
-    picture = _png(next(chip for chip in held_out if chip["label"] == _UPLOADED), store)
+    here = client.search(point=_COAST, k=1).features[0]
+    coast = client.search(point=_COAST, exclude_self=True)
+    title = f"the coast at\n{_COAST[1]:.0f} north, {-_COAST[0]:.0f} west"
+    answers.append(_show(client, console, title, client.thumbnail(here.id), coast))
+    picture = _png(_nearest(held_out, *_UPLOADED), store)
     answers.append(_show(client, console, "an uploaded PNG", picture, client.search_image(picture)))
     return answers
 
 
+def _nearest(chips: list[dict[str, Any]], label: str, place: tuple[float, float]) -> dict[str, Any]:
+    """Return the chip of a class nearest to a place (longitude, latitude), in degrees."""
+    of_class = [chip for chip in chips if chip["label"] == label]
+    return min(of_class, key=lambda chip: math.dist(chip_centre(chip["uri"], _window(chip)), place))
+
+
 def _show(client: Client, console: Console, title: str, query: bytes, answer: SearchAnswer) -> Answer:
-    search = answer.search
-    table = Table(title=f"{title}: {search.codes_compared} codes compared in {search.took_ms:.1f} ms")
+    search, heading = answer.search, title.replace("\n", " ")
+    table = Table(title=f"{heading}: {search.codes_compared} codes compared in {search.took_ms:.1f} ms")
     for column in ("rank", "bits apart", "centre", "scene", "window"):
         table.add_column(column, justify="right" if column in ("rank", "bits apart") else "left")
     hits = []
@@ -55,15 +67,15 @@ def _show(client: Client, console: Console, title: str, query: bytes, answer: Se
     return Answer(title, query, hits)
 
 
-def _window(chip: dict[str, dict[str, int]]) -> tuple[int, int, int, int]:
+def _window(chip: dict[str, Any]) -> tuple[int, int, int, int]:
     window = chip["window"]
     return window["x"], window["y"], window["w"], window["h"]
 
 
-def _png(chip: dict[str, object], store: Store) -> bytes:
+def _png(chip: dict[str, Any], store: Store) -> bytes:
     """Return a chip's pixels as a user's own picture would come: without any georeference."""
-    with open_raster(store.read(str(chip["uri"]))) as dataset:
-        chip_HWC: np.ndarray = read_window(dataset, _window(chip), (1, 2, 3))  # type: ignore[arg-type]
+    with open_raster(store.read(chip["uri"])) as dataset:
+        chip_HWC: np.ndarray = read_window(dataset, _window(chip), (1, 2, 3))
     buffer = io.BytesIO()
     Image.fromarray(chip_HWC).save(buffer, "PNG")
     return buffer.getvalue()

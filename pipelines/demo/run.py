@@ -17,14 +17,14 @@ from rich.console import Console
 
 from pipelines.client import Client
 from pipelines.config import StoreConfig, TrackingConfig
-from pipelines.demo.archive import CHIP_SIZE, Archive, upload_world
+from pipelines.demo.archive import Archive, upload_world
 from pipelines.demo.config import DemoConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.demo.pictures import Answer, contact_sheet, world_map
 from pipelines.demo.precision import NEIGHBOURS, Precision, measure_precision
 from pipelines.demo.processes import run_job, running, running_job
 from pipelines.demo.queries import ask
-from pipelines.demo.world import world_image
+from pipelines.demo.world import CHIP_SIZE, world_image
 from pipelines.storage import Store
 from pipelines.table import CodeTable
 
@@ -146,7 +146,7 @@ def _train(demo: _Demo, archive: Archive) -> None:
         "bundles": f"s3://{BUCKET}/bundles",
         "weights": "none",
         "network.backbone": "resnet18",
-        "network.node": "layer3",
+        "network.node": "layer2",
         "input.size": "32",
         "epochs": "30",
         "batch-size": "128",

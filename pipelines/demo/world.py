@@ -6,13 +6,11 @@ in EPSG:4326: 15 pixels a degree, and 20 cells of land cover.
 """
 
 import hashlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +50,9 @@ CLASSES = (
 _LEAST_SHARE = 0.6  # of a chip that its class must cover
 _LEAST_CHIPS = 20  # a class with fewer is left out
 _WATER_CHIPS = 600  # of some nine thousand: enough to learn what water looks like
-_ACQUIRED = "2004:07:01 00:00:00"  # Blue Marble Next Generation: a composite of 2004
+# the package doesn't say which month's composite of 2004 this is (Blue Marble Next Generation);
+# snow down to Labrador while India is still dry makes it about May
+_ACQUIRED = "2004:05:01 00:00:00"
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,15 @@ def labelled_chips() -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(types))
 
 
+def chip_centre(scene: str, window: tuple[int, int, int, int]) -> tuple[float, float]:
+    """Return longitude and latitude of a chip's centre, from its scene's name and its window."""
+    latitude, longitude = Path(scene).stem.split("_")
+    north = int(latitude[1:]) * (1 if latitude[0] == "n" else -1)
+    west = int(longitude[1:]) * (1 if longitude[0] == "e" else -1)
+    x, y, w, h = window
+    return west + (x + w / 2) / PIXELS_A_DEGREE, north - (y + h / 2) / PIXELS_A_DEGREE
+
+
 def colour_statistics(chips_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return mean and standard deviation of each band (N, 2 * C), each scaled to unit variance."""
     means_NC, deviations_NC = chips_NHWC.mean(axis=(1, 2)), chips_NHWC.std(axis=(1, 2))
@@ -155,8 +164,7 @@ def _scene_name(west: int, north: int) -> str:
 
 def _geotiff(pixels_HWC: NDArray[np.uint8], west: int, north: int, crs: str | None) -> bytes:
     height, width, count = pixels_HWC.shape
-    place: dict[str, Any] = {"crs": crs, "transform": from_origin(west, north, 1 / 15, 1 / 15)} if crs else {}
-    buffer = io.BytesIO()
+    pixel = 1 / PIXELS_A_DEGREE
     with MemoryFile() as memory:
         with memory.open(
             driver="GTiff",
@@ -166,12 +174,12 @@ def _geotiff(pixels_HWC: NDArray[np.uint8], west: int, north: int, crs: str | No
             dtype="uint8",
             nodata=0,
             compress="deflate",
-            **place,
+            crs=crs,
+            transform=from_origin(west, north, pixel, pixel),
         ) as dataset:
             dataset.update_tags(TIFFTAG_DATETIME=_ACQUIRED)
             dataset.write(pixels_HWC.transpose(2, 0, 1))
-        buffer.write(memory.read())
-    return buffer.getvalue()
+        return bytes(memory.read())
 
 
 def _package_file(package: str, ending: str) -> Path:

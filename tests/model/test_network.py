@@ -47,7 +47,9 @@ def test_preprocess_refuses_what_does_not_fit():
 
 def test_augment_draws_all_eight_symmetries_and_nothing_else():
     image_CHW = torch.arange(9.0).reshape(1, 3, 3)
-    turned = [torch.rot90(side, turns, (1, 2)) for side in (image_CHW, image_CHW.flip(-1)) for turns in range(4)]
+    turned = [
+        torch.rot90(side, turns, (1, 2)) for side in (image_CHW, image_CHW.flip(-1)) for turns in range(4)
+    ]
     images_BCHW = augment(image_CHW.repeat(400, 1, 1, 1), torch.Generator().manual_seed(0))
     seen = {next(i for i, side in enumerate(turned) if torch.equal(side, image)) for image in images_BCHW}
     assert seen == set(range(8))

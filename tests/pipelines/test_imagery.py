@@ -76,7 +76,9 @@ def test_pictures_without_a_place_are_welcome(pixels_HWC, kind):
 
 def test_chip_id_is_stable_and_its_own():
     assert chip_id("s3://a/b.tif", (0, 0, 16, 16)) == "c923e8ca8f3c63322a2bd230"
-    others = {chip_id("s3://a/b.tif", (x, 0, 16, 16)) for x in range(100)} | {chip_id("s3://a/c.tif", (0, 0, 16, 16))}
+    others = {chip_id("s3://a/b.tif", (x, 0, 16, 16)) for x in range(100)} | {
+        chip_id("s3://a/c.tif", (0, 0, 16, 16))
+    }
     assert len(others) == 101
 
 

@@ -86,7 +86,15 @@ def test_models_do_not_see_each_other(table):
 
 
 def test_rejects_count_as_done(table):
-    row = {"uri": "r", "etag": "1", "model_id": MODEL, "reason": "empty", "detail": "", "run_id": "", "at": NOW}
+    row = {
+        "uri": "r",
+        "etag": "1",
+        "model_id": MODEL,
+        "reason": "empty",
+        "detail": "",
+        "run_id": "",
+        "at": NOW,
+    }
     table.commit_rejects(pa.Table.from_pylist([row], schema=REJECT_SCHEMA))
     assert done(table) == {("r", "1")}
 
@@ -110,7 +118,9 @@ def test_schema_is_the_documented_one_and_sql_reads_it(table):
     table.commit_unit([write_shard(table, "a", "1", chips=3)], MODEL, 1, {})
     rows = table.open().to_pyarrow_table().select(CODE_SCHEMA.names)
     assert rows.schema.equals(CODE_SCHEMA, check_metadata=False)
-    query = "SELECT chip_id, bit_count(('0x' || hex(code))::UBIGINT) AS bits FROM rows ORDER BY bits DESC LIMIT 1"
+    query = (
+        "SELECT chip_id, bit_count(('0x' || hex(code))::UBIGINT) AS bits FROM rows ORDER BY bits DESC LIMIT 1"
+    )
     assert duckdb.sql(query).fetchall() == [("a-1", 8)]
 
 

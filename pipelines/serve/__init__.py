@@ -1,0 +1,1 @@
+"""A published code table to answers over HTTP."""

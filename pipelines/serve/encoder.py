@@ -1,0 +1,106 @@
+"""The Serve deployment that turns uploaded images into codes with the published bundle's network.
+
+Shapes: B images, H x W pixels, C bands.
+"""
+
+import asyncio
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray import serve
+
+from model.network import HashNetwork
+from pipelines.bundles import read_bundle
+from pipelines.pointer import Published
+from pipelines.serve.config import ServeConfig
+from pipelines.serve.follow import Follower, check_model
+from pipelines.serve.refusals import Refusal
+from pipelines.serve.uploads import read_upload
+from pipelines.storage import Store
+
+# torchvision cuts a backbone by tracing it, and torch.fx then patches nn.Module for the whole process:
+# a forward pass in another thread would fail meanwhile
+_NETWORKS = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An image's code, and whose code it is."""
+
+    code: bytes
+    model_id: str
+
+
+@dataclass(frozen=True)
+class _Model:
+    model_id: str
+    network: HashNetwork
+
+
+@dataclass(frozen=True)
+class _Upload:
+    chip_HWC: NDArray[np.uint8]
+    model: _Model
+    """The one that the chip was read for, also where another is published meanwhile."""
+
+
+class Encoder:
+    """Decodes one image at a time, encodes those that come together as one batch."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        """Load the published bundle. Raises TableError, BundleError, StorageError."""
+        torch.set_num_threads(1)  # replicas, not threads, are how it is scaled
+        store = Store(config.store)
+
+        def load(published: Published, current: _Model | None) -> _Model:
+            if current is not None and current.model_id == published.model_id:
+                return current
+            with _NETWORKS:
+                manifest, network = read_bundle(published.bundle_uri, store)
+            check_model(published, manifest)
+            return _Model(manifest.model_id, network)
+
+        self._max_pixels = config.max_image_pixels
+        self._follower = Follower(config, load)
+        batched = serve.batch(
+            max_batch_size=config.encode_batch, batch_wait_timeout_s=config.encode_wait_ms / 1000
+        )
+        self._encode_batch = batched(_encode_batch)
+
+    def model_id(self) -> str:
+        """Return the model that the next image is encoded with."""
+        return self._follower.current.model_id
+
+    async def encode(self, content: bytes) -> Encoded | Refusal:
+        """Return the code of an uploaded image, or why it has none."""
+        model = self._follower.current
+        bands = model.network.input_spec.bands
+        chip_HWC = await asyncio.to_thread(read_upload, content, bands, self._max_pixels)
+        if isinstance(chip_HWC, Refusal):
+            return chip_HWC
+        return await self._encode_batch(_Upload(chip_HWC, model))
+
+
+async def _encode_batch(uploads: list[_Upload]) -> list[Encoded]:
+    return await asyncio.to_thread(_encode_all, uploads)
+
+
+def _encode_all(uploads: list[_Upload]) -> list[Encoded]:
+    """Encode images of one size and model together."""
+    groups: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
+    for position, upload in enumerate(uploads):
+        groups[upload.model.model_id, upload.chip_HWC.shape].append(position)
+    encoded: dict[int, Encoded] = {}
+    for (model_id, _), positions in groups.items():
+        chips_BHWC = torch.from_numpy(np.stack([uploads[position].chip_HWC for position in positions]))
+        with _NETWORKS:
+            codes_BY = uploads[positions[0]].model.network.encode(chips_BHWC)
+        encoded |= {
+            position: Encoded(code_Y.tobytes(), model_id)
+            for position, code_Y in zip(positions, codes_BY, strict=True)
+        }
+    return [encoded[position] for position in range(len(uploads))]

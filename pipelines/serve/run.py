@@ -1,0 +1,95 @@
+"""Start the query service on a Ray cluster, or on one of its own, and stop it again."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import ray
+import structlog
+from ray import serve
+from ray.exceptions import RayTaskError
+
+from pipelines.bundles import read_manifest
+from pipelines.cluster import connect
+from pipelines.errors import ConfigError
+from pipelines.pointer import read_pointer
+from pipelines.serve.app import build_app
+from pipelines.serve.config import ServeConfig
+from pipelines.serve.follow import check_model
+from pipelines.storage import Store
+
+_APP = "scenehash"
+_READY_SECONDS = 60
+
+_log = structlog.get_logger()
+
+
+def run_serve(config: ServeConfig) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises TableError where nothing is published, BundleError where its bundle is missing, and
+    ConfigError where the address can't be served.
+    """
+    with serving(config) as url:
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        _log.info("serving", url=url, table=config.table)
+        stop.wait()
+        _log.info("stopping", url=url)
+
+
+@contextmanager
+def serving(config: ServeConfig) -> Iterator[str]:
+    """Run the service and yield its address once it is ready; raises as `run_serve` does.
+
+    Joins the Ray cluster that ``RAY_ADDRESS`` names, or starts one. What it started it stops.
+    """
+    store = Store(config.store)
+    published = read_pointer(config.table, store)
+    check_model(published, read_manifest(published.bundle_uri, store))
+    owns_ray = not ray.is_initialized()
+    connect()
+    owns_serve = not serve.status().proxies
+    try:
+        _listen(config)
+        serve.run(build_app(config), name=_APP)
+        host = "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104 - compared, not bound
+        url = f"http://{host}:{config.port}"
+        _wait_until_ready(url)
+        yield url
+    finally:
+        if owns_serve:
+            serve.shutdown()  # type: ignore[no-untyped-call]
+        else:
+            serve.delete(_APP)
+        if owns_ray:
+            ray.shutdown()
+
+
+def _listen(config: ServeConfig) -> None:
+    """Start Serve's proxy, unless this cluster has one. Raises ConfigError where the address can't be had."""
+    try:
+        serve.start(http_options={"host": config.host, "port": config.port})
+    except RayTaskError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ConfigError(
+            f"{config.host}:{config.port} can't be listened on ({reason}); try --port"
+        ) from error
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise ConfigError(
+        f"{url}/readyz doesn't answer; is the port taken, or does this cluster's Serve listen on another one?"
+    )

@@ -1,0 +1,174 @@
+"""The encoding run on a real archive in a real bucket, on a real Ray."""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import shapely
+import torch
+
+from model.bundle import Manifest, pack_bundle
+from model.network import HashNetwork
+from model.spec import InputSpec, NetworkSpec
+from pipelines.bundles import read_bundle, write_bundle
+from pipelines.encode.config import EncodeConfig
+from pipelines.encode.run import run_encode
+from pipelines.errors import BundleError, GateError, StorageError, TableError
+from pipelines.footprints import hilbert_key
+from pipelines.imagery import chip_id, open_raster, read_chips
+from pipelines.pointer import read_pointer
+from pipelines.storage import Store
+from pipelines.table import CODE_SCHEMA, CodeTable
+
+pytestmark = pytest.mark.usefixtures("ray_local")
+
+BROKEN = {
+    "zero.tif": (b"", "zero_bytes"),
+    "text.tif": (b"not a raster", "not_an_image"),
+}
+
+
+@dataclass(frozen=True)
+class Archive:
+    config: EncodeConfig
+    manifest: Manifest
+    store: Store
+
+    @property
+    def table(self) -> CodeTable:
+        return CodeTable(self.config.table, self.store)
+
+    def rows(self, version: int | None = None) -> dict[str, dict]:
+        table = self.table.read(self.manifest.model_id, CODE_SCHEMA.names, version)
+        rows = {row["chip_id"]: row for row in table.to_pylist()}
+        assert len(rows) == len(table), "a chip has two rows"
+        return rows
+
+
+@pytest.fixture
+def archive(store, root, write_scenes):
+    """Four scenes of sixteen chips, two broken objects and one that isn't imagery; an untrained network."""
+    scenes = write_scenes(store, root, count=4)
+    for name, (content, _) in BROKEN.items():
+        store.write(f"{scenes.prefix}/{name}", content)
+    store.write(f"{scenes.prefix}/readme.txt", b"passed over")
+    torch.manual_seed(0)
+    network = HashNetwork(NetworkSpec(node="layer1", num_bits=32), InputSpec(size=16)).eval()
+    manifest, files = pack_bundle(network, "tiny", ("a", "b"), "run", {})
+    bundle = f"{root}/bundles/{manifest.model_id}"
+    write_bundle(bundle, files, store)
+    config = EncodeConfig(
+        source=scenes.prefix,
+        table=f"{root}/codes",
+        bundle=bundle,
+        chip_size=16,
+        objects_per_unit=3,
+        max_reject_share=0.5,
+        store=store.config,
+    )
+    return Archive(config, manifest, store)
+
+
+def expected_codes(archive: Archive) -> dict[str, bytes]:
+    """The slow reference: one object, one chip after the other, in this process."""
+    _, network = read_bundle(archive.config.bundle, archive.store)
+    codes = {}
+    for info in archive.store.list(archive.config.source):
+        if not info.uri.endswith(".tif") or info.uri.rsplit("/", 1)[1] in BROKEN:
+            continue
+        with open_raster(archive.store.read(info.uri)) as dataset:
+            scene = read_chips(dataset, 16, (1, 2, 3), 0.5)
+        for window, chip_HWC in zip(scene.windows, scene.chips_NHWC, strict=True):
+            codes[chip_id(info.uri, window)] = network.encode(torch.from_numpy(chip_HWC)[None])[0].tobytes()
+    return codes
+
+
+def test_first_night_second_night_and_a_change(archive, geotiff):
+    first = run_encode(archive.config)
+    assert (first.objects, first.new, first.chips, first.failed) == (6, 6, 64, [])
+    assert first.rejects == {"zero_bytes": 1, "not_an_image": 1}
+    rows = archive.rows()
+    assert {name: row["code"] for name, row in rows.items()} == expected_codes(archive)
+    pointer = read_pointer(archive.config.table, archive.store)
+    assert (pointer.table_version, pointer.model_id) == (first.table_version, archive.manifest.model_id)
+    assert pointer.gate["chips"] == 64
+
+    again = run_encode(archive.config)
+    assert (again.new, again.chips, again.table_version) == (0, 0, first.table_version)
+    assert read_pointer(archive.config.table, archive.store) == pointer
+
+    pixels_HWC = np.full((64, 64, 3), 77, np.uint8)
+    archive.store.write(f"{archive.config.source}/001.tif", geotiff(pixels_HWC, west=-50))
+    archive.store.write(f"{archive.config.source}/new.tif", geotiff(pixels_HWC, west=100))
+    third = run_encode(archive.config)
+    assert (third.new, third.chips, third.removed, third.rejects) == (2, 32, 16, {})
+    assert {name: row["code"] for name, row in archive.rows().items()} == expected_codes(archive)
+    assert archive.rows(first.table_version) == rows, "the published version before it is still whole"
+
+
+def test_rows_say_where_when_and_from_what(archive):
+    report = run_encode(archive.config)
+    for row in archive.rows().values():
+        assert row["chip_id"] == chip_id(row["uri"], tuple(row["window"].values()))
+        assert row["datetime"].isoformat() == "2024-06-01T10:00:00+00:00"
+        assert (row["run_id"], row["collection"], row["valid_fraction"]) == (report.run_id, "default", 1)
+        assert shapely.from_wkb(row["geometry"]).bounds == pytest.approx(tuple(row["bbox"].values()))
+    rejects = archive.table.read_rejects(report.model_id, ["uri", "reason"]).to_pylist()
+    expected = {f"{archive.config.source}/{name}": reason for name, (_, reason) in BROKEN.items()}
+    assert {row["uri"]: row["reason"] for row in rejects} == expected
+
+
+def test_shards_are_plain_geoparquet_in_spatial_order(archive):
+    run_encode(archive.config)
+    filesystem, path = archive.store.arrow_filesystem(archive.config.table)
+    files = archive.table.open().file_uris()
+    assert len(files) == 2, "one for each unit"
+    for uri in files:
+        shard = pq.read_table(f"{path}/{uri.split('/codes/')[1]}", filesystem=filesystem, partitioning=None)
+        assert b"covering" in shard.schema.metadata[b"geo"]
+        corners = [(bbox["xmin"], bbox["ymin"]) for bbox in shard["bbox"].to_pylist()]
+        key_N = hilbert_key(*np.array(corners).T)
+        assert (np.diff(key_N) >= 0).all()
+
+
+def test_a_failed_gate_leaves_the_pointer_alone(archive):
+    with pytest.raises(GateError, match=r"2 of 6 objects rejected \(0\.333\), max_reject_share is 0\.1"):
+        run_encode(archive.config.model_copy(update={"max_reject_share": 0.1}))
+    with pytest.raises(TableError, match="nothing is published"):
+        read_pointer(archive.config.table, archive.store)
+    report = run_encode(archive.config)  # nothing is lost: only the publishing was held back
+    assert (report.new, len(archive.rows())) == (0, 64)
+    assert read_pointer(archive.config.table, archive.store).table_version == report.table_version
+
+
+def test_dry_run_says_what_it_would_do_and_does_nothing(archive):
+    report = run_encode(archive.config.model_copy(update={"dry_run": True}))
+    assert (report.objects, report.new, report.chips, report.table_version) == (6, 6, 0, None)
+    assert not archive.table.exists()
+
+
+def test_two_nights_at_once_encode_everything_once(archive):
+    reports = []
+    config = archive.config.model_copy(update={"objects_per_unit": 2})
+    nights = [threading.Thread(target=lambda: reports.append(run_encode(config))) for _ in range(2)]
+    for night in nights:
+        night.start()
+    for night in nights:
+        night.join()
+    assert len(reports) == 2
+    assert {name: row["code"] for name, row in archive.rows().items()} == expected_codes(archive)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"source": "s3://no-such-bucket/x"}, StorageError, "no such bucket"),
+        ({"suffixes": (".nc",)}, StorageError, r"nothing there ends in \.nc"),
+        ({"bundle": "s3://archive/nothing"}, BundleError, "no bundle at"),
+    ],
+)
+def test_the_users_mistakes_are_told(archive, change, error, message):
+    with pytest.raises(error, match=message):
+        run_encode(archive.config.model_copy(update=change))
