@@ -131,19 +131,29 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_environment(config_type: type[BaseModel]) -> None:
-    """Raise ConfigError on a variable that looks like a misspelt key of this config.
+    """Raise ConfigError on a SCENEHASH_ variable that is no job's key: it is a slip of the pen."""
+    given = {
+        variable.removeprefix(ENV_PREFIX).lower().split("__")[0]: variable
+        for variable in os.environ
+        if variable.startswith(ENV_PREFIX)
+    }
+    unknown = given.keys() - {*config_type.model_fields, "config"}
+    if unknown:
+        known = {key for config in _all_configs() for key in config.model_fields}
+        for key in sorted(unknown - known):
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {ENV_PREFIX}{close[0].upper()}?" if close else ""
+            raise ConfigError(f"environment variable {given[key]} is unknown{hint}")
 
-    Other jobs' keys share the prefix, so only near misses can be told from strangers.
-    """
-    known = [*config_type.model_fields, "config"]
-    for variable in os.environ:
-        if variable.startswith(ENV_PREFIX):
-            key = variable.removeprefix(ENV_PREFIX).lower().split("__")[0]
-            close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
-            if close and close[0] != key:
-                raise ConfigError(
-                    f"environment variable {variable} is unknown; did you mean {close[0].upper()}?"
-                )
+
+def _all_configs() -> list[type[BaseModel]]:
+    from pipelines.demo.config import DemoConfig
+    from pipelines.encode.config import EncodeConfig
+    from pipelines.query import QueryConfig
+    from pipelines.serve.config import ServeConfig
+    from pipelines.train.config import TrainConfig
+
+    return [DemoConfig, EncodeConfig, QueryConfig, ServeConfig, TrainConfig]
 
 
 def _one_line(error: Exception) -> str:

@@ -37,6 +37,7 @@ class HashNetwork(nn.Module):
         self.backbone = Backbone(network.backbone, network.node, weights)
         features = self.backbone.count_features(len(input_spec.bands), input_spec.size)
         self.head = hash_head(features, network.hidden, network.num_bits)
+        self.to(memory_format=torch.channels_last)  # as `preprocess` leaves the images; faster on CPU and GPU
 
     def forward(self, images_BCSS: Tensor) -> Tensor:
         """Return outputs_BK."""

@@ -133,9 +133,20 @@ class Store:
                 raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
             for _, _, files in filesystem.walk(path, detail=True):
                 for info in files.values():
-                    yield _object_info(scheme, info)
+                    if not info["name"].endswith("/"):  # a folder's marker
+                        yield _object_info(scheme, info)
         except (OSError, BotoCoreError, ClientError) as error:
             raise StorageError(f"{prefix} can't be listed: {error}") from error
+
+    def remove_folder(self, uri: str) -> None:
+        """Remove all objects below a prefix; it is no error if there are none."""
+        filesystem, path = self._resolve(uri)
+        try:
+            filesystem.rm(path, recursive=True)
+        except FileNotFoundError:
+            return
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise StorageError(f"{uri} can't be removed: {error}") from error
 
     def arrow_filesystem(self, uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
         """Return pyarrow's file system for a URI and the path in it."""

@@ -90,13 +90,15 @@ def make_geotiff(pixels_HWC: np.ndarray, west: float = 0, north: float = 10, **p
 
 
 def texture(label: str, rng: np.random.Generator, size: int = 64) -> np.ndarray:
-    """Return pixels_HWC of a class: stripes across, stripes down, or a flat colour, with noise."""
-    base = {"across": np.arange(size)[:, None], "down": np.arange(size)[None, :], "flat": np.zeros((1, 1))}[
-        label
-    ]
-    stripes_HW = np.broadcast_to(120 + 80 * np.sin(base * 1.5), (size, size))
+    """Return noisy pixels_HWC of a class. Turning a chip doesn't turn it into another class."""
+    wave = np.sin(np.arange(size) * 1.5)
+    pattern_HW = {
+        "checks": np.outer(wave, wave),
+        "flat": np.zeros((size, size)),
+        "stripes": np.tile(wave, (size, 1)),
+    }[label]
     noise_HWC = rng.normal(0, 20, (size, size, 3))
-    return np.clip(stripes_HW[..., None] + noise_HWC, 1, 255).astype(np.uint8)
+    return np.clip(120 + 80 * pattern_HW[..., None] + noise_HWC, 1, 255).astype(np.uint8)
 
 
 def make_scenes(store: Store, root: str, count: int = 12, chip_size: int = 16) -> Scenes:
@@ -104,7 +106,7 @@ def make_scenes(store: Store, root: str, count: int = 12, chip_size: int = 16) -
     rng = np.random.default_rng(0)
     labels, rows = {}, []
     for number in range(count):
-        label = ("across", "down", "flat")[number % 3]
+        label = ("checks", "flat", "stripes")[number % 3]
         uri = f"{root}/scenes/{number:03}.tif"
         store.write(uri, make_geotiff(texture(label, rng), west=10 * number - 60))
         labels[uri] = label

@@ -103,7 +103,8 @@ def _fit(config: TrainConfig, labels: Labels, store: Store, run_id: str) -> tupl
     steps = labels.count("train") // config.workers // (config.batch_size // config.workers)
     if not steps:
         raise ConfigError(f"{labels.count('train')} training chips don't fill a batch of {config.batch_size}")
-    filesystem, path = store.arrow_filesystem(f"{config.bundles.rstrip('/')}/_checkpoints")
+    checkpoints = f"{config.bundles.rstrip('/')}/_checkpoints"
+    filesystem, path = store.arrow_filesystem(checkpoints)
     trainer = TorchTrainer(
         lambda: train_loop(config, len(labels.class_names), steps),
         scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
@@ -122,7 +123,7 @@ def _fit(config: TrainConfig, labels: Labels, store: Store, run_id: str) -> tupl
         raise TrainingError("the training ended without a checkpoint")
     with result.checkpoint.as_directory() as folder:
         saved = torch.load(Path(folder) / CHECKPOINT, map_location="cpu", weights_only=True)
-    filesystem.delete_dir(f"{path}/{run_id}")
+    store.remove_folder(f"{checkpoints}/{run_id}")
     network = HashNetwork(config.network, config.input)
     network.load_state_dict(saved["network"])
     return network.eval(), float(result.metrics["loss"])

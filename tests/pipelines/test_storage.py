@@ -17,6 +17,14 @@ def test_what_is_written_is_read(store, any_root):
     assert pickle.loads(pickle.dumps(store)).read(uri) == b"two"
 
 
+def test_a_folder_is_removed_with_all_in_it(store, any_root):
+    for name in ("a/1", "a/b/2", "c/3"):
+        store.write(f"{any_root}/{name}", b"x")
+    store.remove_folder(f"{any_root}/a")
+    store.remove_folder(f"{any_root}/never was")
+    assert [info.uri for info in store.list(any_root)] == [f"{any_root}/c/3"]
+
+
 def test_missing_object(store, any_root):
     with pytest.raises(FileNotFoundError):
         store.read(f"{any_root}/none")

@@ -1,0 +1,136 @@
+"""The command lines: YAML, environment and flags into one config; errors as one line and exit code 2."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jobs.config import load_config, run_job
+from pipelines.encode.config import EncodeConfig
+from pipelines.errors import ConfigError, GateError, ScenehashError
+from pipelines.train.config import TrainConfig
+
+JOBS = ("train", "encode", "serve", "query", "demo")
+REQUIRED = ["--source", "s3://a/b", "--table", "t", "--bundle", "b"]
+
+
+def load(*arguments: str) -> EncodeConfig:
+    return load_config("encode", EncodeConfig, [*REQUIRED, *arguments])
+
+
+def test_flags_win_over_environment_which_wins_over_yaml(tmp_path, monkeypatch):
+    file = tmp_path / "encode.yaml"
+    file.write_text("chip_size: 10\nencoders: 10\nbatch_size: 10\nstore: {endpoint: yaml, region: yaml}\n")
+    monkeypatch.setenv("SCENEHASH_ENCODERS", "20")
+    monkeypatch.setenv("SCENEHASH_BATCH_SIZE", "20")
+    monkeypatch.setenv("SCENEHASH_STORE__REGION", "env")
+    config = load("--config", str(file), "--batch-size", "30")
+    assert (config.chip_size, config.encoders, config.batch_size) == (10, 20, 30)
+    assert (config.store.endpoint, config.store.region) == ("yaml", "env")
+    monkeypatch.setenv("SCENEHASH_CONFIG", str(file))
+    assert load().chip_size == 10
+
+
+def test_nested_and_repeated_values():
+    config = load_config(
+        "train",
+        TrainConfig,
+        ["--manifest=m", "--bundles=b", "--network.num-bits=48", "--input.bands=4,1,2", "--use-gpu"],
+    )
+    assert (config.network.num_bits, config.input.bands, config.use_gpu) == (48, (4, 1, 2), True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--chip-sise", "3"], "unrecognized arguments: --chip-sise"),
+        (["--chip-size", "x"], "chip_size: Input should be a valid integer"),
+        (["--chip-size", "1"], "chip_size: .*greater than or equal to 8"),
+        (["--config", "/no/such.yaml"], "config file /no/such.yaml: .*No such file"),
+    ],
+)
+def test_a_bad_value_is_named(arguments, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(ConfigError, match="source: is required; bundle: is required"):
+        load_config("encode", EncodeConfig, ["--table", "t"])
+
+
+@pytest.mark.parametrize("content", ["chipsize: 3", "store: {endpint: x}", "- a list", "a: ["])
+def test_a_bad_yaml_is_told(tmp_path, content):
+    file = tmp_path / "bad.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"chipsize: is unknown|store\.endpint: is unknown|config file"):
+        load("--config", str(file))
+
+
+@pytest.mark.parametrize("variable", ["SCENEHASH_TABEL", "SCENEHASH_STORE__ENDPINT", "SCENEHASH_NONSENSE"])
+def test_an_unknown_variable_is_told(monkeypatch, variable):
+    monkeypatch.setenv(variable, "x")
+    with pytest.raises(ConfigError, match=variable + "|store.endpint"):
+        load()
+
+
+def test_another_jobs_variable_is_not_unknown(monkeypatch):
+    monkeypatch.setenv("SCENEHASH_EPOCHS", "3")
+    assert load().chip_size == 256
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConfigError("no"), 2), (GateError("no"), 3), (ScenehashError("no"), 1)]
+)
+def test_exit_codes(capsys, error, code):
+    def fail(config):
+        raise error
+
+    assert run_job("encode", EncodeConfig, fail, REQUIRED) == code
+    assert capsys.readouterr().err.splitlines()[-1] == "jobs.encode: no"
+
+
+def test_the_report_is_one_line_of_json(capsys):
+    assert run_job("encode", EncodeConfig, lambda config: config, REQUIRED) == 0
+    assert json.loads(capsys.readouterr().out)["chip_size"] == 256
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_lists_every_field_and_is_quick(job):
+    seconds = []
+    for _ in range(3):  # the quickest of three: the machine may be busy
+        started = time.perf_counter()
+        command = [sys.executable, "-m", f"jobs.{job}", "--help"]
+        done = subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+        if seconds[-1] < 1.5:
+            break
+    assert min(seconds) < 1.5
+    assert f"python -m jobs.{job}" in done.stdout.decode()
+    heavy = f"import sys, jobs.{job}; print([m for m in ('torch', 'ray', 'mlflow') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, check=True)
+    assert loaded.stdout.strip() == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("job", "arguments", "message"),
+    [
+        ("train", ["--manifest=s3://no-such-bucket/m", "--bundles=s3://no-such-bucket/b"], "doesn't exist"),
+        ("encode", ["--source=s3://no-such-bucket/x", "--table=t", "--bundle=/no/bundle"], "no bundle at"),
+        ("serve", ["--table=s3://no-such-bucket/t", "--open"], "nothing is published"),
+        ("query", ["--url=http://127.0.0.1:9", "--code=00"], "127.0.0.1:9"),
+        ("encode", ["--nonsense"], "unrecognized arguments"),
+    ],
+)
+def test_the_users_mistakes_are_one_line_and_exit_code_2(store, job, arguments, message):
+    endpoint = {"SCENEHASH_STORE__ENDPOINT": str(store.config.endpoint)}
+    command = [sys.executable, "-m", f"jobs.{job}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | endpoint, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
