@@ -24,7 +24,7 @@ demo: setup
 	$(BIN)/python -m jobs.demo $(if $(KEEP),--keep)
 
 bench: setup
-	$(BIN)/python -m benchmarks.codes
+	$(BIN)/python -m benchmarks.search
 
 clean:
 	rm -rf .venv demo-output dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

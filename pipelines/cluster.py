@@ -3,10 +3,12 @@
 import logging
 
 import ray
+import ray.data
 
 
 def connect() -> None:
     """Connect to the cluster named by RAY_ADDRESS or running here; else start Ray on this machine."""
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        ray.init(logging_level=logging.WARNING)
+        progress = ray.data.DataContext.get_current()
+        progress.enable_rich_progress_bars, progress.use_ray_tqdm = True, False

@@ -138,6 +138,12 @@ class Store:
         except (OSError, BotoCoreError, ClientError) as error:
             raise StorageError(f"{prefix} can't be listed: {error}") from error
 
+    def require_bucket(self, uri: str) -> None:
+        """Raise StorageError where a URI's bucket doesn't exist: before hours of work, not after them."""
+        filesystem, path = self._resolve(uri)
+        if isinstance(filesystem, S3FileSystem) and not filesystem.exists(path.split("/")[0]):
+            raise StorageError(f"{uri}: no such bucket; check the name, endpoint and keys")
+
     def remove_folder(self, uri: str) -> None:
         """Remove all objects below a prefix; it is no error if there are none."""
         filesystem, path = self._resolve(uri)

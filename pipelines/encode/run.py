@@ -82,6 +82,7 @@ def run_encode(config: EncodeConfig) -> EncodeReport:
     """
     started = time.monotonic()
     store = Store(config.store)
+    store.require_bucket(config.table)
     bundle_uri = resolve_bundle(config.bundle, config.tracking)
     night = _Night(config, bundle_uri, read_manifest(bundle_uri, store))
     objects = list_objects(config, store)
@@ -187,8 +188,8 @@ def _publish(night: _Night, objects: pa.Table) -> int:
         published = None
     if published and (published.table_version, published.model_id) == (version, model_id):
         return version
-    rejects = night.table.read_rejects(model_id, ["uri"]).group_by("uri").aggregate([])
-    rejected = pc.sum(pc.is_in(objects["uri"], rejects["uri"].combine_chunks())).as_py()
+    rejects = night.table.read_rejects(model_id, ["uri", "etag"])
+    rejected = len(objects.join(rejects, keys=["uri", "etag"], join_type="left semi"))
     codes = night.table.read(model_id, ["code"], version)["code"]
     gate = check_gate(codes, len(objects), rejected, night.config.max_reject_share)
     publish(

@@ -3,6 +3,7 @@
 Shapes: B chips of this worker, H x W pixels, C bands.
 """
 
+import logging
 import math
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from model.losses import OrthoHashLoss
 from model.network import HashNetwork
 from model.preprocess import augment, preprocess
 from pipelines.train.config import TrainConfig
+
+_log = logging.getLogger("ray.train")  # Ray brings what it says to the driver's terminal
 
 _WARM_UP = 0.1  # share of the steps over which the learning rate rises
 _SHUFFLE_CHIPS = 2048  # held by each worker to draw batches from
@@ -58,7 +61,10 @@ def train_loop(config: TrainConfig, num_classes: int, steps: int) -> None:
             outputs_BK = model(augment(images_BCHW, generator))
             losses.append(_step(state, loss_of(outputs_BK, classes_B.to(device))))
         state.epoch += 1
-        _report(state, sum(losses) / len(losses), rank)
+        loss = sum(losses) / len(losses)
+        if rank == 0:
+            _log.info("epoch %d of %d: loss %.4f", state.epoch, config.epochs, loss)
+        _report(state, loss, rank)
 
 
 def _batches(batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

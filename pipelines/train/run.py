@@ -61,6 +61,7 @@ def run_train(config: TrainConfig) -> TrainReport:
     started = time.monotonic()
     config = config.model_copy(update={"tracking": tracking.resolved(config.tracking)})
     store = Store(config.store)
+    store.require_bucket(config.bundles)
     labels = read_labels(config.manifest, store)
     _check_network(config)
     connect()

@@ -119,8 +119,13 @@ def test_help_lists_every_field_and_is_quick(job):
 @pytest.mark.parametrize(
     ("job", "arguments", "message"),
     [
-        ("train", ["--manifest=s3://no-such-bucket/m", "--bundles=s3://no-such-bucket/b"], "doesn't exist"),
+        ("train", ["--manifest=s3://no-such-bucket/m", "--bundles=s3://no-such-bucket/b"], "no such bucket"),
         ("encode", ["--source=s3://no-such-bucket/x", "--table=t", "--bundle=/no/bundle"], "no bundle at"),
+        (
+            "encode",
+            ["--source=s3://archive/x", "--table=s3://no-such-bucket/t", "--bundle=b"],
+            "s3://no-such-bucket/t: no such bucket; check the name, endpoint and keys",
+        ),
         ("serve", ["--table=s3://no-such-bucket/t", "--open"], "nothing is published"),
         ("query", ["--url=http://127.0.0.1:9", "--code=00"], "127.0.0.1:9"),
         ("encode", ["--nonsense"], "unrecognized arguments"),
