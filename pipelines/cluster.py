@@ -1,14 +1,23 @@
 """The Ray cluster that a job runs on."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray
 import ray.data
 
 
-def connect() -> None:
-    """Connect to the cluster named by RAY_ADDRESS or running here; else start Ray on this machine."""
-    if not ray.is_initialized():
+@contextmanager
+def connected() -> Iterator[None]:
+    """Connect to the cluster named by RAY_ADDRESS or running here; else run Ray on this machine meanwhile."""
+    owns_ray = not ray.is_initialized()
+    if owns_ray:
         ray.init(logging_level=logging.WARNING)
         progress = ray.data.DataContext.get_current()
         progress.enable_rich_progress_bars, progress.use_ray_tqdm = True, False
+    try:
+        yield
+    finally:
+        if owns_ray:
+            ray.shutdown()

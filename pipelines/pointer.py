@@ -28,10 +28,15 @@ class Published(BaseModel):
 
 def read_pointer(table_uri: str, store: Store) -> Published:
     """Return what is published. Raises TableError where nothing is, or the pointer can't be understood."""
-    published, _ = _read(table_uri, store)
+    published = find_pointer(table_uri, store)
     if published is None:
         raise TableError(f"nothing is published at {table_uri}; run jobs.encode first, or check --table")
     return published
+
+
+def find_pointer(table_uri: str, store: Store) -> Published | None:
+    """Return what is published, or None. Raises TableError where the pointer can't be understood."""
+    return _read(table_uri, store)[0]
 
 
 def publish(table_uri: str, store: Store, published: Published) -> None:

@@ -178,7 +178,7 @@ def _object_info(scheme: str, info: dict[str, Any]) -> ObjectInfo:
         modified, etag = info["LastModified"], str(info["ETag"]).strip('"')
     else:
         modified = datetime.fromtimestamp(info["mtime"], UTC)
-        etag = f"{Path(info['name']).stat().st_mtime_ns:x}-{info['size']:x}"
+        etag = f"{info['mtime']:.6f}-{info['size']:x}"
     return ObjectInfo(scheme + info["name"], etag, int(info["size"]), modified)
 
 

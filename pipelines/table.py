@@ -157,7 +157,7 @@ class CodeTable:
     def remove_superseded(self, model_id: str, current: pa.Table, lineage: dict[str, str]) -> int:
         """Remove rows of objects in ``current`` (uri, etag) that were encoded from an older etag.
 
-        Returns how many rows went.
+        Returns how many rows went. Raises ConflictError where another run changes the same rows.
         """
         rows = self.read(model_id, ["uri", "etag"]).group_by(["uri", "etag"]).aggregate([])
         stale = rows.join(current.rename_columns(["uri", "current_etag"]), keys="uri", join_type="inner")
@@ -168,10 +168,13 @@ class CodeTable:
             versions = " OR ".join(
                 f"(uri = {_quoted(row['uri'])} AND etag = {_quoted(row['etag'])})" for row in chunk
             )
-            metrics = self.open().delete(
-                f"model_id = {_quoted(model_id)} AND ({versions})",
-                commit_properties=CommitProperties(custom_metadata=lineage),
-            )
+            try:
+                metrics = self.open().delete(
+                    f"model_id = {_quoted(model_id)} AND ({versions})",
+                    commit_properties=CommitProperties(custom_metadata=lineage),
+                )
+            except CommitFailedError as error:
+                raise ConflictError(f"another run is changing {self.uri}; run again after it") from error
             removed += int(metrics["num_deleted_rows"])
         return removed
 

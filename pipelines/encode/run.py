@@ -15,15 +15,15 @@ from pydantic import BaseModel, ConfigDict
 from model.bundle import Manifest
 from pipelines import __version__
 from pipelines.bundles import read_manifest, resolve_bundle
-from pipelines.cluster import connect
+from pipelines.cluster import connected
 from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.gate import check_gate
 from pipelines.encode.plan import list_objects, plan_units
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
-from pipelines.errors import ConflictError, TableError
-from pipelines.pointer import Published, publish, read_pointer
+from pipelines.errors import ConflictError
+from pipelines.pointer import Published, find_pointer, publish
 from pipelines.storage import Store
 from pipelines.table import CodeTable
 
@@ -86,17 +86,15 @@ def run_encode(config: EncodeConfig) -> EncodeReport:
     bundle_uri = resolve_bundle(config.bundle, config.tracking)
     night = _Night(config, bundle_uri, read_manifest(bundle_uri, store))
     objects = list_objects(config, store)
-    connect()
     if not config.dry_run:
         night.table.create()
     todo = sum(len(unit) for unit in _plan(night, objects))
     log.info("planned", objects=len(objects), new=todo, model_id=night.lineage.model_id)
     version, removed = None, 0
     if not config.dry_run:
-        _encode_all(night, objects)
-        removed = night.table.remove_superseded(
-            night.lineage.model_id, objects, _metadata(night, "superseded")
-        )
+        with connected():
+            _encode_all(night, objects)
+        removed = _remove_superseded(night, objects)
         version = _publish(night, objects)
     return EncodeReport(
         run_id=night.lineage.run_id,
@@ -178,33 +176,41 @@ def _run_pipeline(night: _Night, unit: pa.Table) -> UnitResult:
     return result
 
 
-def _publish(night: _Night, objects: pa.Table) -> int:
-    """Check the gate and move the pointer, unless it stands there already; return the version."""
-    version = night.table.open().version()
+def _remove_superseded(night: _Night, objects: pa.Table) -> int:
+    """Remove rows of older versions, but only where the current version is done: one of them must stand."""
     model_id = night.lineage.model_id
-    try:
-        published = read_pointer(night.table.uri, night.store)
-    except TableError:
-        published = None
-    if published and (published.table_version, published.model_id) == (version, model_id):
-        return version
-    rejects = night.table.read_rejects(model_id, ["uri", "etag"])
-    rejected = len(objects.join(rejects, keys=["uri", "etag"], join_type="left semi"))
-    codes = night.table.read(model_id, ["code"], version)["code"]
-    gate = check_gate(codes, len(objects), rejected, night.config.max_reject_share)
-    publish(
-        night.table.uri,
-        night.store,
-        Published(
+    current = objects.join(night.table.done(model_id), keys=["uri", "etag"], join_type="left semi")
+    return night.table.remove_superseded(model_id, current, _metadata(night, "superseded"))
+
+
+def _publish(night: _Night, objects: pa.Table) -> int:
+    """Check the gate and move the pointer forward, unless it stands there already; return its version."""
+    version, model_id = night.table.open().version(), night.lineage.model_id
+    gate = _gate(night, objects, version)
+    while True:
+        published = find_pointer(night.table.uri, night.store)
+        if published and published.model_id == model_id and published.table_version >= version:
+            return published.table_version
+        news = Published(
             table_version=version,
             model_id=model_id,
             bundle_uri=night.bundle_uri,
             run_id=night.lineage.run_id,
             published_at=datetime.now(UTC),
             gate=gate,
-        ),
-    )
-    return version
+        )
+        try:
+            publish(night.table.uri, night.store, news)
+        except ConflictError as conflict:
+            log.warning("looking again", reason=str(conflict))
+
+
+def _gate(night: _Night, objects: pa.Table, version: int) -> dict[str, float]:
+    model_id = night.lineage.model_id
+    rejects = night.table.read_rejects(model_id, ["uri", "etag"])
+    rejected = len(objects.join(rejects, keys=["uri", "etag"], join_type="left semi"))
+    codes = night.table.read(model_id, ["code"], version)["code"]
+    return check_gate(codes, len(objects), rejected, night.config.max_reject_share)
 
 
 def _metadata(night: _Night, unit_id: str) -> dict[str, str]:

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-import ray
 import structlog
 from ray import serve
 from ray.exceptions import RayTaskError
 
 from pipelines.bundles import read_manifest
-from pipelines.cluster import connect
+from pipelines.cluster import connected
 from pipelines.errors import ConfigError
 from pipelines.pointer import read_pointer
 from pipelines.serve.app import build_app
@@ -51,23 +50,20 @@ def serving(config: ServeConfig) -> Iterator[str]:
     store = Store(config.store)
     published = read_pointer(config.table, store)
     check_model(published, read_manifest(published.bundle_uri, store))
-    owns_ray = not ray.is_initialized()
-    connect()
-    owns_serve = not serve.status().proxies
-    try:
-        _listen(config)
-        serve.run(build_app(config), name=_APP)
-        host = "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104 - compared, not bound
-        url = f"http://{host}:{config.port}"
-        _wait_until_ready(url)
-        yield url
-    finally:
-        if owns_serve:
-            serve.shutdown()  # type: ignore[no-untyped-call]
-        else:
-            serve.delete(_APP)
-        if owns_ray:
-            ray.shutdown()
+    with connected():
+        owns_serve = not serve.status().proxies
+        try:
+            _listen(config)
+            serve.run(build_app(config), name=_APP)
+            host = "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104 - compared, not bound
+            url = f"http://{host}:{config.port}"
+            _wait_until_ready(url)
+            yield url
+        finally:
+            if owns_serve:
+                serve.shutdown()  # type: ignore[no-untyped-call]
+            else:
+                serve.delete(_APP)
 
 
 def _listen(config: ServeConfig) -> None:

@@ -50,6 +50,8 @@ class TrainConfig(StageConfig):
     """Ray Train workers (DDP): one GPU or one CPU each"""
     use_gpu: bool = False
     """Give each worker a GPU, and use nccl"""
+    dry_run: bool = False
+    """Only check the manifest and the network: say what would be trained on"""
     store: StoreConfig = StoreConfig()
     tracking: TrackingConfig = TrackingConfig()
 

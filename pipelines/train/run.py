@@ -19,7 +19,7 @@ from model.metrics import code_health, precision_at_k
 from model.network import HashNetwork
 from pipelines import tracking
 from pipelines.bundles import write_bundle
-from pipelines.cluster import connect
+from pipelines.cluster import connected
 from pipelines.errors import ConfigError, TrainingError
 from pipelines.storage import Store
 from pipelines.train.callbacks import MetricsToMLflow
@@ -38,17 +38,17 @@ class TrainReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    run_id: str
-    """MLflow run."""
-    model_id: str
-    bundle: str
+    run_id: str | None = None
+    """MLflow run; None, as all that follows, after a dry run."""
+    model_id: str | None = None
+    bundle: str | None = None
     """URI of the bundle."""
-    version: str
+    version: str | None = None
     """Version in the MLflow registry."""
     chips: int
     """Chips trained on."""
     classes: int
-    metrics: dict[str, float]
+    metrics: dict[str, float] = {}
     """Of the codes of the validation split, and the last epoch's loss."""
     seconds: float
 
@@ -64,8 +64,11 @@ def run_train(config: TrainConfig) -> TrainReport:
     store.require_bucket(config.bundles)
     labels = read_labels(config.manifest, store)
     _check_network(config)
-    connect()
-    with tracking.tracked_run(config.tracking, config.name, _params(config, labels)) as run_id:
+    if config.dry_run:
+        return TrainReport(
+            chips=labels.count("train"), classes=len(labels.class_names), seconds=_since(started)
+        )
+    with connected(), tracking.tracked_run(config.tracking, config.name, _params(config, labels)) as run_id:
         network, loss = _fit(config, labels, store, run_id)
         metrics = {"loss": loss} | _validate(config, labels, store, network)
         manifest, files = pack_bundle(network, config.name, labels.class_names, run_id, metrics)
@@ -81,8 +84,12 @@ def run_train(config: TrainConfig) -> TrainReport:
         chips=labels.count("train"),
         classes=len(labels.class_names),
         metrics=metrics,
-        seconds=round(time.monotonic() - started, 1),
+        seconds=_since(started),
     )
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 1)
 
 
 def _check_network(config: TrainConfig) -> None:

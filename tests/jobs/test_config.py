@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from jobs.config import load_config, run_job
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, GateError, ScenehashError
+from pipelines.serve.config import ServeConfig
 from pipelines.train.config import TrainConfig
 
 JOBS = ("train", "encode", "serve", "query", "demo")
@@ -32,6 +34,14 @@ def test_flags_win_over_environment_which_wins_over_yaml(tmp_path, monkeypatch):
     assert (config.store.endpoint, config.store.region) == ("yaml", "env")
     monkeypatch.setenv("SCENEHASH_CONFIG", str(file))
     assert load().chip_size == 10
+
+
+@pytest.mark.parametrize(
+    ("job", "config_type"), [("encode", EncodeConfig), ("serve", ServeConfig), ("train", TrainConfig)]
+)
+def test_the_example_configs_are_valid(job, config_type):
+    file = Path(__file__).parents[2] / "infra" / f"{job}.yaml"
+    assert load_config(job, config_type, ["--config", str(file)]).store.region == "eu-central-1"
 
 
 def test_nested_and_repeated_values():

@@ -161,6 +161,30 @@ def test_two_nights_at_once_encode_everything_once(archive):
     assert {name: row["code"] for name, row in archive.rows().items()} == expected_codes(archive)
 
 
+def test_an_object_that_cannot_be_read_now_keeps_its_rows_and_is_tried_again(archive, tmp_path, geotiff):
+    source = tmp_path / "imagery"
+    source.mkdir()
+    for number in range(2):
+        pixels_HWC = np.full((32, 32, 3), 50 + number, np.uint8)
+        (source / f"{number}.tif").write_bytes(geotiff(pixels_HWC))
+    config = archive.config.model_copy(update={"source": str(source), "table": str(tmp_path / "codes")})
+    local = Archive(config, archive.manifest, archive.store)
+    assert run_encode(config).chips == 8
+    rows = local.rows()
+
+    (source / "0.tif").unlink()
+    (source / "0.tif").symlink_to("/proc/self/mem")  # a file that is there, and whose reading fails
+    report = run_encode(config)
+    assert (report.failed, report.chips, report.removed, report.rejects) == ([f"{source}/0.tif"], 0, 0, {})
+    assert local.rows(report.table_version) == rows
+
+    (source / "0.tif").unlink()
+    (source / "0.tif").write_bytes(geotiff(np.full((32, 32, 3), 99, np.uint8)))
+    report = run_encode(config)
+    assert (report.failed, report.chips, report.removed) == ([], 4, 4)
+    assert local.rows(report.table_version).keys() == rows.keys()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

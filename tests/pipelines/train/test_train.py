@@ -97,6 +97,13 @@ def test_chips_are_the_manifests_windows(config, store):
     assert np.bincount(batch["class_id"]).tolist() == [16, 16, 16]
 
 
+def test_dry_run_counts_and_trains_nothing(config, tmp_path):
+    tracking = TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db")
+    report = run_train(config.model_copy(update={"dry_run": True, "tracking": tracking}))
+    assert (report.chips, report.classes, report.bundle) == (144, 3, None)
+    assert not (tmp_path / "mlflow.db").exists()
+
+
 def test_the_rate_warms_up_and_falls():
     rates = [rate_at(step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
