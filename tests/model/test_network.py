@@ -81,7 +81,7 @@ def test_unknown_backbone_or_node(spec, message):
 
 
 def test_weights_file_must_cover_the_cut_network(network, tmp_path):
-    state = {key: value.clone() for key, value in network.backbone.body.state_dict().items()}
+    state = {key: value.contiguous() for key, value in network.backbone.body.state_dict().items()}
     save_file(state, tmp_path / "whole.safetensors")
     loaded = HashNetwork(SPEC, INPUT, str(tmp_path / "whole.safetensors"))
     for key, value in loaded.backbone.body.state_dict().items():
