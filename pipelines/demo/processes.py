@@ -1,5 +1,6 @@
 """The demo's jobs, run the way a user runs them: `python -m jobs.x` with flags."""
 
+import contextlib
 import json
 import os
 import signal
@@ -59,11 +60,11 @@ def running(command: list[str], log: Path, ready_url: str) -> Iterator[None]:
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # it, if it didn't stop, and what it may have left behind
+    process.wait()
 
 
 def _command(console: Console, name: str, flags: dict[str, str]) -> list[str]:
