@@ -149,11 +149,12 @@ def _check_environment(config_type: type[BaseModel]) -> None:
 def _all_configs() -> list[type[BaseModel]]:
     from pipelines.demo.config import DemoConfig
     from pipelines.encode.config import EncodeConfig
+    from pipelines.evaluate.config import EvaluateConfig
     from pipelines.query import QueryConfig
     from pipelines.serve.config import ServeConfig
     from pipelines.train.config import TrainConfig
 
-    return [DemoConfig, EncodeConfig, QueryConfig, ServeConfig, TrainConfig]
+    return [DemoConfig, EncodeConfig, EvaluateConfig, QueryConfig, ServeConfig, TrainConfig]
 
 
 def _one_line(error: Exception) -> str:

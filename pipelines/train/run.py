@@ -21,10 +21,10 @@ from pipelines import tracking
 from pipelines.bundles import write_bundle
 from pipelines.cluster import connected
 from pipelines.errors import ConfigError, TrainingError
+from pipelines.labels import Labels, load_chips, read_labels
 from pipelines.storage import Store
 from pipelines.train.callbacks import MetricsToMLflow
 from pipelines.train.config import TrainConfig
-from pipelines.train.labels import Labels, load_chips, read_labels
 from pipelines.train.loop import CHECKPOINT, train_loop
 
 log = structlog.get_logger()

@@ -12,10 +12,11 @@ import pytest
 from jobs.config import load_config, run_job
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, GateError, ScenehashError
+from pipelines.evaluate.config import EvaluateConfig
 from pipelines.serve.config import ServeConfig
 from pipelines.train.config import TrainConfig
 
-JOBS = ("train", "encode", "serve", "query", "demo")
+JOBS = ("train", "evaluate", "encode", "serve", "query", "demo")
 REQUIRED = ["--source", "s3://a/b", "--table", "t", "--bundle", "b"]
 
 
@@ -37,7 +38,8 @@ def test_flags_win_over_environment_which_wins_over_yaml(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("job", "config_type"), [("encode", EncodeConfig), ("serve", ServeConfig), ("train", TrainConfig)]
+    ("job", "config_type"),
+    [("encode", EncodeConfig), ("evaluate", EvaluateConfig), ("serve", ServeConfig), ("train", TrainConfig)],
 )
 def test_the_example_configs_are_valid(job, config_type):
     file = Path(__file__).parents[2] / "infra" / f"{job}.yaml"
@@ -135,6 +137,11 @@ def test_help_lists_every_field_and_is_quick(job):
             "encode",
             ["--source=s3://archive/x", "--table=s3://no-such-bucket/t", "--bundle=b"],
             "s3://no-such-bucket/t: no such bucket; check the name, endpoint and keys",
+        ),
+        (
+            "evaluate",
+            ["--bundle=b", "--manifest=s3://archive/m", "--output=s3://no-such-bucket/o"],
+            "s3://no-such-bucket/o: no such bucket; check the name, endpoint and keys",
         ),
         ("serve", ["--table=s3://no-such-bucket/t", "--open"], "nothing is published"),
         ("query", ["--url=http://127.0.0.1:9", "--code=00"], "127.0.0.1:9"),

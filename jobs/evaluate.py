@@ -1,0 +1,19 @@
+"""Measure a bundle's codes: `python -m jobs.evaluate --bundle ... --manifest ... --output ...`."""
+
+from typing import TYPE_CHECKING
+
+from jobs.config import run_job
+from pipelines.evaluate.config import EvaluateConfig
+
+if TYPE_CHECKING:
+    from pipelines.evaluate.figures import EvaluateReport
+
+
+def _run(config: EvaluateConfig) -> "EvaluateReport":
+    from pipelines.evaluate.run import run_evaluate  # after --help, which needs no torch
+
+    return run_evaluate(config)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job("evaluate", EvaluateConfig, _run))

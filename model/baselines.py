@@ -1,0 +1,118 @@
+"""What a learned code has to beat: codes without learning from labels, and float similarity.
+
+Shapes: N vectors, F feature dimensions, K bits, Y bytes a code, Q queries. All of them see the features
+at unit length, as cosine similarity does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.codes import Codes, pack
+from model.retrieval import CUTOFFS, Labels, Ranking, score_lists, summarise
+
+Features = NDArray[np.floating]
+
+_ITERATIONS = 50  # as in the paper
+_PAIRS = 1 << 22  # similarities held at a time
+_DECIMALS = 6  # of a similarity; below lies the rounding of float32
+
+
+@dataclass(frozen=True)
+class SignCodes:
+    """A code of signs: bit k is on where ``(features / |features| - mean) @ projection`` is above 0."""
+
+    mean_F: NDArray[np.float64]
+    projection_FK: NDArray[np.float64] | None
+    """None: each feature is a bit."""
+
+    @property
+    def num_bits(self) -> int:
+        """Bits a code, before it is filled up to a whole byte."""
+        return len(self.mean_F) if self.projection_FK is None else int(self.projection_FK.shape[1])
+
+    def encode(self, features_NF: Features) -> Codes:
+        """Return packed codes_NY; bits up to a whole byte stay off."""
+        centred_NF = unit_length(features_NF) - self.mean_F
+        outputs_NK = centred_NF if self.projection_FK is None else centred_NF @ self.projection_FK
+        return pack(np.pad(outputs_NK > 0, ((0, 0), (0, -outputs_NK.shape[1] % 8))))
+
+
+def unit_length(features_NF: Features) -> NDArray[np.float64]:
+    """Return the features over their Euclidean length; a vector of zeros stays one."""
+    lengths_N1 = np.linalg.norm(features_NF.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(features_NF / np.maximum(lengths_N1, np.finfo(np.float64).tiny))
+
+
+def fit_sign(features_NF: Features) -> SignCodes:
+    """Fit the code of all dimensions: is a feature above its mean?
+
+    Not above 0: pooled features rarely are below it.
+    """
+    return SignCodes(unit_length(features_NF).mean(axis=0), None)
+
+
+def fit_pca(features_NF: Features, num_bits: int) -> SignCodes:
+    """Fit the signs of the first ``num_bits`` principal components.
+
+    Raises ValueError where there are fewer feature dimensions than bits.
+    """
+    if num_bits > features_NF.shape[1]:
+        raise ValueError(f"{features_NF.shape[1]} feature dimensions have no {num_bits} principal components")
+    vectors_NF = unit_length(features_NF)
+    mean_F = vectors_NF.mean(axis=0)
+    centred_NF = vectors_NF - mean_F
+    _, components_FF = np.linalg.eigh(centred_NF.T @ centred_NF)  # ascending
+    return SignCodes(mean_F, np.ascontiguousarray(components_FF[:, ::-1][:, :num_bits]))
+
+
+def fit_itq(features_NF: Features, num_bits: int, seed: int) -> SignCodes:
+    """Fit iterative quantisation: PCA, rotated so that the components lie near their signs.
+
+    Gong & Lazebnik, "Iterative quantization: a procrustean approach to learning binary codes", CVPR 2011:
+    from a random rotation R, in turn B = sign(V R), and R = the rotation that minimises |B - V R|.
+    Raises ValueError where there are fewer feature dimensions than bits.
+    """
+    pca = fit_pca(features_NF, num_bits)
+    components_FK = pca.projection_FK
+    assert components_FK is not None  # noqa: S101 - for mypy: PCA always projects
+    outputs_NK = (unit_length(features_NF) - pca.mean_F) @ components_FK
+    rng = np.random.default_rng(seed)
+    rotation_KK, _ = np.linalg.qr(rng.standard_normal((num_bits, num_bits)))
+    for _ in range(_ITERATIONS):
+        signs_NK = np.where(outputs_NK @ rotation_KK > 0, 1.0, -1.0)
+        left_KK, _, right_KK = np.linalg.svd(outputs_NK.T @ signs_NK)
+        rotation_KK = left_KK @ right_KK
+    return SignCodes(pca.mean_F, components_FK @ rotation_KK)
+
+
+def retrieve_by_cosine(
+    queries_QF: Features,
+    query_labels_Q: Labels,
+    features_NF: Features,
+    labels_N: Labels,
+    own_rows_Q: NDArray[np.integer] | None = None,
+    cutoffs: Sequence[int] = CUTOFFS,
+) -> Ranking:
+    """Measure the lists of features_NF by cosine similarity, highest first, as `retrieve` does for codes.
+
+    Similarities that agree to six decimals are tied. Raises ValueError where no query has a relevant vector.
+    """
+    queries_QF = unit_length(queries_QF).astype(np.float32)
+    vectors_FN = unit_length(features_NF).astype(np.float32).T
+    block = max(1, _PAIRS // max(1, vectors_FN.shape[1]))
+    scores = [np.empty((0, 1 + 3 * len(cutoffs)))]
+    for start in range(0, len(queries_QF), block):
+        similarities_BN = queries_QF[start : start + block] @ vectors_FN
+        for query, similarities_N in enumerate(similarities_BN, start):
+            relevant_N = labels_N == query_labels_Q[query]
+            if own_rows_Q is not None:
+                similarities_N = np.delete(similarities_N, own_rows_Q[query])
+                relevant_N = np.delete(relevant_N, own_rows_Q[query])
+            _, group_N = np.unique(-np.round(similarities_N, _DECIMALS), return_inverse=True)
+            total_1D = np.bincount(group_N)[None]
+            relevant_1D = np.bincount(group_N[relevant_N], minlength=total_1D.shape[1])[None]
+            scores.append(score_lists(relevant_1D, total_1D, cutoffs))
+    return summarise(np.concatenate(scores), query_labels_Q, cutoffs)

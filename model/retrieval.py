@@ -1,0 +1,199 @@
+"""Retrieval quality of packed codes, from each query's number of codes at each distance.
+
+Shapes: Q queries, N codes, Y bytes a code, W words of 64 bits, D = K + 1 distances 0..K of K-bit codes
+(or as many groups of tied rows, nearest first), C cut-offs, S = 1 + 3 C scores a query.
+
+Ties: distances are few small integers, so most of a list is tied, and its order would be that of the
+files. Every figure here is the mean over all orders of tied codes, in closed form (McSherry & Najork,
+"Computing information retrieval performance measures efficiently in the presence of tied scores", ECIR
+2008). Take n tied codes, r of them relevant, behind s nearer codes with h relevant ones. The code in place
+j of the n is relevant with probability r / n; if it is, h + 1 + (j - 1) (r - 1) / (n - 1) of the s + j codes
+up to it are, on average. With b = (r - 1) / (n - 1), the first m of the n places add to the sum of precisions
+
+    r / n * sum over j = 1..m of (h + 1 + b (j - 1)) / (s + j)
+        = r / n * (b m + (h + 1 - b (s + 1)) (H(s + m) - H(s))),   H(i) = 1 + 1/2 + ... + 1/i
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.codes import Codes
+
+CUTOFFS = (1, 10, 20, 100)
+_RADIUS = 2  # bits, of `precision_within_2`
+_BLOCK = 256  # queries scored at a time: their counts are _BLOCK * D numbers
+
+Counts = NDArray[np.int64]
+Labels = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Quality of the queries' lists, 0..1: means over the queries that have a relevant code to find."""
+
+    queries: int
+    """Queries that have one."""
+    unanswerable: int
+    """Queries that have none, left out."""
+    map_all: float
+    """Mean average precision over the whole list."""
+    map_at_k: Mapping[int, float]
+    """The same over the first k; AP@k is divided by min(k, number of relevant codes)."""
+    precision_at_k: Mapping[int, float]
+    """Share of relevant codes in the first k places; places that the database can't fill count as wrong."""
+    recall_at_k: Mapping[int, float]
+    """Share of the relevant codes that is in the first k places."""
+    map_of_class: Mapping[int, float]
+    """``map_all`` over the queries of each class id."""
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Quality of the lists, and what lies within each Hamming radius."""
+
+    ranking: Ranking
+    precision_within_2: float
+    """Mean share of relevant codes within 2 bits of the query; 0 for a query with none that near."""
+    same_D: Counts
+    """Pairs of query and code of one class, by distance in bits."""
+    different_D: Counts
+    """Pairs of two classes, likewise."""
+
+    @property
+    def precision_by_radius(self) -> NDArray[np.float64]:
+        """Precision over all pairs within each radius 0..K together; NaN where there is no pair."""
+        within_D = np.cumsum(self.same_D + self.different_D)
+        return np.asarray(np.cumsum(self.same_D) / np.where(within_D > 0, within_D, np.nan))
+
+    @property
+    def recall_by_radius(self) -> NDArray[np.float64]:
+        """Recall over all pairs within each radius 0..K together."""
+        return np.asarray(np.cumsum(self.same_D) / self.same_D.sum())
+
+
+def retrieve(
+    queries_QY: Codes,
+    query_labels_Q: Labels,
+    codes_NY: Codes,
+    labels_N: Labels,
+    own_rows_Q: NDArray[np.integer] | None = None,
+    cutoffs: Sequence[int] = CUTOFFS,
+) -> Retrieval:
+    """Measure the lists of codes_NY by distance from each query. Codes with the query's label are relevant.
+
+    ``own_rows_Q`` names each query's own row in codes_NY, left out of its list. Beside the codes, memory
+    holds three copies of them at most, some 50 bytes a code and 20 numbers a query. Raises ValueError where
+    code lengths differ or no query has a relevant code.
+    """
+    if queries_QY.shape[1] != codes_NY.shape[1]:
+        raise ValueError(f"queries have {queries_QY.shape[1] * 8} bits, codes {codes_NY.shape[1] * 8}")
+    database = _Database(codes_NY, labels_N)
+    same_D = np.zeros(codes_NY.shape[1] * 8 + 1, np.int64)
+    different_D, within, scores = same_D.copy(), [], [np.empty((0, 1 + 3 * len(cutoffs)))]
+    for start in range(0, len(queries_QY), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        own_rows_B = None if own_rows_Q is None else own_rows_Q[block]
+        relevant_BD, total_BD = database.count(queries_QY[block], query_labels_Q[block], own_rows_B)
+        same_D += relevant_BD.sum(axis=0)
+        different_D += (total_BD - relevant_BD).sum(axis=0)
+        scores.append(score_lists(relevant_BD, total_BD, cutoffs))
+        near_B = total_BD[:, : _RADIUS + 1].sum(axis=1)
+        within.append(relevant_BD[:, : _RADIUS + 1].sum(axis=1) / np.maximum(near_B, 1))
+    scores_QS = np.concatenate(scores)
+    ranking = summarise(scores_QS, query_labels_Q, cutoffs)
+    answerable_Q = ~np.isnan(scores_QS[:, 0])
+    return Retrieval(ranking, float(np.concatenate(within)[answerable_Q].mean()), same_D, different_D)
+
+
+class _Database:
+    """Codes sorted by label: what is relevant to a query is one slice of them."""
+
+    def __init__(self, codes_NY: Codes, labels_N: Labels) -> None:
+        order_N = np.argsort(labels_N, kind="stable")
+        self.labels_N = labels_N[order_N]
+        self.words_WN = np.ascontiguousarray(_words(codes_NY)[order_N].T)
+        self.place_N = np.argsort(order_N)  # where a row has gone
+
+    def count(
+        self, queries_QY: Codes, labels_Q: Labels, own_rows_Q: NDArray[np.integer] | None
+    ) -> tuple[Counts, Counts]:
+        """Return relevant_QD and total_QD: codes at each distance from each query."""
+        total_QD = np.zeros((len(queries_QY), queries_QY.shape[1] * 8 + 1), np.int64)
+        relevant_QD = np.zeros_like(total_QD)
+        firsts_Q = np.searchsorted(self.labels_N, labels_Q, side="left")
+        lasts_Q = np.searchsorted(self.labels_N, labels_Q, side="right")
+        for query, query_W in enumerate(_words(queries_QY)):
+            distances_N = np.zeros(len(self.labels_N), np.uint16)
+            for words_N, word in zip(self.words_WN, query_W, strict=True):
+                distances_N += np.bitwise_count(words_N ^ word)
+            first, last = firsts_Q[query], lasts_Q[query]
+            total_QD[query] = np.bincount(distances_N, minlength=total_QD.shape[1])
+            relevant_QD[query] = np.bincount(distances_N[first:last], minlength=total_QD.shape[1])
+            if own_rows_Q is not None:
+                place = self.place_N[own_rows_Q[query]]
+                total_QD[query, distances_N[place]] -= 1
+                relevant_QD[query, distances_N[place]] -= first <= place < last
+        return relevant_QD, total_QD
+
+
+def _words(codes_NY: Codes) -> NDArray[np.uint64]:
+    """Return words_NW: the bytes, with zeros up to a whole word, which add nothing to any distance."""
+    padded_NY = np.pad(codes_NY, ((0, 0), (0, -codes_NY.shape[1] % 8)))
+    return np.ascontiguousarray(padded_NY).view(np.uint64)
+
+
+def score_lists(relevant_QD: Counts, total_QD: Counts, cutoffs: Sequence[int]) -> NDArray[np.float64]:
+    """Return scores_QS: AP, then all AP@k, P@k and recall@k; NaN for queries without a relevant code."""
+    found_Q = relevant_QD.sum(axis=1).astype(np.float64)
+    found_Q[found_Q == 0] = np.nan
+    hits_CQ = [expected_hits(relevant_QD, total_QD, k) for k in cutoffs]
+    columns = [expected_precisions(relevant_QD, total_QD, int(total_QD.sum())) / found_Q]
+    columns += [expected_precisions(relevant_QD, total_QD, k) / np.minimum(k, found_Q) for k in cutoffs]
+    columns += [hits_Q / k for hits_Q, k in zip(hits_CQ, cutoffs, strict=True)]
+    columns += [hits_Q / found_Q for hits_Q in hits_CQ]
+    return np.where(np.isnan(found_Q)[:, None], np.nan, np.stack(columns, axis=1))
+
+
+def expected_hits(relevant_QD: Counts, total_QD: Counts, k: int) -> NDArray[np.float64]:
+    """Return each query's mean number of relevant codes in the first k places, 0..k."""
+    before_QD = np.cumsum(total_QD, axis=1) - total_QD
+    places_QD = np.clip(k - before_QD, 0, total_QD)
+    return np.asarray((relevant_QD * places_QD / np.maximum(total_QD, 1)).sum(axis=1))
+
+
+def expected_precisions(relevant_QD: Counts, total_QD: Counts, k: int) -> NDArray[np.float64]:
+    """Return each query's mean sum of precisions at the relevant codes in the first k places, 0..k.
+
+    The formula is the module's; divided by the number of relevant codes, it is the average precision.
+    """
+    before_QD = np.cumsum(total_QD, axis=1) - total_QD
+    hits_before_QD = np.cumsum(relevant_QD, axis=1) - relevant_QD
+    places_QD = np.clip(k - before_QD, 0, total_QD)
+    slope_QD = (relevant_QD - 1) / np.maximum(total_QD - 1, 1)
+    depth = int(total_QD.sum(axis=1).max(initial=0))
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, depth + 1))])
+    span_QD = harmonic[before_QD + places_QD] - harmonic[before_QD]
+    inner_QD = slope_QD * places_QD + (hits_before_QD + 1 - slope_QD * (before_QD + 1)) * span_QD
+    return np.asarray((relevant_QD / np.maximum(total_QD, 1) * inner_QD).sum(axis=1))
+
+
+def summarise(scores_QS: NDArray[np.float64], labels_Q: Labels, cutoffs: Sequence[int]) -> Ranking:
+    """Average what `score_lists` gave. Raises ValueError where no query has a relevant code."""
+    answerable_Q = ~np.isnan(scores_QS[:, 0])
+    scores_QS, labels_Q = scores_QS[answerable_Q], labels_Q[answerable_Q]
+    if not len(scores_QS):
+        raise ValueError("no query has another of its class to find")
+    first, *rest = scores_QS.mean(axis=0).tolist()
+    by_k = [dict(zip(cutoffs, rest[i * len(cutoffs) :], strict=False)) for i in range(3)]
+    return Ranking(
+        queries=len(scores_QS),
+        unanswerable=int((~answerable_Q).sum()),
+        map_all=first,
+        map_at_k=by_k[0],
+        precision_at_k=by_k[1],
+        recall_at_k=by_k[2],
+        map_of_class={int(c): float(scores_QS[labels_Q == c, 0].mean()) for c in np.unique(labels_Q)},
+    )

@@ -1,0 +1,1 @@
+"""A bundle and labelled chips to figures and a report."""
