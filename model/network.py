@@ -1,9 +1,7 @@
-"""The hashing network: backbone, optional hidden layer, hash layer.
+"""The hashing network: backbone and hash head.
 
 Shapes: B images, C bands, S x S pixels, D features, K bits.
 """
-
-from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -11,20 +9,9 @@ from torch import Tensor, nn
 
 from model.backbones import Backbone
 from model.codes import Codes, binarise, pack
+from model.heads import build_head
 from model.preprocess import preprocess
 from model.spec import InputSpec, NetworkSpec
-
-
-def hash_head(features: int, hidden: int, num_bits: int) -> nn.Sequential:
-    """Return the hash layer, BatchNorm(W f) without bias (OrthoHash), behind an optional hidden layer."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    if hidden:
-        layers["hidden"] = nn.Linear(features, hidden, bias=False)
-        layers["hidden_norm"] = nn.BatchNorm1d(hidden)
-        layers["relu"] = nn.ReLU()
-    layers["hash"] = nn.Linear(hidden or features, num_bits, bias=False)
-    layers["hash_norm"] = nn.BatchNorm1d(num_bits)
-    return nn.Sequential(layers)
 
 
 class HashNetwork(nn.Module):
@@ -36,7 +23,7 @@ class HashNetwork(nn.Module):
         self.network_spec, self.input_spec = network, input_spec
         self.backbone = Backbone(network.backbone, network.node, weights)
         features = self.backbone.count_features(len(input_spec.bands), input_spec.size)
-        self.head = hash_head(features, network.hidden, network.num_bits)
+        self.head = build_head(network, features)
         self.to(memory_format=torch.channels_last)  # as `preprocess` leaves the images; faster on CPU and GPU
 
     def forward(self, images_BCSS: Tensor) -> Tensor:

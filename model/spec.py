@@ -5,12 +5,15 @@ this module itself needs neither pydantic nor torch, so that ``--help`` stays qu
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 MAX_BITS = 1024
 
+Head = Literal["norm", "linear", "attention"]
+Gate = Literal["open", "literal"]
 
-def _described(default: Any, description: str) -> Any:  # noqa: ANN401 - as dataclasses.field
+
+def described(default: Any, description: str) -> Any:  # noqa: ANN401 - as dataclasses.field
     """Return a dataclass field whose description shows up in ``--help``."""
     return field(default=default, metadata={"description": description})
 
@@ -22,10 +25,10 @@ class InputSpec:
     ``images = (resize(pixels) / 255 - mean) / std``, per band.
     """
 
-    size: int = _described(224, "side of the network's square input [pixels, 8..1024]")
-    bands: tuple[int, ...] = _described((1, 2, 3), "raster bands in the order that the network takes, from 1")
-    mean: tuple[float, ...] = _described((0.485, 0.456, 0.406), "mean per band, pixels scaled to [0, 1]")
-    std: tuple[float, ...] = _described((0.229, 0.224, 0.225), "standard deviation per band, likewise")
+    size: int = described(224, "side of the network's square input [pixels, 8..1024]")
+    bands: tuple[int, ...] = described((1, 2, 3), "raster bands in the order that the network takes, from 1")
+    mean: tuple[float, ...] = described((0.485, 0.456, 0.406), "mean per band, pixels scaled to [0, 1]")
+    std: tuple[float, ...] = described((0.229, 0.224, 0.225), "standard deviation per band, likewise")
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:
@@ -42,13 +45,18 @@ class InputSpec:
 class NetworkSpec:
     """The architecture: a torchvision backbone cut at a node, pooled, and a hash layer on top."""
 
-    backbone: str = _described("resnet18", "model name in torchvision.models")
-    node: str = _described("layer4", "node of the backbone whose output is pooled to features")
-    hidden: int = _described(0, "width of the hidden layer before the hash layer [units; 0: none]")
-    num_bits: int = _described(64, "length of the code [bits, a multiple of 8, 8..1024]")
+    backbone: str = described("resnet18", "model name in torchvision.models")
+    node: str = described("layer4", "node of the backbone whose output is pooled to features")
+    head: Head = described("norm", "hash layers: norm (OrthoHash), linear (seed A) or attention (seed B)")
+    hidden: int = described(0, "norm head: width of a hidden layer before the hash layer [units; 0: none]")
+    attention_reduction: int = described(16, "attention head: features over units of its bottleneck")
+    attention_gate: Gate = described("open", "attention head: open (relu inside) or literal (sigmoid inside)")
+    num_bits: int = described(64, "length of the code [bits, a multiple of 8, 8..1024]")
 
     def __post_init__(self) -> None:
         if self.num_bits % 8 or not 8 <= self.num_bits <= MAX_BITS:
             raise ValueError(f"num_bits must be a multiple of 8 from 8 to {MAX_BITS}, not {self.num_bits}")
-        if self.hidden < 0:
-            raise ValueError(f"hidden must be 0 or more units, not {self.hidden}")
+        if self.hidden < 0 or self.attention_reduction < 1:
+            raise ValueError(f"hidden ({self.hidden}) must be 0 or more, attention_reduction 1 or more")
+        if self.head not in get_args(Head) or self.attention_gate not in get_args(Gate):
+            raise ValueError(f"unknown head {self.head!r} or gate {self.attention_gate!r}")

@@ -9,7 +9,7 @@ from pipelines.tracking import log_metrics
 
 
 class MetricsToMLflow(UserCallback):
-    """Logs each epoch's mean over the workers."""
+    """Logs each epoch's loss, term by term."""
 
     def __init__(self, config: TrackingConfig, run_id: str) -> None:
         """Log into the run that the driver has opened."""
@@ -21,7 +21,6 @@ class MetricsToMLflow(UserCallback):
         metrics: list[dict[str, Any]],
         checkpoint: object,  # noqa: ARG002
     ) -> None:
-        """Log one epoch."""
-        loss = sum(worker["loss"] for worker in metrics) / len(metrics)
-        figures = {"train_loss": loss, "learning_rate": metrics[0]["learning_rate"]}
+        """Log one epoch: every worker has seen the loss of the global batch, so one speaks for all."""
+        figures = {f"train_{name}": value for name, value in metrics[0].items() if name != "epoch"}
         log_metrics(self.config, self.run_id, figures, step=metrics[0]["epoch"])

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from model.loss_spec import LossSpec, Objective, OrthoHashSpec, PairwiseSpec, TripletSpec
 from model.spec import InputSpec, NetworkSpec
 from pipelines.config import StageConfig, StoreConfig, TrackingConfig
 
@@ -17,6 +18,21 @@ class NetworkConfig(NetworkSpec):
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class InputConfig(InputSpec):
     """How pixels become its input; saved in the bundle, so that encoding and queries do the same."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class OrthoHashConfig(OrthoHashSpec):
+    """With objective orthohash, the default: one target code a class."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PairwiseConfig(PairwiseSpec):
+    """With objective pairwise (seed A): similar pairs together, others apart."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TripletConfig(TripletSpec):
+    """With objective triplet (seed B): each class nearer to its own than to others."""
 
 
 class TrainConfig(StageConfig):
@@ -42,8 +58,11 @@ class TrainConfig(StageConfig):
     """Highest learning rate; it warms up over the first tenth and falls to 0 along a cosine"""
     weight_decay: float = Field(5e-4, ge=0)
     """AdamW's decay"""
-    margin: float = Field(0.2, ge=0, lt=1)
-    """OrthoHash's margin [cosine]"""
+    objective: Objective = "orthohash"
+    """Loss: orthohash, pairwise (seed A) or triplet (seed B)"""
+    orthohash: OrthoHashConfig = OrthoHashConfig()
+    pairwise: PairwiseConfig = PairwiseConfig()
+    triplet: TripletConfig = TripletConfig()
     seed: int = 0
     """Seed of initial weights, targets, order and augmentation"""
     workers: int = Field(1, ge=1)
@@ -62,3 +81,13 @@ class TrainConfig(StageConfig):
                 f"batch_size {self.batch_size} must be a multiple of workers, 2 chips each at least"
             )
         return self
+
+    @property
+    def loss(self) -> LossSpec:
+        """The options of the chosen objective."""
+        specs: dict[Objective, LossSpec] = {
+            "orthohash": self.orthohash,
+            "pairwise": self.pairwise,
+            "triplet": self.triplet,
+        }
+        return specs[self.objective]

@@ -6,6 +6,7 @@ Shapes: B chips of this worker, H x W pixels, C bands.
 import logging
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +16,11 @@ import ray.train
 import ray.train.torch
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from model.losses import OrthoHashLoss
+from model.losses import build_loss
 from model.network import HashNetwork
+from model.parallel import global_batch
 from model.preprocess import augment, preprocess
 from pipelines.train.config import TrainConfig
 
@@ -49,22 +52,22 @@ def train_loop(config: TrainConfig, num_classes: int, steps: int) -> None:
     torch.manual_seed(config.seed)  # the same initial weights and targets on all workers
     state = _start(config, steps, device)
     model = ray.train.torch.prepare_model(state.network)
-    loss_of = OrthoHashLoss(num_classes, config.network.num_bits, config.margin, config.seed)
-    loss_of.to(device)
+    loss_of = build_loss(config.loss, num_classes, config.network.num_bits, config.seed).to(device)
     while state.epoch < config.epochs:
         seed = config.seed * 1_000_003 + state.epoch * workers + rank  # the same after a restart
         generator = torch.Generator().manual_seed(seed)
         model.train()
-        losses = []
+        sums: Counter[str] = Counter()
         for chips_BHWC, classes_B in _batches(config.batch_size // workers, seed):
             images_BCHW = preprocess(chips_BHWC.to(device), config.input)
-            outputs_BK = model(augment(images_BCHW, generator))
-            losses.append(_step(state, loss_of(outputs_BK, classes_B.to(device))))
+            outputs_BK = global_batch(model(augment(images_BCHW, generator)))
+            labels_BC = F.one_hot(global_batch(classes_B.to(device)), num_classes).float()
+            sums.update(_step(state, loss_of(outputs_BK, labels_BC)))
         state.epoch += 1
-        loss = sum(losses) / len(losses)
+        means = {term: total / steps for term, total in sums.items()}
         if rank == 0:
-            _log.info("epoch %d of %d: loss %.4f", state.epoch, config.epochs, loss)
-        _report(state, loss, rank)
+            _log.info("epoch %d of %d: %s", state.epoch, config.epochs, _said(means))
+        _report(state, means, rank)
 
 
 def _batches(batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -106,21 +109,30 @@ def rate_at(step: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
 
 
-def _step(state: _State, loss: Tensor) -> float:
-    """Take one optimizer step and return the loss."""
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(f"the loss is {value} in epoch {state.epoch}; lower learning_rate")
+def _step(state: _State, terms: dict[str, Tensor]) -> dict[str, float]:
+    """Take one optimizer step; return the loss and its terms.
+
+    Raises FloatingPointError before a step that a non-finite loss asks for, naming the term.
+    """
+    values = {name: term.item() for name, term in terms.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {value} in epoch {state.epoch}; lower learning_rate")
+    loss = torch.stack(list(terms.values())).sum()
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
     state.scheduler.step()
-    return value
+    return values | {"loss": sum(values.values())}
 
 
-def _report(state: _State, loss: float, rank: int) -> None:
+def _said(means: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+
+
+def _report(state: _State, means: dict[str, float], rank: int) -> None:
     """Report the epoch to the controller; the first worker brings the checkpoint along."""
-    metrics = {"loss": loss, "epoch": state.epoch, "learning_rate": state.scheduler.get_last_lr()[0]}
+    metrics = {**means, "epoch": state.epoch, "learning_rate": state.scheduler.get_last_lr()[0]}
     if rank:
         ray.train.report(metrics)
         return

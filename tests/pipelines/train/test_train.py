@@ -11,8 +11,9 @@ from model.spec import InputSpec
 from pipelines.bundles import read_bundle, resolve_bundle
 from pipelines.config import TrackingConfig
 from pipelines.errors import BundleError, ConfigError, StorageError
+from pipelines.labels import load_chips, read_labels
+from pipelines.storage import Store
 from pipelines.train.config import InputConfig, NetworkConfig, TrainConfig
-from pipelines.train.labels import load_chips, read_labels
 from pipelines.train.loop import rate_at
 from pipelines.train.run import run_train
 
@@ -95,6 +96,25 @@ def test_chips_are_the_manifests_windows(config, store):
     batch = load_chips(labels, "validation", (1, 2, 3), store).take_batch(1000)
     assert batch["chip"].shape == (48, 16, 16, 3)
     assert np.bincount(batch["class_id"]).tolist() == [16, 16, 16]
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_the_patents_objectives_train_too_and_log_their_terms(config, mlflow):
+    change = {
+        "objective": "pairwise",
+        "network": NetworkConfig(node="layer1", num_bits=16, head="linear"),
+        "tracking": config.tracking.model_copy(update={"experiment": "patents"}),
+        "workers": 1,
+        "epochs": 4,
+    }
+    report = run_train(config.model_copy(update=change))
+    run = mlflow.get_run(report.run_id)
+    terms = {f"train_{name}" for name in ("similar", "dissimilar", "uniform", "quantisation")}
+    assert terms <= set(run.data.metrics)
+    assert sum(run.data.metrics[name] for name in terms) == pytest.approx(run.data.metrics["train_loss"])
+    history = [point.value for point in mlflow.get_metric_history(report.run_id, "train_loss")]
+    assert history[-1] < history[0]
+    assert read_bundle(report.bundle, Store(config.store))[0].network.head == "linear"
 
 
 def test_dry_run_counts_and_trains_nothing(config, tmp_path):

@@ -1,4 +1,4 @@
-"""Losses that make a network's outputs good codes.
+"""OrthoHash: pull each code towards the fixed code of its class (Hoe et al., 2021).
 
 Shapes: B images, K bits, C classes.
 """
@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from model.loss_spec import OrthoHashSpec
 
 
 def orthogonal_targets(num_classes: int, num_bits: int, seed: int = 0) -> Tensor:
@@ -33,25 +35,26 @@ def orthogonal_targets(num_classes: int, num_bits: int, seed: int = 0) -> Tensor
 
 
 class OrthoHashLoss(nn.Module):
-    """Cross entropy over the cosines to one fixed target a class (Hoe et al., 2021; METHODS, "OrthoHash").
+    """Cross entropy over the cosines to one fixed target a class (METHODS, "OrthoHash").
 
-    ``CE(s * (cos - margin * onehot(y)), y)`` with ``s = sqrt(2) * ln(C - 1)``.
+    ``CE(s * (cos - margin * y), y)`` with ``s = sqrt(2) * ln(C - 1)``; with several labels y is spread
+    over them evenly, as in the authors' code.
     """
 
     targets_CK: Tensor
 
-    def __init__(self, num_classes: int, num_bits: int, margin: float = 0.2, seed: int = 0) -> None:
+    def __init__(self, spec: OrthoHashSpec, num_classes: int, num_bits: int, seed: int = 0) -> None:
         """Draw the targets. Raises ValueError with fewer than two classes."""
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"a hashing network needs two classes at least, not {num_classes}")
-        self.margin = margin
+        self.margin = spec.margin
         # with 2 classes ln(C - 1) is 0 and nothing would be learned
         self.scale = math.sqrt(2) * math.log(max(num_classes - 1, 2))
         self.register_buffer("targets_CK", orthogonal_targets(num_classes, num_bits, seed))
 
-    def forward(self, outputs_BK: Tensor, labels_B: Tensor) -> Tensor:
-        """Return the mean loss of the batch; labels are class numbers 0..C-1."""
+    def forward(self, outputs_BK: Tensor, labels_BC: Tensor) -> dict[str, Tensor]:
+        """Return the mean loss of the batch as its one term; labels are multi-hot."""
         cosines_BC = F.normalize(outputs_BK) @ F.normalize(self.targets_CK).T
-        margins_BC = self.margin * F.one_hot(labels_B, len(self.targets_CK))
-        return F.cross_entropy(self.scale * (cosines_BC - margins_BC), labels_B)
+        scores_BC = self.scale * (cosines_BC - self.margin * labels_BC)
+        return {"orthohash": F.cross_entropy(scores_BC, labels_BC / labels_BC.sum(dim=1, keepdim=True))}

@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from model.losses import OrthoHashLoss, orthogonal_targets
+from model.loss_spec import OrthoHashSpec
+from model.losses.orthohash import OrthoHashLoss, orthogonal_targets
 
 
 @pytest.mark.parametrize(("num_classes", "num_bits"), [(2, 8), (16, 16), (17, 64), (30, 48), (100, 64)])
@@ -20,7 +22,7 @@ def test_targets_are_far_apart(num_classes, num_bits):
 def test_loss_is_the_formula():
     torch.manual_seed(0)
     outputs_BK, labels_B = torch.randn(5, 16), torch.tensor([0, 1, 2, 3, 0])
-    loss = OrthoHashLoss(4, 16, margin=0.3)
+    loss = OrthoHashLoss(OrthoHashSpec(margin=0.3), 4, 16)
     total = 0.0
     for output_K, label in zip(outputs_BK, labels_B, strict=True):
         scores = []
@@ -28,17 +30,27 @@ def test_loss_is_the_formula():
             cosine = float(output_K @ target_K / output_K.norm() / target_K.norm())
             scores.append(math.sqrt(2) * math.log(3) * (cosine - (0.3 if number == label else 0)))
         total += math.log(sum(map(math.exp, scores))) - scores[label]
-    assert float(loss(outputs_BK, labels_B)) == pytest.approx(total / 5, rel=1e-5)
+    terms = loss(outputs_BK, F.one_hot(labels_B, 4).float())
+    assert float(terms["orthohash"]) == pytest.approx(total / 5, rel=1e-5)
+
+
+def test_several_labels_share_the_target():
+    loss = OrthoHashLoss(OrthoHashSpec(margin=0), 4, 16)
+    both_1K = (loss.targets_CK[0] + loss.targets_CK[1])[None]
+    labels_1C = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    between = loss(both_1K, labels_1C)["orthohash"]
+    assert between < loss(loss.targets_CK[:1], labels_1C)["orthohash"]
+    assert between < loss(loss.targets_CK[2:3], labels_1C)["orthohash"]
 
 
 def test_training_on_it_reaches_the_targets():
     torch.manual_seed(0)
-    loss = OrthoHashLoss(4, 16)
+    loss = OrthoHashLoss(OrthoHashSpec(), 4, 16)
     outputs_BK = torch.randn(4, 16, requires_grad=True)
     optimizer = torch.optim.Adam([outputs_BK], lr=0.1)
     for _ in range(200):
         optimizer.zero_grad()
-        loss(outputs_BK, torch.arange(4)).backward()
+        loss(outputs_BK, torch.eye(4))["orthohash"].backward()
         optimizer.step()
     agreement_BC = (torch.sign(outputs_BK) @ loss.targets_CK.T).argmax(dim=1)
     assert agreement_BC.tolist() == [0, 1, 2, 3]
@@ -46,4 +58,4 @@ def test_training_on_it_reaches_the_targets():
 
 def test_one_class_is_refused():
     with pytest.raises(ValueError, match="two classes"):
-        OrthoHashLoss(1, 16)
+        OrthoHashLoss(OrthoHashSpec(), 1, 16)

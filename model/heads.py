@@ -1,0 +1,79 @@
+"""Hash heads: features to the real numbers whose signs are the bits.
+
+Shapes: B images, D features, K bits.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from model.spec import Gate, NetworkSpec
+
+_WIDTHS = (2048, 512)  # of seed B's fully connected layers
+
+
+def build_head(spec: NetworkSpec, features: int) -> nn.Module:
+    """Return the head that a spec names, for D ``features``."""
+    if spec.head == "linear":
+        return nn.Linear(features, spec.num_bits)
+    if spec.head == "attention":
+        return AttentionHead(features, spec.num_bits, spec.attention_reduction, spec.attention_gate)
+    return _norm_head(features, spec.hidden, spec.num_bits)
+
+
+def _norm_head(features: int, hidden: int, num_bits: int) -> nn.Sequential:
+    """Return the hash layer BatchNorm(W f) without bias (OrthoHash), behind an optional hidden layer."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if hidden:
+        layers["hidden"] = nn.Linear(features, hidden, bias=False)
+        layers["hidden_norm"] = nn.BatchNorm1d(hidden)
+        layers["relu"] = nn.ReLU()
+    layers["hash"] = nn.Linear(hidden or features, num_bits, bias=False)
+    layers["hash_norm"] = nn.BatchNorm1d(num_bits)
+    return nn.Sequential(layers)
+
+
+class AttentionHead(nn.Module):
+    """Seed B: two squeeze-excitation branches gate the features; three fully connected layers follow.
+
+    ``x' = x * sigmoid(branch_A(x) + branch_B(x))``. The patent's legend swaps the two activations: its
+    literal gate, ``relu(W2 sigmoid(W1 x))`` a branch, can't close, since sigmoid of what isn't negative is
+    at least 0.5; the usual one, ``W2 relu(W1 x)``, is the default. The last sigmoid belongs to the loss.
+    """
+
+    def __init__(self, features: int, num_bits: int, reduction: int, gate: Gate) -> None:
+        """Initialise after Kaiming: with torch's own the outputs start at 0.5 everywhere, and collapse."""
+        super().__init__()
+        inner = max(1, features // reduction)
+        self.branches = nn.ModuleList(_branch(features, inner, gate) for _ in range(2))
+        wide, narrow = _WIDTHS
+        self.layers = nn.Sequential(
+            nn.Linear(features, wide),
+            nn.ReLU(),
+            nn.Linear(wide, narrow),
+            nn.ReLU(),
+            nn.Linear(narrow, num_bits),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def gate(self, features_BD: Tensor) -> Tensor:
+        """Return the attention gate_BD, 0..1."""
+        first_BD, second_BD = (branch(features_BD) for branch in self.branches)
+        return torch.sigmoid(first_BD + second_BD)
+
+    def forward(self, features_BD: Tensor) -> Tensor:
+        """Return outputs_BK."""
+        outputs_BK: Tensor = self.layers(features_BD * self.gate(features_BD))
+        return outputs_BK
+
+
+def _branch(features: int, inner: int, gate: Gate) -> nn.Sequential:
+    squeeze, excite = nn.Linear(features, inner, bias=False), nn.Linear(inner, features, bias=False)
+    if gate == "literal":
+        return nn.Sequential(squeeze, nn.Sigmoid(), excite, nn.ReLU())
+    return nn.Sequential(squeeze, nn.ReLU(), excite)
