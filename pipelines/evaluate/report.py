@@ -14,7 +14,8 @@ table { border-collapse: collapse; margin: .5rem 0 } caption { text-align: left;
 th, td { padding: .25rem .8rem; border-bottom: 1px solid #e5e7eb; text-align: right }
 th:first-child, td:first-child { text-align: left } tr.own { font-weight: 600; background: #eff6ff }
 figure { margin: 0; flex: 1 1 500px } .row { display: flex; flex-wrap: wrap; gap: 1.5rem }
-svg { width: 100%; max-width: 640px; height: auto } svg text { font: 11px system-ui, sans-serif; fill: #374151 }
+svg { width: 100%; max-width: 640px; height: auto }
+svg text { font: 11px system-ui, sans-serif; fill: #374151 }
 svg .grid { stroke: #e5e7eb } figcaption, .note { color: #6b7280; font-size: 13px }
 """
 
