@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 import ray
 import ray.data
+import structlog
+
+log = structlog.get_logger()
 
 
 @contextmanager
@@ -21,3 +24,10 @@ def connected() -> Iterator[None]:
     finally:
         if owns_ray:
             ray.shutdown()
+
+
+def warn_if_short(cpus: float) -> None:
+    """Say so where the cluster has fewer CPUs than a job holds at once: it would wait, without a word."""
+    has = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+    if has < cpus:
+        log.warning("too few CPUs: the job waits until the cluster has more", has=has, needs=cpus)

@@ -20,7 +20,8 @@ from pipelines.storage import Store
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("uri", "window", "label", "split")
 _SIDES = ("window.x", "window.y", "window.w", "window.h")
-_READ_CPUS = 0.5
+READ_CPUS = 0.5
+"""Logical CPUs of a task that reads labelled chips."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def load_chips(labels: Labels, split: str, bands: tuple[int, ...], store: Store)
             partial(_read_chips, bands=bands, store=store),
             batch_size=16,
             batch_format="pyarrow",
-            num_cpus=_READ_CPUS,
+            num_cpus=READ_CPUS,
         )
     )
     try:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from model.bundle import Manifest
 from pipelines import __version__
 from pipelines.bundles import read_manifest, resolve_bundle
-from pipelines.cluster import connected
+from pipelines.cluster import connected, warn_if_short
 from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
@@ -93,6 +93,7 @@ def run_encode(config: EncodeConfig) -> EncodeReport:
     version, removed = None, 0
     if not config.dry_run:
         with connected():
+            warn_if_short(config.encoders + _READ_CPUS)
             _encode_all(night, objects)
         removed = _remove_superseded(night, objects)
         version = _publish(night, objects)

@@ -19,9 +19,9 @@ from model.metrics import code_health, precision_at_k
 from model.network import HashNetwork
 from pipelines import tracking
 from pipelines.bundles import write_bundle
-from pipelines.cluster import connected
+from pipelines.cluster import connected, warn_if_short
 from pipelines.errors import ConfigError, TrainingError
-from pipelines.labels import Labels, load_chips, read_labels
+from pipelines.labels import READ_CPUS, Labels, load_chips, read_labels
 from pipelines.storage import Store
 from pipelines.train.callbacks import MetricsToMLflow
 from pipelines.train.config import TrainConfig
@@ -69,6 +69,7 @@ def run_train(config: TrainConfig) -> TrainReport:
             chips=labels.count("train"), classes=len(labels.class_names), seconds=_since(started)
         )
     with connected(), tracking.tracked_run(config.tracking, config.name, _params(config, labels)) as run_id:
+        warn_if_short((0 if config.use_gpu else config.workers) + READ_CPUS)
         network, loss = _fit(config, labels, store, run_id)
         metrics = {"loss": loss} | _validate(config, labels, store, network)
         manifest, files = pack_bundle(network, config.name, labels.class_names, run_id, metrics)
