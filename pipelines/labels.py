@@ -48,6 +48,9 @@ def read_labels(uri: str, store: Store) -> Labels:
     missing = [column for column in COLUMNS if column not in chips.column_names]
     if missing:
         raise ConfigError(f"manifest {uri} lacks the columns {', '.join(missing)}")
+    gaps = [column for column in COLUMNS if chips[column].null_count]
+    if gaps:
+        raise ConfigError(f"manifest {uri} has rows without {', '.join(gaps)}")
     unknown = set(chips["split"].unique().to_pylist()) - set(SPLITS)
     if unknown:
         raise ConfigError(

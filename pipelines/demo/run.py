@@ -25,10 +25,12 @@ from pipelines.demo.precision import NEIGHBOURS, Precision, measure_precision
 from pipelines.demo.processes import run_job, running, running_job
 from pipelines.demo.queries import ask
 from pipelines.demo.world import CHIP_SIZE, world_image
+from pipelines.errors import ConfigError
 from pipelines.storage import Store
 from pipelines.table import CodeTable
 
 BUCKET = "archive"
+_MARKER = ".scenehash-demo"  # only a folder that holds it is ever removed
 MODEL = "models:/scenehash@champion"
 
 
@@ -94,8 +96,9 @@ class _Demo:
 def run_demo(config: DemoConfig) -> DemoReport:
     """Run the demo and return its figures; stop all that it has started."""
     folder = Path(config.output).absolute()
-    shutil.rmtree(folder, ignore_errors=True)
+    clear_output(folder)
     (folder / "logs").mkdir(parents=True)
+    (folder / _MARKER).touch()
     os.environ |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     with object_store(folder / "s3", BUCKET) as endpoint, _ray():
         demo = _Demo(config, folder, endpoint)
@@ -124,6 +127,13 @@ def run_demo(config: DemoConfig) -> DemoReport:
         seconds=demo.seconds,
     )
     return DemoReport(demo=figures)
+
+
+def clear_output(folder: Path) -> None:
+    """Remove what an earlier demo left. Raises ConfigError where the folder holds something else."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
+        raise ConfigError(f"{folder} holds something that no demo wrote; give --output a new or empty folder")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -64,13 +64,14 @@ def run_train(config: TrainConfig) -> TrainReport:
     store.require_bucket(config.bundles)
     labels = read_labels(config.manifest, store)
     _check_network(config)
+    steps = _steps_an_epoch(config, labels)
     if config.dry_run:
         return TrainReport(
             chips=labels.count("train"), classes=len(labels.class_names), seconds=_since(started)
         )
     with connected(), tracking.tracked_run(config.tracking, config.name, _params(config, labels)) as run_id:
         warn_if_short((0 if config.use_gpu else config.workers) + READ_CPUS)
-        network, loss = _fit(config, labels, store, run_id)
+        network, loss = _fit(config, labels, steps, store, run_id)
         metrics = {"loss": loss} | _validate(config, labels, store, network)
         manifest, files = pack_bundle(network, config.name, labels.class_names, run_id, metrics)
         bundle_uri = f"{config.bundles.rstrip('/')}/{manifest.model_id}"
@@ -106,12 +107,19 @@ def _params(config: TrainConfig, labels: Labels) -> dict[str, object]:
     return flat | asdict(config.network) | asdict(config.input) | {"classes": len(labels.class_names)}
 
 
-def _fit(config: TrainConfig, labels: Labels, store: Store, run_id: str) -> tuple[HashNetwork, float]:
-    """Return the trained network in eval mode, and the last epoch's loss."""
-    chips = load_chips(labels, "train", config.input.bands, store).random_shuffle(seed=config.seed)
+def _steps_an_epoch(config: TrainConfig, labels: Labels) -> int:
+    """Return how many whole batches each worker's equal share holds. Raises ConfigError where it is none."""
     steps = labels.count("train") // config.workers // (config.batch_size // config.workers)
     if not steps:
         raise ConfigError(f"{labels.count('train')} training chips don't fill a batch of {config.batch_size}")
+    return steps
+
+
+def _fit(
+    config: TrainConfig, labels: Labels, steps: int, store: Store, run_id: str
+) -> tuple[HashNetwork, float]:
+    """Return the trained network in eval mode, and the last epoch's loss."""
+    chips = load_chips(labels, "train", config.input.bands, store).random_shuffle(seed=config.seed)
     checkpoints = f"{config.bundles.rstrip('/')}/_checkpoints"
     filesystem, path = store.arrow_filesystem(checkpoints)
     trainer = TorchTrainer(
