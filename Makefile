@@ -25,7 +25,9 @@ demo: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.train
 
 clean:
-	rm -rf .venv demo-output dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv demo-output benchmark-output dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Measure a bundle's codes: `python -m jobs.evaluate --bundle ... --manifest ... --output ...`."""
+"""Measure a bundle's codes: `python -m jobs.evaluate --bundle ... --source ... --output ...`."""
 
 from typing import TYPE_CHECKING
 

@@ -1,61 +1,220 @@
-"""Feature networks from torchvision, cut at a named node.
+"""Feature networks: torchvision's cut at a named node, timm's, or a user's own.
 
-Shapes: B images, C bands, S x S pixels, D features.
+Shapes: B images, C bands, S x S pixels, D features, T tokens.
 """
 
-from pathlib import Path
+import hashlib
+import importlib
+import io
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Literal
 
+import numpy as np
+import safetensors.torch
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from model.spec import InputSpec
+
+Weights = Literal["none", "imagenet"] | Mapping[str, Tensor]
+"""Random, the library's own ImageNet weights (downloaded once), or a state read by `read_weights`."""
+
+_OUTPUT = "features"
+_AUXILIARY = ("googlenet", "inception_v3")  # their side classifiers and input transform are switched off
+_CENTRED = 128 / 255  # (x - 128) / 128, with which TensorFlow's networks were trained
+
 
 class Backbone(nn.Module):
-    """A torchvision network up to ``node``, pooled over space: images_BCSS -> features_BD."""
+    """images_BCSS -> features_BD: a network up to a node, pooled over space or tokens."""
 
-    def __init__(self, name: str, node: str, weights: str = "none") -> None:
-        """Build the network.
+    def __init__(self, name: str, node: str, weights: Weights = "none") -> None:
+        """Build ``name``: a model of torchvision, ``timm:<name>``, or ``module:factory``.
 
-        ``weights`` is ``none`` (random), ``imagenet`` (torchvision's, downloaded once) or the path of a
-        ``.safetensors`` file with torchvision's key names. Raises ValueError on an unknown name or
-        node, or where the file doesn't cover every parameter of the cut network.
+        torchvision's models are cut at ``node``; what lies behind it is pruned. The others give their own
+        output where ``node`` is empty. Raises ValueError on an unknown name or node, or where weights don't
+        cover every parameter that is left.
         """
         super().__init__()
-        if name not in models.list_models(module=models):
-            raise ValueError(f"unknown backbone {name!r}; torchvision.models.list_models() names them all")
-        default = models.get_model_weights(name).DEFAULT if weights == "imagenet" else None
-        try:
-            network = models.get_model(name, weights=default)
-        except OSError as error:
-            raise ValueError(f"ImageNet weights of {name} can't be fetched ({error}); give a file") from error
-        try:
-            self.body = create_feature_extractor(network, {node: "features"})
-        except ValueError as error:
-            raise ValueError(f"backbone {name} has no node {node!r}: {error}") from error
-        if weights not in ("none", "imagenet"):
-            self._load(Path(weights))
+        self.name, self.node = name, node
+        network = _build(name, imagenet=weights == "imagenet")
+        self.body = _cut(network, name, node)
+        self.bands_last = isinstance(network, models.SwinTransformer) and node != "permute"
+        if not isinstance(weights, str):
+            self._load(weights)
 
-    def _load(self, path: Path) -> None:
-        state = load_file(path)
+    def _load(self, state: Mapping[str, Tensor]) -> None:
         wanted = self.body.state_dict()
         missing = sorted(
             key for key in wanted if key not in state and not key.endswith("num_batches_tracked")
         )
         if missing:
-            raise ValueError(f"{path.name} lacks {len(missing)} parameters, among them {missing[:3]}")
+            raise ValueError(f"the weights lack {len(missing)} parameters of {self.name}: {_some(missing)}")
+        wrong = sorted(key for key in wanted if key in state and state[key].shape != wanted[key].shape)
+        if wrong:
+            raise ValueError(f"{len(wrong)} weights have other shapes than in {self.name}: {_some(wrong)}")
         self.body.load_state_dict({key: state.get(key, value) for key, value in wanted.items()})
 
     def forward(self, images_BCSS: Tensor) -> Tensor:
-        """Return features_BD."""
-        features: Tensor = self.body(images_BCSS)["features"]
-        return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+        """Return features_BD: means over space (BDSS) or over tokens (BTD)."""
+        output = self.body(images_BCSS)
+        features: Tensor = output[_OUTPUT] if isinstance(output, dict) else output
+        if features.ndim == 4:
+            return features.mean(dim=(1, 2) if self.bands_last else (2, 3))
+        return features.mean(dim=1) if features.ndim == 3 else features
 
     @torch.inference_mode()
     def count_features(self, bands: int, size: int) -> int:
-        """Return D, by running one blank image through."""
+        """Return D, by running one blank image through. Raises ValueError where the image doesn't fit."""
         training = self.training
-        features_1D = self.eval()(torch.zeros(1, bands, size, size))
+        try:
+            features_1D = self.eval()(torch.zeros(1, bands, size, size))
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"{self.name} can't take {bands} x {size} x {size}: {error}") from error
         self.train(training)
         return int(features_1D.shape[1])
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits over architecture and weights: what features depend on, with the input."""
+        digest = hashlib.sha256(f"{self.name}|{self.node}".encode())
+        for key, value in sorted(self.body.state_dict().items()):
+            content_X = np.ascontiguousarray(value.detach().cpu().numpy())
+            digest.update(f"{key}{content_X.dtype}{content_X.shape}".encode())
+            digest.update(content_X.data)
+        return digest.hexdigest()[:16]
+
+
+def read_weights(content: bytes, name: str) -> dict[str, Tensor]:
+    """Read the state in a ``.safetensors`` or ``.pth`` file, as float32; no code in it is run.
+
+    Raises ValueError where it is neither.
+    """
+    try:
+        if name.endswith(".safetensors"):
+            state = safetensors.torch.load(content)
+        else:
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{name} isn't a file of weights (.safetensors, or .pth of plain tensors)"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{name} holds no state of a network: tensors by name")
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def own_input(name: str) -> InputSpec:
+    """Return how a backbone was trained to be fed; ImageNet's usual way where nothing says otherwise.
+
+    Sources: torchvision's transforms of the default weights, timm's data config. Inception v3 and
+    torchvision's GoogLeNet come from TensorFlow: (x - 128) / 128.
+    """
+    if name.startswith("timm:"):
+        return _timm_input(name.removeprefix("timm:"))
+    if ":" in name:
+        return InputSpec()
+    transforms = _torchvision_weights(name).transforms()
+    mean, std = tuple(transforms.mean), tuple(transforms.std)
+    if name in _AUXILIARY:
+        mean, std = (_CENTRED,) * 3, (_CENTRED,) * 3
+    resize: Literal["bilinear", "bicubic"] = (
+        "bicubic" if transforms.interpolation.value == "bicubic" or name == "inception_v3" else "bilinear"
+    )
+    return InputSpec(size=transforms.crop_size[0], mean=mean, std=std, resize=resize)
+
+
+def _build(name: str, *, imagenet: bool) -> nn.Module:
+    try:
+        if name.startswith("timm:"):
+            create: Callable[..., nn.Module] = _timm().create_model
+            return create(name.removeprefix("timm:"), pretrained=imagenet, num_classes=0)
+        if ":" not in name:
+            return _build_torchvision(name, imagenet=imagenet)
+    except OSError as error:
+        raise ValueError(
+            f"ImageNet weights of {name} can't be fetched ({error}); give a file with --weights"
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(f"backbone {name}: {error}") from error
+    if imagenet:
+        raise ValueError(f"{name} brings no weights of its own; give a file with --weights, or none")
+    return _factory(name)()
+
+
+def _build_torchvision(name: str, *, imagenet: bool) -> nn.Module:
+    weights = _torchvision_weights(name)
+    quiet = {"init_weights": not imagenet} if name in _AUXILIARY else {}
+    network: nn.Module = models.get_model(name, weights=weights if imagenet else None, **quiet)
+    if name in _AUXILIARY:
+        nothing = {
+            "aux_logits": False,
+            "transform_input": False,
+            "AuxLogits": None,
+            "aux1": None,
+            "aux2": None,
+        }
+        for attribute, value in nothing.items():
+            setattr(network, attribute, value)
+    return network
+
+
+def _torchvision_weights(name: str) -> models.WeightsEnum:
+    if name not in models.list_models(module=models):
+        raise ValueError(f"unknown backbone {name!r}; torchvision.models.list_models() names them all")
+    return models.get_model_weights(name).DEFAULT
+
+
+def _cut(network: nn.Module, name: str, node: str) -> nn.Module:
+    if not node and ":" in name:
+        return network
+    try:
+        body: nn.Module = create_feature_extractor(network.eval(), {node: _OUTPUT})
+    except ValueError as error:
+        raise ValueError(
+            f"backbone {name} has no node {node!r} (torchvision.models.feature_extraction."
+            "get_graph_node_names lists them)"
+        ) from error
+    return body
+
+
+def _factory(name: str) -> Callable[[], nn.Module]:
+    """Return ``module:factory``. Raises ValueError where there is none.
+
+    The name may come from a stranger's bundle: only what the module itself defines is called.
+    """
+    module_name, _, factory_name = name.partition(":")
+    try:
+        factory: Callable[[], nn.Module] = getattr(importlib.import_module(module_name), factory_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"backbone {name}: {error}; it must be importable as module:factory") from error
+    returns = getattr(factory, "__annotations__", {}).get("return", factory)
+    if factory.__module__ != module_name or not (
+        isinstance(returns, type) and issubclass(returns, nn.Module)
+    ):
+        raise ValueError(
+            f"backbone {name} must be a class, or a function annotated to return one, of nn.Module"
+        )
+    return factory
+
+
+def _timm() -> ModuleType:
+    try:
+        return importlib.import_module("timm")
+    except ImportError as error:
+        raise ValueError("timm isn't installed: pip install timm") from error
+
+
+def _timm_input(name: str) -> InputSpec:
+    settings = _timm().data.resolve_data_config(_build(f"timm:{name}", imagenet=False).pretrained_cfg)
+    return InputSpec(
+        size=settings["input_size"][1],
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        resize="bicubic" if settings["interpolation"] == "bicubic" else "bilinear",
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

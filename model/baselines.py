@@ -11,13 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.codes import Codes, pack
-from model.retrieval import CUTOFFS, Labels, Ranking, score_lists, summarise
+from model.retrieval import (
+    CUTOFFS,
+    Labels,
+    Retrieval,
+    check_labels,
+    relevant_rows,
+    score_lists,
+    summarise,
+)
 
 Features = NDArray[np.floating]
 
 _ITERATIONS = 50  # as in the paper
+_ROWS = 1 << 14  # vectors encoded at a time
 _PAIRS = 1 << 22  # similarities held at a time
 _DECIMALS = 6  # of a similarity; below lies the rounding of float32
+_BINS = 2000  # of similarities 1..-1: trained features fill but a small part of them
 
 
 @dataclass(frozen=True)
@@ -35,15 +45,28 @@ class SignCodes:
 
     def encode(self, features_NF: Features) -> Codes:
         """Return packed codes_NY; bits up to a whole byte stay off."""
-        centred_NF = unit_length(features_NF) - self.mean_F
-        outputs_NK = centred_NF if self.projection_FK is None else centred_NF @ self.projection_FK
-        return pack(np.pad(outputs_NK > 0, ((0, 0), (0, -outputs_NK.shape[1] % 8))))
+        codes_NY = np.empty((len(features_NF), -(-self.num_bits // 8)), np.uint8)
+        for start in range(0, len(features_NF), _ROWS):
+            outputs_BK = unit_length(features_NF[start : start + _ROWS]) - self.mean_F
+            if self.projection_FK is not None:
+                outputs_BK = outputs_BK @ self.projection_FK
+            bits_BK = np.pad(outputs_BK > 0, ((0, 0), (0, -outputs_BK.shape[1] % 8)))
+            codes_NY[start : start + _ROWS] = pack(bits_BK)
+        return codes_NY
 
 
 def unit_length(features_NF: Features) -> NDArray[np.float64]:
     """Return the features over their Euclidean length; a vector of zeros stays one."""
     lengths_N1 = np.linalg.norm(features_NF.astype(np.float64), axis=1, keepdims=True)
     return np.asarray(features_NF / np.maximum(lengths_N1, np.finfo(np.float64).tiny))
+
+
+def _unit_length_32(features_NF: Features) -> NDArray[np.float32]:
+    """Return the same in single precision, with one copy in memory."""
+    vectors_NF = features_NF.astype(np.float32)
+    for start in range(0, len(vectors_NF), _ROWS):
+        vectors_NF[start : start + _ROWS] = unit_length(vectors_NF[start : start + _ROWS])
+    return vectors_NF
 
 
 def fit_sign(features_NF: Features) -> SignCodes:
@@ -95,19 +118,21 @@ def retrieve_by_cosine(
     labels_N: Labels,
     own_rows_Q: NDArray[np.integer] | None = None,
     cutoffs: Sequence[int] = CUTOFFS,
-) -> Ranking:
+) -> Retrieval:
     """Measure the lists of features_NF by cosine similarity, highest first, as `retrieve` does for codes.
 
-    Similarities that agree to six decimals are tied. Raises ValueError where no query has a relevant vector.
+    Similarities that agree to six decimals are tied. Pairs are counted in 2000 equal bins of similarities
+    1..-1. Raises ValueError where the kinds of labels differ or no query has a relevant vector.
     """
-    queries_QF = unit_length(queries_QF).astype(np.float32)
-    vectors_FN = unit_length(features_NF).astype(np.float32).T
+    check_labels(query_labels_Q, labels_N)
+    queries_QF, vectors_FN = _unit_length_32(queries_QF), _unit_length_32(features_NF).T
     block = max(1, _PAIRS // max(1, vectors_FN.shape[1]))
     scores = [np.empty((0, 1 + 3 * len(cutoffs)))]
+    same_D, total_D = np.zeros(_BINS, np.int64), np.zeros(_BINS, np.int64)
     for start in range(0, len(queries_QF), block):
         similarities_BN = queries_QF[start : start + block] @ vectors_FN
         for query, similarities_N in enumerate(similarities_BN, start):
-            relevant_N = labels_N == query_labels_Q[query]
+            relevant_N = relevant_rows(labels_N, query_labels_Q[query])
             if own_rows_Q is not None:
                 similarities_N = np.delete(similarities_N, own_rows_Q[query])
                 relevant_N = np.delete(relevant_N, own_rows_Q[query])
@@ -115,4 +140,8 @@ def retrieve_by_cosine(
             total_1D = np.bincount(group_N)[None]
             relevant_1D = np.bincount(group_N[relevant_N], minlength=total_1D.shape[1])[None]
             scores.append(score_lists(relevant_1D, total_1D, cutoffs))
-    return summarise(np.concatenate(scores), query_labels_Q, cutoffs)
+            bins_N = np.clip((1 - similarities_N) / 2 * _BINS, 0, _BINS - 1).astype(np.int64)
+            total_D += np.bincount(bins_N, minlength=_BINS)
+            same_D += np.bincount(bins_N[relevant_N], minlength=_BINS)
+    ranking = summarise(np.concatenate(scores), query_labels_Q, cutoffs)
+    return Retrieval(ranking, same_D, total_D - same_D, precision_within_D=None)

@@ -3,17 +3,22 @@
 Shapes: B images, H x W pixels of the chip, C bands, S = ``InputSpec.size``.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.recipe import AugmentSpec
 from model.spec import InputSpec
 
 
 def preprocess(chips_BHWC: Tensor, spec: InputSpec) -> Tensor:
     """Turn uint8 chips into float32 images_BCSS on the same device.
 
-    Resizing is bilinear with antialiasing. Raises ValueError on another dtype or number of bands.
+    Resizing is antialiased. Raises ValueError on another dtype or number of bands.
     """
     if chips_BHWC.dtype != torch.uint8:
         raise ValueError(f"chips must be uint8, not {chips_BHWC.dtype}")
@@ -22,21 +27,58 @@ def preprocess(chips_BHWC: Tensor, spec: InputSpec) -> Tensor:
     images_BCHW = chips_BHWC.permute(0, 3, 1, 2).float()
     if images_BCHW.shape[-2:] != (spec.size, spec.size):
         images_BCHW = F.interpolate(
-            images_BCHW, size=(spec.size, spec.size), mode="bilinear", antialias=True, align_corners=False
+            images_BCHW, size=(spec.size, spec.size), mode=spec.resize, antialias=True, align_corners=False
         )
     mean_C11 = images_BCHW.new_tensor(spec.mean)[:, None, None] * 255
     std_C11 = images_BCHW.new_tensor(spec.std)[:, None, None] * 255
     return (images_BCHW - mean_C11) / std_C11
 
 
-def augment(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip and turn the batch at random: seen from above, no side of a chip is up.
+def preprocess_mixed(chips: Sequence[NDArray[np.uint8]], spec: InputSpec, device: torch.device) -> Tensor:
+    """Turn uint8 chips_HWC of any sizes into float32 images_BCSS on a device, in their order."""
+    rows_of: dict[tuple[int, ...], list[int]] = {}
+    for row, chip_HWC in enumerate(chips):
+        rows_of.setdefault(chip_HWC.shape, []).append(row)
+    images_BCSS = torch.empty(len(chips), len(spec.bands), spec.size, spec.size, device=device)
+    images_BCSS = images_BCSS.contiguous(memory_format=torch.channels_last)
+    for rows in rows_of.values():
+        chips_BHWC = torch.from_numpy(np.stack([chips[row] for row in rows]))
+        images_BCSS[rows] = preprocess(chips_BHWC.to(device), spec)
+    return images_BCSS
 
-    Each image gets one of the eight symmetries of the square; square images only.
+
+def augment(images_BCHW: Tensor, spec: AugmentSpec, generator: torch.Generator) -> Tensor:
+    """Change each image of the batch at random in ways that leave a scene seen from above what it is.
+
+    One of the eight symmetries of the square, a zoom onto a part, a gain and an offset of each band.
+    Square images only; the generator is the CPU's.
     """
-    batch = images_BCHW.shape[0]
-    choices_B3 = torch.rand(batch, 3, generator=generator) < 0.5
+    if spec.symmetries:
+        images_BCHW = _turn(images_BCHW, generator)
+    if spec.scale:
+        images_BCHW = _zoom(images_BCHW, spec.scale, generator)
+    if spec.colour:
+        batch, bands = images_BCHW.shape[:2]
+        change_2BC11 = spec.colour * (2 * torch.rand(2, batch, bands, 1, 1, generator=generator) - 1)
+        gain_BC11, offset_BC11 = change_2BC11.to(images_BCHW.device)
+        images_BCHW = images_BCHW * (1 + gain_BC11) + offset_BC11
+    return images_BCHW.contiguous(memory_format=torch.channels_last)
+
+
+def _turn(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    choices_B3 = torch.rand(images_BCHW.shape[0], 3, generator=generator) < 0.5
     mirror_B, upend_B, turn_B = choices_B3.to(images_BCHW.device)[:, :, None, None, None].unbind(1)
     images_BCHW = torch.where(mirror_B, images_BCHW.flip(-1), images_BCHW)
     images_BCHW = torch.where(upend_B, images_BCHW.flip(-2), images_BCHW)
     return torch.where(turn_B, images_BCHW.transpose(-1, -2), images_BCHW)
+
+
+def _zoom(images_BCHW: Tensor, scale: float, generator: torch.Generator) -> Tensor:
+    batch = images_BCHW.shape[0]
+    side_B = 1 - scale * torch.rand(batch, generator=generator)
+    shift_B2 = (1 - side_B[:, None]) * (2 * torch.rand(batch, 2, generator=generator) - 1)
+    affine_B23 = torch.cat([torch.eye(2) * side_B[:, None, None], shift_B2[:, :, None]], dim=2)
+    grid_BHW2 = F.affine_grid(
+        affine_B23.to(images_BCHW.device), list(images_BCHW.shape), align_corners=False
+    ).to(images_BCHW.dtype)
+    return F.grid_sample(images_BCHW, grid_BHW2, padding_mode="reflection", align_corners=False)

@@ -1,7 +1,9 @@
 """Retrieval quality of packed codes, from each query's number of codes at each distance.
 
 Shapes: Q queries, N codes, Y bytes a code, W words of 64 bits, D = K + 1 distances 0..K of K-bit codes
-(or as many groups of tied rows, nearest first), C cut-offs, S = 1 + 3 C scores a query.
+(or as many groups of tied rows, nearest first), C classes, S = 1 + 3 scores for each cut-off.
+
+A code is relevant to a query of its class; with several labels a chip, to a query that shares one of them.
 
 Ties: distances are few small integers, so most of a list is tied, and its order would be that of the
 files. Every figure here is the mean over all orders of tied codes, in closed form (McSherry & Najork,
@@ -14,20 +16,20 @@ up to it are, on average. With b = (r - 1) / (n - 1), the first m of the n place
         = r / n * (b m + (h + 1 - b (s + 1)) (H(s + m) - H(s))),   H(i) = 1 + 1/2 + ... + 1/i
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.codes import Codes
 
-CUTOFFS = (1, 10, 20, 100)
-_RADIUS = 2  # bits, of `precision_within_2`
+CUTOFFS = (1, 5, 10, 20, 50, 100)
 _BLOCK = 256  # queries scored at a time: their counts are _BLOCK * D numbers
 
 Counts = NDArray[np.int64]
-Labels = NDArray[np.integer]
+Labels = NDArray[np.integer] | NDArray[np.bool_]
+"""Class ids, a row each; or labels_NC, multi-hot: the classes that each row carries."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,26 @@ class Ranking:
     recall_at_k: Mapping[int, float]
     """Share of the relevant codes that is in the first k places."""
     map_of_class: Mapping[int, float]
-    """``map_all`` over the queries of each class id."""
+    """``map_all`` over the queries of each class id; a query of several classes counts in each."""
+    average_precision_Q: NDArray[np.float64] = field(repr=False, compare=False)
+    """Each query's own, over the whole list; NaN where it has no relevant code."""
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Quality of the lists, and what lies within each Hamming radius."""
+    """Quality of the lists, and what lies within each distance.
+
+    Float vectors have D bins of similarity, most similar first, in place of the distances.
+    """
 
     ranking: Ranking
-    precision_within_2: float
-    """Mean share of relevant codes within 2 bits of the query; 0 for a query with none that near."""
     same_D: Counts
-    """Pairs of query and code of one class, by distance in bits."""
+    """Pairs of a query and a code relevant to it, by distance in bits."""
     different_D: Counts
-    """Pairs of two classes, likewise."""
+    """All other pairs, likewise."""
+    precision_within_D: NDArray[np.float64] | None
+    """Mean share of relevant codes within each radius 0..K of the query, where one with no code that near
+    counts as 0; None: float vectors."""
 
     @property
     def precision_by_radius(self) -> NDArray[np.float64]:
@@ -82,17 +90,19 @@ def retrieve(
     own_rows_Q: NDArray[np.integer] | None = None,
     cutoffs: Sequence[int] = CUTOFFS,
 ) -> Retrieval:
-    """Measure the lists of codes_NY by distance from each query. Codes with the query's label are relevant.
+    """Measure the lists of codes_NY by distance from each query.
 
     ``own_rows_Q`` names each query's own row in codes_NY, left out of its list. Beside the codes, memory
-    holds three copies of them at most, some 50 bytes a code and 20 numbers a query. Raises ValueError where
-    code lengths differ or no query has a relevant code.
+    holds three copies of them at most, some 50 bytes a code, a copy of the labels and 30 numbers a query.
+    Raises ValueError where code lengths or the kinds of labels differ or no query has a relevant code.
     """
     if queries_QY.shape[1] != codes_NY.shape[1]:
         raise ValueError(f"queries have {queries_QY.shape[1] * 8} bits, codes {codes_NY.shape[1] * 8}")
+    check_labels(query_labels_Q, labels_N)
     database = _Database(codes_NY, labels_N)
     same_D = np.zeros(codes_NY.shape[1] * 8 + 1, np.int64)
-    different_D, within, scores = same_D.copy(), [], [np.empty((0, 1 + 3 * len(cutoffs)))]
+    different_D, within_D = same_D.copy(), np.zeros(len(same_D))
+    scores = [np.empty((0, 1 + 3 * len(cutoffs)))]
     for start in range(0, len(queries_QY), _BLOCK):
         block = slice(start, start + _BLOCK)
         own_rows_B = None if own_rows_Q is None else own_rows_Q[block]
@@ -100,20 +110,38 @@ def retrieve(
         same_D += relevant_BD.sum(axis=0)
         different_D += (total_BD - relevant_BD).sum(axis=0)
         scores.append(score_lists(relevant_BD, total_BD, cutoffs))
-        near_B = total_BD[:, : _RADIUS + 1].sum(axis=1)
-        within.append(relevant_BD[:, : _RADIUS + 1].sum(axis=1) / np.maximum(near_B, 1))
-    scores_QS = np.concatenate(scores)
-    ranking = summarise(scores_QS, query_labels_Q, cutoffs)
-    answerable_Q = ~np.isnan(scores_QS[:, 0])
-    return Retrieval(ranking, float(np.concatenate(within)[answerable_Q].mean()), same_D, different_D)
+        near_BD = np.cumsum(relevant_BD, axis=1) / np.maximum(np.cumsum(total_BD, axis=1), 1)
+        within_D += near_BD[relevant_BD.any(axis=1)].sum(axis=0)
+    ranking = summarise(np.concatenate(scores), query_labels_Q, cutoffs)
+    return Retrieval(ranking, same_D, different_D, within_D / ranking.queries)
+
+
+def check_labels(query_labels_Q: Labels, labels_N: Labels) -> None:
+    """Raise ValueError unless both are class ids, or both multi-hot over the same classes."""
+    if query_labels_Q.shape[1:] != labels_N.shape[1:]:
+        raise ValueError(
+            f"labels of queries have the shape {query_labels_Q.shape}, of what they search {labels_N.shape}: "
+            "both must be class ids, or multi-hot over the same classes"
+        )
+
+
+def relevant_rows(labels_N: Labels, query_label: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return relevant_N: the rows that share the query's class id, or one of its labels_C."""
+    if labels_N.ndim == 1:
+        return np.asarray(labels_N == query_label)
+    return np.asarray(labels_N[:, np.flatnonzero(query_label)].any(axis=1))
 
 
 class _Database:
-    """Codes sorted by label: what is relevant to a query is one slice of them."""
+    """Codes in an order in which what is relevant to a query is found fast.
+
+    Of class ids it is one slice, after sorting by them. Of multi-hot labels_CN it is the union of few rows.
+    """
 
     def __init__(self, codes_NY: Codes, labels_N: Labels) -> None:
-        order_N = np.argsort(labels_N, kind="stable")
-        self.labels_N = labels_N[order_N]
+        multi_hot = labels_N.ndim == 2
+        order_N = np.arange(len(labels_N)) if multi_hot else np.argsort(labels_N, kind="stable")
+        self.labels = np.ascontiguousarray(labels_N.T) if multi_hot else labels_N[order_N]
         self.words_WN = np.ascontiguousarray(_words(codes_NY)[order_N].T)
         self.place_N = np.argsort(order_N)  # where a row has gone
 
@@ -121,22 +149,25 @@ class _Database:
         self, queries_QY: Codes, labels_Q: Labels, own_rows_Q: NDArray[np.integer] | None
     ) -> tuple[Counts, Counts]:
         """Return relevant_QD and total_QD: codes at each distance from each query."""
-        total_QD = np.zeros((len(queries_QY), queries_QY.shape[1] * 8 + 1), np.int64)
+        num_distances = queries_QY.shape[1] * 8 + 1
+        total_QD = np.zeros((len(queries_QY), num_distances), np.int64)
         relevant_QD = np.zeros_like(total_QD)
-        firsts_Q = np.searchsorted(self.labels_N, labels_Q, side="left")
-        lasts_Q = np.searchsorted(self.labels_N, labels_Q, side="right")
         for query, query_W in enumerate(_words(queries_QY)):
-            distances_N = np.zeros(len(self.labels_N), np.uint16)
+            distances_N = np.zeros(len(self.place_N), np.uint16)
             for words_N, word in zip(self.words_WN, query_W, strict=True):
                 distances_N += np.bitwise_count(words_N ^ word)
-            first, last = firsts_Q[query], lasts_Q[query]
-            total_QD[query] = np.bincount(distances_N, minlength=total_QD.shape[1])
-            relevant_QD[query] = np.bincount(distances_N[first:last], minlength=total_QD.shape[1])
             if own_rows_Q is not None:
-                place = self.place_N[own_rows_Q[query]]
-                total_QD[query, distances_N[place]] -= 1
-                relevant_QD[query, distances_N[place]] -= first <= place < last
+                distances_N[self.place_N[own_rows_Q[query]]] = num_distances  # one beyond those counted
+            near_N = distances_N[self._relevant(labels_Q[query])]
+            total_QD[query] = np.bincount(distances_N, minlength=num_distances + 1)[:num_distances]
+            relevant_QD[query] = np.bincount(near_N, minlength=num_distances + 1)[:num_distances]
         return relevant_QD, total_QD
+
+    def _relevant(self, label: NDArray[np.generic]) -> slice | NDArray[np.bool_]:
+        if self.labels.ndim == 2:
+            return np.asarray(self.labels[np.flatnonzero(label)].any(axis=0))
+        first, last = (int(np.searchsorted(self.labels, label, side=side)) for side in ("left", "right"))
+        return slice(first, last)
 
 
 def _words(codes_NY: Codes) -> NDArray[np.uint64]:
@@ -149,8 +180,12 @@ def score_lists(relevant_QD: Counts, total_QD: Counts, cutoffs: Sequence[int]) -
     """Return scores_QS: AP, then all AP@k, P@k and recall@k; NaN for queries without a relevant code."""
     found_Q = relevant_QD.sum(axis=1).astype(np.float64)
     found_Q[found_Q == 0] = np.nan
-    hits_CQ = [expected_hits(relevant_QD, total_QD, k) for k in cutoffs]
     columns = [expected_precisions(relevant_QD, total_QD, int(total_QD.sum())) / found_Q]
+    # of float vectors nearly every row is a group of its own: the cut-offs need but the first of them
+    deepest_D = (np.cumsum(total_QD, axis=1) - total_QD).min(axis=0, initial=max(cutoffs))
+    reached_D = deepest_D < max(cutoffs)
+    relevant_QD, total_QD = relevant_QD[:, reached_D], total_QD[:, reached_D]
+    hits_CQ = [expected_hits(relevant_QD, total_QD, k) for k in cutoffs]
     columns += [expected_precisions(relevant_QD, total_QD, k) / np.minimum(k, found_Q) for k in cutoffs]
     columns += [hits_Q / k for hits_Q, k in zip(hits_CQ, cutoffs, strict=True)]
     columns += [hits_Q / found_Q for hits_Q in hits_CQ]
@@ -182,7 +217,8 @@ def expected_precisions(relevant_QD: Counts, total_QD: Counts, k: int) -> NDArra
 
 def summarise(scores_QS: NDArray[np.float64], labels_Q: Labels, cutoffs: Sequence[int]) -> Ranking:
     """Average what `score_lists` gave. Raises ValueError where no query has a relevant code."""
-    answerable_Q = ~np.isnan(scores_QS[:, 0])
+    average_precision_Q = scores_QS[:, 0].copy()
+    answerable_Q = ~np.isnan(average_precision_Q)
     scores_QS, labels_Q = scores_QS[answerable_Q], labels_Q[answerable_Q]
     if not len(scores_QS):
         raise ValueError("no query has another of its class to find")
@@ -195,5 +231,16 @@ def summarise(scores_QS: NDArray[np.float64], labels_Q: Labels, cutoffs: Sequenc
         map_at_k=by_k[0],
         precision_at_k=by_k[1],
         recall_at_k=by_k[2],
-        map_of_class={int(c): float(scores_QS[labels_Q == c, 0].mean()) for c in np.unique(labels_Q)},
+        map_of_class={c: float(scores_QS[of_class_Q, 0].mean()) for c, of_class_Q in _classes(labels_Q)},
+        average_precision_Q=average_precision_Q,
     )
+
+
+def _classes(labels_Q: Labels) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Yield each class that occurs and which rows carry it."""
+    if labels_Q.ndim == 2:
+        for class_id in np.flatnonzero(labels_Q.any(axis=0)):
+            yield int(class_id), labels_Q[:, class_id].astype(bool)
+    else:
+        for class_id in np.unique(labels_Q):
+            yield int(class_id), labels_Q == class_id

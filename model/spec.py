@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 MAX_BITS = 1024
 
 Head = Literal["norm", "linear", "attention"]
+Resize = Literal["bilinear", "bicubic"]
 Gate = Literal["open", "literal"]
 
 
@@ -29,6 +30,7 @@ class InputSpec:
     bands: tuple[int, ...] = described((1, 2, 3), "raster bands in the order that the network takes, from 1")
     mean: tuple[float, ...] = described((0.485, 0.456, 0.406), "mean per band, pixels scaled to [0, 1]")
     std: tuple[float, ...] = described((0.229, 0.224, 0.225), "standard deviation per band, likewise")
+    resize: Resize = described("bilinear", "interpolation, antialiased: bilinear or bicubic")
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:
@@ -39,16 +41,20 @@ class InputSpec:
             raise ValueError("bands, mean and std must have one entry a band")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
+        if self.resize not in get_args(Resize):
+            raise ValueError(f"resize must be one of {', '.join(get_args(Resize))}, not {self.resize!r}")
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """The architecture: a torchvision backbone cut at a node, pooled, and a hash layer on top."""
+    """The architecture: a backbone cut at a node, pooled, and hash layers on top."""
 
-    backbone: str = described("resnet18", "model name in torchvision.models")
-    node: str = described("layer4", "node of the backbone whose output is pooled to features")
+    backbone: str = described("inception_v3", "model name in torchvision.models, timm:name or module:factory")
+    node: str = described(
+        "Mixed_7a", "node whose output is pooled to features; empty: timm's or a module's own"
+    )
     head: Head = described("norm", "hash layers: norm (OrthoHash), linear (seed A) or attention (seed B)")
-    hidden: int = described(0, "norm head: width of a hidden layer before the hash layer [units; 0: none]")
+    hidden: int = described(1024, "norm head: width of a hidden layer before the hash layer [units; 0: none]")
     attention_reduction: int = described(16, "attention head: features over units of its bottleneck")
     attention_gate: Gate = described("open", "attention head: open (relu inside) or literal (sigmoid inside)")
     num_bits: int = described(64, "length of the code [bits, a multiple of 8, 8..1024]")

@@ -1,6 +1,6 @@
 """What the configs of all stages share. Quick to import: no job's `--help` waits for a library."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class StageConfig(BaseModel):
@@ -27,3 +27,18 @@ class TrackingConfig(StageConfig):
     """MLflow store: http(s)://server or sqlite:////absolute/file; empty: MLFLOW_TRACKING_URI"""
     experiment: str = "scenehash"
     """MLflow experiment that runs are filed under"""
+
+
+class FeatureConfig(StageConfig):
+    """How features of labelled chips are computed."""
+
+    actors: int = Field(0, ge=0)
+    """Actors that run the backbone; 0: one a CPU of the cluster, or one a GPU"""
+    gpus_per_actor: float = Field(0, ge=0)
+    """GPUs of each of them; 0: CPU"""
+    batch_size: int = Field(64, ge=1)
+    """Chips in one forward pass"""
+    cache: str | None = None
+    """Folder where features are kept for the next time: URI; empty: `features` beside what the job writes"""
+    max_unreadable_share: float = Field(0.01, ge=0, le=1)
+    """Labelled chips that may be unreadable; more stop the job [0..1]"""

@@ -1,106 +1,246 @@
-"""Labelled chips: the manifest, and a Ray dataset of their pixels.
+"""Labelled chips: a folder for each class, or a manifest; and which of them train, validate and test.
 
-Shapes: N chips, H x W pixels, C bands.
+Shapes: N chips, C classes. A window is (x, y, w, h) in pixels of the source; none: the whole image.
 """
 
-import io
+import hashlib
+import json
+import math
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import ray
+from numpy.typing import NDArray
+from pydantic import Field
 
-from pipelines.errors import ConfigError, RejectedObject, StorageError
-from pipelines.imagery import open_raster, read_window
-from pipelines.storage import Store
+from pipelines.config import StageConfig
+from pipelines.errors import ConfigError, StorageError
+from pipelines.manifest import MANIFESTS, SIDES, LabelledChip, absolute, read_manifest
+
+if TYPE_CHECKING:
+    # a second to import, and SplitConfig is a part of configs that `--help` imports
+    from pipelines.storage import Store
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ("uri", "window", "label", "split")
-_SIDES = ("window.x", "window.y", "window.w", "window.h")
-READ_CPUS = 0.5
-"""Logical CPUs of a task that reads labelled chips."""
+SUFFIXES = (".tif", ".tiff", ".jp2", ".jpg", ".jpeg", ".png")
+"""Endings of images in a class's folder, lower case; what ends in others is passed over."""
+
+_TRAIN_FOR_VALIDATION = 5  # images of a class from which one at least is for validation
+_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("window", pa.struct([(side, pa.int32()) for side in SIDES])),
+        ("labels", pa.list_(pa.string())),
+        ("split", pa.string()),
+    ]
+)
+
+
+class SplitConfig(StageConfig):
+    """How labelled chips are split where the source doesn't say; windows of one image stay together."""
+
+    train_share: float = Field(0.6, gt=0, lt=1)
+    """Share of each class's images that train or validate, rounded up; the others are for the test [0..1]"""
+    validation_share: float = Field(0.1, ge=0, lt=1)
+    """Share of those for validation, rounded down, but 1 of 5 at least; also taken from a manifest's train
+    rows where none are for validation; 0: none [0..1]"""
+    unseen_classes: tuple[str, ...] = ()
+    """Classes kept out of training: all their chips are for the test"""
+    seed: int = 0
+    """Another seed, another split"""
+
+
+_DEFAULT_SPLIT = SplitConfig()
 
 
 @dataclass(frozen=True)
 class Labels:
-    """A labelled manifest."""
+    """Labelled chips, none of them read yet."""
 
     chips: pa.Table
-    """uri, window, label, split, class_id."""
+    """row (int64: position, from 0), uri, etag (empty: no such object), window (struct of x, y, w, h, int32;
+    null: the whole image), labels (list<string>, one at least), split."""
     class_names: tuple[str, ...]
+    """Of all splits, sorted."""
+
+    def rows(self, split: str) -> pa.Table:
+        """Return the chips of a split."""
+        return self.chips.filter(pc.equal(self.chips["split"], split))
 
     def count(self, split: str) -> int:
         """Return how many chips a split has."""
-        return int(pc.sum(pc.equal(self.chips["split"], split)).as_py() or 0)
+        return len(self.rows(split))
+
+    def digest(self, split: str) -> str:
+        """Return 16 hex digits that name a split: a hash of its chips' uri, etag, window and labels.
+
+        The order of the rows doesn't matter; another version of an object gives another name.
+        """
+        columns = self.rows(split).select(["uri", "etag", "window", "labels"])
+        lines = sorted(json.dumps(row, sort_keys=True) for row in columns.to_pylist())
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def read_labels(uri: str, store: Store) -> Labels:
-    """Read a manifest of labelled chips. Raises ConfigError where it lacks what training needs."""
-    try:
-        chips = pq.read_table(io.BytesIO(store.read(uri)))
-    except FileNotFoundError as error:
-        raise StorageError(f"manifest {uri} doesn't exist") from error
-    except pa.ArrowInvalid as error:
-        raise ConfigError(f"manifest {uri} isn't a Parquet file: {error}") from error
-    missing = [column for column in COLUMNS if column not in chips.column_names]
-    if missing:
-        raise ConfigError(f"manifest {uri} lacks the columns {', '.join(missing)}")
-    gaps = [column for column in COLUMNS if chips[column].null_count]
-    if gaps:
-        raise ConfigError(f"manifest {uri} has rows without {', '.join(gaps)}")
-    unknown = set(chips["split"].unique().to_pylist()) - set(SPLITS)
+def multi_hot(chips: pa.Table, class_names: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which chip has which label (N x C). Labels that aren't among the classes are left out."""
+    labels = chips["labels"].combine_chunks()
+    hot_NC = np.zeros((len(chips), len(class_names)), np.bool_)
+    rows = pc.list_parent_indices(labels).to_numpy(zero_copy_only=False)
+    classes = pc.index_in(pc.list_flatten(labels), pa.array(class_names, pa.string()))
+    known = classes.is_valid().to_numpy(zero_copy_only=False)
+    hot_NC[rows[known], classes.drop_null().to_numpy(zero_copy_only=False)] = True
+    return hot_NC
+
+
+def read_labels(source: str, store: "Store", split: SplitConfig = _DEFAULT_SPLIT) -> Labels:
+    """Return the labelled chips of a source: their classes and splits; no pixel is read.
+
+    A ``source`` that ends in .parquet or .csv is a manifest (`read_manifest` has its columns). Any other is
+    a folder with a folder for each class; images may lie deeper in it.
+
+    Where the source doesn't say, a seeded hash of each image's name in the source picks the split, class by
+    class. An image with chips of several classes counts for the rarest, a chip with several labels for
+    its first. An image with a chip of an unseen class is for the test as a whole.
+
+    Raises ConfigError where the source lacks what training needs, StorageError where it leads nowhere.
+    """
+    of_manifest = posixpath.splitext(source)[1].lower() in MANIFESTS
+    chips = read_manifest(source, store) if of_manifest else _list_folder(source, store)
+    _check_chips(source, chips)
+    chips_of_class = Counter(label for chip in chips for label in chip.labels)
+    _check_classes(source, chips_of_class, split.unseen_classes)
+    splits = _splits(chips, split)
+    trained = {
+        label
+        for chip, of_chip in zip(chips, splits, strict=True)
+        if of_chip == "train"
+        for label in chip.labels
+    }
+    if len(trained) < 2:
+        raise ConfigError(
+            f"{source} has {len(trained)} classes in the split train; training needs two at least"
+        )
+    return Labels(_table(chips, splits), tuple(sorted(chips_of_class)))
+
+
+def _table(chips: Sequence[LabelledChip], splits: Sequence[str]) -> pa.Table:
+    columns = {
+        "row": range(len(chips)),
+        "uri": [chip.uri for chip in chips],
+        "etag": [chip.etag for chip in chips],
+        "window": [chip.window and dict(zip(SIDES, chip.window, strict=True)) for chip in chips],
+        "labels": [chip.labels for chip in chips],
+        "split": splits,
+    }
+    return pa.table(columns, schema=_SCHEMA)
+
+
+def _list_folder(source: str, store: "Store") -> list[LabelledChip]:
+    images = sorted(
+        (info for info in store.list(source) if info.uri.lower().endswith(SUFFIXES)),
+        key=lambda info: info.uri,
+    )
+    if not images:
+        raise StorageError(
+            f"no images below {source}: nothing there ends in {', '.join(SUFFIXES)}; "
+            "give a folder with a folder for each class, or a manifest (.parquet, .csv)"
+        )
+    folder = absolute(source).rstrip("/")
+    chips = []
+    for info in images:
+        name = info.uri.removeprefix(f"{folder}/")
+        label, slash, _ = name.partition("/")
+        if not slash:
+            raise ConfigError(
+                f"{info.uri} is in no class's folder: move it to {source.rstrip('/')}/<class>/, "
+                "or name each image's class in a manifest (.parquet, .csv)"
+            )
+        chips.append(LabelledChip(info.uri, name, info.etag, None, (label,), None))
+    return chips
+
+
+def _check_chips(source: str, chips: Sequence[LabelledChip]) -> None:
+    """Raise ConfigError on a split that isn't one, and on an image that is there twice with one window."""
+    unknown = sorted({chip.split for chip in chips if chip.split is not None} - set(SPLITS))
+    if unknown:
+        raise ConfigError(f"{source} has splits {_some(unknown, 3)}; they are {', '.join(SPLITS)}")
+    counts = Counter((chip.uri, chip.window) for chip in chips)
+    repeats = [f"{uri} {window or '(all of it)'}" for (uri, window), count in counts.items() if count > 1]
+    if repeats:
+        raise ConfigError(
+            f"{source} has chips more than once: {_some(repeats, 3)}; leave one row of each, "
+            "its labels in the column labels"
+        )
+
+
+def _some(names: Sequence[str], count: int) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
+def _check_classes(source: str, chips_of_class: Counter[str], unseen: Sequence[str]) -> None:
+    single = sorted(label for label, count in chips_of_class.items() if count == 1)
+    if single:
+        raise ConfigError(
+            f"{source}: {_some(single, 5)} {'needs' if len(single) == 1 else 'need'} two chips at least; "
+            "add some or leave the class out"
+        )
+    unknown = sorted(set(unseen) - set(chips_of_class))
     if unknown:
         raise ConfigError(
-            f"manifest {uri} has splits {sorted(map(str, unknown))}; they are {', '.join(SPLITS)}"
+            f"unseen_classes: {source} has no class {_some(unknown, 5)}; "
+            f"there are {_some(sorted(chips_of_class), 10)}"
         )
-    class_names = tuple(sorted(chips["label"].unique().to_pylist()))
-    if len(class_names) < 2:
-        raise ConfigError(f"manifest {uri} has {len(class_names)} class; training needs two at least")
-    class_ids = pa.array([class_names.index(label) for label in chips["label"].to_pylist()], pa.int64())
-    return Labels(chips.select(COLUMNS).append_column("class_id", class_ids), class_names)
 
 
-def load_chips(labels: Labels, split: str, bands: tuple[int, ...], store: Store) -> ray.data.Dataset:
-    """Return a dataset with columns ``chip`` (chips_NHWC, uint8) and ``class_id``, decoded once.
-
-    It is kept in Ray's object store, which spills to disk what doesn't fit. An object that can't be
-    read fails the training: labelled scenes are chosen by hand.
-    """
-    chips = labels.chips.filter(pc.equal(labels.chips["split"], split))
-    lists = [(column, "list") for column in (*_SIDES, "class_id")]
-    by_object = chips.flatten().group_by("uri").aggregate(lists)
-    dataset = (
-        ray.data.from_arrow(by_object)
-        .repartition(target_num_rows_per_block=16)
-        .map_batches(
-            partial(_read_chips, bands=bands, store=store),
-            batch_size=16,
-            batch_format="pyarrow",
-            num_cpus=READ_CPUS,
-        )
-    )
-    try:
-        chips_in_memory: ray.data.Dataset = dataset.materialize()
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, ConfigError):
-            raise ConfigError(str(error.cause)) from error
-        raise
-    return chips_in_memory
+def _splits(chips: Sequence[LabelledChip], config: SplitConfig) -> list[str]:
+    """Return the split of each chip: the source's own where it has one."""
+    unseen = set(config.unseen_classes)
+    if chips[0].split is None:
+        held_out = {chip.uri for chip in chips if unseen.intersection(chip.labels)}
+        seen = [chip for chip in chips if chip.uri not in held_out]
+        shared_out = _share_out(seen, Fraction(str(config.train_share)), config)
+        return [shared_out.get(chip.uri, "test") for chip in chips]
+    splits = ["test" if unseen.intersection(chip.labels) else str(chip.split) for chip in chips]
+    if "validation" in splits:
+        return splits
+    rows = list(zip(chips, splits, strict=True))
+    shared_out = _share_out([chip for chip, split in rows if split == "train"], Fraction(1), config)
+    return [shared_out[chip.uri] if split == "train" else split for chip, split in rows]
 
 
-def _read_chips(objects: pa.Table, bands: tuple[int, ...], store: Store) -> dict[str, np.ndarray]:
-    chips, class_ids = [], []
-    for entry in objects.to_pylist():
-        try:
-            with open_raster(store.read(entry["uri"])) as dataset:
-                windows = zip(*(entry[f"{side}_list"] for side in _SIDES), strict=True)
-                chips += [read_window(dataset, window, bands) for window in windows]
-        except (RejectedObject, FileNotFoundError, StorageError) as error:
-            raise ConfigError(f"labelled scene {entry['uri']} can't be read: {error}") from error
-        class_ids += entry["class_id_list"]
-    if len({chip_HWC.shape for chip_HWC in chips}) > 1:
-        raise ConfigError(f"labelled chips must all have one size; {objects['uri'][0]} and others differ")
-    return {"chip": np.stack(chips), "class_id": np.asarray(class_ids)}
+def _share_out(chips: Sequence[LabelledChip], train_share: Fraction, config: SplitConfig) -> dict[str, str]:
+    """Return the split of each image, by URI."""
+    splits = {}
+    for uris in _images_by_class(chips, config.seed):
+        train = math.ceil(train_share * len(uris))
+        # as decimals: .1 of 30 is 3, where the product of floats may fall on either side of it
+        validation = math.floor(Fraction(str(config.validation_share)) * train)
+        if config.validation_share and train >= _TRAIN_FOR_VALIDATION:
+            validation = max(validation, 1)
+        for rank, uri in enumerate(uris):
+            splits[uri] = "validation" if rank < validation else "train" if rank < train else "test"
+    return splits
+
+
+def _images_by_class(chips: Sequence[LabelledChip], seed: int) -> list[list[str]]:
+    """Return the images of each class by URI, in the order of a hash of seed and name."""
+    chips_of_class = Counter(chip.labels[0] for chip in chips)
+    names = {chip.uri: chip.name for chip in sorted(chips, key=lambda chip: chip.name)}
+    rarest: dict[str, tuple[int, str]] = {}
+    for chip in chips:
+        rank = (chips_of_class[chip.labels[0]], chip.labels[0])
+        rarest[chip.uri] = min(rank, rarest.get(chip.uri, rank))
+    images: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for uri in sorted(names, key=lambda uri: hashlib.sha256(f"{seed}#{names[uri]}".encode()).digest()):
+        images[rarest[uri]].append(uri)
+    return list(images.values())

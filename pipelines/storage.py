@@ -120,8 +120,8 @@ class Store:
                 raise ConflictError(f"{uri} was changed by somebody else; nothing was written") from error
             raise StorageError(f"{uri} can't be written: {error}") from error
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield the objects below a prefix, a page of the listing at a time.
+    def list(self, prefix: str, *, recursive: bool = True) -> Iterator[ObjectInfo]:
+        """Yield the objects below a prefix, or those in this one folder, a page of the listing at a time.
 
         Raises StorageError where the bucket or folder doesn't exist or can't be listed.
         """
@@ -131,7 +131,7 @@ class Store:
             # a missing bucket lists as empty in walk(): ask for it first
             if not filesystem.exists(path.split("/")[0] if scheme else path):
                 raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
-            for _, _, files in filesystem.walk(path, detail=True):
+            for _, _, files in filesystem.walk(path, maxdepth=None if recursive else 1, detail=True):
                 for info in files.values():
                     if not info["name"].endswith("/"):  # a folder's marker
                         yield _object_info(scheme, info)

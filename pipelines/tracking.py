@@ -1,14 +1,21 @@
 """MLflow: one run a training, and the registry where bundles have names and aliases."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from pipelines.config import TrackingConfig
 from pipelines.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+_BATCH = 1000  # figures in one request: MLflow's limit
 
 
 def resolved(config: TrackingConfig) -> TrackingConfig:
@@ -28,12 +35,14 @@ def client(config: TrackingConfig) -> "MlflowClient":
 
 
 @contextmanager
-def tracked_run(config: TrackingConfig, name: str, params: dict[str, object]) -> Iterator[str]:
+def tracked_run(
+    config: TrackingConfig, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Open a run on the driver, yield its id, and close it as finished or failed."""
     mlflow = client(config)
     experiment = mlflow.get_experiment_by_name(config.experiment)
     experiment_id = experiment.experiment_id if experiment else mlflow.create_experiment(config.experiment)
-    run_id = mlflow.create_run(experiment_id, run_name=name).info.run_id
+    run_id = mlflow.create_run(experiment_id, run_name=name, tags=dict(tags or {})).info.run_id
     for key, value in params.items():
         mlflow.log_param(run_id, key, value)
     try:
@@ -44,15 +53,55 @@ def tracked_run(config: TrackingConfig, name: str, params: dict[str, object]) ->
     mlflow.set_terminated(run_id, "FINISHED")
 
 
-def log_metrics(config: TrackingConfig, run_id: str, metrics: dict[str, float], step: int = 0) -> None:
+def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
     """Add figures to a run."""
-    mlflow = client(config)
-    for key, value in metrics.items():
-        mlflow.log_metric(run_id, key, value, step=step)
+    log_series(config, run_id, [(name, value, step) for name, value in metrics.items()])
 
 
-def register(config: TrackingConfig, name: str, bundle_uri: str, run_id: str, alias: str) -> str:
-    """Register a bundle as the next version of a model and give it an alias; return the version."""
+def log_series(config: TrackingConfig, run_id: str, series: Sequence[tuple[str, float, int]]) -> None:
+    """Add figures, each a name, a value and a step, to a run."""
+    from mlflow.entities import Metric
+
+    mlflow, now = client(config), int(time.time() * 1000)
+    for start in range(0, len(series), _BATCH):
+        batch = [Metric(name, value, now, step) for name, value, step in series[start : start + _BATCH]]
+        mlflow.log_batch(run_id, metrics=batch)
+
+
+def log_files(config: TrackingConfig, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+    """Add files, content by name, to a run's artifacts below a folder."""
+    with TemporaryDirectory() as temporary:
+        for name, content in files.items():
+            (Path(temporary) / name).write_bytes(content)
+        client(config).log_artifacts(run_id, temporary, folder)
+
+
+def find_run(config: TrackingConfig, run_id: str) -> "Run | None":
+    """Return a run, or None where the store has none of this id."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client(config).get_run(run_id)
+    except MlflowException:
+        return None
+
+
+@contextmanager
+def system_metrics(config: TrackingConfig, run_id: str, node: str) -> Iterator[None]:
+    """Log this machine's CPU, memory, disk, network and GPU use every ten seconds, ``system/<node>/...``."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    start_monitor: Callable[..., Any] = SystemMetricsMonitor  # it has no types
+    monitor = start_monitor(run_id, resume_logging=True, node_id=node, tracking_uri=config.uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
+
+
+def register(config: TrackingConfig, name: str, bundle_uri: str, run_id: str) -> str:
+    """Register a bundle as the next version of a model; return the version."""
     from mlflow.exceptions import MlflowException
 
     mlflow = client(config)
@@ -61,9 +110,22 @@ def register(config: TrackingConfig, name: str, bundle_uri: str, run_id: str, al
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = mlflow.create_model_version(name, source=bundle_uri, run_id=run_id).version
-    mlflow.set_registered_model_alias(name, alias, version)
-    return str(version)
+    return str(mlflow.create_model_version(name, source=bundle_uri, run_id=run_id).version)
+
+
+def set_alias(config: TrackingConfig, name: str, alias: str, version: str) -> None:
+    """Give a registered version an alias, which any other version loses."""
+    client(config).set_registered_model_alias(name, alias, version)
+
+
+def find_holder(config: TrackingConfig, name: str, alias: str) -> "ModelVersion | None":
+    """Return the registered version that has an alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client(config).get_model_version_by_alias(name, alias)
+    except MlflowException:
+        return None
 
 
 def resolve_model(uri: str, config: TrackingConfig) -> str:

@@ -152,15 +152,18 @@ def _ray() -> Iterator[None]:
 def _train(demo: _Demo, archive: Archive) -> None:
     """Train from random weights: nothing has to be downloaded."""
     flags = {
-        "manifest": archive.manifest_uri,
+        "source": archive.manifest_uri,
         "bundles": f"s3://{BUCKET}/bundles",
         "weights": "none",
         "network.backbone": "resnet18",
         "network.node": "layer1",
+        "network.hidden": "0",
         "input.size": "32",
-        "epochs": "15",
-        "batch-size": "128",
-        "learning-rate": "0.003",
+        "recipe.epochs": "15",
+        "recipe.learning-rate": "0.003",
+        "recipe.backbone-learning-rate": "0.003",
+        "augment.scale": "0",
+        "augment.colour": "0",
         "workers": "2",
         "tracking.uri": str(demo.tracking.uri),
     }

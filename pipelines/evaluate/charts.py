@@ -5,41 +5,48 @@ from html import escape
 
 Points = Sequence[tuple[float, float]]
 
-COLOURS = ("#1d4ed8", "#ea580c", "#059669", "#7c3aed")
+COLOURS = ("#1d4ed8", "#ea580c", "#059669", "#7c3aed", "#64748b")
 
 _WIDTH, _HEIGHT = 560, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 16, 48
+_LEGEND = 18  # height of a legend's row, of two names
 _ROW = 20  # height of a bar's row
 
 
 def line_chart(
     lines: Mapping[str, Points], x_title: str, y_title: str, x_end: float = 1, y_end: float = 1
 ) -> str:
-    """Draw lines over 0..x_end and 0..y_end; their names are the legend."""
+    """Draw lines over 0..x_end and 0..y_end; their names are the legend.
+
+    One without points isn't drawn, but keeps its colour: it has the same one in the chart beside.
+    """
     parts = _axes(x_title, y_title, x_end, y_end)
+    drawn = 0
     for number, (name, points) in enumerate(lines.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        path = " ".join(f"{_x(x, x_end):.1f},{_y(y, y_end):.1f}" for x, y in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(_legend(name, number, colour))
-    return _svg(parts, _HEIGHT, f"{y_title} over {x_title}")
+        if points:
+            colour = COLOURS[number % len(COLOURS)]
+            path = " ".join(f"{_x(x, x_end):.1f},{_y(y, y_end):.1f}" for x, y in points)
+            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            parts.append(_legend(name, drawn, colour))
+            drawn += 1
+    return _svg(parts, _with_legend(drawn), f"{y_title} over {x_title}")
 
 
 def histogram(shares: Mapping[str, Sequence[float]], x_title: str, y_title: str) -> str:
-    """Draw distributions over 0, 1, 2, ... as steps, filled, one over the other."""
-    bins = max(len(heights) for heights in shares.values())
+    """Draw distributions over 0, 1, 2, ... as steps about these numbers, filled, one over the other."""
+    end = max(len(heights) for heights in shares.values()) - 1
     highest = max((max(heights) for heights in shares.values()), default=0) or 1
-    parts = _axes(x_title, y_title, bins, highest)
+    parts = _axes(x_title, y_title, end, highest)
     for number, (name, heights) in enumerate(shares.items()):
         colour = COLOURS[number % len(COLOURS)]
         corners = [(0.0, 0.0)]
         for place, height in enumerate(heights):
-            corners += [(place, height), (place + 1, height)]
-        corners.append((len(heights), 0))
-        path = " ".join(f"{_x(x, bins):.1f},{_y(y, highest):.1f}" for x, y in corners)
+            corners += [(max(0, place - 0.5), height), (min(end, place + 0.5), height)]
+        corners.append((end, 0))
+        path = " ".join(f"{_x(x, end):.1f},{_y(y, highest):.1f}" for x, y in corners)
         parts.append(f'<polygon points="{path}" fill="{colour}" fill-opacity=".3" stroke="{colour}"/>')
         parts.append(_legend(name, number, colour))
-    return _svg(parts, _HEIGHT, f"{y_title} over {x_title}")
+    return _svg(parts, _with_legend(len(shares)), f"{y_title} over {x_title}")
 
 
 def bars(values: Mapping[str, float], marks: Mapping[str, float], title: str) -> str:
@@ -95,11 +102,16 @@ def _axes(x_title: str, y_title: str, x_end: float, y_end: float) -> list[str]:
 
 
 def _legend(name: str, number: int, colour: str) -> str:
-    y = _TOP + 18 + 18 * number
+    """Return a name below the chart, where it hides no line."""
+    x, y = _LEFT + number % 2 * (_WIDTH - _LEFT) // 2, _HEIGHT + 8 + number // 2 * _LEGEND
     return (
-        f'<rect x="{_WIDTH - 200}" y="{y - 9}" width="10" height="10" fill="{colour}"/>'
-        f'<text x="{_WIDTH - 184}" y="{y}">{escape(name)}</text>'
+        f'<rect x="{x}" y="{y - 9}" width="10" height="10" fill="{colour}"/>'
+        f'<text x="{x + 16}" y="{y}">{escape(name)}</text>'
     )
+
+
+def _with_legend(names: int) -> int:
+    return _HEIGHT + (names + 1) // 2 * _LEGEND
 
 
 def _svg(parts: Sequence[str], height: int, title: str) -> str:

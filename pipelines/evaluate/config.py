@@ -1,8 +1,7 @@
 """The config of an evaluation."""
 
-from pydantic import Field
-
-from pipelines.config import StageConfig, StoreConfig, TrackingConfig
+from pipelines.config import FeatureConfig, StageConfig, StoreConfig, TrackingConfig
+from pipelines.labels import SplitConfig
 
 
 class EvaluateConfig(StageConfig):
@@ -10,13 +9,15 @@ class EvaluateConfig(StageConfig):
 
     bundle: str
     """Model bundle: URI of its folder, or models:/name@alias"""
-    manifest: str
-    """Labelled chips: URI of a Parquet file as for training, with chips in the splits test and train"""
+    source: str
+    """Labelled scenes: URI of a folder with a folder a class, or of a .parquet or .csv manifest"""
     output: str
     """Folder for evaluation.json and evaluation.html: URI"""
-    batch_size: int = Field(128, ge=1)
-    """Chips in one forward pass"""
+    split: SplitConfig = SplitConfig()
+    features: FeatureConfig = FeatureConfig()
     seed: int = 0
     """Seed of ITQ's first rotation"""
+    track: bool = True
+    """Add figures and report to the bundle's training run in MLflow; to a new run where that isn't there"""
     store: StoreConfig = StoreConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -1,11 +1,20 @@
 """The page of an evaluation: one HTML file that needs nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import accumulate
 
 from pipelines.evaluate.charts import bars, histogram, line_chart
-from pipelines.evaluate.figures import BUNDLE, COSINE, EvaluateReport, Figures, Protocol
+from pipelines.evaluate.figures import (
+    BUNDLE,
+    COSINE,
+    LEAVE_ONE_OUT,
+    EvaluateReport,
+    Example,
+    ExampleChip,
+    Figures,
+    Neighbour,
+    Protocol,
+)
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem }
@@ -17,7 +26,21 @@ figure { margin: 0; flex: 1 1 500px } .row { display: flex; flex-wrap: wrap; gap
 svg { width: 100%; max-width: 640px; height: auto }
 svg text { font: 11px system-ui, sans-serif; fill: #374151 }
 svg .grid { stroke: #e5e7eb } figcaption, .note { color: #6b7280; font-size: 13px }
+.sheet { display: flex; gap: .5rem; margin: .5rem 0 } .tile { flex: 0 0 108px }
+.tile figcaption { font-size: 12px; line-height: 1.3; overflow-wrap: anywhere }
+.tile img, .gone { box-sizing: border-box; width: 108px; height: 108px; border: 4px solid }
+.tile img { object-fit: contain }
+.gone { display: block; padding-top: 38px; text-align: center; font-size: 12px }
+.query { color: #1d4ed8; margin-right: 1rem } .right { color: #16a34a } .wrong { color: #dc2626 }
 """
+
+_SHOWN = (1, 10, 100)  # cut-offs in the tables; evaluation.json has all
+_UNREADABLE = 20  # rows of that table
+
+_SHEET_NOTE = (
+    "By average precision, two of a class at most. Beside each the chips that this bundle's codes put "
+    "nearest to it, ties in the order of rows; \u2713 shares a class, \u2717 doesn't."
+)
 
 _HEALTH = {
     "distinct_ratio": "distinct codes",
@@ -28,22 +51,25 @@ _HEALTH = {
 }
 
 
-def render(report: EvaluateReport) -> str:
-    """Return the page: tables, precision over recall, distances, classes and code health."""
+def render(report: EvaluateReport, thumbnails: Mapping[int, str]) -> str:
+    """Return the page: tables, charts, contact sheets and code health.
+
+    ``thumbnails`` are data URIs by row (see `sheets.read_thumbnails`).
+    """
     sections = [_heading(report)]
     for protocol in report.protocols:
-        sections += [
-            f"<h2>{escape(protocol.name.capitalize())}</h2>",
-            _method_table(protocol),
-            '<div class="row">',
-            _figure(
-                _precision_recall(protocol), "Precision and recall within each Hamming radius, all pairs."
-            ),
-            _figure(_distances(protocol), "Distances of this bundle's codes."),
-            "</div>",
-            _figure(_class_bars(protocol), f"mAP by class; the stroke is {COSINE}."),
-        ]
+        sections += _protocol(protocol)
+        if protocol.name == LEAVE_ONE_OUT:
+            sections += [
+                "<h3>Best queries</h3>",
+                f'<p class="note">{_SHEET_NOTE}</p>',
+                contact_sheet(report.best, thumbnails),
+                "<h3>Worst queries</h3>",
+                contact_sheet(report.worst, thumbnails),
+            ]
     sections += ["<h2>Code health</h2>", _health_table(report)]
+    if report.unreadable:
+        sections += ["<h2>Unreadable chips</h2>", _unreadable_table(report)]
     title = escape(f"Evaluation of {report.model_id}")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -54,20 +80,56 @@ def render(report: EvaluateReport) -> str:
 def _heading(report: EvaluateReport) -> str:
     chips = ", ".join(f"{count} {split}" for split, count in report.chips.items())
     unseen = ", ".join(report.unseen_classes) or "none"
+    several = " Chips carry several labels: one shared makes two alike." if report.multi_label else ""
     return (
         f"<h1>{escape(report.model_id)}</h1><p>{report.bits} bits; {chips} chips of {report.classes} classes "
-        f"({escape(report.manifest)}); classes not trained on: {escape(unseen)}.</p>"
+        f"({escape(report.source)}); classes not trained on: {escape(unseen)}.{several}</p>"
         '<p class="note">Every figure is the mean over all orders of tied chips. The baselines are made of '
         f"the backbone's {report.features} pooled features, fitted on the train split "
         f"(seed {report.seed}).</p>"
     )
 
 
+def _protocol(protocol: Protocol) -> list[str]:
+    own = protocol.methods[0]
+    depth = max(own.precision_at_k)
+    curves = {figures.method: figures.precision_recall for figures in protocol.methods}
+    precisions = {figures.method: list(figures.precision_at_k.items()) for figures in protocol.methods}
+    recalls = {figures.method: list(figures.recall_at_k.items()) for figures in protocol.methods}
+    within = {  # radii compare between codes of one length only
+        figures.method: list(enumerate(figures.precision_within or ())) if figures.bits == own.bits else []
+        for figures in protocol.methods
+    }
+    return [
+        f"<h2>{escape(protocol.name.capitalize())}</h2>",
+        _method_table(protocol),
+        '<div class="row">',
+        _figure(
+            line_chart(curves, "recall", "precision"),
+            "Precision and recall within each Hamming radius, or down to each similarity, over all pairs.",
+        ),
+        _figure(_distances(protocol), "Distances of this bundle's codes."),
+        _figure(
+            line_chart(precisions, "k", "precision at k", x_end=depth),
+            "Share of right chips among the first k.",
+        ),
+        _figure(
+            line_chart(recalls, "k", "recall at k", x_end=depth),
+            "Share of all right chips that is among the first k.",
+        ),
+        _figure(
+            line_chart(within, "Hamming radius [bits]", "precision within", x_end=own.bits or 1),
+            "Precision within each radius, mean over the queries; 0 for one with nothing there.",
+        ),
+        _figure(_class_bars(protocol), f"mAP by class; the stroke is {COSINE}."),
+        "</div>",
+    ]
+
+
 def _method_table(protocol: Protocol) -> str:
     rows = [_method_cells(figures) for figures in protocol.methods]
     left_out = f", {protocol.unanswerable} left out that had nothing to find" if protocol.unanswerable else ""
-    cutoffs = protocol.methods[0].precision_at_k
-    header = ["method", "bits", "mAP", "mAP@20", *(f"P@{k}" for k in cutoffs), *(f"R@{k}" for k in cutoffs)]
+    header = ["method", "bits", "mAP", "mAP@20", *(f"P@{k}" for k in _SHOWN), *(f"R@{k}" for k in _SHOWN)]
     header += ["P within 2", "distinct"]
     caption = f"{protocol.queries} queries{left_out}, {protocol.database} chips in the database"
     return _table(header, rows, caption)
@@ -75,7 +137,7 @@ def _method_table(protocol: Protocol) -> str:
 
 def _method_cells(figures: Figures) -> list[str]:
     measured = [figures.map_all, figures.map_at_k[20]]
-    measured += [*figures.precision_at_k.values(), *figures.recall_at_k.values()]
+    measured += [*(figures.precision_at_k[k] for k in _SHOWN), *(figures.recall_at_k[k] for k in _SHOWN)]
     bits = "float" if figures.bits is None else str(figures.bits)
     numbers = [*measured, figures.precision_within_2, figures.distinct_ratio]
     return [figures.method, bits, *("" if value is None else f"{value:.3f}" for value in numbers)]
@@ -86,6 +148,13 @@ def _health_table(report: EvaluateReport) -> str:
     return _table(
         ["split", *_HEALTH.values()], rows, "Balanced, independent bits: .5 on, entropy 1, correlation 0"
     )
+
+
+def _unreadable_table(report: EvaluateReport) -> str:
+    shown = report.unreadable[:_UNREADABLE]
+    more = f"; the first {len(shown)}" if len(shown) < len(report.unreadable) else ""
+    caption = f"{len(report.unreadable)} chips, left out of every figure{more}"
+    return _table(["chip of", "reason"], [[chip.uri, chip.reason] for chip in shown], caption)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
@@ -99,13 +168,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -
 
 def _figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _precision_recall(protocol: Protocol) -> str:
-    same = list(accumulate(protocol.same_class))
-    different = list(accumulate(protocol.different_class))
-    points = [(s / same[-1], s / (s + d)) for s, d in zip(same, different, strict=True) if s + d]
-    return line_chart({BUNDLE: points}, "recall", "precision")
 
 
 def _distances(protocol: Protocol) -> str:
@@ -122,3 +184,29 @@ def _class_bars(protocol: Protocol) -> str:
         for method in (BUNDLE, COSINE)
     )
     return bars(dict(sorted(own.items(), key=lambda item: -item[1])), cosine, "mAP by class")
+
+
+def contact_sheet(examples: Sequence[Example], thumbnails: Mapping[int, str]) -> str:
+    """Return a row a query: its picture, then what is nearest to it, framed as right or wrong."""
+    rows = []
+    for example in examples:
+        tiles = [_tile(example.query, "query", f"AP {example.average_precision:.3f}", thumbnails)]
+        tiles += [_answer(neighbour, thumbnails) for neighbour in example.nearest]
+        rows.append(f'<div class="sheet">{"".join(tiles)}</div>')
+    return "\n".join(rows)
+
+
+def _answer(neighbour: Neighbour, thumbnails: Mapping[int, str]) -> str:
+    kind, mark = ("right", "\u2713") if neighbour.right else ("wrong", "\u2717")
+    bits = "1 bit" if neighbour.distance == 1 else f"{neighbour.distance} bits"
+    return _tile(neighbour, kind, f"{mark} {bits}", thumbnails)
+
+
+def _tile(chip: ExampleChip, kind: str, note: str, thumbnails: Mapping[int, str]) -> str:
+    labels, where = escape(", ".join(chip.labels)), f"{chip.uri} {chip.window or ''}".strip()
+    picture = thumbnails.get(chip.row)
+    image = f'<img src="{picture}" alt="{labels}">' if picture else '<span class="gone">unreadable</span>'
+    return (
+        f'<figure class="tile {kind}" title="{escape(where)}">{image}'
+        f"<figcaption>{labels}<br>{escape(note)}</figcaption></figure>"
+    )

@@ -1,192 +1,189 @@
-"""The evaluation: labelled chips and a bundle in, figures and a page out.
+"""The evaluation: labelled scenes and a bundle in, figures and a page out.
 
-Shapes: N chips, F features, Y bytes a code.
+Shapes: N chips, F features, C classes, Q queries.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 
 import numpy as np
-import structlog
-import torch
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from model.baselines import SignCodes, fit_itq, fit_pca, fit_sign, retrieve_by_cosine
-from model.codes import Codes, binarise, pack
+from model.bundle import Manifest
 from model.metrics import code_health
 from model.network import HashNetwork
-from model.preprocess import preprocess
-from model.retrieval import Ranking, Retrieval, retrieve
+from model.retrieval import Labels as ClassLabels
 from pipelines.bundles import read_bundle, resolve_bundle
 from pipelines.cluster import connected
-from pipelines.errors import ConfigError
 from pipelines.evaluate.config import EvaluateConfig
-from pipelines.evaluate.figures import BUNDLE, COSINE, EvaluateReport, Figures, Protocol
+from pipelines.evaluate.figures import (
+    COSINE,
+    LEAVE_ONE_OUT,
+    TEST_ASKS_TRAIN,
+    UNSEEN,
+    EvaluateReport,
+    Example,
+    UnreadableChip,
+)
+from pipelines.evaluate.measure import EncodedChips, check_splits, measure
 from pipelines.evaluate.report import render
-from pipelines.labels import SPLITS, Labels, load_chips, read_labels
+from pipelines.evaluate.sheets import choose_queries, make_examples, read_thumbnails
+from pipelines.features import compute_features
+from pipelines.labels import SPLITS, Labels, multi_hot, read_labels
 from pipelines.storage import Store
+from pipelines.tracking import find_run, log_files, log_metrics, tracked_run
 
-log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class EncodedSplit:
-    """The chips of one split as the network sees them."""
-
-    features_NF: NDArray[np.float32]
-    codes_NY: Codes
-    classes_N: NDArray[np.int64]
+_PREFIXES = {LEAVE_ONE_OUT: "test", TEST_ASKS_TRAIN: "test_db_train", UNSEEN: "test_unseen"}  # of metrics
 
 
 def run_evaluate(config: EvaluateConfig) -> EvaluateReport:
-    """Measure, and write evaluation.json and evaluation.html. Needs a running Ray, or starts one here.
+    """Measure, write evaluation.json and evaluation.html, and log them. Needs a running Ray, or starts one.
 
-    Raises ConfigError where the manifest has no test or train chips to measure on, BundleError,
-    StorageError where a URI leads nowhere.
+    Raises ConfigError where the source has no test or train chips to measure on or too many of them can't
+    be read, BundleError, StorageError where a URI leads nowhere.
     """
     started = time.monotonic()
     store = Store(config.store)
     store.require_bucket(config.output)
-    labels = read_labels(config.manifest, store)
-    _check_splits(labels, config.manifest)
+    labels = read_labels(config.source, store, config.split)
+    _check_splits(labels.chips, labels.class_names, config.source)  # before hours of reading
     bundle_uri = resolve_bundle(config.bundle, config.tracking)
     manifest, network = read_bundle(bundle_uri, store)
-    counts = {split: labels.count(split) for split in SPLITS if labels.count(split)}
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
-    with connected():
-        splits = {split: encode_split(labels, split, network, store, config.batch_size) for split in counts}
-    page = f"{config.output.rstrip('/')}/evaluation.html"
-    report = EvaluateReport(
-        model_id=manifest.model_id,
-        bundle=bundle_uri,
-        manifest=config.manifest,
-        chips=counts,
-        classes=len(labels.class_names),
-        unseen_classes=sorted(set(labels.class_names) - set(manifest.class_names)),
-        bits=manifest.network.num_bits,
-        features=splits["test"].features_NF.shape[1],
-        seed=config.seed,
-        protocols=_measure(splits["test"], splits["train"], labels.class_names, config.seed),
-        health={split: asdict(code_health(encoded.codes_NY)) for split, encoded in splits.items()},
-        page=page,
-        seconds=round(time.monotonic() - started, 1),
-    )
-    store.write(page.removesuffix("html") + "json", (report.model_dump_json(indent=2) + "\n").encode())
-    store.write(page, render(report).encode())
+    with _run_of(config, manifest) as run_id, connected():
+        report = _evaluate(config, labels, manifest, network, store).model_copy(
+            update={
+                "bundle": bundle_uri,
+                "run_id": run_id,
+                "seconds": round(time.monotonic() - started, 1),
+            }
+        )
+        shown = [*report.best, *report.worst]
+        thumbnails = read_thumbnails(shown, labels.chips, network.input_spec.bands, store)
+        _publish(report, thumbnails, config, store)
     return report
 
 
-def _check_splits(labels: Labels, uri: str) -> None:
-    """Raise ConfigError unless queries have something to find, in both protocols."""
-    chips = {
-        split: [
-            row for row in labels.chips.select(["split", "class_id"]).to_pylist() if row["split"] == split
-        ]
-        for split in ("test", "train")
-    }
-    test, train = ({row["class_id"] for row in rows} for rows in chips.values())
-    if not test & train:
-        raise ConfigError(f"manifest {uri}: no class has chips both in the split test and in train")
-    if len(test) == len(chips["test"]):
-        raise ConfigError(f"manifest {uri}: no class has two chips in the split test")
-
-
-@torch.inference_mode()
-def encode_split(
-    labels: Labels, split: str, network: HashNetwork, store: Store, batch_size: int
-) -> EncodedSplit:
-    """Run a split's chips through the network once, for its codes and for the backbone's features."""
-    device = next(network.parameters()).device
-    features, outputs, classes = [], [], []
-    for batch in load_chips(labels, split, network.input_spec.bands, store).iter_batches(
-        batch_size=batch_size
-    ):
-        chips_BHWC = torch.from_numpy(batch["chip"].copy()).to(device)
-        features_BF = network.backbone(preprocess(chips_BHWC, network.input_spec))
-        features.append(features_BF.float().cpu().numpy())
-        outputs.append(network.head(features_BF).float().cpu().numpy())
-        classes.append(batch["class_id"])
-    codes_NY = pack(binarise(np.concatenate(outputs)))
-    return EncodedSplit(np.concatenate(features), codes_NY, np.concatenate(classes))
-
-
-def _measure(
-    test: EncodedSplit, train: EncodedSplit, class_names: tuple[str, ...], seed: int
-) -> list[Protocol]:
-    baselines = _fit_baselines(train.features_NF, test.codes_NY.shape[1] * 8, seed)
-    return [
-        measure_protocol("leave one out in test", test, test, baselines, class_names, leave_one_out=True),
-        measure_protocol("test asks train", test, train, baselines, class_names, leave_one_out=False),
-    ]
-
-
-def _fit_baselines(features_NF: NDArray[np.float32], num_bits: int, seed: int) -> dict[str, SignCodes]:
-    """Fit the baselines on the train split: they may see what the network saw, and no more."""
-    baselines = {"sign of all features": fit_sign(features_NF)}
-    if num_bits > features_NF.shape[1]:
-        log.warning("no PCA or ITQ", features=features_NF.shape[1], bits=num_bits)
-        return baselines
-    return baselines | {
-        "PCA + sign": fit_pca(features_NF, num_bits),
-        "ITQ": fit_itq(features_NF, num_bits, seed),
-    }
-
-
-def measure_protocol(
-    name: str,
-    queries: EncodedSplit,
-    database: EncodedSplit,
-    baselines: dict[str, SignCodes],
-    class_names: tuple[str, ...],
-    *,
-    leave_one_out: bool,
-) -> Protocol:
-    """Measure the bundle's codes and the baselines. Raises ValueError where no query has chips to find."""
-    own_rows = np.arange(len(queries.classes_N)) if leave_one_out else None
-    num_bits = database.codes_NY.shape[1] * 8
-    learned = retrieve(queries.codes_NY, queries.classes_N, database.codes_NY, database.classes_N, own_rows)
-    methods = [_code_figures(BUNDLE, learned, database.codes_NY, num_bits, class_names)]
-    cosine = retrieve_by_cosine(
-        queries.features_NF, queries.classes_N, database.features_NF, database.classes_N, own_rows
-    )
-    methods.append(_figures(COSINE, cosine, class_names))
-    for method, codes in baselines.items():
-        codes_NY = codes.encode(database.features_NF)
-        queries_QY = codes.encode(queries.features_NF)
-        answers = retrieve(queries_QY, queries.classes_N, codes_NY, database.classes_N, own_rows)
-        methods.append(_code_figures(method, answers, codes_NY, codes.num_bits, class_names))
-    return Protocol(
-        name=name,
-        queries=learned.ranking.queries,
-        unanswerable=learned.ranking.unanswerable,
-        database=len(database.classes_N),
-        methods=methods,
-        same_class=learned.same_D.tolist(),
-        different_class=learned.different_D.tolist(),
+def _evaluate(
+    config: EvaluateConfig, labels: Labels, manifest: Manifest, network: HashNetwork, store: Store
+) -> EvaluateReport:
+    """Compute features, measure, choose examples."""
+    output, class_names = config.output.rstrip("/"), labels.class_names
+    cache = config.features.cache or f"{output}/features"
+    features = compute_features(labels.chips, network, store, config.features, cache)
+    chips = labels.chips.take(features.rows_N)
+    _check_splits(chips, class_names, config.source)
+    splits = encode_splits(chips, features.features_ND, class_names, network)
+    unseen = sorted(set(class_names) - set(manifest.class_names))
+    measured = measure(splits["test"], splits["train"], class_names, unseen, config.seed)
+    best, worst = _examples(splits["test"], measured.average_precision_Q, chips)
+    return EvaluateReport(
+        model_id=manifest.model_id,
+        bundle=config.bundle,
+        source=config.source,
+        split=config.split,
+        chips={split: len(encoded.codes_NY) for split, encoded in splits.items()},
+        unreadable=[UnreadableChip(uri=chip.uri, reason=chip.reason) for chip in features.unreadable],
+        classes=len(class_names),
+        multi_label=splits["test"].labels_N.ndim == 2,
+        unseen_classes=unseen,
+        bits=manifest.network.num_bits,
+        features=features.features_ND.shape[1],
+        seed=config.seed,
+        protocols=measured.protocols,
+        best=best,
+        worst=worst,
+        health={split: asdict(code_health(encoded.codes_NY)) for split, encoded in splits.items()},
+        page=f"{output}/evaluation.html",
     )
 
 
-def _code_figures(
-    method: str, answers: Retrieval, codes_NY: Codes, bits: int, class_names: tuple[str, ...]
-) -> Figures:
-    return _figures(method, answers.ranking, class_names).model_copy(
-        update={
-            "bits": bits,
-            "precision_within_2": answers.precision_within_2,
-            "distinct_ratio": len(np.unique(codes_NY, axis=0)) / len(codes_NY),
+def class_labels(chips: pa.Table, class_names: tuple[str, ...]) -> ClassLabels:
+    """Return class ids where every chip has one label, else labels_NC, multi-hot."""
+    if pc.all(pc.equal(pc.list_value_length(chips["labels"]), 1)).as_py():
+        class_ids = pc.index_in(pc.list_flatten(chips["labels"]), pa.array(class_names, pa.string()))
+        return np.asarray(class_ids.to_numpy(), np.int64)
+    return multi_hot(chips, class_names)
+
+
+def _check_splits(chips: pa.Table, class_names: tuple[str, ...], source: str) -> None:
+    labels_N = class_labels(chips, class_names)
+    split_N = chips["split"].to_numpy()
+    check_splits(labels_N[split_N == "test"], labels_N[split_N == "train"], len(class_names), source)
+
+
+def encode_splits(
+    chips: pa.Table, features_NF: NDArray[np.float32], class_names: tuple[str, ...], network: HashNetwork
+) -> dict[str, EncodedChips]:
+    """Return the chips of each split that has any, with their codes; ``chips`` has N rows too."""
+    every = EncodedChips(features_NF, network.encode_features(features_NF), class_labels(chips, class_names))
+    split_N = chips["split"].to_numpy()
+    return {split: every.select(split_N == split) for split in SPLITS if (split_N == split).any()}
+
+
+def _examples(
+    test: EncodedChips, average_precision_Q: NDArray[np.float64], chips: pa.Table
+) -> tuple[list[Example], list[Example]]:
+    """Return the best and the worst queries."""
+    in_test = chips.filter(pc.equal(chips["split"], "test"))
+    best, worst = (
+        make_examples(
+            choose_queries(average_precision_Q, test.labels_N, best=best),
+            average_precision_Q,
+            test.codes_NY,
+            test.labels_N,
+            in_test,
+        )
+        for best in (True, False)
+    )
+    return best, worst
+
+
+@contextmanager
+def _run_of(config: EvaluateConfig, manifest: Manifest) -> Iterator[str | None]:
+    """Yield the MLflow run to log to: the bundle's training, else a new one; None where none is wanted."""
+    if not config.track:
+        yield None
+        return
+    training = find_run(config.tracking, manifest.training_run_id)
+    if training and training.info.lifecycle_stage == "active":  # a deleted run takes no figures
+        yield manifest.training_run_id
+    else:
+        params: dict[str, object] = {"model_id": manifest.model_id, "source": config.source}
+        with tracked_run(config.tracking, f"evaluate {manifest.model_id}", params) as run_id:
+            yield run_id
+
+
+def _publish(
+    report: EvaluateReport, thumbnails: Mapping[int, str], config: EvaluateConfig, store: Store
+) -> None:
+    files = {
+        "evaluation.json": (report.model_dump_json(indent=2) + "\n").encode(),
+        "evaluation.html": render(report, thumbnails).encode(),
+    }
+    for name, content in files.items():
+        store.write(f"{config.output.rstrip('/')}/{name}", content)
+    if report.run_id:
+        log_files(config.tracking, report.run_id, "evaluation", files)
+        log_metrics(config.tracking, report.run_id, metrics_of(report))
+
+
+def metrics_of(report: EvaluateReport) -> dict[str, float]:
+    """Return what MLflow keeps: the bundle's figures in each protocol, cosine's mAP, the codes' health."""
+    metrics = {f"test_{name}": value for name, value in report.health["test"].items()}
+    for protocol in report.protocols:
+        prefix, own = _PREFIXES[protocol.name], protocol.methods[0]
+        metrics[f"{prefix}_map_all"] = own.map_all
+        metrics[f"{prefix}_map_at_20"] = own.map_at_k[20]
+        metrics[f"{prefix}_precision_at_10"] = own.precision_at_k[10]
+        metrics[f"{prefix}_recall_at_100"] = own.recall_at_k[100]
+        metrics[f"{prefix}_precision_within_2"] = own.precision_within_2 or 0.0
+        metrics |= {
+            f"{prefix}_cosine_map_all": figures.map_all
+            for figures in protocol.methods
+            if figures.method == COSINE
         }
-    )
-
-
-def _figures(method: str, ranking: Ranking, class_names: tuple[str, ...]) -> Figures:
-    return Figures(
-        method=method,
-        bits=None,
-        map_all=ranking.map_all,
-        map_at_k=dict(ranking.map_at_k),
-        precision_at_k=dict(ranking.precision_at_k),
-        recall_at_k=dict(ranking.recall_at_k),
-        map_of_class={class_names[class_id]: value for class_id, value in ranking.map_of_class.items()},
-        precision_within_2=None,
-        distinct_ratio=None,
-    )
+    return metrics

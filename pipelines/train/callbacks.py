@@ -1,19 +1,48 @@
-"""Training figures to MLflow, from Ray Train's controller: they go on in one run when workers restart."""
+"""Training figures to MLflow: they go on in one run when workers restart."""
 
 from typing import Any
 
 from ray.train import UserCallback
 
 from pipelines.config import TrackingConfig
-from pipelines.tracking import log_metrics
+from pipelines.tracking import log_series
+from pipelines.train.loop import SCORE, Metrics, Steps
 
 
-class MetricsToMLflow(UserCallback):
-    """Logs each epoch's loss, term by term."""
+class EpochLog:
+    """Logs each step's loss terms, and each epoch's figures at its last step; each epoch once."""
 
-    def __init__(self, config: TrackingConfig, run_id: str) -> None:
+    def __init__(self, config: TrackingConfig, run_id: str, prefix: str = "") -> None:
         """Log into the run that the driver has opened."""
-        self.config, self.run_id = config, run_id
+        self.config, self.run_id, self.prefix = config, run_id, prefix
+        self.epochs = 0
+        self.last: Metrics = {}
+
+    def __call__(self, metrics: Metrics) -> None:
+        """Log an epoch, unless a worker that was restarted has been through it before."""
+        if metrics.get("epoch", 0) <= self.epochs:
+            return
+        self.epochs, self.last = metrics["epoch"], metrics
+        steps = metrics["steps"]
+        before = len(steps) * (self.epochs - 1)
+        series = [
+            (f"{self.prefix}train_{name}", value, step)
+            for step, terms in enumerate(steps, start=before + 1)
+            for name, value in terms.items()
+        ]
+        series += [
+            (self.prefix + name, value, before + len(steps))
+            for name, value in metrics.items()
+            if name != "steps"
+        ]
+        log_series(self.config, self.run_id, series)
+
+
+class LogEpochs(UserCallback):
+    """Hands what workers report to the log, from Ray Train's controller, which outlives them."""
+
+    def __init__(self, log: EpochLog) -> None:
+        self.log = log
 
     def after_report(
         self,
@@ -22,5 +51,13 @@ class MetricsToMLflow(UserCallback):
         checkpoint: object,  # noqa: ARG002
     ) -> None:
         """Log one epoch: every worker has seen the loss of the global batch, so one speaks for all."""
-        figures = {f"train_{name}": value for name, value in metrics[0].items() if name != "epoch"}
-        log_metrics(self.config, self.run_id, figures, step=metrics[0]["epoch"])
+        self.log(metrics[0])
+
+
+def said(metrics: Metrics) -> str:
+    """Return an epoch's mean loss, term by term, and its score, for people."""
+    steps: Steps = metrics["steps"]
+    means = {name: sum(terms[name] for terms in steps) / len(steps) for name in steps[0]}
+    if SCORE in metrics:
+        means[SCORE] = metrics[SCORE]
+    return f"epoch {metrics['epoch']}: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items())

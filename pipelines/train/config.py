@@ -1,13 +1,17 @@
 """The config of a training."""
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from model.loss_spec import LossSpec, Objective, OrthoHashSpec, PairwiseSpec, TripletSpec
-from model.spec import InputSpec, NetworkSpec
-from pipelines.config import StageConfig, StoreConfig, TrackingConfig
+from model.recipe import AugmentSpec, Recipe
+from model.spec import NetworkSpec, Resize
+from pipelines.config import FeatureConfig, StageConfig, StoreConfig, TrackingConfig
+from pipelines.labels import SplitConfig
+from pipelines.train.presets import Preset, with_preset
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -15,9 +19,29 @@ class NetworkConfig(NetworkSpec):
     """The network to train."""
 
 
+class InputConfig(StageConfig):
+    """How pixels become its input, where it differs from how the backbone was trained."""
+
+    size: int | None = None
+    """Side of the network's square input [pixels, 8..1024]"""
+    bands: tuple[int, ...] = (1, 2, 3)
+    """Raster bands in the order that the network takes, from 1"""
+    mean: tuple[float, ...] | None = None
+    """Mean per band, pixels scaled to [0, 1]"""
+    std: tuple[float, ...] | None = None
+    """Standard deviation per band, likewise"""
+    resize: Resize | None = None
+    """Interpolation, antialiased: bilinear or bicubic"""
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class InputConfig(InputSpec):
-    """How pixels become its input; saved in the bundle, so that encoding and queries do the same."""
+class RecipeConfig(Recipe):
+    """The optimisation."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class AugmentConfig(AugmentSpec):
+    """Fine-tuning only: how chips are changed at random, anew in each epoch."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -36,50 +60,56 @@ class TripletConfig(TripletSpec):
 
 
 class TrainConfig(StageConfig):
-    """Train a hashing network on labelled chips; write a bundle and register it."""
+    """Train a hashing network on labelled scenes; write a bundle and register it."""
 
-    manifest: str
-    """Labelled chips: URI of a Parquet file with columns uri, window, label, split"""
+    source: str
+    """Labelled scenes: URI of a folder with a folder a class, or of a .parquet or .csv manifest"""
     bundles: str
     """Folder for bundles: URI; the new one is written below it, under its model id"""
+    preset: Preset = "default"
+    """What the other options start from: default, or a patent's method: seed_a or seed_b"""
     name: str = Field("scenehash", pattern=r"^[A-Za-z0-9._-]+$")
     """Name of the model, in the model id and in the registry"""
     alias: str = "champion"
     """Registry alias that the new version gets"""
+    promote: Literal["if-better", "always", "never"] = "if-better"
+    """Move the alias: if validation mAP@20 is above its holder's on the same chips, always, or never"""
+    split: SplitConfig = SplitConfig()
     network: NetworkConfig = NetworkConfig()
     input: InputConfig = InputConfig()
     weights: str = "imagenet"
-    """Backbone weights to start from: imagenet, none, or a .safetensors file with torchvision's names"""
-    epochs: int = Field(30, ge=1)
-    """Passes over the training chips"""
-    batch_size: int = Field(128, ge=2)
-    """Chips in one step, over all workers together"""
-    learning_rate: float = Field(1e-3, gt=0)
-    """Highest learning rate; it warms up over the first tenth and falls to 0 along a cosine"""
-    weight_decay: float = Field(5e-4, ge=0)
-    """AdamW's decay"""
+    """Backbone weights to start from: imagenet, none, or the URI of a .safetensors or .pth file"""
+    recipe: RecipeConfig = RecipeConfig()
+    augment: AugmentConfig = AugmentConfig()
     objective: Objective = "orthohash"
     """Loss: orthohash, pairwise (seed A) or triplet (seed B)"""
     orthohash: OrthoHashConfig = OrthoHashConfig()
     pairwise: PairwiseConfig = PairwiseConfig()
     triplet: TripletConfig = TripletConfig()
+    features: FeatureConfig = FeatureConfig()
     seed: int = 0
     """Seed of initial weights, targets, order and augmentation"""
-    workers: int = Field(1, ge=1)
-    """Ray Train workers (DDP): one GPU or one CPU each"""
+    workers: int = Field(1, ge=0)
+    """Ray Train workers (DDP), one GPU or one CPU each; 0: train in the job's own process"""
     use_gpu: bool = False
     """Give each worker a GPU, and use nccl"""
     dry_run: bool = False
-    """Only check the manifest and the network: say what would be trained on"""
+    """Only check the source and the network: say what would be trained on"""
     store: StoreConfig = StoreConfig()
     tracking: TrackingConfig = TrackingConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_preset(cls, values: Any) -> Any:  # noqa: ANN401 - whatever was given
+        return with_preset(values) if isinstance(values, Mapping) else values
+
     @model_validator(mode="after")
-    def _batch_divides(self) -> Self:
-        if self.batch_size % self.workers or self.batch_size // self.workers < 2:
-            raise ValueError(
-                f"batch_size {self.batch_size} must be a multiple of workers, 2 chips each at least"
-            )
+    def _fits(self) -> Self:
+        batch, workers = self.recipe.batch_size, max(1, self.workers)
+        if batch % workers:
+            raise ValueError(f"recipe.batch_size {batch} must be a multiple of workers ({workers})")
+        if self.recipe.frozen and self.weights == "none":
+            raise ValueError("a frozen backbone needs weights; or set recipe.backbone_learning_rate above 0")
         return self
 
     @property

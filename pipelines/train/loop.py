@@ -1,147 +1,140 @@
-"""What every training worker runs: DDP over the shards of the labelled chips.
+"""What every training worker runs, whoever started it: epochs, validation, early stopping, reports.
 
-Shapes: B chips of this worker, H x W pixels, C bands.
+Shapes: N training chips, V validation chips, C classes, D features.
 """
 
-import logging
 import math
-import tempfile
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import ray.train
-import ray.train.torch
+import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from model.loss_spec import LossSpec
 from model.losses import build_loss
+from model.metrics import code_health
 from model.network import HashNetwork
 from model.parallel import global_batch
-from model.preprocess import augment, preprocess
-from pipelines.train.config import TrainConfig
+from model.recipe import AugmentSpec, Recipe
+from model.retrieval import retrieve
+from model.spec import InputSpec, NetworkSpec
+from model.training import ALONE, Share, Trainee, start, train_epoch
+from pipelines.train.inputs import AugmentedImages, ChipRows, FeatureRows
 
-_log = logging.getLogger("ray.train")  # Ray brings what it says to the driver's terminal
-
-_WARM_UP = 0.1  # share of the steps over which the learning rate rises
-_SHUFFLE_CHIPS = 2048  # held by each worker to draw batches from
-CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass
-class _State:
-    """All that a restarted worker needs to go on."""
-
-    network: HashNetwork
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LambdaLR
-    epoch: int = 0
+SCORE = "val_map_at_20"
+"""What early stopping and promotion go by: leave-one-out among the validation chips, ties averaged."""
 
 
-def train_loop(config: TrainConfig, num_classes: int, steps: int) -> None:
-    """Train to the end, reporting the mean loss and a checkpoint after each epoch of ``steps`` steps.
+class Steps(list[dict[str, float]]):
+    """The loss terms of each step; a short word in the log, where Ray prints all that is reported."""
 
-    Raises FloatingPointError before the optimizer step that a non-finite loss would ask for.
+    def __repr__(self) -> str:
+        return f"<{len(self)} steps>"
+
+
+Metrics = dict[str, Any]
+"""Figures of an epoch by name; ``steps``: the loss terms of each step."""
+
+Report = Callable[[Metrics, Callable[[], dict[str, Any]]], None]
+"""Takes an epoch's metrics, and a function that makes a checkpoint of it, to be called if it is wanted."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Chips with their labels."""
+
+    rows: FeatureRows | ChipRows
+    labels_NC: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """A training, in things that can be sent to a worker."""
+
+    network: NetworkSpec
+    input: InputSpec
+    initial: Mapping[str, Tensor]
+    """State of the whole network to start from."""
+    keep_statistics: bool
+    """Keep the backbone's batch statistics: it is pretrained."""
+    recipe: Recipe
+    augment: AugmentSpec
+    loss: LossSpec
+    seed: int
+    train: Part
+    validation: Part
+
+
+def train_loop(
+    job: TrainJob,
+    share: Share,
+    device: torch.device,
+    parallel: Callable[[nn.Module], nn.Module],
+    checkpoint: dict[str, Any] | None,
+    report: Report,
+) -> dict[str, Tensor]:
+    """Train to the end, or until validation stops it; return the weights (of the head, where that is all).
+
+    ``parallel`` wraps the module for DDP; ``report`` is called after each epoch, on every worker.
+    Raises FloatingPointError before an optimizer step that a non-finite loss would ask for.
     """
-    context = ray.train.get_context()
-    rank, workers = context.get_world_rank(), context.get_world_size()
-    device = ray.train.torch.get_device()
-    torch.manual_seed(config.seed)  # the same initial weights and targets on all workers
-    state = _start(config, steps, device)
-    model = ray.train.torch.prepare_model(state.network)
-    loss_of = build_loss(config.loss, num_classes, config.network.num_bits, config.seed).to(device)
-    while state.epoch < config.epochs:
-        seed = config.seed * 1_000_003 + state.epoch * workers + rank  # the same after a restart
-        generator = torch.Generator().manual_seed(seed)
-        model.train()
-        sums: Counter[str] = Counter()
-        for chips_BHWC, classes_B in _batches(config.batch_size // workers, seed):
-            images_BCHW = preprocess(chips_BHWC.to(device), config.input)
-            outputs_BK = global_batch(model(augment(images_BCHW, generator)))
-            labels_BC = F.one_hot(global_batch(classes_B.to(device)), num_classes).float()
-            sums.update(_step(state, loss_of(outputs_BK, labels_BC)))
-        state.epoch += 1
-        means = {term: total / steps for term, total in sums.items()}
-        if rank == 0:
-            _log.info("epoch %d of %d: %s", state.epoch, config.epochs, _said(means))
-        _report(state, means, rank)
-
-
-def _batches(batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (chips_BHWC, classes_B) of this worker's share, once through, in a new order."""
-    batches = ray.train.get_dataset_shard("train").iter_torch_batches(
-        batch_size=batch_size,
-        drop_last=True,
-        local_shuffle_buffer_size=_SHUFFLE_CHIPS,
-        local_shuffle_seed=seed,
-    )
-    for batch in batches:
-        yield batch["chip"], batch["class_id"]
-
-
-def _start(config: TrainConfig, steps: int, device: torch.device) -> _State:
-    """Return the initial state, or that of the last checkpoint where a run goes on."""
-    network = HashNetwork(config.network, config.input, config.weights)
-    optimizer = torch.optim.AdamW(
-        network.to(device).parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate_at, total=steps * config.epochs))
-    state = _State(network, optimizer, scheduler)
-    checkpoint = ray.train.get_checkpoint()
+    torch.manual_seed(job.seed)
+    network = HashNetwork(job.network, job.input).to(device)
+    network.load_state_dict(job.initial)
+    labels_NC, recipe = job.train.labels_NC, job.recipe
+    state = start(network, recipe, len(labels_NC))
     if checkpoint:
-        with checkpoint.as_directory() as folder:
-            saved = torch.load(Path(folder) / CHECKPOINT, map_location=device, weights_only=True)
-        state.network.load_state_dict(saved["network"])
-        state.optimizer.load_state_dict(saved["optimizer"])
-        state.scheduler.load_state_dict(saved["scheduler"])
-        state.epoch = saved["epoch"]
-    return state
+        state.restore(checkpoint)
+    trainee = Trainee(network, recipe, keep_statistics=job.keep_statistics)
+    model = parallel(trainee.to(device))
+    loss_of = build_loss(job.loss, labels_NC.shape[1], job.network.num_bits, job.seed).to(device)
+    inputs_of = (
+        job.train.rows.inputs
+        if isinstance(job.train.rows, FeatureRows)
+        else AugmentedImages(job.train.rows, job.input, job.augment, device).inputs
+    )
+    stopped = state.epochs_since_best >= recipe.patience > 0
+    while state.epoch < recipe.epochs and not stopped:
+        steps = train_epoch(state, model, loss_of, labels_NC, inputs_of, recipe, job.seed, share)
+        figures = validate(network, job.validation, share)
+        stopped = state.judge(figures.get(SCORE, -math.inf), recipe.patience)
+        rates = {"learning_rate": state.scheduler.get_last_lr()[0]}
+        report({"epoch": state.epoch, "steps": Steps(steps), **rates, **figures}, state.to_checkpoint)
+    return state.final_weights()
 
 
-def rate_at(step: int, total: int) -> float:
-    """Return the share of the highest learning rate: a linear warm-up, then a cosine down to 0."""
-    warm_up = max(1, round(_WARM_UP * total))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
+def validate(network: HashNetwork, part: Part, share: Share = ALONE) -> dict[str, float]:
+    """Return the figures of the validation codes: `SCORE`, and their health; nothing where there are too few.
 
-
-def _step(state: _State, terms: dict[str, Tensor]) -> dict[str, float]:
-    """Take one optimizer step; return the loss and its terms.
-
-    Raises FloatingPointError before a step that a non-finite loss asks for, naming the term.
+    With chips rather than features, each worker's share is run through its backbone.
     """
-    values = {name: term.item() for name, term in terms.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(f"{name} is {value} in epoch {state.epoch}; lower learning_rate")
-    loss = torch.stack(list(terms.values())).sum()
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
-    state.scheduler.step()
-    return values | {"loss": sum(values.values())}
+    if len(part.labels_NC) < 2:
+        return {}
+    network.eval()
+    if isinstance(part.rows, FeatureRows):
+        features_VD = part.rows.features_ND
+    else:
+        features_VD = _extract(network, part.rows, len(part.labels_NC), share)
+    codes_VY = network.encode_features(features_VD)
+    figures = {f"val_{name}": value for name, value in asdict(code_health(codes_VY)).items()}
+    labelled_V = part.labels_NC.any(axis=1)
+    codes_VY, labels_VC = codes_VY[labelled_V], part.labels_NC[labelled_V]
+    labels = labels_VC if (labels_VC.sum(axis=1) > 1).any() else labels_VC.argmax(axis=1)
+    try:
+        ranking = retrieve(codes_VY, labels, codes_VY, labels, np.arange(len(codes_VY))).ranking
+    except ValueError:  # no two chips of a class
+        return figures
+    return {SCORE: ranking.map_at_k[20], "val_map": ranking.map_all} | figures
 
 
-def _said(means: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-
-
-def _report(state: _State, means: dict[str, float], rank: int) -> None:
-    """Report the epoch to the controller; the first worker brings the checkpoint along."""
-    metrics = {**means, "epoch": state.epoch, "learning_rate": state.scheduler.get_last_lr()[0]}
-    if rank:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        saved = {
-            "network": state.network.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
-            "scheduler": state.scheduler.state_dict(),
-            "epoch": state.epoch,
-        }
-        torch.save(saved, Path(folder) / CHECKPOINT)
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+def _extract(network: HashNetwork, rows: ChipRows, count: int, share: Share) -> NDArray[np.float32]:
+    """Return features_VD of all chips, each worker computing its share."""
+    padded_V = np.arange(-(-count // share.workers) * share.workers) % count  # equal shares
+    own = np.array_split(share.of(padded_V), max(1, len(padded_V) // share.workers // 64))
+    features_BD = np.concatenate([network.extract(rows.chips(part)) for part in own])
+    device = next(network.parameters()).device
+    gathered = global_batch(torch.from_numpy(features_BD).to(device))
+    return np.asarray(gathered.cpu().numpy()[:count])

@@ -1,36 +1,27 @@
-"""The training run: labelled chips in, a registered bundle out.
-
-Shapes: N chips, H x W pixels, C bands, Y bytes a code.
-"""
+"""The training run: labelled scenes in, a registered bundle out."""
 
 import time
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 
-import numpy as np
 import structlog
-import torch
 from pydantic import BaseModel, ConfigDict
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
 
 from model.bundle import pack_bundle
-from model.metrics import code_health, precision_at_k
 from model.network import HashNetwork
 from pipelines import tracking
 from pipelines.bundles import write_bundle
+from pipelines.chips import READ_CPUS
 from pipelines.cluster import connected, warn_if_short
-from pipelines.errors import ConfigError, TrainingError
-from pipelines.labels import READ_CPUS, Labels, load_chips, read_labels
+from pipelines.errors import ConfigError
+from pipelines.labels import Labels, read_labels
 from pipelines.storage import Store
-from pipelines.train.callbacks import MetricsToMLflow
 from pipelines.train.config import TrainConfig
-from pipelines.train.loop import CHECKPOINT, train_loop
+from pipelines.train.fit import Phase, fit
+from pipelines.train.loop import SCORE, TrainJob, validate
+from pipelines.train.prepare import Parts, build_network, feature_parts, image_parts, trained_classes
+from pipelines.train.promote import VALIDATION_TAG, promote
 
 log = structlog.get_logger()
-
-_RESTARTS = 3  # times that the workers may die before the training does
-_NEIGHBOURS = 10
 
 
 class TrainReport(BaseModel):
@@ -45,120 +36,131 @@ class TrainReport(BaseModel):
     """URI of the bundle."""
     version: str | None = None
     """Version in the MLflow registry."""
+    promoted: bool = False
+    """Whether the version took the alias."""
     chips: int
-    """Chips trained on."""
+    """Chips to train on."""
+    validation_chips: int
     classes: int
+    unreadable: dict[str, str] = {}
+    """Scenes that couldn't be read, and why."""
     metrics: dict[str, float] = {}
-    """Of the codes of the validation split, and the last epoch's loss."""
+    """Of the codes of the validation chips."""
     seconds: float
 
 
 def run_train(config: TrainConfig) -> TrainReport:
     """Train, write the bundle, register it. Needs a running Ray, or starts one on this machine.
 
-    Raises ConfigError where the manifest or the network doesn't fit, StorageError where a URI doesn't.
+    Raises ConfigError where the source or the network doesn't fit, StorageError where a URI doesn't.
     """
     started = time.monotonic()
     config = config.model_copy(update={"tracking": tracking.resolved(config.tracking)})
     store = Store(config.store)
     store.require_bucket(config.bundles)
-    labels = read_labels(config.manifest, store)
-    _check_network(config)
-    steps = _steps_an_epoch(config, labels)
-    if config.dry_run:
-        return TrainReport(
-            chips=labels.count("train"), classes=len(labels.class_names), seconds=_since(started)
-        )
-    with connected(), tracking.tracked_run(config.tracking, config.name, _params(config, labels)) as run_id:
-        warn_if_short((0 if config.use_gpu else config.workers) + READ_CPUS)
-        network, loss = _fit(config, labels, steps, store, run_id)
-        metrics = {"loss": loss} | _validate(config, labels, store, network)
-        manifest, files = pack_bundle(network, config.name, labels.class_names, run_id, metrics)
-        bundle_uri = f"{config.bundles.rstrip('/')}/{manifest.model_id}"
-        write_bundle(bundle_uri, files, store)
-        tracking.log_metrics(config.tracking, run_id, metrics)
-        version = tracking.register(config.tracking, config.name, bundle_uri, run_id, config.alias)
-    return TrainReport(
-        run_id=run_id,
-        model_id=manifest.model_id,
-        bundle=bundle_uri,
-        version=version,
+    labels = read_labels(config.source, store, config.split)
+    network = build_network(config, store)
+    _check_batch(config, labels)
+    report = TrainReport(
         chips=labels.count("train"),
-        classes=len(labels.class_names),
-        metrics=metrics,
-        seconds=_since(started),
+        validation_chips=labels.count("validation"),
+        classes=len(trained_classes(labels)),
+        seconds=round(time.monotonic() - started, 1),
+    )
+    if config.dry_run:
+        return report
+    tags = {VALIDATION_TAG: labels.digest("validation")}
+    with (
+        connected(),
+        tracking.tracked_run(config.tracking, config.name, _params(config, network), tags) as run_id,
+    ):
+        warn_if_short(max(READ_CPUS, 0 if config.use_gpu else config.workers))
+        done = _train(config, labels, network, store, run_id)
+    return report.model_copy(
+        update=done | {"run_id": run_id, "seconds": round(time.monotonic() - started, 1)}
     )
 
 
-def _since(started: float) -> float:
-    return round(time.monotonic() - started, 1)
-
-
-def _check_network(config: TrainConfig) -> None:
-    """Build the network once on the driver: a wrong name is told now, not by a worker's traceback."""
-    try:
-        HashNetwork(config.network, config.input, config.weights)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"network: {error}") from error
-
-
-def _params(config: TrainConfig, labels: Labels) -> dict[str, object]:
-    flat = config.model_dump(exclude={"store", "tracking", "network", "input"})
-    return flat | asdict(config.network) | asdict(config.input) | {"classes": len(labels.class_names)}
-
-
-def _steps_an_epoch(config: TrainConfig, labels: Labels) -> int:
-    """Return how many whole batches each worker's equal share holds. Raises ConfigError where it is none."""
-    steps = labels.count("train") // config.workers // (config.batch_size // config.workers)
-    if not steps:
-        raise ConfigError(f"{labels.count('train')} training chips don't fill a batch of {config.batch_size}")
-    return steps
-
-
-def _fit(
-    config: TrainConfig, labels: Labels, steps: int, store: Store, run_id: str
-) -> tuple[HashNetwork, float]:
-    """Return the trained network in eval mode, and the last epoch's loss."""
-    chips = load_chips(labels, "train", config.input.bands, store).random_shuffle(seed=config.seed)
-    checkpoints = f"{config.bundles.rstrip('/')}/_checkpoints"
-    filesystem, path = store.arrow_filesystem(checkpoints)
-    trainer = TorchTrainer(
-        lambda: train_loop(config, len(labels.class_names), steps),
-        scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
-        run_config=RunConfig(
-            name=run_id,  # a name of its own: Ray resumes an old run of the same name silently
-            storage_path=path,
-            storage_filesystem=filesystem,
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=_RESTARTS),
-            callbacks=[MetricsToMLflow(config.tracking, run_id)],  # type: ignore[list-item]  # V1's type
-        ),
-        datasets={"train": chips.materialize()},
-    )
-    result = trainer.fit()
-    if result.checkpoint is None or result.metrics is None:
-        raise TrainingError("the training ended without a checkpoint")
-    with result.checkpoint.as_directory() as folder:
-        saved = torch.load(Path(folder) / CHECKPOINT, map_location="cpu", weights_only=True)
-    store.remove_folder(f"{checkpoints}/{run_id}")
-    network = HashNetwork(config.network, config.input)
-    network.load_state_dict(saved["network"])
-    return network.eval(), float(result.metrics["loss"])
-
-
-def _validate(config: TrainConfig, labels: Labels, store: Store, network: HashNetwork) -> dict[str, float]:
-    """Measure the codes of the validation split, leave-one-out; nothing where it has too few chips."""
-    if labels.count("validation") <= _NEIGHBOURS:
-        log.warning("no validation figures", chips=labels.count("validation"))
-        return {}
-    dataset = load_chips(labels, "validation", config.input.bands, store)
-    codes, classes = [], []
-    for batch in dataset.iter_batches(batch_size=config.batch_size):
-        codes.append(network.encode(torch.from_numpy(batch["chip"].copy())))
-        classes.append(batch["class_id"])
-    codes_NY, classes_N = np.concatenate(codes), np.concatenate(classes)
-    rows_N = np.arange(len(codes_NY))
-    precision = precision_at_k(codes_NY, classes_N, codes_NY, classes_N, _NEIGHBOURS, own_rows_Q=rows_N)
-    return {f"val_precision_at_{_NEIGHBOURS}": precision} | {
-        f"val_{name}": value for name, value in asdict(code_health(codes_NY)).items()
+def _train(
+    config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, run_id: str
+) -> dict[str, object]:
+    """Return the fields of the report that only a training fills."""
+    cache = config.features.cache or f"{config.bundles.rstrip('/')}/features"
+    unreadable: dict[str, str] = {}
+    for phase_config in _phases(config):
+        frozen = phase_config.recipe.frozen
+        parts = (
+            feature_parts(config, labels, network, store, cache)
+            if frozen
+            else image_parts(config, labels, network, store)
+        )
+        unreadable |= {chip.uri: chip.reason for chip in parts.unreadable}
+        _fit(phase_config, parts, network, store, run_id)
+        metrics = validate(network, parts.validation)
+    manifest, files = pack_bundle(network, config.name, trained_classes(labels), run_id, metrics)
+    bundle_uri = f"{config.bundles.rstrip('/')}/{manifest.model_id}"
+    write_bundle(bundle_uri, files, store)
+    tracking.log_metrics(config.tracking, run_id, metrics)
+    version = tracking.register(config.tracking, config.name, bundle_uri, run_id)
+    return {
+        "model_id": manifest.model_id,
+        "bundle": bundle_uri,
+        "version": version,
+        "promoted": promote(config, labels, store, cache, version, metrics.get(SCORE)),
+        "unreadable": unreadable,
+        "metrics": metrics,
     }
+
+
+def _phases(config: TrainConfig) -> list[TrainConfig]:
+    """Return the trainings of a run: the warm start of the head on cached features, then the recipe."""
+    recipe = config.recipe
+    if recipe.frozen or not recipe.warm_start_epochs:
+        return [config]
+    warm_start = replace(recipe, epochs=recipe.warm_start_epochs, backbone_learning_rate=0, patience=0)
+    return [config.model_copy(update={"recipe": warm_start}), config]
+
+
+def _fit(config: TrainConfig, parts: Parts, network: HashNetwork, store: Store, run_id: str) -> None:
+    """Train the network in place."""
+    recipe = config.recipe
+    job = TrainJob(
+        network=network.network_spec,
+        input=network.input_spec,
+        initial=network.state_dict(),
+        keep_statistics=config.weights != "none",
+        recipe=recipe,
+        augment=config.augment,
+        loss=config.loss,
+        seed=config.seed,
+        train=parts.train,
+        validation=parts.validation,
+    )
+    prefix = "warm_start/" if config.recipe.frozen and config.recipe.warm_start_epochs else ""
+    phase = Phase(run_id + prefix.replace("/", "-"), job, config.tracking, run_id, prefix)
+    weights = fit(phase, config, store)
+    (network.head if recipe.frozen else network).load_state_dict(weights)
+    network.eval()
+
+
+def _params(config: TrainConfig, network: HashNetwork) -> dict[str, object]:
+    """Return what MLflow keeps of the config, names joined by dots."""
+    flat: dict[str, object] = {"input": None}
+    kept = config.model_dump(exclude={"store", "tracking", "input", "dry_run"})
+    kept["input"] = asdict(network.input_spec)
+    others = {"orthohash", "pairwise", "triplet"} - {config.objective}
+    for key, value in kept.items():
+        if key in others:
+            continue
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            flat[key] = value
+    del flat["input"]
+    return flat
+
+
+def _check_batch(config: TrainConfig, labels: Labels) -> None:
+    count, batch = labels.count("train"), config.recipe.batch_size
+    if count < batch:
+        raise ConfigError(f"{count} training chips don't fill a batch of {batch}; lower recipe.batch_size")

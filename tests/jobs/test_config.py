@@ -38,19 +38,60 @@ def test_flags_win_over_environment_which_wins_over_yaml(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("job", "config_type"),
-    [("encode", EncodeConfig), ("evaluate", EvaluateConfig), ("serve", ServeConfig), ("train", TrainConfig)],
+    ("name", "config_type"),
+    [
+        ("encode", EncodeConfig),
+        ("evaluate", EvaluateConfig),
+        ("finetune", TrainConfig),
+        ("serve", ServeConfig),
+        ("train", TrainConfig),
+    ],
 )
-def test_the_example_configs_are_valid(job, config_type):
-    file = Path(__file__).parents[2] / "infra" / f"{job}.yaml"
-    assert load_config(job, config_type, ["--config", str(file)]).store.region == "eu-central-1"
+def test_the_example_configs_are_valid(name, config_type):
+    file = Path(__file__).parents[2] / "infra" / f"{name}.yaml"
+    assert load_config(name, config_type, ["--config", str(file)]).store.region == "eu-central-1"
+
+
+def test_a_preset_lies_below_what_is_given(tmp_path, monkeypatch):
+    file = tmp_path / "train.yaml"
+    file.write_text("{source: s, bundles: b, preset: seed_a, recipe: {epochs: 3}, pairwise: {margin: 1.5}}")
+    monkeypatch.setenv("SCENEHASH_NETWORK__NUM_BITS", "32")
+    arguments = ["--config", str(file), "--recipe.learning-rate=0.5"]
+    config = load_config("train", TrainConfig, arguments)
+    assert (config.objective, config.network.head, config.recipe.batch_size) == ("pairwise", "linear", 50)
+    assert (config.recipe.epochs, config.recipe.learning_rate, config.network.num_bits) == (3, 0.5, 32)
+    assert (config.pairwise.margin, config.pairwise.balance) == (1.5, True)
+    assert not config.recipe.frozen
+    plain = TrainConfig(source="s", bundles="b")
+    assert (plain.objective, plain.network.head, plain.recipe.frozen) == ("orthohash", "norm", True)
+    triplets = TrainConfig(source="s", bundles="b", preset="seed_b")
+    assert (triplets.objective, triplets.network.head, triplets.recipe.frozen) == (
+        "triplet",
+        "attention",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers=3"], "must be a multiple of workers"),
+        (["--weights=none"], "a frozen backbone needs weights"),
+        (["--preset=best"], "default"),
+        (["--network.num-bits=12"], "multiple of 8"),
+        (["--recipe.epochs=0"], "must be 1 or more"),
+    ],
+)
+def test_trainings_that_make_no_sense(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("train", TrainConfig, ["--source=s", "--bundles=b", *arguments])
 
 
 def test_nested_and_repeated_values():
     config = load_config(
         "train",
         TrainConfig,
-        ["--manifest=m", "--bundles=b", "--network.num-bits=48", "--input.bands=4,1,2", "--use-gpu"],
+        ["--source=m", "--bundles=b", "--network.num-bits=48", "--input.bands=4,1,2", "--use-gpu"],
     )
     assert (config.network.num_bits, config.input.bands, config.use_gpu) == (48, (4, 1, 2), True)
 
@@ -131,7 +172,7 @@ def test_help_lists_every_field_and_is_quick(job):
 @pytest.mark.parametrize(
     ("job", "arguments", "message"),
     [
-        ("train", ["--manifest=s3://no-such-bucket/m", "--bundles=s3://no-such-bucket/b"], "no such bucket"),
+        ("train", ["--source=s3://no-such-bucket/m", "--bundles=s3://no-such-bucket/b"], "no such bucket"),
         ("encode", ["--source=s3://no-such-bucket/x", "--table=t", "--bundle=/no/bundle"], "no bundle at"),
         (
             "encode",
@@ -140,7 +181,7 @@ def test_help_lists_every_field_and_is_quick(job):
         ),
         (
             "evaluate",
-            ["--bundle=b", "--manifest=s3://archive/m", "--output=s3://no-such-bucket/o"],
+            ["--bundle=b", "--source=s3://archive/m", "--output=s3://no-such-bucket/o"],
             "s3://no-such-bucket/o: no such bucket; check the name, endpoint and keys",
         ),
         ("serve", ["--table=s3://no-such-bucket/t", "--open"], "nothing is published"),

@@ -67,7 +67,9 @@ def _wait_for(address, head, log):
 def test_encode_as_a_submitted_job(cluster, store, root, write_scenes):
     scenes = write_scenes(store, root, count=3)
     torch.manual_seed(0)
-    network = HashNetwork(NetworkSpec(node="layer1", num_bits=16), InputSpec(size=16)).eval()
+    network = HashNetwork(
+        NetworkSpec(backbone="resnet18", node="layer1", hidden=0, num_bits=16), InputSpec(size=16)
+    ).eval()
     manifest, files = pack_bundle(network, "tiny", ("a", "b"), "run", {})
     write_bundle(f"{root}/bundle", files, store)
     unauthenticated = httpx.get(f"{cluster['RAY_ADDRESS']}/api/jobs/", timeout=10)

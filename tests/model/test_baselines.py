@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from model import baselines
 from model.baselines import fit_itq, fit_pca, fit_sign, retrieve_by_cosine, unit_length
 from model.codes import unpack
 from model.retrieval import retrieve
@@ -63,28 +64,55 @@ def test_fewer_features_than_bits():
         fit_itq(np.eye(4), 8, seed=0)
 
 
+@pytest.mark.parametrize("multi_label", [True, False])
 @pytest.mark.parametrize("leave_one_out", [True, False])
-def test_cosine_against_the_definition(clusters, leave_one_out):
+def test_cosine_against_the_definition(clusters, leave_one_out, multi_label):
     features_NF, labels_N = clusters
+    if multi_label:
+        labels_N = np.eye(3, dtype=bool)[labels_N] | (np.random.default_rng(1).random((120, 3)) < 0.2)
     queries_Q = np.arange(0, 120, 7)
     own_rows_Q = queries_Q if leave_one_out else None
     measured = retrieve_by_cosine(
         features_NF[queries_Q], labels_N[queries_Q], features_NF, labels_N, own_rows_Q
     )
-    expected = []
+    expected, same, different = [], [], []
     for query in queries_Q:
-        similarity_N = [
-            row @ features_NF[query] / np.linalg.norm(row) / np.linalg.norm(features_NF[query])
-            for row in features_NF.astype(np.float64)
-        ]
+        similarity_N = np.array(
+            [
+                row @ features_NF[query] / np.linalg.norm(row) / np.linalg.norm(features_NF[query])
+                for row in features_NF.astype(np.float64)
+            ]
+        )
         order = [row for row in np.argsort(similarity_N)[::-1] if not (leave_one_out and row == query)]
-        relevant_N = labels_N[order] == labels_N[query]
+        if multi_label:
+            relevant_N = np.array([(labels_N[row] & labels_N[query]).any() for row in order])
+        else:
+            relevant_N = labels_N[order] == labels_N[query]
         expected.append((np.cumsum(relevant_N) / np.arange(1, len(order) + 1))[relevant_N].mean())
-    assert measured.map_all == pytest.approx(np.mean(expected), abs=1e-4)
+        same += similarity_N[order][relevant_N].tolist()
+        different += similarity_N[order][~relevant_N].tolist()
+    assert measured.ranking.map_all == pytest.approx(np.mean(expected), abs=1e-4)
+    assert measured.ranking.average_precision_Q == pytest.approx(np.array(expected), abs=1e-3)
+    for pairs_D, similarities in ((measured.same_D, same), (measured.different_D, different)):
+        counts, _ = np.histogram(similarities, bins=len(pairs_D), range=(-1, 1))
+        within_D, expected_D = np.cumsum(pairs_D), np.cumsum(counts[::-1])
+        assert within_D[-1] == len(similarities)
+        assert np.abs(within_D - expected_D).max() <= 2, "float32 moves a pair over a bin's edge at most"
+
+
+def test_blocks_change_nothing(clusters, monkeypatch):
+    features_NF, labels_N = clusters
+    whole = fit_pca(features_NF, 16).encode(features_NF)
+    cosine = retrieve_by_cosine(features_NF, labels_N, features_NF, labels_N)
+    monkeypatch.setattr(baselines, "_ROWS", 7)
+    monkeypatch.setattr(baselines, "_PAIRS", 1000)
+    assert np.array_equal(fit_pca(features_NF, 16).encode(features_NF), whole)
+    again = retrieve_by_cosine(features_NF, labels_N, features_NF, labels_N)
+    assert again.ranking.map_all == pytest.approx(cosine.ranking.map_all, abs=1e-5)
 
 
 def test_equal_features_are_tied():
     features_NF, labels_N = np.ones((30, 5)), np.arange(30) % 3
-    ranking = retrieve_by_cosine(features_NF, labels_N, features_NF, labels_N, np.arange(30))
+    ranking = retrieve_by_cosine(features_NF, labels_N, features_NF, labels_N, np.arange(30)).ranking
     assert ranking.precision_at_k[10] == pytest.approx(9 / 29)
     assert np.isfinite(ranking.map_all)

@@ -44,6 +44,13 @@ def test_listing_names_each_object_and_its_version(store, any_root):
     assert changed == [f"{any_root}/b.tif"]
 
 
+def test_a_folder_can_be_listed_without_those_in_it(store, any_root):
+    for name in ("a.tif", "b.tif", "deep/c.tif"):
+        store.write(f"{any_root}/{name}", b"x")
+    listed = store.list(any_root, recursive=False)
+    assert sorted(info.uri for info in listed) == [f"{any_root}/a.tif", f"{any_root}/b.tif"]
+
+
 @pytest.mark.parametrize("uri", ["s3://no-such-bucket/x", "/no/such/folder"])
 def test_listing_what_is_not_there_is_the_users_error(store, uri):
     with pytest.raises(StorageError, match="no such bucket or folder"):

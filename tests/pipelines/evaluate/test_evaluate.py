@@ -1,16 +1,21 @@
 """One evaluation of an untrained network, on a real bucket and a real Ray."""
 
+import base64
 import io
 import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
+from html import escape
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from mlflow import MlflowClient
+from PIL import Image
 
 from model.bundle import pack_bundle
 from model.codes import hamming_distances
@@ -18,12 +23,13 @@ from model.metrics import code_health
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import read_bundle, write_bundle
+from pipelines.config import FeatureConfig, TrackingConfig
 from pipelines.errors import BundleError, ConfigError, StorageError
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.evaluate.figures import EvaluateReport
 from pipelines.evaluate.run import run_evaluate
 from pipelines.imagery import open_raster, read_window
-from pipelines.labels import read_labels
+from pipelines.labels import SplitConfig, read_labels
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
@@ -47,18 +53,43 @@ def rows(store, write_scenes):
 
 
 @pytest.fixture(scope="module")
-def config(store, rows):
-    root = "s3://archive/evaluation"
+def mlflow(tmp_path_factory):
+    """A tracking store with an experiment that keeps its files beside it."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    client.create_experiment("scenehash", artifact_location=folder.as_uri())
+    return client
+
+
+@pytest.fixture(scope="module")
+def training_run(mlflow):
+    experiment = mlflow.get_experiment_by_name("scenehash")
+    run_id = mlflow.create_run(experiment.experiment_id, run_name="training").info.run_id
+    mlflow.set_terminated(run_id)
+    return run_id
+
+
+def make_bundle(store, num_bits, class_names, run_id):
     torch.manual_seed(0)
-    network = HashNetwork(NetworkSpec(node="layer1", num_bits=16), InputSpec(size=16)).eval()
-    manifest, files = pack_bundle(network, "tiny", ("checks", "flat"), "run", {})
-    write_bundle(f"{root}/bundles/{manifest.model_id}", files, store)
+    spec = NetworkSpec(backbone="resnet18", node="layer1", num_bits=num_bits)
+    manifest, files = pack_bundle(
+        HashNetwork(spec, InputSpec(size=16)).eval(), "tiny", class_names, run_id, {}
+    )
+    uri = f"s3://archive/evaluation/bundles/{manifest.model_id}"
+    write_bundle(uri, files, store)
+    return uri
+
+
+@pytest.fixture(scope="module")
+def config(store, rows, mlflow, training_run):
+    root = "s3://archive/evaluation"
     return EvaluateConfig(
-        bundle=f"{root}/bundles/{manifest.model_id}",
-        manifest=write_manifest(store, f"{root}/splits.parquet", rows),
+        bundle=make_bundle(store, 16, ("checks", "flat"), training_run),
+        source=write_manifest(store, f"{root}/splits.parquet", rows),
         output=f"{root}/output",
-        batch_size=20,
+        features=FeatureConfig(batch_size=20, actors=1),
         store=store.config,
+        tracking=TrackingConfig(uri=mlflow.tracking_uri),
     )
 
 
@@ -72,12 +103,14 @@ def encoded(config, store):
     """The slow reference: codes_NY and class_N of each split, one chip after the other."""
     _, network = read_bundle(config.bundle, store)
     splits = {"train": ([], []), "validation": ([], []), "test": ([], [])}
-    for row in read_labels(config.manifest, store).chips.to_pylist():
-        with open_raster(store.read(row["uri"])) as dataset:
+    labels = read_labels(config.source, store)
+    images = {uri: store.read(uri) for uri in labels.chips["uri"].unique().to_pylist()}
+    for row in labels.chips.to_pylist():
+        with open_raster(images[row["uri"]]) as dataset:
             chip_HWC = read_window(dataset, tuple(row["window"].values()), (1, 2, 3))
         codes, classes = splits[row["split"]]
-        codes.append(network.encode(torch.from_numpy(chip_HWC)[None])[0])
-        classes.append(row["class_id"])
+        codes.append(network.encode_features(network.extract([chip_HWC]))[0])
+        classes.append(labels.class_names.index(row["labels"][0]))
     return {split: (np.stack(codes), np.array(classes)) for split, (codes, classes) in splits.items()}
 
 
@@ -97,16 +130,19 @@ def mean_over_shuffles(distances_QN, relevant_QN, k):
 def test_what_was_measured(report, config):
     assert report.chips == {"train": 96, "validation": 16, "test": 80}
     assert (report.bits, report.features, report.classes, report.unseen_classes) == (16, 64, 3, ["stripes"])
+    assert (report.multi_label, report.unreadable, report.split) == (False, [], SplitConfig())
     names = ["this bundle", "cosine, float features", "sign of all features", "PCA + sign", "ITQ"]
-    for protocol, database in zip(report.protocols, (80, 96), strict=True):
-        assert (protocol.queries, protocol.unanswerable, protocol.database) == (80, 0, database)
+    stripes = 32  # chips of the two scenes of stripes in test
+    sizes = zip(report.protocols, (80, 80, stripes), (80, 96, stripes), strict=True)
+    for protocol, queries, database in sizes:
+        assert (protocol.queries, protocol.unanswerable, protocol.database) == (queries, 0, database)
         assert [figures.method for figures in protocol.methods] == names
         assert [figures.bits for figures in protocol.methods] == [16, None, 64, 16, 16]
 
 
 def test_the_bundles_figures_against_the_slow_reference(report, encoded):
     test_codes, test_classes = encoded["test"]
-    for protocol, database in zip(report.protocols, ("test", "train"), strict=True):
+    for protocol, database in zip(report.protocols, ("test", "train"), strict=False):
         codes_NY, classes_N = encoded[database]
         distances_QN = hamming_distances(test_codes, codes_NY)
         relevant_QN = test_classes[:, None] == classes_N
@@ -131,7 +167,8 @@ def test_baselines_are_above_chance(report):
     for protocol in report.protocols:
         for figures in protocol.methods:
             assert 1 / 3 < figures.map_all <= 1
-            assert set(figures.map_of_class) == {"checks", "flat", "stripes"}
+            unseen = protocol.name == "unseen classes, leave one out"
+            assert set(figures.map_of_class) == ({"stripes"} if unseen else {"checks", "flat", "stripes"})
 
 
 def test_what_is_written(report, config, store):
@@ -143,9 +180,9 @@ def test_what_is_written(report, config, store):
 
 def test_the_page_is_whole_and_fetches_nothing(report, store):
     page = store.read(report.page).decode()
-    assert not re.search(r"https?:|src=|href=|url\(|@import|<script", page)
+    assert not re.search(r"https?:|src=(?!\"data:)|href=|url\(|@import|<script", page)
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawings) == 6
+    assert len(drawings) == 3 * 6
     for drawing in drawings:
         ET.fromstring(drawing)
         assert "nan" not in drawing
@@ -154,21 +191,88 @@ def test_the_page_is_whole_and_fetches_nothing(report, store):
             assert f"<td>{figures.map_all:.3f}</td><td>{figures.map_at_k[20]:.3f}</td>" in page
 
 
-def test_more_bits_than_features_leaves_out_pca_and_itq(config, store):
-    network = HashNetwork(NetworkSpec(node="layer1", num_bits=72), InputSpec(size=16)).eval()
-    manifest, files = pack_bundle(network, "long", ("a", "b"), "run", {})
-    uri = f"s3://archive/evaluation/bundles/{manifest.model_id}"
-    write_bundle(uri, files, store)
+def test_contact_sheets_show_the_chips_themselves(report, encoded, store, config):
+    codes_NY, classes_N = encoded["test"]
+    names, chips = ("checks", "flat", "stripes"), read_labels(config.source, store).rows("test").to_pylist()
+    page = store.read(report.page).decode()
+    pictures = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"', page)
+    shown = [chip for example in [*report.best, *report.worst] for chip in (example.query, *example.nearest)]
+    assert len(pictures) == len(shown) == 12 * 9, "two queries of each of three classes, twice"
+    for example in [*report.best, *report.worst]:
+        query = [chip["row"] for chip in chips].index(example.query.row)
+        distances_N = hamming_distances(codes_NY[query : query + 1], codes_NY)[0].astype(int)
+        others = sorted((d, row) for row, d in enumerate(distances_N) if row != query)[:8]
+        assert [chip.row for chip in example.nearest] == [chips[row]["row"] for _, row in others]
+        for chip, (distance, row) in zip(example.nearest, others, strict=True):
+            assert (chip.distance, chip.labels) == (distance, [names[classes_N[row]]])
+            assert chip.right == (classes_N[row] == classes_N[query])
+    images = {chip.uri: store.read(chip.uri) for chip in shown}
+    for chip, picture in zip(shown, pictures, strict=True):
+        with open_raster(images[chip.uri]) as dataset:
+            chip_HWC = read_window(dataset, chip.window, (1, 2, 3))
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+            small_HWC = np.asarray(image.resize((16, 16), Image.Resampling.BOX), float)
+        assert np.abs(small_HWC - chip_HWC).mean() < 20, "the chip of its row, not another"
+
+
+def test_figures_and_files_are_in_the_training_run(report, mlflow, training_run, store, config):
+    assert report.run_id == training_run
+    assert len(mlflow.search_runs([mlflow.get_run(training_run).info.experiment_id])) == 1
+    metrics = mlflow.get_run(training_run).data.metrics
+    first, second, third = (protocol.methods[0] for protocol in report.protocols)
+    assert metrics["test_map_all"] == first.map_all
+    assert metrics["test_map_at_20"] == first.map_at_k[20]
+    assert metrics["test_db_train_map_all"] == second.map_all
+    assert metrics["test_unseen_map_all"] == third.map_all
+    assert metrics["test_distinct_ratio"] == report.health["test"]["distinct_ratio"]
+    assert metrics["test_cosine_map_all"] == report.protocols[0].methods[1].map_all
+    for name in ("evaluation.json", "evaluation.html"):
+        local = Path(mlflow.download_artifacts(training_run, f"evaluation/{name}"))
+        assert local.read_bytes() == store.read(f"{config.output}/{name}")
+
+
+def test_more_bits_than_features_leaves_out_pca_and_itq(config, store, mlflow):
+    """The bundle's training run isn't in this store: the evaluation opens its own."""
+    uri = make_bundle(store, 72, ("checks", "flat", "stripes"), "elsewhere")
     report = run_evaluate(config.model_copy(update={"bundle": uri, "output": "s3://archive/evaluation/long"}))
+    assert len(report.protocols) == 2, "no class is unseen"
     methods = [figures.method for figures in report.protocols[0].methods]
     assert methods == ["this bundle", "cosine, float features", "sign of all features"]
+    run = mlflow.get_run(report.run_id)
+    assert (run.info.run_name, run.info.status) == (f"evaluate {report.model_id}", "FINISHED")
+    assert run.data.metrics["test_map_all"] == report.protocols[0].methods[0].map_all
+
+
+def test_several_labels_and_an_unreadable_scene(config, store, rows, mlflow):
+    """Chips of two classes at most; splits by the evaluation's config; one scene is no image."""
+    root, runs = "s3://archive/evaluation", len(mlflow.search_runs(["1"]))
+    lines = ["uri,x,y,w,h,labels"]
+    for number, row in enumerate(rows):
+        labels = [row["label"], "corner"] if number % 16 == 0 and row["label"] != "flat" else [row["label"]]
+        lines.append(f"{row['uri']},{','.join(map(str, row['window'].values()))},{';'.join(labels)}")
+    store.write(f"{root}/torn.tif", b"not an image")
+    lines.append(f"{root}/torn.tif,0,0,16,16,flat")
+    store.write(f"{root}/several.csv", "\n".join(lines).encode())
+    split = SplitConfig(train_share=0.5, validation_share=0, unseen_classes=("stripes",))
+    features = FeatureConfig(actors=1, max_unreadable_share=0.1, cache=f"{config.output}/features")
+    change = {"source": f"{root}/several.csv", "output": f"{root}/several", "track": False}
+    report = run_evaluate(config.model_copy(update=change | {"split": split, "features": features}))
+    assert (report.multi_label, report.split, report.run_id) == (True, split, None)
+    assert [chip.uri for chip in report.unreadable] == [f"{root}/torn.tif"]
+    assert escape(report.unreadable[0].reason) in store.read(report.page).decode()
+    assert sum(report.chips.values()) == 192
+    assert report.unseen_classes == ["corner", "stripes"], "what the bundle wasn't trained on"
+    third = report.protocols[2]
+    assert set(third.methods[0].map_of_class) == {"corner", "stripes"}
+    assert third.database >= 64, "all stripes are in test"
+    assert len(mlflow.search_runs(["1"])) == runs, "not tracked"
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         ({"bundle": "s3://archive/nothing"}, BundleError, "no bundle at"),
-        ({"manifest": "s3://archive/none.parquet"}, StorageError, "doesn't exist"),
+        ({"source": "s3://archive/none.parquet"}, StorageError, "none.parquet"),
         ({"output": "s3://no-such-bucket/x"}, StorageError, "no such bucket"),
     ],
 )
@@ -177,13 +281,9 @@ def test_the_users_mistakes_are_told(config, change, error, message):
         run_evaluate(config.model_copy(update=change))
 
 
-def test_splits_with_nothing_to_find(config, store, rows):
+def test_a_source_with_nothing_to_find(config, store, rows):
     uri = "s3://archive/evaluation/bad.parquet"
-    only_test = write_manifest(store, uri, [row | {"split": "test"} for row in rows])
+    apart = [row | {"split": "test" if row["label"] == "stripes" else "train"} for row in rows]
+    write_manifest(store, uri, apart)
     with pytest.raises(ConfigError, match="no class has chips both in the split test and in train"):
-        run_evaluate(config.model_copy(update={"manifest": only_test}))
-    first = {row["label"]: row for row in rows}
-    single = [row | {"split": "test" if row is first[row["label"]] else "train"} for row in rows]
-    write_manifest(store, uri, single)
-    with pytest.raises(ConfigError, match="no class has two chips in the split test"):
-        run_evaluate(config.model_copy(update={"manifest": uri}))
+        run_evaluate(config.model_copy(update={"source": uri}))

@@ -1,0 +1,61 @@
+"""How a network is trained: plain frozen dataclasses, as in `model.spec`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from model.spec import described
+
+
+@dataclass(frozen=True)
+class AugmentSpec:
+    """Changes that leave a scene what it is, drawn anew for each chip and epoch; fine-tuning only."""
+
+    symmetries: bool = described(True, "flips and quarter turns: seen from above, no side is up")
+    scale: float = described(0.2, "zoom in by up to this share of the side [0..0.9]")
+    colour: float = described(0.2, "gain and offset of each band by up to this share [0..1]")
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.scale <= 0.9 and 0 <= self.colour <= 1):
+            raise ValueError(f"scale must be 0..0.9 and colour 0..1, not {self.scale} and {self.colour}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The optimisation."""
+
+    epochs: int = described(40, "passes over the training chips")
+    batch_size: int = described(128, "chips in one step, over all workers together")
+    chips_per_class: int = described(4, "chips of each class in a batch")
+    learning_rate: float = described(
+        1e-3, "highest rate of the head; warms up over a tenth, then a cosine to 0"
+    )
+    backbone_learning_rate: float = described(
+        0.0, "the same of the backbone; 0: it is frozen, and its features are computed once and kept"
+    )
+    warm_start_epochs: int = described(
+        0, "fine-tuning: epochs of the head alone on the untouched backbone's features, before the others"
+    )
+    optimizer: Literal["adamw", "sgd"] = described("adamw", "adamw, or sgd with momentum .9")
+    weight_decay: float = described(5e-4, "decay of the weights")
+    bfloat16: bool = described(
+        True, "fine-tuning: run the backbone in bfloat16 where the hardware multiplies it"
+    )
+    patience: int = described(
+        0,
+        "stop after so many epochs without a better validation mAP@20 and keep the best; 0: train to the end",
+    )
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.chips_per_class) < 1 or self.batch_size < 2:
+            raise ValueError("epochs and chips_per_class must be 1 or more, batch_size 2 or more")
+        if self.learning_rate <= 0 or min(self.backbone_learning_rate, self.weight_decay) < 0:
+            raise ValueError(
+                "learning_rate must be above 0, backbone_learning_rate and weight_decay not below"
+            )
+        if min(self.patience, self.warm_start_epochs) < 0:
+            raise ValueError("patience and warm_start_epochs must be 0 or more")
+
+    @property
+    def frozen(self) -> bool:
+        """Whether only the head is trained."""
+        return self.backbone_learning_rate == 0

@@ -1,0 +1,38 @@
+"""Class-balanced batches: P classes with K chips each.
+
+Shapes: N chips, C classes, B chips a batch.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def balanced_batches(
+    labels_NC: NDArray[np.bool_], batch_size: int, chips_per_class: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield rows_B of one epoch: ``N // batch_size`` batches of P = B / K classes, K chips each.
+
+    Classes take turns, so that all come up equally often, whatever their size; so do the chips of a class.
+    Chips with several labels come up for each of them. With fewer than P classes each gives more chips.
+    Every worker that calls it with one seed sees the same batches. Raises ValueError where the chips don't
+    fill a batch.
+    """
+    if len(labels_NC) < batch_size:
+        raise ValueError(f"{len(labels_NC)} training chips don't fill a batch of {batch_size}")
+    rng = np.random.default_rng(seed)
+    chips_of_class = [np.flatnonzero(labels_N) for labels_N in labels_NC.T if labels_N.any()]
+    classes_a_batch = min(max(1, batch_size // chips_per_class), len(chips_of_class))
+    chips = [_turns(rows, rng) for rows in chips_of_class]
+    times_C = np.zeros(len(chips), np.int64)
+    for _ in range(len(labels_NC) // batch_size):
+        chosen = np.lexsort((rng.random(len(chips)), times_C))[:classes_a_batch]  # those least drawn so far
+        times_C[chosen] += 1
+        yield np.asarray([next(chips[chosen[i % classes_a_batch]]) for i in range(batch_size)])
+
+
+def _turns(items: NDArray[np.int64], rng: np.random.Generator) -> Iterator[int]:
+    """Yield all items in a random order, then all again in another, without end."""
+    while True:
+        yield from rng.permutation(items).tolist()

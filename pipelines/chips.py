@@ -1,0 +1,145 @@
+"""Labelled chips to pixels: a Ray dataset, one row a chip, whatever is wrong with some of them.
+
+Shapes: H x W pixels, C bands. A window is (x, y, w, h) in pixels of the source.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+import structlog
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader
+
+from pipelines.errors import ConfigError, RejectedObject, StorageError
+from pipelines.imagery import open_raster, read_window
+from pipelines.manifest import SIDES, WindowTuple
+from pipelines.storage import Store
+
+log = structlog.get_logger()
+
+READ_CPUS = 0.5
+"""Logical CPUs of a task that reads labelled chips."""
+
+_OBJECTS = 16  # objects that a task reads
+_MOST_BLOCKS = 4096
+_THREADS = 8  # of them at a time: an object store answers slowly, and many at once
+_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("pixels", pa.binary()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A labelled chip that can't be read."""
+
+    uri: str
+    reason: str
+
+
+def read_chips(chips: pa.Table, bands: tuple[int, ...], store: Store) -> ray.data.Dataset:
+    """Return a lazy dataset of the pixels of labelled chips (row, uri, window), in no order.
+
+    Its columns are ``row`` (of the chip), ``height``, ``width`` [pixels], ``pixels`` (the bytes of chip_HWC,
+    uint8) and ``reason``. Where a chip can't be read, pixels and sizes are null and the reason says why; else
+    the reason is null. Each object is read and opened once, for all its windows.
+    """
+    columns = ["row", *(f"window.{side}" for side in SIDES)]
+    flat = chips.select(["row", "uri", "window"]).flatten()
+    objects = flat.group_by("uri", use_threads=False).aggregate([(column, "list") for column in columns])
+    # a block a task: repartition() would need a CPU of its own, which a pool of actors may not leave
+    step = _objects_a_block(len(objects))
+    blocks = [objects.slice(start, step) for start in range(0, len(objects), step)]
+    dataset: ray.data.Dataset = ray.data.from_arrow(blocks).map_batches(
+        partial(_read_objects, bands=bands, store=store),
+        batch_size=_OBJECTS,
+        batch_format="pyarrow",
+        num_cpus=READ_CPUS,
+    )
+    return dataset
+
+
+def count_blocks(chips: pa.Table) -> int:
+    """Return how many blocks `read_chips` makes of labelled chips: as many tasks can go on at once."""
+    objects = len(chips["uri"].unique())
+    return -(-objects // _objects_a_block(objects))
+
+
+def _objects_a_block(objects: int) -> int:
+    return max(_OBJECTS, objects // _MOST_BLOCKS)
+
+
+def chip_arrays(chips: pa.Table) -> list[NDArray[np.uint8]]:
+    """Return chips_HWC of readable rows of `read_chips`, in their order; they share its memory."""
+    arrays = []
+    for height, width, pixels in zip(*(chips[name] for name in ("height", "width", "pixels")), strict=True):
+        flat = np.frombuffer(pixels.as_buffer(), np.uint8)
+        arrays.append(flat.reshape(height.as_py(), width.as_py(), -1))
+    return arrays
+
+
+def check_unreadable(unreadable: Sequence[Unreadable], total: int, max_share: float) -> None:
+    """Warn of chips that can't be read. Raises ConfigError where they are too large a share of all."""
+    if not unreadable:
+        return
+    uris = list(dict.fromkeys(chip.uri for chip in unreadable))
+    log.warning("labelled chips can't be read", count=len(unreadable), uris=uris[:5])
+    if len(unreadable) > max_share * total:
+        distinct = list(dict.fromkeys(unreadable))[:3]  # an image may have many chips
+        reasons = "; ".join(f"{chip.uri}: {chip.reason}" for chip in distinct)
+        raise ConfigError(
+            f"{len(unreadable)} of {total} labelled chips can't be read ({reasons}); "
+            f"mend them, leave them out, or raise max_unreadable_share, which is {max_share:g}"
+        )
+
+
+def _read_objects(objects: pa.Table, bands: tuple[int, ...], store: Store) -> Iterator[pa.Table]:
+    read = partial(_read_object, bands=bands, store=store)
+    with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
+        # threads share the filters: set here, they hold in all of them, whichever opens a raster first
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        for rows in pool.map(read, objects.to_pylist()):
+            yield pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+
+def _read_object(entry: dict[str, Any], bands: tuple[int, ...], store: Store) -> list[dict[str, object]]:
+    """Return the rows of all windows of one object."""
+    sides = zip(*(entry[f"window.{side}_list"] for side in SIDES), strict=True)
+    windows = [None if None in window else window for window in sides]
+    try:
+        with open_raster(store.read(entry["uri"])) as dataset:
+            chips = [_read_chip(dataset, window, bands) for window in windows]
+    except FileNotFoundError:
+        chips = [{"reason": "missing"}] * len(windows)
+    except (RejectedObject, StorageError) as error:
+        chips = [{"reason": str(error)}] * len(windows)
+    return [{"row": row} | chip for row, chip in zip(entry["row_list"], chips, strict=True)]
+
+
+def _read_chip(
+    dataset: DatasetReader, window: WindowTuple | None, bands: tuple[int, ...]
+) -> dict[str, object]:
+    """Return the columns of one chip. Where it can't be read, others of its image still may be."""
+    x, y, w, h = window or (0, 0, dataset.width, dataset.height)
+    if min(x, y) < 0 or x + w > dataset.width or y + h > dataset.height:
+        # rasterio would cut the window off at the edge, without a word
+        size = f"{dataset.width} x {dataset.height}"
+        return {"reason": f"outside: window {x}, {y}, {w}, {h} leaves the image of {size} pixels"}
+    try:
+        chip_HWC = read_window(dataset, (x, y, w, h), bands)
+    except RejectedObject as error:
+        return {"reason": str(error)}
+    return {"height": h, "width": w, "pixels": chip_HWC.tobytes()}

@@ -1,0 +1,92 @@
+"""Where a training worker gets its inputs from: rows of what lies in Ray's object store.
+
+Shapes: N chips, B chips of a batch, D features, S x S pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.preprocess import augment, preprocess_mixed
+from model.recipe import AugmentSpec
+from model.spec import InputSpec
+from pipelines.chips import READ_CPUS, Unreadable, chip_arrays, read_chips
+from pipelines.storage import Store
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Features of a frozen backbone, in memory."""
+
+    features_ND: NDArray[np.float32]
+
+    def inputs(self, rows_B: NDArray[np.int64], _: torch.Generator) -> Tensor:
+        """Return features_BD."""
+        return torch.from_numpy(self.features_ND[rows_B])
+
+
+@dataclass(frozen=True)
+class ChipRows:
+    """Decoded chips in Ray's object store, which spills to disk what doesn't fit; any row on any worker.
+
+    Blocks are fetched where they are needed, a batch at a time; on their own node they aren't copied.
+    """
+
+    blocks: "tuple[ray.ObjectRef[pa.Table], ...]"
+    place_N2: NDArray[np.int64]
+    """Block and row in it of each chip."""
+
+    def chips(self, rows_B: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Return chips_HWC, in the order of the rows."""
+        place_B2 = self.place_N2[rows_B]
+        needed = np.unique(place_B2[:, 0])
+        tables = dict(zip(needed, ray.get([self.blocks[block] for block in needed]), strict=True))
+        return [chip_arrays(tables[block].slice(row, 1))[0] for block, row in place_B2]
+
+
+@dataclass(frozen=True)
+class AugmentedImages:
+    """Images of chips, changed at random."""
+
+    rows: ChipRows
+    input_spec: InputSpec
+    augment: AugmentSpec
+    device: torch.device
+
+    def inputs(self, rows_B: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        """Return images_BCSS on the device."""
+        images_BCSS = preprocess_mixed(self.rows.chips(rows_B), self.input_spec, self.device)
+        return augment(images_BCSS, self.augment, generator)
+
+
+def decode(
+    chips: pa.Table, bands: Sequence[int], store: Store
+) -> tuple[ChipRows, NDArray[np.int64], list[Unreadable]]:
+    """Decode labelled chips into the object store.
+
+    Returns them, which rows of the labels they are, and those that can't be read. Needs a running Ray.
+    """
+    blocks = tuple(read_chips(chips, tuple(bands), store).materialize().to_arrow_refs())
+    contents = ray.get([_contents.remote(block) for block in blocks])
+    uri_of = dict(zip(chips["row"].to_pylist(), chips["uri"].to_pylist(), strict=True))
+    places, unreadable = {}, []
+    for block, (rows, reasons) in enumerate(contents):
+        for place, (row, reason) in enumerate(zip(rows, reasons, strict=True)):
+            if reason is None:
+                places[row] = (block, place)
+            else:
+                unreadable.append(Unreadable(uri_of[row], reason))
+    order = sorted(places)
+    place_N2 = np.asarray([places[row] for row in order], np.int64).reshape(-1, 2)
+    return ChipRows(blocks, place_N2), np.asarray(order, np.int64), unreadable
+
+
+@ray.remote(num_cpus=READ_CPUS)
+def _contents(block: pa.Table) -> tuple[list[int], list[str | None]]:
+    return block["row"].to_pylist(), block["reason"].to_pylist()

@@ -1,0 +1,104 @@
+"""What a training starts from: the network, and its chips with their labels.
+
+Shapes: N chips, C classes.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from model.backbones import Weights, own_input, read_weights
+from model.network import HashNetwork
+from model.spec import InputSpec
+from pipelines.chips import Unreadable, check_unreadable
+from pipelines.errors import ConfigError
+from pipelines.features import compute_features
+from pipelines.labels import Labels, multi_hot
+from pipelines.storage import Store
+from pipelines.train.config import TrainConfig
+from pipelines.train.inputs import ChipRows, FeatureRows, decode
+from pipelines.train.loop import Part
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The two parts that a training sees, and what it can't."""
+
+    train: Part
+    validation: Part
+    unreadable: tuple[Unreadable, ...]
+
+
+def build_network(config: TrainConfig, store: Store) -> HashNetwork:
+    """Return the network to start from, in eval mode. Raises ConfigError where it can't be built."""
+    torch.manual_seed(config.seed)
+    try:
+        input_spec = resolved_input(config)
+        weights = _read_weights(config.weights, store)
+        return HashNetwork(config.network, input_spec, weights).eval()
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"network: {error}") from error
+
+
+def resolved_input(config: TrainConfig) -> InputSpec:
+    """Return how the backbone is fed: as it was trained, but for what the config says otherwise."""
+    given = {key: value for key, value in config.input.model_dump().items() if value is not None}
+    return replace(own_input(config.network.backbone), **given)
+
+
+def _read_weights(weights: str, store: Store) -> Weights:
+    if weights == "none":
+        return "none"
+    if weights == "imagenet":
+        return "imagenet"
+    try:
+        return read_weights(store.read(weights), weights)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"weights {weights} don't exist; give imagenet, none or the URI of a file"
+        ) from error
+
+
+def trained_classes(labels: Labels) -> tuple[str, ...]:
+    """Return the classes that training chips have, sorted."""
+    return tuple(sorted(pc.list_flatten(labels.rows("train")["labels"]).unique().to_pylist()))
+
+
+def feature_parts(
+    config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, cache: str
+) -> Parts:
+    """Return the parts as features of the network's backbone. Needs a running Ray, unless all are cached."""
+    chips = labels.chips.filter(pc.not_equal(labels.chips["split"], "test"))
+    features = compute_features(chips, network, store, config.features, cache)
+    readable = labels.chips.take(features.rows_N)
+    is_train_N = pc.equal(readable["split"], "train").to_numpy()
+
+    def part(of_part_N: NDArray[np.bool_], class_names: tuple[str, ...]) -> Part:
+        chips = readable.filter(pa.array(of_part_N))
+        return Part(FeatureRows(features.features_ND[of_part_N]), multi_hot(chips, class_names))
+
+    return Parts(
+        part(is_train_N, trained_classes(labels)),
+        part(~is_train_N, labels.class_names),
+        features.unreadable,
+    )
+
+
+def image_parts(config: TrainConfig, labels: Labels, network: HashNetwork, store: Store) -> Parts:
+    """Return the parts as decoded chips in Ray's object store."""
+    parts, unreadable = [], []
+    for split, class_names in (("train", trained_classes(labels)), ("validation", labels.class_names)):
+        chips = labels.rows(split)
+        rows = ChipRows((), np.empty((0, 2), np.int64))
+        rows_N = np.empty(0, np.int64)
+        if len(chips):
+            rows, rows_N, missed = decode(chips, network.input_spec.bands, store)
+            unreadable += missed
+        parts.append(Part(rows, multi_hot(labels.chips.take(rows_N), class_names)))
+    total = labels.count("train") + labels.count("validation")
+    check_unreadable(unreadable, total, config.features.max_unreadable_share)
+    return Parts(parts[0], parts[1], tuple(unreadable))

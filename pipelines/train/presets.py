@@ -1,0 +1,45 @@
+"""Named starting points for a training: what each sets, unless the user sets it otherwise."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Preset = Literal["default", "seed_a", "seed_b"]
+
+PRESETS: Mapping[Preset, Mapping[str, Any]] = {
+    # OrthoHash behind one hidden layer, on a frozen Inception v3: best of METHODS.md's table
+    "default": {},
+    # pairwise hashing: a linear hash layer on GoogLeNet, all of it fine-tuned, batches of 50 (CN107016708B)
+    "seed_a": {
+        "network": {"backbone": "googlenet", "node": "inception5b", "head": "linear", "num_bits": 48},
+        "objective": "pairwise",
+        "pairwise": {"balance": True},
+        "recipe": {
+            "batch_size": 50,
+            "chips_per_class": 5,
+            "warm_start_epochs": 20,
+            "epochs": 8,
+            "learning_rate": 1e-3,
+            "backbone_learning_rate": 1e-4,
+        },
+    },
+    # channel attention, triplets and isometric quantisation on a frozen Inception v3
+    "seed_b": {
+        "network": {"head": "attention"},
+        "objective": "triplet",
+        "recipe": {"epochs": 30, "batch_size": 90, "chips_per_class": 5, "learning_rate": 3e-4},
+    },
+}
+
+
+def with_preset(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config's values with those of its preset below them."""
+    preset = PRESETS.get(given.get("preset", "default"), {})
+    return _below(preset, given)
+
+
+def _below(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**base, **given}
+    for key in base.keys() & given.keys():
+        if isinstance(base[key], Mapping) and isinstance(given[key], Mapping):
+            merged[key] = _below(base[key], given[key])
+    return merged

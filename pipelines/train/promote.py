@@ -1,0 +1,68 @@
+"""Whether a new model takes the alias: only where it is better than the present holder on the same chips."""
+
+import structlog
+
+from pipelines import tracking
+from pipelines.bundles import read_bundle
+from pipelines.errors import BundleError
+from pipelines.features import compute_features
+from pipelines.labels import Labels, multi_hot
+from pipelines.storage import Store
+from pipelines.train.config import TrainConfig
+from pipelines.train.inputs import FeatureRows
+from pipelines.train.loop import SCORE, Part, validate
+
+log = structlog.get_logger()
+
+VALIDATION_TAG = "scenehash.validation"
+"""Tag of a run: which chips its validation figures are of."""
+
+
+def promote(
+    config: TrainConfig, labels: Labels, store: Store, cache: str, version: str, score: float | None
+) -> bool:
+    """Move the alias to a registered version if the config says so; return whether it has moved.
+
+    ``score`` is the new model's `SCORE`, None where there were no chips to measure it on. Needs a running
+    Ray where the holder has to be measured anew.
+    """
+    holder = tracking.find_holder(config.tracking, config.name, config.alias)
+    if config.promote == "never":
+        return False
+    if config.promote == "if-better" and holder is not None:
+        if score is None:
+            log.warning("not promoted: no validation chips to compare on", alias=config.alias)
+            return False
+        held = _recorded_score(config, labels, holder.run_id)
+        if held is None:
+            held = _measured_score(config, labels, store, cache, holder.source)
+        if held is not None and score <= held:
+            log.warning("not promoted: not better", alias=config.alias, **{SCORE: score}, holder=held)
+            return False
+    tracking.set_alias(config.tracking, config.name, config.alias, version)
+    return True
+
+
+def _recorded_score(config: TrainConfig, labels: Labels, run_id: str | None) -> float | None:
+    """Return the holder's score from its own training, if that was on the same validation chips."""
+    run = tracking.find_run(config.tracking, run_id) if run_id else None
+    if run is None or run.data.tags.get(VALIDATION_TAG) != labels.digest("validation"):
+        return None
+    score: float | None = run.data.metrics.get(SCORE)
+    return score
+
+
+def _measured_score(
+    config: TrainConfig, labels: Labels, store: Store, cache: str, bundle_uri: str | None
+) -> float | None:
+    """Measure the holder on the validation chips; None where its bundle is gone, so that it can't stay."""
+    try:
+        _, network = read_bundle(bundle_uri or "", store)
+    except BundleError as error:
+        log.warning("the holder's bundle can't be read", bundle=bundle_uri, reason=str(error))
+        return None
+    chips = labels.rows("validation")
+    features = compute_features(chips, network, store, config.features, cache)
+    readable = labels.chips.take(features.rows_N)
+    part = Part(FeatureRows(features.features_ND), multi_hot(readable, labels.class_names))
+    return validate(network, part).get(SCORE)

@@ -1,0 +1,109 @@
+"""What is measured, on plain arrays: no Ray, no pictures."""
+
+import numpy as np
+import pytest
+
+from model.codes import pack
+from model.retrieval import retrieve
+from pipelines.errors import ConfigError
+from pipelines.evaluate.measure import (
+    EncodedChips,
+    check_splits,
+    count_classes,
+    curve,
+    measure,
+    select_classes,
+)
+
+NAMES = ("field", "forest", "harbour", "river")
+
+
+def make_chips(labels_N, seed=0, num_bits=16):
+    """Chips whose features lie about the mean of their classes' centres, and whose codes are their signs."""
+    rng = np.random.default_rng(seed)
+    centres_CF = np.random.default_rng(9).normal(0, 1, (4, 24))
+    shares_NC = np.eye(4)[labels_N] if labels_N.ndim == 1 else labels_N / labels_N.sum(axis=1, keepdims=True)
+    features_NF = (shares_NC @ centres_CF + rng.normal(0, 0.5, (len(labels_N), 24))).astype(np.float32)
+    return EncodedChips(features_NF, pack(features_NF[:, :num_bits] > 0), labels_N)
+
+
+def test_three_protocols_where_classes_are_unseen():
+    test, train = make_chips(np.arange(60) % 4), make_chips(np.arange(60) % 2, seed=1)
+    measured = measure(test, train, NAMES, ["harbour", "river"], seed=0)
+    first, second, third = measured.protocols
+    assert [protocol.name for protocol in measured.protocols] == [
+        "leave one out in test",
+        "test asks train",
+        "unseen classes, leave one out",
+    ]
+    assert (first.queries, first.unanswerable, first.database) == (60, 0, 60)
+    assert (second.queries, second.unanswerable, second.database) == (30, 30, 60)
+    assert (third.queries, third.unanswerable, third.database) == (30, 0, 30)
+    for figures in third.methods:
+        assert set(figures.map_of_class) == {"harbour", "river"}
+        assert figures.map_all > 0.5
+    assert np.mean(measured.average_precision_Q) == pytest.approx(first.methods[0].map_all)
+
+
+@pytest.mark.parametrize("unseen", [[], ["river"]])
+def test_no_protocol_where_no_two_chips_are_unseen(unseen):
+    """Of the river there is one chip."""
+    test, train = make_chips(np.array([3, *np.arange(40) % 3])), make_chips(np.arange(40) % 3, seed=1)
+    measured = measure(test, train, NAMES, unseen, seed=0)
+    assert len(measured.protocols) == 2
+    assert np.isnan(measured.average_precision_Q[0])
+    assert not np.isnan(measured.average_precision_Q[1:]).any()
+
+
+def test_several_labels_a_chip():
+    rng = np.random.default_rng(0)
+    test_NC, train_NC = (np.eye(4, dtype=bool)[np.arange(60) % 4] | (rng.random((60, 4)) < 0.2) for _ in "ab")
+    measured = measure(make_chips(test_NC), make_chips(train_NC, seed=1), NAMES, ["harbour", "river"], seed=0)
+    first, _, third = measured.protocols
+    for figures in first.methods:
+        assert set(figures.map_of_class) == set(NAMES)
+    for figures in third.methods:
+        assert set(figures.map_of_class) == {"harbour", "river"}, "the unseen classes alone make chips alike"
+    assert third.database == test_NC[:, 2:].any(axis=1).sum()
+    pairs = sum((a & b).any() for i, a in enumerate(test_NC) for j, b in enumerate(test_NC) if i != j)
+    assert sum(first.same_class) == pairs
+    assert sum(first.same_class) + sum(first.different_class) == 60 * 59
+
+
+def test_select_classes():
+    by_id = select_classes(make_chips(np.array([0, 1, 2, 1])), [1, 3])
+    assert by_id.labels_N.tolist() == [1, 1]
+    labels_NC = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]], bool)
+    by_set = select_classes(make_chips(labels_NC), [1, 3])
+    assert by_set.labels_N.astype(int).tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
+    assert by_set.codes_NY.tolist() == make_chips(labels_NC).codes_NY[[0, 2]].tolist()
+    assert len(select_classes(make_chips(labels_NC), []).labels_N) == 0
+
+
+def test_curves_keep_their_ends_and_little_between():
+    chips = make_chips(np.arange(60) % 4)
+    measured = measure(chips, chips, NAMES, [], seed=0)
+    for figures in measured.protocols[0].methods:
+        points = np.array(figures.precision_recall)
+        assert (np.diff(points[:, 0]) >= 0).all()
+        assert points[-1] == pytest.approx([1, 14 * 15 * 4 / (60 * 59)]), "all pairs"
+        assert len(points) <= 400
+    own = retrieve(chips.codes_NY, chips.labels_N, chips.codes_NY, chips.labels_N, np.arange(60))
+    by_radius = list(zip(own.recall_by_radius.tolist(), own.precision_by_radius.tolist(), strict=True))
+    assert set(curve(own)) <= set(by_radius)
+    figures = measured.protocols[0].methods[0]
+    assert figures.precision_within == own.precision_within_D.tolist()
+    assert figures.precision_within[2] == figures.precision_within_2
+
+
+@pytest.mark.parametrize("multi_label", [True, False])
+def test_splits_with_nothing_to_find(multi_label):
+    def labels(*ids):
+        return np.eye(4, dtype=bool)[list(ids)] if multi_label else np.array(ids)
+
+    assert count_classes(labels(1, 1, 3), 4).tolist() == [0, 2, 0, 1]
+    check_splits(labels(0, 1, 1), labels(1, 2), 4, "s3://b/labels.csv")
+    with pytest.raises(ConfigError, match=r"labels.csv: no class has chips both in the split test and in"):
+        check_splits(labels(0, 1, 1), labels(2, 3), 4, "s3://b/labels.csv")
+    with pytest.raises(ConfigError, match="no class has two chips in the split test"):
+        check_splits(labels(0, 1), labels(1, 2), 4, "s3://b/labels.csv")

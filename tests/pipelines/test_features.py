@@ -1,0 +1,70 @@
+"""Features of labelled chips: computed by actors, kept, and computed again where a scene changes."""
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import torch
+
+from model.network import HashNetwork
+from model.spec import InputSpec, NetworkSpec
+from pipelines.chips import chip_arrays, read_chips
+from pipelines.config import FeatureConfig
+from pipelines.features import cache_name, compute_features
+from pipelines.labels import read_labels
+
+pytestmark = pytest.mark.usefixtures("ray_local")
+
+
+def make_network(node="layer1", size=16):
+    torch.manual_seed(0)
+    spec = NetworkSpec(backbone="resnet18", node=node, num_bits=16)
+    return HashNetwork(spec, InputSpec(size=size)).eval()
+
+
+@pytest.fixture
+def scenes(store, root, write_scenes):
+    return write_scenes(store, root, count=6)
+
+
+def test_features_are_computed_once_and_only_of_what_is_new(scenes, store, root):
+    network, cache = make_network(), f"{root}/features"
+    lenient = FeatureConfig(actors=2, batch_size=7, max_unreadable_share=0.5)
+    labels = read_labels(scenes.manifest, store)
+    uris = labels.chips["uri"].to_pylist()
+    store.write(uris[95], store.read(uris[95])[:200])  # torn
+    labels = read_labels(scenes.manifest, store)
+    first = compute_features(labels.chips, network, store, lenient, cache)
+    assert first.rows_N.tolist() == list(range(80))
+    assert first.computed == 80
+    assert {chip.uri for chip in first.unreadable} == {uris[95]}
+    np.testing.assert_allclose(first.features_ND, expected(labels, network, store), rtol=0.02, atol=0.02)
+
+    # a scene with another content has another etag: its chips are computed again, and no others
+    store.write(uris[95], store.read(uris[0]))
+    mended = compute_features(read_labels(scenes.manifest, store).chips, network, store, lenient, cache)
+    assert (mended.computed, mended.unreadable) == (16, ())
+    np.testing.assert_array_equal(mended.features_ND[:80], first.features_ND)
+    np.testing.assert_allclose(mended.features_ND[80:], first.features_ND[:16], rtol=0.02, atol=0.02)
+
+    again = compute_features(read_labels(scenes.manifest, store).chips, network, store, lenient, cache)
+    assert again.computed == 0
+    np.testing.assert_array_equal(again.features_ND, mended.features_ND)
+    assert len(list(store.list(cache))) == 2  # a file for each time that something was computed
+
+
+def expected(labels, network, store):
+    chips = {}
+    for block in read_chips(labels.chips, (1, 2, 3), store).iter_batches(batch_format="pyarrow"):
+        readable = block.filter(pc.is_null(block["reason"]))
+        chips |= dict(zip(readable["row"].to_pylist(), chip_arrays(readable), strict=True))
+    return network.extract(
+        [chips[row] for row in sorted(chips)]
+    )  # in bfloat16 where there is, and batches differ
+
+
+def test_the_cache_knows_backbone_and_input():
+    names = {cache_name(make_network(*case)) for case in (("layer1",), ("layer2",), ("layer1", 24))}
+    assert len(names) == 3
+    head = make_network()
+    torch.nn.init.zeros_(next(head.head.parameters()))
+    assert cache_name(head) in names  # another head, the same features

@@ -1,0 +1,111 @@
+"""Heads on a frozen backbone: features are computed once; what promotion goes by."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from model.backbones import read_weights
+from pipelines.bundles import read_bundle, resolve_bundle
+from pipelines.train.config import NetworkConfig, RecipeConfig
+from pipelines.train.loop import SCORE
+from pipelines.train.run import run_train
+
+pytestmark = pytest.mark.usefixtures("ray_local")
+
+
+@pytest.fixture(scope="module")
+def first(frozen, ray_local):
+    return run_train(frozen)
+
+
+def cache_files(config, store):
+    return {info.uri: info.etag for info in store.list(config.bundles) if "/features/" in info.uri}
+
+
+def test_it_learns_from_features(first, frozen, store):
+    assert first.metrics[SCORE] > 0.8
+    assert len(cache_files(frozen, store)) == 1
+
+
+def test_the_backbone_is_the_file_that_was_given(first, store, frozen, weights):
+    _, network = read_bundle(first.bundle, store)
+    for key, value in read_weights(store.read(weights), weights).items():
+        np.testing.assert_array_equal(network.backbone.body.state_dict()[key], value)
+
+
+def test_another_head_touches_no_pixels(first, frozen, store):
+    before = cache_files(frozen, store)
+    network = NetworkConfig(backbone="resnet18", node="layer1", head="attention", num_bits=32)
+    changes = {"network": network, "objective": "triplet", "name": "other"}
+    report = run_train(frozen.model_copy(update=changes))
+    assert read_bundle(report.bundle, store)[0].network.head == "attention"
+    assert cache_files(frozen, store) == before
+
+
+def test_the_same_seed_gives_the_same_loss_curve(first, frozen, mlflow):
+    again = run_train(frozen.model_copy(update={"promote": "never"}))
+    curves = [
+        [point.value for point in mlflow.get_metric_history(run_id, "train_loss")]
+        for run_id in (first.run_id, again.run_id)
+    ]
+    assert curves[0] == curves[1]
+    other = run_train(frozen.model_copy(update={"promote": "never", "seed": 1}))
+    assert [point.value for point in mlflow.get_metric_history(other.run_id, "train_loss")] != curves[0]
+
+
+def test_only_a_better_model_takes_the_alias(first, frozen, store):
+    champion = "models:/scenehash@champion"
+    spoiled = RecipeConfig(epochs=1, batch_size=24, learning_rate=1e-6)
+    worse = run_train(frozen.model_copy(update={"recipe": spoiled}))
+    assert worse.metrics[SCORE] < first.metrics[SCORE]
+    assert not worse.promoted
+    assert resolve_bundle(champion, frozen.tracking) == first.bundle
+    forced = run_train(frozen.model_copy(update={"recipe": spoiled, "promote": "always"}))
+    assert forced.promoted
+    assert resolve_bundle(champion, frozen.tracking) == forced.bundle
+    again = run_train(frozen)
+    assert again.promoted
+
+
+def test_on_other_chips_the_holder_is_measured_anew(first, frozen, store, root, write_scenes, mlflow):
+    other = frozen.model_copy(update={"source": write_scenes(store, root).manifest, "name": "elsewhere"})
+    assert run_train(frozen.model_copy(update={"name": "elsewhere"})).promoted
+    spoiled = RecipeConfig(epochs=1, batch_size=24, learning_rate=1e-6)
+    worse = run_train(other.model_copy(update={"recipe": spoiled}))
+    assert not worse.promoted
+    store.remove_folder(resolve_bundle("models:/elsewhere@champion", frozen.tracking))
+    # a holder that can't be read any more doesn't keep the alias
+    assert run_train(other.model_copy(update={"recipe": spoiled})).promoted
+
+
+def test_use_of_the_machine_is_logged(frozen, mlflow, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    recipe = RecipeConfig(epochs=30, batch_size=24)
+    report = run_train(frozen.model_copy(update={"recipe": recipe, "promote": "never"}))
+    assert "system/node0/cpu_utilization_percentage" in mlflow.get_run(report.run_id).data.metrics
+
+
+def test_early_stopping_keeps_the_best(frozen, mlflow):
+    recipe = RecipeConfig(epochs=40, batch_size=24, learning_rate=1e-2, patience=2)
+    report = run_train(frozen.model_copy(update={"recipe": recipe, "promote": "never"}))
+    scores = [point.value for point in mlflow.get_metric_history(report.run_id, SCORE)]
+    epochs, final = scores[:-1], scores[-1]
+    assert len(epochs) < 40
+    assert final == max(epochs) == report.metrics[SCORE]
+
+
+def test_an_unreadable_scene_is_named(frozen, store, scenes, root):
+    table = pq.read_table(io.BytesIO(store.read(scenes.manifest)))
+    rows = table.to_pylist()
+    torn = f"{root}/torn.tif"
+    store.write(torn, store.read(rows[0]["uri"])[:300])  # the others' features lie in the cache
+    rows += [rows[0] | {"uri": torn}]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    store.write(f"{root}/labels.parquet", buffer.getvalue())
+    config = frozen.model_copy(update={"source": f"{root}/labels.parquet", "promote": "never"})
+    report = run_train(config)
+    assert list(report.unreadable) == [torn]
