@@ -6,13 +6,13 @@ from jobs.config import run_job
 from pipelines.evaluate.config import EvaluateConfig
 
 if TYPE_CHECKING:
-    from pipelines.evaluate.figures import EvaluateReport
+    from pipelines.evaluate.figures import EvaluateSummary
 
 
-def _run(config: EvaluateConfig) -> "EvaluateReport":
-    from pipelines.evaluate.run import run_evaluate  # after --help, which needs no torch
+def _run(config: EvaluateConfig) -> "EvaluateSummary":
+    from pipelines.evaluate.run import run_evaluate, summarise  # after --help, which needs no torch
 
-    return run_evaluate(config)
+    return summarise(run_evaluate(config))
 
 
 if __name__ == "__main__":

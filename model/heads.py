@@ -40,12 +40,16 @@ class AttentionHead(nn.Module):
     ``x' = x * sigmoid(branch_A(x) + branch_B(x))``. The patent's legend swaps the two activations: its
     literal gate, ``relu(W2 sigmoid(W1 x))`` a branch, can't close, since sigmoid of what isn't negative is
     at least 0.5; the usual one, ``W2 relu(W1 x)``, is the default. The last sigmoid belongs to the loss.
+
+    x is brought to zero mean and unit variance first, which the patent doesn't say: pooled features lie on one
+    side of 0, close together, and without it the outputs collapse onto few codes (docs/architecture.md).
     """
 
     def __init__(self, features: int, num_bits: int, reduction: int, gate: Gate) -> None:
         """Initialise after Kaiming: with torch's own the outputs start at 0.5 everywhere, and collapse."""
         super().__init__()
         inner = max(1, features // reduction)
+        self.standardise = nn.BatchNorm1d(features, affine=False)
         self.branches = nn.ModuleList(_branch(features, inner, gate) for _ in range(2))
         wide, narrow = _WIDTHS
         self.layers = nn.Sequential(
@@ -61,14 +65,15 @@ class AttentionHead(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def gate(self, features_BD: Tensor) -> Tensor:
-        """Return the attention gate_BD, 0..1."""
-        first_BD, second_BD = (branch(features_BD) for branch in self.branches)
+    def gate(self, standard_BD: Tensor) -> Tensor:
+        """Return the attention gate_BD of standardised features, 0..1."""
+        first_BD, second_BD = (branch(standard_BD) for branch in self.branches)
         return torch.sigmoid(first_BD + second_BD)
 
     def forward(self, features_BD: Tensor) -> Tensor:
         """Return outputs_BK."""
-        outputs_BK: Tensor = self.layers(features_BD * self.gate(features_BD))
+        standard_BD = self.standardise(features_BD)
+        outputs_BK: Tensor = self.layers(standard_BD * self.gate(standard_BD))
         return outputs_BK
 
 

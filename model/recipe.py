@@ -23,11 +23,11 @@ class AugmentSpec:
 class Recipe:
     """The optimisation."""
 
-    epochs: int = described(40, "passes over the training chips")
+    epochs: int = described(25, "passes over the training chips")
     batch_size: int = described(128, "chips in one step, over all workers together")
     chips_per_class: int = described(4, "chips of each class in a batch")
     learning_rate: float = described(
-        1e-3, "highest rate of the head; warms up over a tenth, then a cosine to 0"
+        2e-3, "highest rate of the head; warms up over a tenth, then a cosine to 0"
     )
     backbone_learning_rate: float = described(
         0.0, "the same of the backbone; 0: it is frozen, and its features are computed once and kept"

@@ -28,6 +28,7 @@ from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.chips import READ_CPUS, Unreadable, check_unreadable, chip_arrays, count_blocks, read_chips
 from pipelines.config import FeatureConfig
+from pipelines.errors import ConfigError
 from pipelines.storage import Store
 
 log = structlog.get_logger()
@@ -75,6 +76,8 @@ def compute_features(
                 _write_part(folder, fresh, store)
             known |= fresh
     check_unreadable(unreadable, len(chips), config.max_unreadable_share)
+    if len(unreadable) == len(chips):
+        raise ConfigError("none of the labelled chips can be read")
     rows = sorted(row for row, key in key_of.items() if key in known)
     return Features(
         rows_N=np.asarray(rows, np.int64),

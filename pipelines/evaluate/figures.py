@@ -137,3 +137,18 @@ class EvaluateReport(BaseModel):
     run_id: str | None = None
     """MLflow run that holds the figures and both files; None: not tracked."""
     seconds: float = 0
+
+
+class EvaluateSummary(BaseModel):
+    """The short of it, for a job's standard output; all of it is in evaluation.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model_id: str
+    page: str
+    run_id: str | None
+    chips: dict[str, int]
+    unreadable: int
+    metrics: dict[str, float]
+    """What MLflow got."""
+    seconds: float

@@ -26,6 +26,7 @@ from pipelines.evaluate.figures import (
     TEST_ASKS_TRAIN,
     UNSEEN,
     EvaluateReport,
+    EvaluateSummary,
     Example,
     UnreadableChip,
 )
@@ -187,3 +188,16 @@ def metrics_of(report: EvaluateReport) -> dict[str, float]:
             if figures.method == COSINE
         }
     return metrics
+
+
+def summarise(report: EvaluateReport) -> EvaluateSummary:
+    """Return the short of a report."""
+    return EvaluateSummary(
+        model_id=report.model_id,
+        page=report.page,
+        run_id=report.run_id,
+        chips=report.chips,
+        unreadable=len(report.unreadable),
+        metrics=metrics_of(report),
+        seconds=report.seconds,
+    )

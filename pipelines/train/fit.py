@@ -26,14 +26,14 @@ from pipelines.errors import TrainingError
 from pipelines.storage import Store
 from pipelines.train.callbacks import EpochLog, LogEpochs, said
 from pipelines.train.config import TrainConfig
-from pipelines.train.loop import Metrics, TrainJob, train_loop
+from pipelines.train.loop import Metrics, Report, TrainJob, train_loop
 
 log = structlog.get_logger()
 _worker_log = logging.getLogger("ray.train")  # Ray brings what it says to the driver's terminal
 
 _RESTARTS = 3  # times that the workers may die before the training does
 _CHECKPOINT = "checkpoint.pt"
-_FINAL = "final"  # key of the weights in the last checkpoint
+_FINAL, _FAILED = "final", "failed"  # keys of the last checkpoint: the weights, or why there are none
 _CHECKPOINT_SECONDS = (
     20  # between two checkpoints, so that seconds of training don't wait for minutes of saving
 )
@@ -74,7 +74,10 @@ def _fit_here(phase: Phase, device: torch.device) -> dict[str, Tensor]:
         log.info(said(metrics))
 
     with phase.system_metrics("node0"):
-        return train_loop(phase.job, ALONE, device, lambda module: module, None, report)
+        try:
+            return train_loop(phase.job, ALONE, device, lambda module: module, None, report)
+        except FloatingPointError as error:
+            raise TrainingError(str(error)) from error
 
 
 def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, Tensor]:
@@ -93,12 +96,20 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
             callbacks=[LogEpochs(phase.log())],  # type: ignore[list-item]  # V1's type
         ),
     )
-    result = trainer.fit()
-    if result.checkpoint is None:
-        raise TrainingError("the training ended without a checkpoint")
-    weights: dict[str, Tensor] = _load(result.checkpoint)[_FINAL]
+    try:
+        result = trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise TrainingError(f"the workers failed {_RESTARTS + 1} times: {_last_line(error)}") from error
+    content = _load(result.checkpoint) if result.checkpoint else {}
     store.remove_folder(f"{checkpoints}/{phase.name}")
+    if _FINAL not in content:
+        raise TrainingError(content.get(_FAILED, "the training ended without weights"))
+    weights: dict[str, Tensor] = content[_FINAL]
     return weights
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def _worker(sent: "ray.ObjectRef[Phase]") -> None:
@@ -108,7 +119,7 @@ def _worker(sent: "ray.ObjectRef[Phase]") -> None:
     share = Share(context.get_world_rank(), context.get_world_size())
     last = ray.train.get_checkpoint()
     checkpoint = _load(last) if last else None
-    if checkpoint and _FINAL in checkpoint:
+    if checkpoint and (_FINAL in checkpoint or _FAILED in checkpoint):
         return  # a worker died after the end
     saved = -math.inf
 
@@ -126,15 +137,17 @@ def _worker(sent: "ray.ObjectRef[Phase]") -> None:
         else nullcontext()
     )
     with observed:
-        weights = train_loop(
-            phase.job,
-            share,
-            ray.train.torch.get_device(),
-            ray.train.torch.prepare_model,
-            checkpoint,
-            report,
-        )
-    _report({}, {_FINAL: weights} if share.rank == 0 else None)
+        outcome = _outcome(phase, share, checkpoint, report)
+    _report({}, outcome if share.rank == 0 else None)
+
+
+def _outcome(phase: Phase, share: Share, checkpoint: dict[str, Any] | None, report: Report) -> dict[str, Any]:
+    """Return the weights, or why there are none: what would fail again isn't started again."""
+    device, parallel = ray.train.torch.get_device(), ray.train.torch.prepare_model
+    try:
+        return {_FINAL: train_loop(phase.job, share, device, parallel, checkpoint, report)}
+    except FloatingPointError as error:
+        return {_FAILED: str(error)}
 
 
 def _report(metrics: Metrics, content: dict[str, Any] | None) -> None:

@@ -26,7 +26,8 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "seed_b": {
         "network": {"head": "attention"},
         "objective": "triplet",
-        "recipe": {"epochs": 30, "batch_size": 90, "chips_per_class": 5, "learning_rate": 3e-4},
+        "triplet": {"isometric_weight": 0.01},
+        "recipe": {"batch_size": 150, "chips_per_class": 5, "learning_rate": 5e-4},
     },
 }
 

@@ -60,7 +60,7 @@ def run_train(config: TrainConfig) -> TrainReport:
     store.require_bucket(config.bundles)
     labels = read_labels(config.source, store, config.split)
     network = build_network(config, store)
-    _check_batch(config, labels)
+    _check_batch(config, labels.count("train"))
     report = TrainReport(
         chips=labels.count("train"),
         validation_chips=labels.count("validation"),
@@ -94,6 +94,7 @@ def _train(
             if frozen
             else image_parts(config, labels, network, store)
         )
+        _check_batch(config, len(parts.train.labels_NC))
         unreadable |= {chip.uri: chip.reason for chip in parts.unreadable}
         _fit(phase_config, parts, network, store, run_id)
         metrics = validate(network, parts.validation)
@@ -160,7 +161,7 @@ def _params(config: TrainConfig, network: HashNetwork) -> dict[str, object]:
     return flat
 
 
-def _check_batch(config: TrainConfig, labels: Labels) -> None:
-    count, batch = labels.count("train"), config.recipe.batch_size
+def _check_batch(config: TrainConfig, count: int) -> None:
+    batch = config.recipe.batch_size
     if count < batch:
         raise ConfigError(f"{count} training chips don't fill a batch of {batch}; lower recipe.batch_size")

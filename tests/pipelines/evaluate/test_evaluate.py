@@ -27,7 +27,7 @@ from pipelines.config import FeatureConfig, TrackingConfig
 from pipelines.errors import BundleError, ConfigError, StorageError
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.evaluate.figures import EvaluateReport
-from pipelines.evaluate.run import run_evaluate
+from pipelines.evaluate.run import run_evaluate, summarise
 from pipelines.imagery import open_raster, read_window
 from pipelines.labels import SplitConfig, read_labels
 
@@ -229,6 +229,14 @@ def test_figures_and_files_are_in_the_training_run(report, mlflow, training_run,
     for name in ("evaluation.json", "evaluation.html"):
         local = Path(mlflow.download_artifacts(training_run, f"evaluation/{name}"))
         assert local.read_bytes() == store.read(f"{config.output}/{name}")
+
+
+def test_the_short_of_it_is_what_mlflow_got(report, mlflow, training_run):
+    summary = summarise(report)
+    logged = mlflow.get_run(training_run).data.metrics
+    assert summary.metrics["test_map_at_20"] == report.protocols[0].methods[0].map_at_k[20]
+    assert summary.metrics.items() <= logged.items()
+    assert len(summary.model_dump_json()) < 4000
 
 
 def test_more_bits_than_features_leaves_out_pca_and_itq(config, store, mlflow):

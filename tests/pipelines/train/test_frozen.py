@@ -9,6 +9,7 @@ import pytest
 
 from model.backbones import read_weights
 from pipelines.bundles import read_bundle, resolve_bundle
+from pipelines.errors import TrainingError
 from pipelines.train.config import NetworkConfig, RecipeConfig
 from pipelines.train.loop import SCORE
 from pipelines.train.run import run_train
@@ -109,3 +110,14 @@ def test_an_unreadable_scene_is_named(frozen, store, scenes, root):
     config = frozen.model_copy(update={"source": f"{root}/labels.parquet", "promote": "never"})
     report = run_train(config)
     assert list(report.unreadable) == [torn]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loss_that_is_no_number_ends_the_training_in_one_line(frozen, mlflow, workers):
+    recipe = RecipeConfig(epochs=2, batch_size=24, learning_rate=1e38)
+    change = {"recipe": recipe, "workers": workers, "name": f"broken-{workers}", "objective": "pairwise"}
+    with pytest.raises(TrainingError, match=r"is (nan|inf) in epoch 1; lower the learning rates"):
+        run_train(frozen.model_copy(update=change))
+    experiment = mlflow.get_experiment_by_name("scenehash").experiment_id
+    runs = mlflow.search_runs([experiment], filter_string=f"run_name = 'broken-{workers}'")
+    assert [run.info.status for run in runs] == ["FAILED"]
