@@ -132,7 +132,7 @@ def test_an_unknown_variable_is_told(monkeypatch, variable):
 
 
 def test_another_jobs_variable_is_not_unknown(monkeypatch):
-    monkeypatch.setenv("SCENEHASH_EPOCHS", "3")
+    monkeypatch.setenv("SCENEHASH_WORKERS", "3")
     assert load().chip_size == 256
 
 

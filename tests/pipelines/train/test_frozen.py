@@ -112,6 +112,23 @@ def test_an_unreadable_scene_is_named(frozen, store, scenes, root):
     assert list(report.unreadable) == [torn]
 
 
+def test_several_labels_a_chip_and_a_class_for_the_test_only(frozen, store, scenes, root):
+    table = pq.read_table(io.BytesIO(store.read(scenes.manifest)))
+    rows = table.to_pylist()
+    for row in rows:
+        label = row.pop("label")
+        row["labels"] = [label] if label == "flat" else [label, "textured"]
+        row["split"] = "test" if label == "stripes" else row["split"]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    store.write(f"{root}/labels.parquet", buffer.getvalue())
+    config = frozen.model_copy(update={"source": f"{root}/labels.parquet", "promote": "never"})
+    report = run_train(config)
+    assert read_bundle(report.bundle, store)[0].class_names == ("checks", "flat", "textured")
+    assert (report.chips, report.validation_chips) == (96, 32)
+    assert report.metrics[SCORE] > 0.9
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_loss_that_is_no_number_ends_the_training_in_one_line(frozen, mlflow, workers):
     recipe = RecipeConfig(epochs=2, batch_size=24, learning_rate=1e38)

@@ -110,7 +110,7 @@ def test_a_killed_worker_costs_no_epoch_and_no_second_run(tuned, store, mlflow, 
 
 
 def _long(tuned: TrainConfig) -> RecipeConfig:
-    return RecipeConfig(epochs=40, batch_size=24, learning_rate=3e-3, backbone_learning_rate=3e-3)
+    return RecipeConfig(epochs=16, batch_size=24, learning_rate=3e-3, backbone_learning_rate=3e-3)
 
 
 def test_dry_run_counts_and_trains_nothing(tuned, tmp_path):
