@@ -73,7 +73,7 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
 
 def open_folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
     """Return data and work, absolute; make the user's backbones importable here and in what Ray starts."""
-    data, work = arguments.data.absolute(), arguments.work.absolute()
+    data, work = arguments.data.resolve(), arguments.work.resolve()
     if not (data / "aid150").exists():
         sys.exit(f"{data}/aid150 isn't there; say where with --data")
     backbones = str(data.parent / "backbones")

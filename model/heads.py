@@ -41,8 +41,8 @@ class AttentionHead(nn.Module):
     literal gate, ``relu(W2 sigmoid(W1 x))`` a branch, can't close, since sigmoid of what isn't negative is
     at least 0.5; the usual one, ``W2 relu(W1 x)``, is the default. The last sigmoid belongs to the loss.
 
-    x is brought to zero mean and unit variance first, which the patent doesn't say: pooled features lie on one
-    side of 0, close together, and without it the outputs collapse onto few codes (docs/architecture.md).
+    x is brought to zero mean and unit variance first, which the patent doesn't say: pooled features lie on
+    one side of 0, close together, and without it the outputs collapse onto few codes (docs/architecture.md).
     """
 
     def __init__(self, features: int, num_bits: int, reduction: int, gate: Gate) -> None:

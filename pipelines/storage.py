@@ -60,7 +60,8 @@ class Store:
         if "://" in uri and not uri.startswith("file://"):
             raise StorageError(f"{uri}: only s3:// and local paths are read and written")
         local = fsspec.filesystem("file", auto_mkdir=True)
-        return local, str(Path(uri.removeprefix("file://")).absolute())
+        # not Path.absolute(), which keeps "..": an object must have one name
+        return local, os.path.abspath(uri.removeprefix("file://"))  # noqa: PTH100
 
     def read(self, uri: str) -> bytes:
         """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""
