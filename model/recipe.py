@@ -25,7 +25,9 @@ class Recipe:
 
     epochs: int = described(25, "passes over the training chips")
     batch_size: int = described(128, "chips in one step, over all workers together")
-    chips_per_class: int = described(4, "chips of each class in a batch")
+    chips_per_class: int = described(
+        0, "chips of each class in a batch, all classes as often; 0: chips as they come, each once an epoch"
+    )
     learning_rate: float = described(
         2e-3, "highest rate of the head; warms up over a tenth, then a cosine to 0"
     )
@@ -46,8 +48,8 @@ class Recipe:
     )
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.chips_per_class) < 1 or self.batch_size < 2:
-            raise ValueError("epochs and chips_per_class must be 1 or more, batch_size 2 or more")
+        if self.epochs < 1 or self.chips_per_class < 0 or self.batch_size < 2:
+            raise ValueError("epochs must be 1 or more, chips_per_class 0 or more, batch_size 2 or more")
         if self.learning_rate <= 0 or min(self.backbone_learning_rate, self.weight_decay) < 0:
             raise ValueError(
                 "learning_rate must be above 0, backbone_learning_rate and weight_decay not below"

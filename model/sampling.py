@@ -1,4 +1,4 @@
-"""Class-balanced batches: P classes with K chips each.
+"""The batches of an epoch: P classes with K chips each, or chips as they come.
 
 Shapes: N chips, C classes, B chips a batch.
 """
@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def balanced_batches(
+def draw_batches(
     labels_NC: NDArray[np.bool_], batch_size: int, chips_per_class: int, seed: int
 ) -> Iterator[NDArray[np.int64]]:
     """Yield rows_B of one epoch: ``N // batch_size`` batches of P = B / K classes, K chips each.
+
+    With ``chips_per_class`` 0 the chips come as they are, in a random order, each once.
 
     Classes take turns, so that all come up equally often, whatever their size; so do the chips of a class.
     Chips with several labels come up for each of them. With fewer than P classes each gives more chips.
@@ -22,6 +24,10 @@ def balanced_batches(
     if len(labels_NC) < batch_size:
         raise ValueError(f"{len(labels_NC)} training chips don't fill a batch of {batch_size}")
     rng = np.random.default_rng(seed)
+    if not chips_per_class:
+        whole = len(labels_NC) // batch_size * batch_size
+        yield from rng.permutation(len(labels_NC))[:whole].reshape(-1, batch_size)
+        return
     chips_of_class = [np.flatnonzero(labels_N) for labels_N in labels_NC.T if labels_N.any()]
     classes_a_batch = min(max(1, batch_size // chips_per_class), len(chips_of_class))
     chips = [_turns(rows, rng) for rows in chips_of_class]

@@ -20,7 +20,7 @@ from model.network import HashNetwork
 from model.parallel import global_batch
 from model.precision import autocast
 from model.recipe import Recipe
-from model.sampling import balanced_batches
+from model.sampling import draw_batches
 
 _WARM_UP = 0.1  # share of the steps over which the learning rates rise
 _MOMENTUM = 0.9
@@ -165,7 +165,7 @@ def train_epoch(
     device = next(model.parameters()).device
     model.train()
     steps = []
-    batches = balanced_batches(labels_NC, recipe.batch_size, recipe.chips_per_class, seed)
+    batches = draw_batches(labels_NC, recipe.batch_size, recipe.chips_per_class, seed)
     for rows_B, inputs in _prefetched(batches, inputs_of, seed, share):
         labels_BC = torch.from_numpy(labels_NC[rows_B]).float().to(device)
         terms = loss_of(model(inputs.to(device)), labels_BC)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.sampling import balanced_batches
+from model.sampling import draw_batches
 
 
 @st.composite
@@ -19,7 +19,7 @@ def labelled(draw):
 @given(labelled(), st.integers(0, 5))
 def test_batches_are_whole_and_classes_come_up_equally_often(case, seed):
     labels_NC, batch_size, chips_per_class = case
-    batches = list(balanced_batches(labels_NC, batch_size, chips_per_class, seed))
+    batches = list(draw_batches(labels_NC, batch_size, chips_per_class, seed))
     assert len(batches) == len(labels_NC) // batch_size
     assert all(rows_B.shape == (batch_size,) for rows_B in batches)
     classes = labels_NC.shape[1]
@@ -31,14 +31,14 @@ def test_batches_are_whole_and_classes_come_up_equally_often(case, seed):
         assert max(counts.values()) - min(counts.values()) <= 1
         seen.update(dict.fromkeys(counts, 1))
     assert max(seen.values()) - min(seen[c] for c in range(classes)) <= 1
-    again = list(balanced_batches(labels_NC, batch_size, chips_per_class, seed))
+    again = list(draw_batches(labels_NC, batch_size, chips_per_class, seed))
     np.testing.assert_array_equal(batches, again)
 
 
 @given(labelled())
 def test_the_chips_of_a_class_take_turns(case):
     labels_NC, batch_size, chips_per_class = case
-    rows = np.concatenate(list(balanced_batches(labels_NC, batch_size, chips_per_class, seed=0)))
+    rows = np.concatenate(list(draw_batches(labels_NC, batch_size, chips_per_class, seed=0)))
     times_N = np.bincount(rows, minlength=len(labels_NC))
     for labels_N in labels_NC.T:
         assert np.ptp(times_N[labels_N]) <= 1
@@ -46,10 +46,18 @@ def test_the_chips_of_a_class_take_turns(case):
 
 def test_chips_with_several_labels_come_up_for_each():
     labels_NC = np.array([[1, 1, 0]] + [[1, 0, 0]] * 20 + [[0, 0, 1]] * 20, bool)
-    batches = list(balanced_batches(labels_NC, 12, 4, seed=0))
+    batches = list(draw_batches(labels_NC, 12, 4, seed=0))
     assert all((rows_B == 0).sum() >= 4 for rows_B in batches)  # the second class has no other
 
 
 def test_too_few_chips_for_a_batch():
     with pytest.raises(ValueError, match="3 training chips don't fill a batch of 4"):
-        next(balanced_batches(np.eye(3, dtype=bool), 4, 1, seed=0))
+        next(draw_batches(np.eye(3, dtype=bool), 4, 1, seed=0))
+
+
+@given(labelled(), st.integers(0, 3))
+def test_or_chips_come_as_they_are(case, seed):
+    labels_NC, batch_size, _ = case
+    rows = np.concatenate(list(draw_batches(labels_NC, batch_size, 0, seed)))
+    assert len(rows) == len(labels_NC) // batch_size * batch_size
+    assert len(np.unique(rows)) == len(rows)
