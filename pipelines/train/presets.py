@@ -12,7 +12,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "seed_a": {
         "network": {"backbone": "googlenet", "node": "inception5b", "head": "linear", "num_bits": 48},
         "objective": "pairwise",
-        "pairwise": {"balance": True},
+        "pairwise": {"balance": True, "margin": 1.0, "uniform_weight": 20.0},
         "recipe": {
             "batch_size": 50,
             "chips_per_class": 5,

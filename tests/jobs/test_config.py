@@ -60,7 +60,7 @@ def test_a_preset_lies_below_what_is_given(tmp_path, monkeypatch):
     config = load_config("train", TrainConfig, arguments)
     assert (config.objective, config.network.head, config.recipe.batch_size) == ("pairwise", "linear", 50)
     assert (config.recipe.epochs, config.recipe.learning_rate, config.network.num_bits) == (3, 0.5, 32)
-    assert (config.pairwise.margin, config.pairwise.balance) == (1.5, True)
+    assert (config.pairwise.margin, config.pairwise.uniform_weight) == (1.5, 20)
     assert not config.recipe.frozen
     plain = TrainConfig(source="s", bundles="b")
     assert (plain.objective, plain.network.head, plain.recipe.frozen) == ("orthohash", "norm", True)

@@ -131,8 +131,9 @@ def test_several_labels_a_chip_and_a_class_for_the_test_only(frozen, store, scen
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_loss_that_is_no_number_ends_the_training_in_one_line(frozen, mlflow, workers):
-    recipe = RecipeConfig(epochs=2, batch_size=24, learning_rate=1e38)
-    change = {"recipe": recipe, "workers": workers, "name": f"broken-{workers}", "objective": "pairwise"}
+    recipe = RecipeConfig(epochs=2, batch_size=24, learning_rate=1e30)
+    network = NetworkConfig(backbone="resnet18", node="layer1", head="linear", num_bits=16)
+    change = {"recipe": recipe, "workers": workers, "name": f"broken-{workers}", "network": network}
     with pytest.raises(TrainingError, match=r"is (nan|inf) in epoch 1; lower the learning rates"):
         run_train(frozen.model_copy(update=change))
     experiment = mlflow.get_experiment_by_name("scenehash").experiment_id
