@@ -84,9 +84,8 @@ def _training_worker() -> int | None:
 
 @pytest.mark.timeout(400)  # twice the start of two workers, on a machine that may be busy
 def test_a_killed_worker_costs_no_epoch_and_no_second_run(tuned, store, mlflow, ray_local):
-    config = tuned.model_copy(
-        update={"name": "killed", "bundles": f"{tuned.bundles}-killed", "recipe": _long(tuned)}
-    )
+    change = {"name": "killed", "bundles": f"{tuned.bundles}-killed", "recipe": _long(tuned), "workers": 1}
+    config = tuned.model_copy(update=change)
     killed: list[int] = []
 
     def kill() -> None:
