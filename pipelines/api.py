@@ -134,7 +134,8 @@ class SearchInfo(BaseModel):
     snapshot: int
     """Version of the table that was searched, all of it"""
     exact: Literal[True] = True
-    method: Literal["scan"] = "scan"
+    method: Literal["scan", "mih"]
+    """Every code compared, or only those that multi-index hashing can't rule out"""
     kth_distance: int | None
     """Distance of the last chip of the answer [bits]; null where it is empty"""
     ties_at_cutoff: int

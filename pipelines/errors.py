@@ -42,6 +42,10 @@ class TableError(UserError):
     """A code table or its published pointer is missing or doesn't fit."""
 
 
+class StaleIndexError(ScenehashError):
+    """A folder doesn't hold the index that is wanted, whole: it is built anew."""
+
+
 class QueryError(UserError):
     """The query service refused a query, or can't be reached."""
 

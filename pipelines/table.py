@@ -100,6 +100,14 @@ class CodeTable:
         """Return some columns of all of a model's rows, at a version."""
         return _rows_of(self.open(version), model_id, columns)
 
+    def stream(
+        self, model_id: str, columns: Sequence[str], version: int | None = None
+    ) -> tuple[int, pa.RecordBatchReader]:
+        """Return how many rows a model has, and some columns of them, batch by batch in the table's order."""
+        dataset = self.open(version).to_pyarrow_dataset()
+        chosen = pc.field("model_id") == model_id
+        return dataset.count_rows(filter=chosen), dataset.scanner(list(columns), filter=chosen).to_reader()
+
     def read_rejects(self, model_id: str, columns: Sequence[str]) -> pa.Table:
         """Return some columns of all of a model's rejects."""
         return _rows_of(self._open(self.rejects_uri), model_id, columns)

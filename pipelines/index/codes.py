@@ -1,95 +1,269 @@
-"""Exact Hamming search over packed codes: compare all, cut by a histogram of distances, sort what is left.
+"""Exact Hamming search over packed codes: the k nearest, all within a radius, or both.
 
-Shapes: N codes, Y bytes a code, W = ceil(Y / 8) words of 64 bits, M hits.
+Shapes: N rows, Q queries, Y bytes a code, W words of 64 bits, U groups (distinct codes).
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.index.answer import Hits, first_rows, rows_of_groups
+from pipelines.index.arrays import IndexArrays
+from pipelines.index.bit_order import lookup_table, reorder, restore
+from pipelines.index.found import ALL, Found, Int64s, merged, nothing_found
+from pipelines.index.groups import find_group, is_selected
+from pipelines.index.kernels import Words
+from pipelines.index.multi_index import Query, search_tables
+from pipelines.index.scan import scan_groups, scan_rows
+from pipelines.index.selection import Selection
+
 Codes = NDArray[np.uint8]
 """Packed codes_NY, as in the code table."""
+Answered = Literal["scan", "mih"]
+Method = Literal["auto", "scan", "mih"]
+
+_GIVE_UP = 0.4  # share of a scan's cost after which multi-index hashing is given up for the scan
+_FEW = 1 << 18  # codes that are scanned sooner than a thread starts
+_EVERY_ROW = np.empty(0, np.uint64)
+_NONE = -1
+_BATCH_GAIN = 4  # how much less a scan costs a query where a block is compared with many
+_TRIALS = 4  # queries of a batch that must all be given up before the others are scanned straight away
 
 
 @dataclass(frozen=True)
-class Hits:
-    """The answer to one search, nearest first, ties by row."""
+class _Question:
+    """What a search is asked, in the index's own terms."""
 
-    rows_M: NDArray[np.intp]
-    distances_M: NDArray[np.uint16]
-    """Bits, 0..8 * Y."""
-    kth_distance: int | None
-    """Distance of the last hit in bits; None where there is no hit."""
-    ties_at_cutoff: int
-    """Rows as near as the last hit that k left out."""
-    within: int
-    """Rows within ``max_distance``, k or no k; all that were compared where it is None."""
+    words_W1: Words
+    k: int
+    limit: int
+    radius: int
+    excluded_row: int
+    excluded_group: int
+    selection: Selection | None
 
 
 class CodeIndex:
-    """Codes in memory. Row numbers are the tie order: whoever builds it orders the rows by chip id."""
+    """Codes in memory, or mapped from files. Rows are those of the codes that it was built from."""
 
-    def __init__(self, codes_NY: Codes) -> None:
-        """Copy the codes into words. Raises ValueError unless they are uint8 of at least one byte each."""
-        if codes_NY.ndim != 2 or codes_NY.dtype != np.uint8 or not codes_NY.shape[1]:
-            raise ValueError(f"codes must be uint8 of shape (N, Y), not {codes_NY.dtype} {codes_NY.shape}")
-        self.bits = codes_NY.shape[1] * 8
-        # one row of words a column of codes: each step of the scan then reads memory in order
-        self._words_WN = np.ascontiguousarray(_words(codes_NY).T)
+    def __init__(self, arrays: IndexArrays, threads: int = 1) -> None:
+        """Search with so many threads; they don't hold the GIL."""
+        self.arrays = arrays
+        self.bits = int(arrays.order_K.size)
+        self._lookup_YVW = lookup_table(arrays.order_K)
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hamming")
 
     def __len__(self) -> int:
-        return int(self._words_WN.shape[1])
+        return int(self.arrays.codes_WN.shape[1])
+
+    @property
+    def distinct_codes(self) -> int:
+        """How many different codes there are."""
+        return int(self.arrays.groups.codes_WU.shape[1])
 
     def code(self, row: int) -> Codes:
         """Return a row's code_Y."""
-        words_W = np.ascontiguousarray(self._words_WN[:, row])
-        return words_W.view(np.uint8)[: self.bits // 8]
+        return restore(self.arrays.codes_WN[:, row], self.arrays.order_K)
 
-    def count_distinct(self) -> int:
-        """Return how many different codes there are."""
-        if not len(self):
-            return 0
-        sorted_WN = self._words_WN[:, np.lexsort(self._words_WN)]
-        return 1 + int(np.count_nonzero((sorted_WN[:, 1:] != sorted_WN[:, :-1]).any(axis=0)))
+    def words(self, codes_QY: Codes) -> Words:
+        """Return codes as queries_QW, in the index's own order. Raises ValueError for another length."""
+        if codes_QY.ndim != 2 or codes_QY.shape[1] != self.bits // 8:
+            raise ValueError(f"the code has {codes_QY.shape[-1] * 8} bits, the index {self.bits}")
+        words_WQ = np.empty((self.arrays.codes_WN.shape[0], len(codes_QY)), np.uint64)
+        reorder(np.ascontiguousarray(codes_QY), self._lookup_YVW, words_WQ)
+        return np.ascontiguousarray(words_WQ.T)
 
     def search(
-        self, code_Y: Codes, k: int | None, max_distance: int | None, excluded_row: int | None = None
+        self,
+        code_Y: Codes,
+        k: int | None,
+        max_distance: int | None = None,
+        *,
+        excluded_row: int | None = None,
+        selection: Selection | None = None,
+        method: Method = "auto",
     ) -> Hits:
         """Return the ``k`` nearest rows among those within ``max_distance`` bits; None: no such limit.
 
-        ``excluded_row`` isn't compared. Raises ValueError where the code isn't as long as the index's,
-        or a limit is negative.
+        ``excluded_row`` and what isn't in ``selection`` are no answers. ``auto`` takes whichever method is
+        cheaper. Raises ValueError where the code isn't as long as the index's, or a limit is negative.
         """
-        if code_Y.shape != (self.bits // 8,):
-            raise ValueError(f"the code has {code_Y.size * 8} bits, the index {self.bits}")
-        if (k or 0) < 0 or (max_distance or 0) < 0:
-            raise ValueError(f"k ({k}) and max_distance ({max_distance}) can't be negative")
-        distances_N = self._distances(code_Y)
-        if excluded_row is not None:
-            distances_N[excluded_row] = self.bits + 1
-        radius = self.bits if max_distance is None else min(max_distance, self.bits)
-        counts_D = np.bincount(distances_N, minlength=self.bits + 2)
-        nearer_D = np.cumsum(counts_D[: radius + 1])  # rows at each distance or nearer
-        within = int(nearer_D[-1])
-        wanted = within if k is None else min(k, within)
-        if not wanted:
-            return Hits(np.empty(0, np.intp), np.empty(0, np.uint16), None, 0, within)
-        kth_distance = int(np.searchsorted(nearer_D, wanted))
-        selected_M = np.flatnonzero(distances_N <= kth_distance)
-        rows_M = selected_M[np.argsort(distances_N[selected_M], kind="stable")[:wanted]]
-        ties = int(nearer_D[kth_distance]) - wanted
-        return Hits(rows_M, distances_N[rows_M], kth_distance, ties, within)
+        question = self._question(code_Y, k, max_distance, excluded_row, selection)
+        limit = question.limit
+        if method != "scan" and self.arrays.tables.starts_TP.size:
+            budget = ALL if method == "mih" else int(_GIVE_UP * self._scan_cost(selection))
+            hits, limit = self._search_tables(question, budget)
+            if hits is not None:
+                return hits
+        return self._scan(question, limit)
 
-    def _distances(self, code_Y: Codes) -> NDArray[np.uint16]:
-        query_W = _words(code_Y[None])[0]
-        distances_N = np.zeros(len(self), np.uint16)
-        for words_N, query in zip(self._words_WN, query_W, strict=True):
-            distances_N += np.bitwise_count(words_N ^ query)
-        return distances_N
+    def search_batch(
+        self, codes_QY: Codes, k: int | None, max_distance: int | None = None, *, method: Method = "auto"
+    ) -> list[Hits]:
+        """Return the answer of `search` to each query; a scan reads the codes once for all of them."""
+        questions = [self._question(code_Y, k, max_distance, None, None) for code_Y in codes_QY]
+        answers: list[Hits | None] = [None] * len(questions)
+        if method != "scan" and self.arrays.tables.starts_TP.size:
+            budget = ALL if method == "mih" else int(_GIVE_UP * self._scan_cost(None, len(questions)))
+            answers = self._search_tables_in_turn(questions, budget)
+        left = [place for place, hits in enumerate(answers) if hits is None]
+        for place, hits in zip(left, self._scan_groups([questions[place] for place in left]), strict=True):
+            answers[place] = hits
+        return [hits for hits in answers if hits is not None]
 
+    def _question(
+        self,
+        code_Y: Codes,
+        k: int | None,
+        max_distance: int | None,
+        excluded_row: int | None,
+        selection: Selection | None,
+    ) -> _Question:
+        if (k is not None and k < 1) or (max_distance or 0) < 0:
+            raise ValueError(f"k ({k}) must be 1 or more, max_distance ({max_distance}) 0 or more")
+        limit = self.bits if max_distance is None else min(max_distance, self.bits)
+        return _Question(
+            self.words(code_Y[None]).T,
+            ALL if k is None else k,
+            limit,
+            _NONE if max_distance is None else limit,
+            _NONE if excluded_row is None else excluded_row,
+            _NONE if excluded_row is None else self._group_of(excluded_row),
+            selection,
+        )
 
-def _words(codes_NY: Codes) -> NDArray[np.uint64]:
-    """Return words_NW: the bytes, with zeros up to a whole word, which add nothing to any distance."""
-    padded_NY = np.pad(codes_NY, ((0, 0), (0, -codes_NY.shape[1] % 8)))
-    return padded_NY.view(np.uint64)
+    def _group_of(self, row: int) -> int:
+        codes_WU = self.arrays.groups.codes_WU
+        code_W = np.ascontiguousarray(self.arrays.codes_WN[:, row])
+        return int(find_group(codes_WU, code_W, 0, codes_WU.shape[1]))
+
+    def _scan_cost(self, selection: Selection | None, queries: int = 1) -> float:
+        """Return what a scan costs for each query, in codes that one thread compares for a single query."""
+        if selection is not None:
+            return selection.rows
+        shared = _BATCH_GAIN if queries > 1 else 1
+        return self.distinct_codes / shared / (1 if self.distinct_codes < 2 * _FEW else self._threads)
+
+    def _search_tables(self, question: _Question, budget: int) -> tuple[Hits | None, int]:
+        """Return the answer, or None where it costs more than ``budget``; and how far it can be at most."""
+        found, items_M3 = nothing_found(1, question.limit, self.bits)
+        selected = question.selection.bits_S if question.selection is not None else _EVERY_ROW
+        query = Query(
+            question.words_W1,
+            question.k,
+            question.radius,
+            question.excluded_row,
+            question.excluded_group,
+            selected,
+        )
+        arrays = self.arrays
+        items_M3, finished = search_tables(
+            arrays.groups, arrays.tables, arrays.substring_bits, query, budget, found, items_M3
+        )
+        if not finished:
+            return None, int(found.limits_Q[0])
+        items_M3 = items_M3[: found.totals[0]]
+        return self._hits(question, 0, found, items_M3, "mih"), question.limit
+
+    def _search_tables_in_turn(self, questions: list[_Question], budget: int) -> list[Hits | None]:
+        """Return answers; None for those that cost too much, and for all after a few of them in a row."""
+        answers: list[Hits | None] = [None] * len(questions)
+        first = 0
+        while first < len(questions):
+            turn = range(first, min(first + _TRIALS, len(questions)))
+            for place, (hits, _) in zip(
+                turn, self._pool.map(lambda p: self._search_tables(questions[p], budget), turn), strict=True
+            ):
+                answers[place] = hits
+            if not any(answers[place] for place in turn):
+                break
+            first = turn.stop
+        return answers
+
+    def _scan(self, question: _Question, limit: int) -> Hits:
+        """Compare every code, or all that are selected; ``limit`` is known to be far enough."""
+        if question.selection is None:
+            return self._scan_groups([question], limit)[0]
+        found, items_M3 = nothing_found(1, limit, self.bits)
+        items_M3 = scan_rows(
+            self.arrays.codes_WN,
+            question.selection.bits_S,
+            question.selection.blocks_B,
+            question.words_W1[:, 0],
+            question.k,
+            question.radius,
+            question.excluded_row,
+            found,
+            items_M3,
+        )
+        return self._hits(question, 0, found, items_M3[: found.totals[0]], "scan")
+
+    def _scan_groups(self, questions: list[_Question], limit: int | None = None) -> list[Hits]:
+        """Compare every code with every query, which are alike but for code and excluded row."""
+        if not questions:
+            return []
+        first_question = questions[0]
+        limit = first_question.limit if limit is None else limit
+        queries_QW = np.concatenate([question.words_W1.T for question in questions])
+        excluded_Q = np.array([question.excluded_group for question in questions])
+        count = self.distinct_codes
+        parts = 1 if count < 2 * _FEW else self._threads
+        bounds = [count * part // parts for part in range(parts + 1)]
+
+        def compare(part: int) -> tuple[Found, Int64s]:
+            found, items_M3 = nothing_found(len(questions), limit, self.bits)
+            return found, scan_groups(
+                self.arrays.groups,
+                bounds[part],
+                bounds[part + 1],
+                queries_QW,
+                first_question.k,
+                first_question.radius,
+                excluded_Q,
+                found,
+                items_M3,
+            )
+
+        done = list(self._pool.map(compare, range(parts))) if parts > 1 else [compare(0)]
+        found, items_M3 = merged(done, first_question.k)
+        if len(questions) == 1:
+            return [self._hits(first_question, 0, found, items_M3, "scan")]
+        items_M3 = items_M3[np.argsort(items_M3[:, 0], kind="stable")]
+        starts = np.searchsorted(items_M3[:, 0], np.arange(len(questions) + 1))
+        return [
+            self._hits(question, place, found, items_M3[starts[place] : starts[place + 1]], "scan")
+            for place, question in enumerate(questions)
+        ]
+
+    def _hits(
+        self, question: _Question, place: int, found: Found, items_M3: Int64s, method: Answered
+    ) -> Hits:
+        limit, ranks_N = int(found.limits_Q[place]), self.arrays.ranks_N
+        if question.selection is not None and method == "scan":
+            rows_K, distances_K = first_rows(items_M3, ranks_N, limit, question.k)
+        else:
+            selected = question.selection.bits_S if question.selection is not None else _EVERY_ROW
+            rows_K, distances_K = rows_of_groups(
+                self.arrays.groups, ranks_N, items_M3, limit, question.k, question.excluded_row, selected
+            )
+        return Hits(
+            rows_K,
+            distances_K,
+            int(distances_K[-1]) if rows_K.size else None,
+            int(found.covered_Q[place]) - rows_K.size,
+            self._within(question, found.counts_QD[place]),
+            method,
+            int(found.totals[1]) // len(found.limits_Q),
+        )
+
+    def _within(self, question: _Question, counts_D: Int64s) -> int:
+        if question.radius != _NONE:
+            return int(counts_D[: question.radius + 1].sum())
+        selection, row = question.selection, question.excluded_row
+        if selection is None:
+            return len(self) - (row != _NONE)
+        return selection.rows - int(row != _NONE and is_selected(selection.bits_S, row))

@@ -1,6 +1,7 @@
 """What the query service is told. Light on purpose: `--help` reads this module."""
 
 import re
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
@@ -15,6 +16,10 @@ class ServeConfig(StageConfig):
     """URI of the code table, the one that jobs.encode publishes"""
     store: StoreConfig = StoreConfig()
     """How to reach the object stores of table, bundle and imagery"""
+    index_folder: Path = Path("~/.cache/scenehash")
+    """Local folder where built indices are kept, so that a restart is quick"""
+    search_threads: int = Field(default=1, ge=1)
+    """Threads that share one query's scan"""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0: all of the machine's"""
     port: int = Field(default=8000, ge=1, le=65535)
@@ -33,6 +38,11 @@ class ServeConfig(StageConfig):
     """Most uploaded images that go through the network together [images]"""
     encode_wait_ms: float = Field(default=5.0, ge=0)
     """How long an uploaded image waits for others to join its batch [milliseconds]"""
+
+    @field_validator("index_folder")
+    @classmethod
+    def _expand(cls, index_folder: Path) -> Path:
+        return index_folder.expanduser().absolute()
 
     @field_validator("key_hashes")
     @classmethod

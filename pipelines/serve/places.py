@@ -1,56 +1,46 @@
 """Which chip lies at a point.
 
-Shapes: N chips, in the order of the snapshot's rows.
+Shapes: M chips whose boxes hold the point.
 """
 
 import math
 from datetime import UTC, datetime
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import shapely
+
+from pipelines.index.archive import Archive
+from pipelines.index.filters import criteria, select_rows
+from pipelines.index.selection import rows_of
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-class Places:
-    """Bounding boxes in memory, footprints where they are needed."""
+def chip_at(archive: Archive, longitude: float, latitude: float) -> int | None:
+    """Return the row of the chip whose footprint contains the point, or None.
 
-    def __init__(self, rows: pa.Table) -> None:
-        """Take the columns bbox, geometry and datetime. xmin > xmax means over the antimeridian."""
-        self._geometries, self._datetimes = rows["geometry"], rows["datetime"]
-        # a chip without a place has NaN, which contains nothing
-        self._xmin_N, self._ymin_N, self._xmax_N, self._ymax_N = (
-            pc.struct_field(rows["bbox"], side).to_numpy() for side in ("xmin", "ymin", "xmax", "ymax")
-        )
+    Of several, the one with the nearest centre; of those, the latest; of those, the first by chip id.
+    """
+    wanted = criteria([(longitude, latitude, longitude, latitude)])
+    rows_M = rows_of(select_rows(archive.columns, archive.spans, wanted))
+    point = shapely.Point(longitude, latitude)
+    chips = [
+        (chip, row)
+        for chip, row in zip(archive.rows.take(rows_M), rows_M.tolist(), strict=True)
+        if shapely.covers(shapely.from_wkb(chip["geometry"]), point)
+    ]
+    if not chips:
+        return None
+    nearest: int = min(chips, key=lambda chip: _preference(chip[0], longitude, latitude))[1]
+    return nearest
 
-    def chip_at(self, longitude: float, latitude: float) -> int | None:
-        """Return the row of the chip whose footprint contains the point, or None.
 
-        Of several, the one with the nearest centre; of those, the latest; of those, the first row.
-        """
-        point = shapely.Point(longitude, latitude)
-        rows = [
-            row
-            for row in self._boxes_around(longitude, latitude)
-            if shapely.covers(shapely.from_wkb(self._geometries[row].as_py()), point)
-        ]
-        return min(rows, key=lambda row: self._preference(row, longitude, latitude), default=None)
-
-    def _boxes_around(self, longitude: float, latitude: float) -> list[int]:
-        after_N, before_N = self._xmin_N <= longitude, longitude <= self._xmax_N
-        over_N = self._xmin_N > self._xmax_N
-        inside_N = np.where(over_N, after_N | before_N, after_N & before_N)
-        inside_N &= (self._ymin_N <= latitude) & (latitude <= self._ymax_N)
-        rows: list[int] = np.flatnonzero(inside_N).tolist()
-        return rows
-
-    def _preference(self, row: int, longitude: float, latitude: float) -> tuple[float, float, int]:
-        """Return the sort key: distance to the centre [degrees of latitude], age, row."""
-        width = (self._xmax_N[row] - self._xmin_N[row]) % 360
-        east = (self._xmin_N[row] + width / 2 - longitude + 180) % 360 - 180
-        north = (self._ymin_N[row] + self._ymax_N[row]) / 2 - latitude
-        acquired = self._datetimes[row].as_py() or _LONG_AGO
-        distance = math.hypot(east * math.cos(math.radians(latitude)), north)
-        return distance, -(acquired - _LONG_AGO).total_seconds(), row
+def _preference(chip: dict[str, Any], longitude: float, latitude: float) -> tuple[float, float, str]:
+    """Return the sort key: distance to the centre [degrees of latitude], age, chip id."""
+    box = chip["bbox"]
+    width = (box["xmax"] - box["xmin"]) % 360
+    east = (box["xmin"] + width / 2 - longitude + 180) % 360 - 180
+    north = (box["ymin"] + box["ymax"]) / 2 - latitude
+    acquired = chip["datetime"] or _LONG_AGO
+    distance = math.hypot(east * math.cos(math.radians(latitude)), north)
+    return distance, -(acquired - _LONG_AGO).total_seconds(), chip["chip_id"]

@@ -18,6 +18,7 @@ from pipelines.api import (
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.follow import Follower
+from pipelines.serve.places import chip_at
 from pipelines.serve.refusals import Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.storage import Store
@@ -48,7 +49,7 @@ class Shard:
         store = Store(config.store)
 
         def load(published: Published, current: Snapshot | None) -> Snapshot:  # noqa: ARG001
-            return load_snapshot(config.table, published, store)
+            return load_snapshot(config.table, published, store, config.index_folder, config.search_threads)
 
         self._follower = Follower(config, load)
 
@@ -69,13 +70,13 @@ class Shard:
     def chip(self, chip_id: str) -> Chip | Refusal:
         """Return one chip."""
         snapshot = self._follower.current
-        row = snapshot.find(chip_id)
+        row = snapshot.archive.rows.find(chip_id)
         return _no_such_chip(chip_id) if row is None else snapshot.chip(row)
 
     def source(self, chip_id: str) -> ChipSource | Refusal:
         """Return where one chip's pixels are."""
         snapshot = self._follower.current
-        row = snapshot.find(chip_id)
+        row = snapshot.archive.rows.find(chip_id)
         if row is None:
             return _no_such_chip(chip_id)
         properties = snapshot.chip(row).properties
@@ -87,9 +88,9 @@ class Shard:
         return SnapshotInfo(
             snapshot=snapshot.published.table_version,
             model_id=snapshot.published.model_id,
-            bits=snapshot.index.bits,
-            chips=len(snapshot.index),
-            distinct_codes=snapshot.distinct_codes,
+            bits=snapshot.archive.codes.bits,
+            chips=len(snapshot.archive.codes),
+            distinct_codes=snapshot.archive.codes.distinct_codes,
             run_id=snapshot.published.run_id,
             published_at=snapshot.published.published_at,
         )
@@ -100,25 +101,27 @@ def _example(snapshot: Snapshot, request: SearchRequest) -> _Example | Refusal:
     if request.code is not None:
         return _decoded(snapshot, request.code)
     if request.chip_ids is not None:
-        row = snapshot.find(request.chip_ids[0])
+        row = snapshot.archive.rows.find(request.chip_ids[0])
         if row is None:
             return _no_such_chip(request.chip_ids[0])
     else:
         assert request.point is not None  # noqa: S101 - SearchRequest has exactly one of the three
-        row = snapshot.places.chip_at(*request.point)
+        row = chip_at(snapshot.archive, *request.point)
         if row is None:
             where = f"longitude {request.point[0]}, latitude {request.point[1]}"
             return Refusal(
                 404, "no_chip_here", f"no chip lies at {where}", "choose a point inside the archive"
             )
-    return _Example(snapshot.index.code(row), row)
+    return _Example(snapshot.archive.codes.code(row), row)
 
 
 def _decoded(snapshot: Snapshot, code: str) -> _Example | Refusal:
     code_Y = np.frombuffer(bytes.fromhex(code), np.uint8)
-    if code_Y.size * 8 != snapshot.index.bits:
-        message = f"code: it has {code_Y.size * 8} bits, this model's codes have {snapshot.index.bits}"
-        return Refusal(422, "invalid", message, f"send {snapshot.index.bits // 4} hex digits")
+    if code_Y.size * 8 != snapshot.archive.codes.bits:
+        message = (
+            f"code: it has {code_Y.size * 8} bits, this model's codes have {snapshot.archive.codes.bits}"
+        )
+        return Refusal(422, "invalid", message, f"send {snapshot.archive.codes.bits // 4} hex digits")
     return _Example(code_Y)
 
 
@@ -126,7 +129,7 @@ def _answer(
     snapshot: Snapshot, code_Y: np.ndarray, limits: SearchLimits, excluded_row: int | None
 ) -> SearchAnswer:
     k = limits.k or (MAX_K if limits.max_distance is not None else DEFAULT_K)
-    hits = snapshot.index.search(code_Y, k, limits.max_distance, excluded_row)
+    hits = snapshot.archive.codes.search(code_Y, k, limits.max_distance, excluded_row=excluded_row)
     features = snapshot.matches(hits)
     return SearchAnswer(
         numberMatched=hits.within if limits.k is None and limits.max_distance is not None else len(features),
@@ -134,11 +137,12 @@ def _answer(
         features=features,
         search=SearchInfo(
             model_id=snapshot.published.model_id,
-            bits=snapshot.index.bits,
+            bits=snapshot.archive.codes.bits,
             snapshot=snapshot.published.table_version,
             kth_distance=hits.kth_distance,
             ties_at_cutoff=hits.ties_at_cutoff,
-            codes_compared=len(snapshot.index) - (excluded_row is not None),
+            method=hits.method,
+            codes_compared=hits.codes_compared,
             took_ms=0.0,
         ),
     )

@@ -77,6 +77,9 @@ class Archive:
         rows = self.rows[self.versions[0] if version is None else version]
         return np.frombuffer(rows["code"][row].as_py(), np.uint8)
 
+    def distinct_codes(self) -> int:
+        return len(set(self.rows[self.versions[0]]["code"].to_pylist()))
+
     def nearest(
         self, code_Y: np.ndarray, version: int | None = None, leave_out: str | None = None
     ) -> list[tuple[int, str]]:
@@ -205,7 +208,7 @@ def archive(store: Store) -> Archive:
 
 
 @pytest.fixture(scope="package")
-def url(archive: Archive, ray_local: None) -> Iterator[str]:
+def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the service over the archive."""
     from pipelines.serve.run import serving
 
@@ -213,6 +216,7 @@ def url(archive: Archive, ray_local: None) -> Iterator[str]:
         table=archive.table,
         store=archive.store.config,
         port=free_port(),
+        index_folder=tmp_path_factory.mktemp("indices"),
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
         poll_seconds=0.2,
         max_upload_mb=0.2,

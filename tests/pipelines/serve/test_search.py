@@ -34,7 +34,7 @@ def test_search_by_chip_id(archive: Archive, http: httpx.Client, k: int) -> None
         cutoff = wanted[:k][-1][0]
         assert search.kth_distance == cutoff
         assert search.ties_at_cutoff == sum(distance == cutoff for distance, _ in wanted[k:])
-        assert search.codes_compared == 63
+        assert search.codes_compared == archive.distinct_codes()
 
 
 def test_the_example_is_in_the_answer_where_it_is_asked_for(archive: Archive, http: httpx.Client) -> None:
@@ -76,7 +76,7 @@ def test_the_answer_names_its_snapshot_and_is_the_same_twice(archive: Archive, h
         "snapshot": archive.versions[0],
         "exact": True,
         "method": "scan",
-        "codes_compared": 64,
+        "codes_compared": archive.distinct_codes(),
         "kth_distance": 0,
         "ties_at_cutoff": 0,
     }

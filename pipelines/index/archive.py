@@ -1,0 +1,156 @@
+"""The index of a published table: codes to search, columns to filter by, rows to answer with; all mapped.
+
+Built from the table's shards as a stream, kept as a folder of files, opened from there.
+
+Shapes: N rows, in the table's order, near to near; Y bytes a code.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.errors import StaleIndexError, TableError
+from pipelines.index.arrays import IndexArrays, build_arrays
+from pipelines.index.codes import CodeIndex
+from pipelines.index.files import Arrays, open_folder, write_folder
+from pipelines.index.filters import NO_TIME, Columns, Spans, spans_of
+from pipelines.index.groups import Groups
+from pipelines.index.rows import ANSWER_COLUMNS, Rows
+from pipelines.index.tables import Tables
+from pipelines.table import CodeTable
+
+log = logging.getLogger(__name__)
+
+_COLUMNS = [*ANSWER_COLUMNS, "valid_fraction", "code"]
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_ROWS = "rows.arrow"
+
+
+_Part = TypeVar("_Part", Groups, Tables, Columns, Spans)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One version of a table. Never changes."""
+
+    codes: CodeIndex
+    columns: Columns
+    spans: Spans
+    collections: tuple[str, ...]
+    """Their names, by number."""
+    rows: Rows
+
+
+def open_archive(
+    folder: Path, table: CodeTable, model_id: str, version: int, bits: int, threads: int = 1
+) -> Archive:
+    """Open a version's index from a folder; build it there first, unless it is there and whole.
+
+    Raises TableError where the table's codes aren't of ``bits`` bits, or two rows have one chip id.
+    """
+    source = {"table": table.uri, "model_id": model_id, "version": version, "bits": bits}
+    try:
+        return _opened(folder, open_folder(folder, source), threads)
+    except StaleIndexError as reason:
+        log.info("building the index of version %d: %s", version, reason)
+    count, batches = table.stream(model_id, _COLUMNS, version)
+    where = f"version {version} of {table.uri}"
+    write_folder(folder, lambda new: _build(new, count, batches, bits, where), source)
+    return _opened(folder, open_folder(folder, source), threads)
+
+
+def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, where: str) -> Arrays:
+    codes_NY = np.empty((count, bits // 8), np.uint8)
+    columns = Columns(
+        np.empty((count, 4)),
+        np.empty(count, np.int64),
+        np.empty(count, np.float32),
+        np.empty(count, np.uint32),
+    )
+    names: dict[str, int] = {}
+    chip_ids: list[pa.Array] = []
+    kept = pa.schema([batches.schema.field(name) for name in ANSWER_COLUMNS])
+    row = 0
+    with pa.ipc.new_file(str(folder / _ROWS), kept) as rows:
+        for batch in batches:
+            if not len(batch):
+                continue
+            rows.write_batch(batch.select(ANSWER_COLUMNS))
+            chip_ids.append(batch["chip_id"])
+            codes_NY[row : row + len(batch)] = _codes_of(batch["code"], bits // 8, where)
+            _fill(columns, slice(row, row + len(batch)), batch, names)
+            row += len(batch)
+    ids = pa.chunked_array(chip_ids, pa.string())
+    order_N = pc.sort_indices(ids).to_numpy().astype(np.uint32)
+    _check_unique(ids.take(pa.array(order_N)), where)
+    ranks_N = np.empty(count, np.uint32)
+    ranks_N[order_N] = np.arange(count, dtype=np.uint32)
+    arrays = _flat(build_arrays(codes_NY, ranks_N))
+    collections = np.array(list(names), np.str_) if names else np.empty(0, "U1")
+    return (
+        arrays
+        | columns._asdict()
+        | spans_of(columns)._asdict()
+        | {"order_N": order_N, "collections": collections}
+    )
+
+
+def _codes_of(column: pa.Array, width: int, where: str) -> NDArray[np.uint8]:
+    """Return codes_NY. Raises TableError unless every code has ``width`` bytes."""
+    try:
+        fixed = column.cast(pa.binary(width))
+    except pa.ArrowInvalid as error:
+        raise TableError(
+            f"{where} holds codes that aren't the {width * 8} bits of its model: {error}"
+        ) from error
+    content = np.frombuffer(fixed.buffers()[1], np.uint8, len(fixed) * width, fixed.offset * width)
+    return content.reshape(-1, width)
+
+
+def _fill(columns: Columns, rows: slice, batch: pa.RecordBatch, names: dict[str, int]) -> None:
+    for side, name in enumerate(_SIDES):
+        columns.boxes_N4[rows, side] = pc.struct_field(batch["bbox"], name).to_numpy(zero_copy_only=False)
+    columns.times_N[rows] = batch["datetime"].cast(pa.int64()).fill_null(NO_TIME).to_numpy()
+    columns.valid_N[rows] = batch["valid_fraction"].to_numpy()
+    encoded = batch["collection"].dictionary_encode()
+    numbers = [names.setdefault(name, len(names)) for name in encoded.dictionary.to_pylist()]
+    columns.collections_N[rows] = np.array(numbers, np.uint32)[encoded.indices.to_numpy()]
+
+
+def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
+    if len(ids) > 1 and pc.any(pc.equal(ids[1:], ids[:-1])).as_py():
+        raise TableError(f"{where} has two rows for one chip id; publish a version that hasn't")
+
+
+def _flat(arrays: IndexArrays) -> Arrays:
+    flat = arrays._asdict() | {"substring_bits": np.array(arrays.substring_bits)}
+    for name in ("groups", "tables"):
+        flat |= {f"{name}.{part}": array for part, array in flat.pop(name)._asdict().items()}
+    return flat
+
+
+def _opened(folder: Path, arrays: Arrays, threads: int) -> Archive:
+    def part(kind: type[_Part], prefix: str = "") -> _Part:
+        return kind(*(arrays[prefix + name] for name in kind._fields))
+
+    index = IndexArrays(
+        arrays["order_K"],
+        arrays["codes_WN"],
+        arrays["ranks_N"],
+        part(Groups, "groups."),
+        part(Tables, "tables."),
+        int(arrays["substring_bits"]),
+    )
+    return Archive(
+        CodeIndex(index, threads),
+        part(Columns),
+        part(Spans),
+        tuple(arrays["collections"].tolist()),
+        Rows(folder / _ROWS, arrays["order_N"]),
+    )

@@ -1,0 +1,52 @@
+"""What an index is made of: arrays, built from codes in one go.
+
+Shapes: N rows, U groups (distinct codes), Y bytes a code, K bits, W = ceil(K / 64) words.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.index.bit_order import choose_order, lookup_table, reorder
+from pipelines.index.groups import Groups, UInt32s, group_rows
+from pipelines.index.kernels import Words
+from pipelines.index.tables import Tables, build_tables, substrings
+
+_MOST_ROWS = 2**32 - 1
+
+
+class IndexArrays(NamedTuple):
+    """All of an index. Each array can be mapped from a file."""
+
+    order_K: NDArray[np.intp]
+    """Place in the table's codes of each bit of the words."""
+    codes_WN: Words
+    """The code of each row."""
+    ranks_N: UInt32s
+    """Which of two rows comes first in an answer; empty: their own order."""
+    groups: Groups
+    tables: Tables
+    """None of them where a scan is as fast."""
+    substring_bits: int
+
+
+def build_arrays(codes_NY: NDArray[np.uint8], ranks_N: UInt32s | None = None) -> IndexArrays:
+    """Build an index over packed codes, as in the code table; rows tie in the order of ``ranks_N``.
+
+    Raises ValueError unless the codes are uint8 of 1 to 128 bytes, and at most 2^32 - 1.
+    """
+    if codes_NY.ndim != 2 or codes_NY.dtype != np.uint8 or not 1 <= codes_NY.shape[1] <= 128:
+        raise ValueError(f"codes must be uint8 of shape (N, 1 to 128), not {codes_NY.dtype} {codes_NY.shape}")
+    rows, width = codes_NY.shape
+    if rows > _MOST_ROWS:
+        raise ValueError(f"an index holds up to {_MOST_ROWS} rows, not {rows}; divide them over shards")
+    bits = width * 8
+    tables, length = substrings(bits, rows)
+    order_K = choose_order(codes_NY, tables, length)
+    codes_WN = np.empty((-(-bits // 64), rows), np.uint64)
+    reorder(codes_NY, lookup_table(order_K), codes_WN)
+    ranks_N = np.empty(0, np.uint32) if ranks_N is None else ranks_N
+    groups = group_rows(codes_WN, ranks_N)
+    tables = tables if substrings(bits, groups.codes_WU.shape[1])[0] else 0
+    return IndexArrays(order_K, codes_WN, ranks_N, groups, build_tables(groups, tables, length), length)

@@ -1,0 +1,86 @@
+"""The built form of an index as a folder of arrays, mapped when opened: never trusted, rebuilt when in doubt.
+
+The manifest is written last and names every file with its size and checksum, so that a torn folder is not
+an index; and what it was built from, so that another's is not either.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import StaleIndexError
+
+FORMAT_VERSION = 1
+_MANIFEST = "manifest.json"
+_PIECE, _PIECES = 1 << 20, 64  # of a larger file so many pieces of so many bytes are looked at
+_READERS = 4
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def write_folder(
+    folder: Path, write_files: Callable[[Path], Mapping[str, NDArray[Any]]], source: Mapping[str, object]
+) -> None:
+    """Write a folder, in place of whatever is there; ``source`` says what it was built from.
+
+    ``write_files`` puts files of its own into the new folder, and returns the arrays to be put beside them.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        for name, array in write_files(new).items():
+            np.save(new / f"{name}.npy", array)
+        files = {path.name: _describe(path, sync=True) for path in sorted(new.iterdir())}
+        manifest = {"format_version": FORMAT_VERSION, "source": dict(source), "files": files}
+        (new / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        new.replace(folder)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def open_folder(folder: Path, source: Mapping[str, object]) -> Arrays:
+    """Map the arrays of a folder.
+
+    Raises StaleIndexError unless its files are all there, as they were written, and of this source.
+    """
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        files = dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StaleIndexError(f"{folder} has no manifest that can be read: {error}") from error
+    if manifest.get("format_version") != FORMAT_VERSION or manifest.get("source") != dict(source):
+        raise StaleIndexError(f"{folder} holds the index of something else, or in another format")
+    with ThreadPoolExecutor(_READERS) as readers:
+        for name, found in zip(files, readers.map(lambda name: _describe(folder / name), files), strict=True):
+            if found != files[name]:
+                raise StaleIndexError(f"{folder / name} isn't what was written")
+    # copy on write: to compiled code an array that can't be written is another type, compiled anew
+    return {Path(name).stem: np.load(folder / name, mmap_mode="c") for name in files if name.endswith(".npy")}
+
+
+def _describe(path: Path, *, sync: bool = False) -> dict[str, int] | None:
+    """Return a file's size and the checksum of its pieces, evenly spread; None where it isn't there."""
+    try:
+        with path.open("rb") as file:
+            if sync:
+                os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+            pieces = min(_PIECES, -(-size // _PIECE))
+            checksum = 0
+            for piece in range(pieces):
+                file.seek(max(0, size - _PIECE) * piece // max(1, pieces - 1))
+                checksum = zlib.crc32(file.read(_PIECE), checksum)
+    except OSError:
+        return None
+    return {"bytes": size, "crc32": checksum}

@@ -1,0 +1,97 @@
+"""What a search has found so far, and how far away a code may be to matter still.
+
+A search keeps every item at most ``limit`` bits away, and lowers the limit as soon as k rows are nearer: at
+the end it has the k nearest, and all that tie with the last of them. An item is a group of rows with equal
+codes, or a row; its weight is how many rows it stands for. Several queries share one list of items.
+
+Shapes: Q queries, D = bits + 1 distances, M items.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.index.kernels import compiled
+
+Int64s = NDArray[np.int64]
+ALL = np.iinfo(np.int64).max
+"""As k: no such limit."""
+_ROOM = 1024  # items to start with
+
+
+class Found(NamedTuple):
+    """The state of a search. Kernels change it in place."""
+
+    counts_QD: Int64s
+    """Rows found at each distance."""
+    limits_Q: Int64s
+    """Farthest distance that is kept [bits]; falls."""
+    covered_Q: Int64s
+    """Rows found within the limit."""
+    totals: Int64s
+    """How many items are kept, how many codes were compared."""
+
+
+def nothing_found(queries: int, limit: int, bits: int) -> tuple[Found, Int64s]:
+    """Return the state at the start, and items_M3: nothing farther than ``limit`` will be kept."""
+    found = Found(
+        np.zeros((queries, bits + 1), np.int64),
+        np.full(queries, limit, np.int64),
+        np.zeros(queries, np.int64),
+        np.zeros(2, np.int64),
+    )
+    return found, np.empty((_ROOM, 3), np.int64)
+
+
+@compiled
+def keep(found: Found, items_M3: Int64s, query: int, distance: int, item: int, weight: int, k: int) -> Int64s:
+    """Take note of an item as (query, distance, item); return ``items_M3``, or a larger one."""
+    counts_D = found.counts_QD[query]
+    counts_D[distance] += weight
+    limit = found.limits_Q[query]
+    if distance > limit:
+        return items_M3
+    count = found.totals[0]
+    if count == items_M3.shape[0]:
+        items_M3 = _with_room(found, items_M3)
+        count = found.totals[0]
+    items_M3[count, 0], items_M3[count, 1], items_M3[count, 2] = query, distance, item
+    found.totals[0] = count + 1
+    covered = found.covered_Q[query] + weight
+    while covered - counts_D[limit] >= k:
+        covered -= counts_D[limit]
+        limit -= 1
+    found.limits_Q[query], found.covered_Q[query] = limit, covered
+    return items_M3
+
+
+@compiled
+def _with_room(found: Found, items_M3: Int64s) -> Int64s:
+    """Drop what the limits have passed over; where that isn't half of it, double the room."""
+    kept = 0
+    for index in range(found.totals[0]):
+        if items_M3[index, 1] <= found.limits_Q[items_M3[index, 0]]:
+            items_M3[kept] = items_M3[index]
+            kept += 1
+    found.totals[0] = kept
+    if 2 * kept < items_M3.shape[0]:
+        return items_M3
+    larger_M3 = np.empty((2 * items_M3.shape[0], 3), np.int64)
+    larger_M3[:kept] = items_M3[:kept]
+    return larger_M3
+
+
+def merged(parts: list[tuple[Found, Int64s]], k: int) -> tuple[Found, Int64s]:
+    """Return the state as if one search had seen what several have."""
+    if len(parts) == 1:
+        return parts[0][0], parts[0][1][: parts[0][0].totals[0]]
+    counts_QD = np.sum([found.counts_QD for found, _ in parts], axis=0)
+    limits_Q = np.min([found.limits_Q for found, _ in parts], axis=0)
+    nearer_QD = counts_QD.cumsum(axis=1)
+    for query, limit in enumerate(limits_Q):
+        limits_Q[query] = min(limit, np.searchsorted(nearer_QD[query], k))
+    covered_Q = nearer_QD[np.arange(len(limits_Q)), limits_Q]
+    totals = np.sum([found.totals for found, _ in parts], axis=0)
+    items_M3 = np.concatenate([items_M3[: found.totals[0]] for found, items_M3 in parts])
+    return Found(counts_QD, limits_Q, covered_Q, totals), items_M3

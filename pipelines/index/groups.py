@@ -1,0 +1,117 @@
+"""Rows with equal codes, stored once: trained codes repeat a lot.
+
+Groups are ordered by code, the rows of a group in the order that breaks ties.
+
+Shapes: N rows, U groups (distinct codes), W words a code.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.index.kernels import Words, compiled, signed
+
+UInt32s = NDArray[np.uint32]
+
+
+class Groups(NamedTuple):
+    """Distinct codes and the rows that have them."""
+
+    codes_WU: Words
+    starts_U: UInt32s
+    """Where each group's rows start, and one more at the end; empty where no code repeats."""
+    rows_N: UInt32s
+    """Rows, group after group."""
+
+
+def group_rows(codes_WN: Words, ranks_N: UInt32s) -> Groups:
+    """Return the groups; ``ranks_N`` says which of two rows comes first: empty, their own order."""
+    order_N = np.argsort(codes_WN[0]).astype(np.uint32)
+    follows_N = np.zeros(order_N.size, bool)  # a row's code is that of the row before, as far as compared
+    follows_N[1:] = _equal_neighbours(codes_WN[0], order_N)
+    for words_N in codes_WN[1:]:
+        _order_runs(words_N, order_N, follows_N)
+        follows_N[1:] &= _equal_neighbours(words_N, order_N)
+    ranks_N = ranks_N if ranks_N.size else np.arange(order_N.size, dtype=np.uint32)
+    _order_runs(ranks_N, order_N, follows_N)
+    starts_U = np.flatnonzero(~follows_N).astype(np.uint32)
+    codes_WU = np.take(codes_WN, order_N[starts_U], axis=1)
+    if starts_U.size == order_N.size:
+        return Groups(codes_WU, np.empty(0, np.uint32), order_N)
+    return Groups(codes_WU, np.append(starts_U, np.uint32(order_N.size)), order_N)
+
+
+def _equal_neighbours(keys_N: NDArray[np.unsignedinteger], order_N: UInt32s) -> NDArray[np.bool_]:
+    sorted_N = keys_N[order_N]
+    return np.asarray(sorted_N[1:] == sorted_N[:-1])
+
+
+@compiled
+def _order_runs(keys_N: NDArray[np.unsignedinteger], order_N: UInt32s, follows_N: NDArray[np.bool_]) -> None:
+    """Order the rows of each run of so far equal codes by a further key."""
+    first = 0
+    while first < order_N.size:
+        last = first + 1
+        while last < order_N.size and follows_N[last]:
+            last += 1
+        if last - first > 1:
+            run_R = order_N[first:last].copy()
+            order_N[first:last] = run_R[np.argsort(keys_N[run_R])]
+        first = last
+
+
+@compiled
+def first_row(starts_U: UInt32s, group: int) -> int:
+    """Return where a group's rows start; ``group`` may be one past the last."""
+    return signed(starts_U[group]) if starts_U.size else group
+
+
+@compiled
+def is_less(codes_WU: Words, position: int, code_W: Words) -> bool:
+    """Return whether the code at a position comes before another in the order of groups."""
+    for word in range(codes_WU.shape[0]):
+        if codes_WU[word, position] != code_W[word]:
+            return bool(codes_WU[word, position] < code_W[word])
+    return False
+
+
+@compiled
+def find_group(codes_WU: Words, code_W: Words, first: int, last: int) -> int:
+    """Return the group of a code between ``first`` and ``last``, or -1 where no row has it."""
+    low, high = signed(first), signed(last)
+    while low < high:
+        middle = (low + high) >> 1
+        if is_less(codes_WU, middle, code_W):
+            low = middle + 1
+        else:
+            high = middle
+    if low == signed(last):
+        return -1
+    for word in range(codes_WU.shape[0]):
+        if codes_WU[word, low] != code_W[word]:
+            return -1
+    return low
+
+
+@compiled
+def weight_of(groups: Groups, group: int, excluded_row: int, excluded_group: int, selected_S: Words) -> int:
+    """Return how many rows of a group count: those selected, but the excluded one.
+
+    ``selected_S`` has one bit a row; it is empty where every row is selected.
+    """
+    first, last = first_row(groups.starts_U, group), first_row(groups.starts_U, group + 1)
+    if not selected_S.size:
+        return last - first - (1 if group == excluded_group else 0)
+    weight = 0
+    for place in range(first, last):
+        row = signed(groups.rows_N[place])
+        if row != excluded_row:
+            weight += is_selected(selected_S, row)
+    return weight
+
+
+@compiled
+def is_selected(selected_S: Words, row: int) -> int:
+    """Return a row's bit."""
+    return signed(selected_S[row >> 6] >> np.uint64(row & 63)) & 1

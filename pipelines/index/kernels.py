@@ -1,0 +1,85 @@
+"""What all compiled code of the index shares: population counts, Hamming distance, bit fields.
+
+numba turns it into machine code on first use and keeps that on disk; LLVM maps ``ctpop`` to VPOPCNT where
+the processor has it. All kernels release the GIL.
+
+Shapes: U codes, W words of 64 bits a code, T tables. Codes lie word by word, codes_WU: each step of a scan
+reads memory in order.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numba.core.errors import NumbaError
+from numpy.typing import NDArray
+
+from pipelines.index.intrinsics import popcount
+
+Words = NDArray[np.uint64]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile on first use, without the GIL; keep the machine code on disk where any folder is writable."""
+    try:
+        kernel = numba.njit(nogil=True, cache=True, boundscheck=False)(function)
+    except (RuntimeError, NumbaError):  # numba has nowhere to write: neither beside the code nor at home
+        kernel = numba.njit(nogil=True, boundscheck=False)(function)
+    return cast(_Function, kernel)
+
+
+@compiled
+def signed(number: Any) -> int:
+    """Return a number as int64: with one of another type compiled code would go over to floats."""
+    return np.int64(number)  # type: ignore[return-value]
+
+
+@compiled
+def distance(codes_WU: Words, position: int, query_W: Words) -> int:
+    """Return the Hamming distance of one code to the query [bits]."""
+    total = 0
+    for word in range(codes_WU.shape[0]):
+        total += popcount(codes_WU[word, position] ^ query_W[word])
+    return total
+
+
+@compiled
+def distances(codes_WU: Words, first: int, last: int, query_W: Words, out_B: NDArray[np.int64]) -> int:
+    """Fill ``out_B`` with the distances of codes ``first`` to ``last``; return the least of them."""
+    size = last - first
+    row_B = codes_WU[0, first:last]
+    query = query_W[0]
+    for offset in range(size):
+        out_B[offset] = popcount(row_B[offset] ^ query)
+    for word in range(1, codes_WU.shape[0]):
+        row_B = codes_WU[word, first:last]
+        query = query_W[word]
+        for offset in range(size):
+            out_B[offset] += popcount(row_B[offset] ^ query)
+    least = signed(out_B[0])
+    for offset in range(size):
+        least = min(least, out_B[offset])
+    return least
+
+
+@compiled
+def least_distance(codes_U: Words, first: int, last: int, query: int) -> int:
+    """Return the least distance among codes of one word; nothing is stored, so that memory alone limits."""
+    block_B = codes_U[first:last]
+    least = 64
+    for offset in range(block_B.shape[0]):
+        least = min(least, popcount(block_B[offset] ^ query))
+    return least
+
+
+@compiled
+def bit_field(codes_WU: Words, position: int, start: int, length: int) -> int:
+    """Return ``length`` bits (1..32) of a code from bit ``start``, counted from the top of word 0."""
+    word, skipped = start >> 6, start & 63
+    field = codes_WU[word, position] << np.uint64(skipped)
+    if skipped + length > 64:
+        field |= codes_WU[word + 1, position] >> np.uint64(64 - skipped)
+    return signed(field >> np.uint64(64 - length))

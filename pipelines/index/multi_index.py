@@ -1,0 +1,223 @@
+"""Multi-index hashing: exact search that touches only what can be near (Norouzi, Punjani and Fleet, 2012).
+
+A code within r bits of the query lies within r // T bits of it in at least one of T disjoint substrings. So
+buckets are visited by the distance of their substring from the query's, 0 bits, 1, 2 and so on, in table
+after table, until nothing unseen can be near enough. That is proved, not estimated: with step s - 1 done in
+all tables and step s in the first t, an unseen code is at least T * s + t bits away.
+
+Shapes: U groups, W words a code, T tables, L bits a substring, M items, P probes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.index.found import Found, Int64s, keep
+from pipelines.index.groups import Groups, UInt32s, find_group, weight_of
+from pipelines.index.intrinsics import popcount, prefetch
+from pipelines.index.kernels import Words, bit_field, compiled, distance, signed
+from pipelines.index.tables import Tables
+
+PROBE_COST = 24
+"""What looking up a bucket costs, in codes that a scan compares meanwhile."""
+CANDIDATE_COST = 6
+"""The same of comparing a code of a bucket."""
+_TOGETHER = 64  # probes looked up at a time, so that memory answers many at once
+
+
+class Query(NamedTuple):
+    """What is asked."""
+
+    words_W1: Words
+    k: int
+    radius: int
+    """Rows are counted up to here; negative where only those within the limit matter [bits]."""
+    excluded_row: int
+    """A row that doesn't count, or -1."""
+    excluded_group: int
+    """Its group."""
+    selected_S: Words
+    """One bit a row; empty: all."""
+
+
+@compiled
+def search_tables(
+    groups: Groups, tables: Tables, length: int, query: Query, budget: int, found: Found, items_M3: Int64s
+) -> tuple[Int64s, bool]:
+    """Return ``items_M3``, (0, distance, group), and whether the search came to its end.
+
+    It doesn't where it would cost more than ``budget``, in codes that a scan compares.
+    """
+    spent = 0
+    count = tables.starts_TP.shape[0]
+    probes = 1  # buckets at a distance of ``step`` bits: length choose step
+    for step in range(length + 1):
+        for table in range(count):
+            if count * step + table > max(found.limits_Q[0], query.radius):
+                return items_M3, True
+            spent += probes * PROBE_COST
+            if spent > budget:
+                return items_M3, False
+            items_M3, spent = _visit(
+                groups, tables, length, query, table, step, budget, spent, found, items_M3
+            )
+            if spent > budget:
+                return items_M3, False
+        probes = probes * (length - step) // (step + 1)
+    return items_M3, True
+
+
+@compiled
+def _visit(
+    groups: Groups,
+    tables: Tables,
+    length: int,
+    query: Query,
+    table: int,
+    step: int,
+    budget: int,
+    spent: int,
+    found: Found,
+    items_M3: Int64s,
+) -> tuple[Int64s, int]:
+    """Compare what lies in a table's buckets at ``step`` bits; return ``items_M3`` and what is spent."""
+    own = bit_field(query.words_W1, 0, table * length, length)
+    first_P, last_P = np.empty(_TOGETHER, np.int64), np.empty(_TOGETHER, np.int64)
+    near_C2 = np.empty((_TOGETHER, 2), np.int64)
+    difference, end = (1 << step) - 1, 1 << length
+    while difference < end:
+        probes, candidates, difference = _look_up(
+            tables.starts_TP[table], own, difference, end, first_P, last_P
+        )
+        spent += candidates * CANDIDATE_COST
+        if spent > budget:
+            return items_M3, spent
+        if candidates > near_C2.shape[0]:
+            near_C2 = np.empty((2 * candidates, 2), np.int64)
+        farthest = max(found.limits_Q[0], query.radius)
+        first_P, last_P = first_P[:probes], last_P[:probes]
+        if groups.codes_WU.shape[0] > 1:
+            near = _near_groups(
+                groups, tables, table, first_P, last_P, query.words_W1[:, 0], farthest, near_C2
+            )
+        else:
+            codes_U = tables.codes_TU[table - 1] if table else groups.codes_WU[0]
+            near = _near_codes(codes_U, first_P, last_P, query.words_W1[0, 0], farthest, near_C2)
+        items_M3 = _keep_new(groups, tables, length, query, table, step, near_C2[:near], found, items_M3)
+        found.totals[1] += candidates
+    return items_M3, spent
+
+
+@compiled
+def _look_up(
+    starts_P: UInt32s, own: int, difference: int, end: int, first_P: Int64s, last_P: Int64s
+) -> tuple[int, int, int]:
+    """Find some buckets; return how many, how many codes they hold, and the next bucket's difference."""
+    probes, candidates = 0, 0
+    while difference < end and probes < first_P.size:
+        bucket = own ^ difference
+        first_P[probes], last_P[probes] = starts_P[bucket], starts_P[bucket + 1]
+        candidates += last_P[probes] - first_P[probes]
+        probes += 1
+        difference = _next_of_as_many_bits(difference, end)
+    return probes, candidates, difference
+
+
+@compiled
+def _next_of_as_many_bits(number: int, end: int) -> int:
+    """Return the next larger number with as many bits set, or ``end`` after 0 (Gosper's hack)."""
+    if not number:
+        return end
+    lowest = number & -number
+    ripple = number + lowest
+    return ripple | (((number ^ ripple) >> 2) // lowest)
+
+
+@compiled
+def _near_codes(
+    codes_U: Words, first_P: Int64s, last_P: Int64s, query: int, farthest: int, near_C2: Int64s
+) -> int:
+    """Compare codes of one word, in a table's order; return how many are near, as (distance, place)."""
+    for probe in range(first_P.size):
+        prefetch(codes_U, min(first_P[probe], codes_U.size - 1))
+    near = 0
+    for probe in range(first_P.size):
+        for place in range(first_P[probe], last_P[probe]):
+            bits = popcount(codes_U[place] ^ query)
+            if bits <= farthest:
+                near_C2[near, 0], near_C2[near, 1] = bits, place
+                near += 1
+    return near
+
+
+@compiled
+def _near_groups(
+    groups: Groups,
+    tables: Tables,
+    table: int,
+    first_P: Int64s,
+    last_P: Int64s,
+    query_W: Words,
+    farthest: int,
+    near_C2: Int64s,
+) -> int:
+    """Compare longer codes; return how many are near, as (distance, group)."""
+    codes_WU = groups.codes_WU
+    groups_U = tables.groups_TU[max(0, table - 1)]
+    near = 0
+    for probe in range(first_P.size):
+        for place in range(first_P[probe], last_P[probe]):
+            group = signed(groups_U[place]) if table else place
+            bits = distance(codes_WU, group, query_W)
+            if bits <= farthest:
+                near_C2[near, 0], near_C2[near, 1] = bits, group
+                near += 1
+    return near
+
+
+@compiled
+def _keep_new(
+    groups: Groups,
+    tables: Tables,
+    length: int,
+    query: Query,
+    table: int,
+    step: int,
+    near_C2: Int64s,
+    found: Found,
+    items_M3: Int64s,
+) -> Int64s:
+    """Keep what is near and wasn't seen before; return ``items_M3``."""
+    for near in range(near_C2.shape[0]):
+        bits, group = near_C2[near, 0], near_C2[near, 1]
+        if bits > max(found.limits_Q[0], query.radius):
+            continue
+        if table and groups.codes_WU.shape[0] == 1:
+            group = _group_of(groups, tables, length, tables.codes_TU[table - 1, group])
+        if _was_seen(groups.codes_WU, group, query.words_W1, length, tables.starts_TP.shape[0], table, step):
+            continue
+        weight = weight_of(groups, group, query.excluded_row, query.excluded_group, query.selected_S)
+        if weight:
+            items_M3 = keep(found, items_M3, 0, bits, group, weight, query.k)
+    return items_M3
+
+
+@compiled
+def _group_of(groups: Groups, tables: Tables, length: int, code: int) -> int:
+    """Return the group of a code of one word, which has one."""
+    bucket = signed(code >> np.uint64(64 - length))
+    code_W = np.full(1, code, np.uint64)
+    return find_group(groups.codes_WU, code_W, tables.starts_TP[0, bucket], tables.starts_TP[0, bucket + 1])
+
+
+@compiled
+def _was_seen(
+    codes_WU: Words, group: int, query_W1: Words, length: int, count: int, table: int, step: int
+) -> bool:
+    """Return whether an earlier visit, at a smaller step or in an earlier table, has come upon a code."""
+    for other in range(count):
+        field = bit_field(codes_WU, group, other * length, length)
+        bits = popcount(np.uint64(field ^ bit_field(query_W1, 0, other * length, length)))
+        if bits < step or (bits == step and other < table):
+            return True
+    return False

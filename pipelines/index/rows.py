@@ -1,0 +1,63 @@
+"""What answers say of chips, mapped from a file: any row, in no time, and not in memory.
+
+Shapes: N rows, M rows asked for.
+"""
+
+from bisect import bisect_left
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.index.groups import UInt32s
+
+ANSWER_COLUMNS = ["chip_id", "uri", "etag", "window", "bbox", "geometry", "datetime", "collection"]
+
+
+class Rows:
+    """`ANSWER_COLUMNS` of each row, mapped from a file."""
+
+    def __init__(self, path: Path, order_N: UInt32s) -> None:
+        """Open the file; ``order_N`` lists the rows by chip id."""
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_file(source)
+            self._schema = reader.schema
+            self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)])
+        self._order_N = order_N
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def find(self, chip_id: str) -> int | None:
+        """Return a chip's row, or None where the table has no such chip."""
+        place = bisect_left(
+            range(len(self)), chip_id, key=lambda rank: self._chip_id(int(self._order_N[rank]))
+        )
+        if place == len(self):
+            return None
+        row = int(self._order_N[place])
+        return row if self._chip_id(row) == chip_id else None
+
+    def _chip_id(self, row: int) -> str:
+        batch = int(np.searchsorted(self._starts, row, "right")) - 1
+        chip_id: str = self._batches[batch]["chip_id"][row - int(self._starts[batch])].as_py()
+        return chip_id
+
+    def take(self, rows_M: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Return the values of some rows, in their order."""
+        batch_M = np.searchsorted(self._starts, rows_M, "right") - 1
+        taken: list[dict[str, Any]] = [{}] * len(rows_M)
+        for number in np.unique(batch_M):
+            places = np.flatnonzero(batch_M == number)
+            offsets = pa.array(rows_M[places] - self._starts[number])
+            values = self._batches[number].take(offsets).to_pylist()
+            for place, value in zip(places.tolist(), values, strict=True):
+                taken[place] = value
+        return taken
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a whole column."""
+        return pa.chunked_array([batch[name] for batch in self._batches], self._schema.field(name).type)

@@ -1,0 +1,115 @@
+"""Built indices on disk: reopened when whole, and never trusted otherwise."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pipelines
+from pipelines.errors import StaleIndexError
+from pipelines.index.files import open_folder, write_folder
+
+SOURCE = {"table": "s3://a/b", "version": 3}
+ARRAYS = {"codes_WN": np.arange(400_000, dtype=np.uint64).reshape(2, -1), "groups.rows_N": np.arange(3)}
+
+
+def write(folder, source=SOURCE):
+    def files(new):
+        (new / "rows.arrow").write_bytes(b"rows" * 1000)
+        return ARRAYS
+
+    write_folder(folder, files, source)
+    return folder
+
+
+def test_gives_back_what_was_written(tmp_path):
+    opened = open_folder(write(tmp_path / "index"), SOURCE)
+    assert opened.keys() == ARRAYS.keys()
+    assert all((opened[name] == ARRAYS[name]).all() for name in ARRAYS)
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_a_new_one_takes_the_place_of_an_old_one_that_is_still_read(tmp_path):
+    opened = open_folder(write(tmp_path / "index"), SOURCE)
+    write(tmp_path / "index", {"table": "other"})
+    assert (opened["codes_WN"] == ARRAYS["codes_WN"]).all()
+    open_folder(tmp_path / "index", {"table": "other"})
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def change_manifest(path, **changes):
+    manifest = json.loads((path.parent / "manifest.json").read_text())
+    (path.parent / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+@pytest.mark.parametrize("name", ["codes_WN.npy", "rows.arrow"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        flip_a_bit,
+        lambda path: (path.parent / "manifest.json").unlink(),
+        lambda path: (path.parent / "manifest.json").write_text("{"),
+        lambda path: change_manifest(path, format_version=0),
+        lambda path: change_manifest(path, source={"table": "other"}),
+        lambda path: change_manifest(path, files=None),
+    ],
+)
+def test_what_is_not_as_it_was_written_is_stale(tmp_path, name, harm):
+    harm(write(tmp_path / "index") / name)
+    with pytest.raises(StaleIndexError):
+        open_folder(tmp_path / "index", SOURCE)
+
+
+def test_a_build_that_fails_leaves_nothing(tmp_path):
+    def fail(new):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_folder(tmp_path / "index", fail, SOURCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+SEARCH = """
+import sys
+import numpy as np
+from pipelines.index import multi_index, scan
+from pipelines.index.arrays import build_arrays
+from pipelines.index.codes import CodeIndex
+codes_NY = np.random.default_rng(0).integers(0, 256, (20_000, 8), np.uint8)
+index = CodeIndex(build_arrays(codes_NY))
+for method in sys.argv[1:]:
+    assert index.search(codes_NY[5], 1, method=method).rows_K.tolist() == [5]
+print(sum(len(kernel.stats.cache_misses) for kernel in (multi_index.search_tables, scan.scan_groups)))
+"""
+
+
+def run(*command, **environment):
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=170)
+
+
+def test_kernels_are_compiled_once_for_all_processes(tmp_path):
+    command, cache = [sys.executable, "-c", SEARCH, "mih", "scan"], {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert [run(*command, **cache).stdout.strip() for _ in range(2)] == ["2", "0"]
+
+
+def test_works_where_nothing_can_be_written():
+    package = Path(pipelines.__file__).parent
+    readonly = f"mount --bind {package} {package} && mount -o remount,ro,bind {package}"
+    if run("unshare", "-m", "sh", "-c", readonly, **os.environ).returncode:
+        pytest.skip("this machine doesn't let a test mount its install read-only")
+    finished = run(
+        "unshare", "-m", "sh", "-c", f'{readonly} && exec "$0" "$@"', sys.executable, "-c", SEARCH, "scan",
+        HOME="/dev/null/home", PATH=os.environ["PATH"],
+    )  # fmt: skip
+    assert (finished.stdout.strip(), finished.stderr) == ("1", "")  # compiled, and not kept

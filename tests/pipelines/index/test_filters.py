@@ -1,0 +1,141 @@
+"""Filters against one look at every row; the antimeridian, missing places and times, block borders."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.index.filters import NO_TIME, Columns, criteria, select_rows, spans_of
+from pipelines.index.polygons import rectangles_of, select_touching
+from pipelines.index.selection import ROWS, rows_of, select
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST = int(START.timestamp() * 1e6)
+
+
+def columns_of(rng, count, *, ordered):
+    west_N, south_N = rng.uniform(-180, 180, count), rng.uniform(-90, 85, count)
+    if ordered:
+        west_N = np.sort(west_N)
+    east_N = west_N + rng.uniform(0, 8, count)
+    boxes_N4 = np.stack([west_N, south_N, np.where(east_N > 180, east_N - 360, east_N), south_N + 5], axis=1)
+    boxes_N4[rng.random(count) < 0.01] = np.nan
+    times_N = FIRST + rng.integers(0, 100, count) * 1_000_000
+    times_N[rng.random(count) < 0.1] = NO_TIME
+    valid_N = rng.integers(0, 11, count).astype(np.float32) / np.float32(10)
+    return Columns(
+        boxes_N4,
+        np.sort(times_N) if ordered else times_N,
+        valid_N,
+        np.sort(rng.integers(0, 3, count)).astype(np.uint32),
+    )
+
+
+def touches(box, rectangle):
+    """Whether two boxes on the globe have a point in common, each as one or two boxes on the plane."""
+    if np.isnan(box[0]):
+        return False
+
+    def parts(west, south, east, north):
+        spans = [(west, east)] if west <= east else [(west, 180), (-180, east)]
+        return [shapely.box(first, south, last, north) for first, last in spans]
+
+    return any(one.intersects(other) for one in parts(*box) for other in parts(*rectangle))
+
+
+@st.composite
+def filters(draw):
+    chosen = {}
+    if draw(st.booleans()):
+        sides = st.tuples(st.floats(-180, 180), st.floats(-90, 0), st.floats(-180, 180), st.floats(0, 90))
+        chosen["rectangles"] = draw(st.lists(sides, min_size=1, max_size=2))
+    if draw(st.booleans()):
+        ends = st.none() | st.integers(-5, 105).map(lambda seconds: START + timedelta(seconds=seconds))
+        chosen["interval"] = draw(st.tuples(ends, ends))
+    chosen["least_valid"] = draw(st.sampled_from([0.0, 0.3, 0.7, 1.0]))
+    chosen["wanted_C"] = draw(st.none() | st.lists(st.booleans(), min_size=3, max_size=3).map(np.array))
+    return chosen
+
+
+def fulfils(columns, row, chosen):
+    first, last = chosen.get("interval", (None, None))
+    time = int(columns.times_N[row])
+    if "interval" in chosen and time == NO_TIME:
+        return False
+    if first and time < int(first.timestamp() * 1e6):
+        return False
+    if last and time > int(last.timestamp() * 1e6):
+        return False
+    if round(float(columns.valid_N[row]), 3) < chosen["least_valid"]:
+        return False
+    if chosen["wanted_C"] is not None and not chosen["wanted_C"][columns.collections_N[row]]:
+        return False
+    return "rectangles" not in chosen or any(
+        touches(columns.boxes_N4[row], box) for box in chosen["rectangles"]
+    )
+
+
+@given(filters(), st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 63, 64, 65, 300]), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_selects_what_one_look_at_every_row_does(chosen, seed, count, ordered):
+    columns = columns_of(np.random.default_rng(seed), count, ordered=ordered)
+    selection = select_rows(columns, spans_of(columns), criteria(**chosen))
+    want = [row for row in range(count) if fulfils(columns, row, chosen)]
+    assert rows_of(selection).tolist() == want
+    assert selection.rows == len(want)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"rectangles": [(-20, -90, 30, 90)]},
+        {"rectangles": [(170, -30, -170, 30)]},
+        {"rectangles": [(-180, -90, 180, 90)]},
+        {"interval": (START + timedelta(seconds=30), START + timedelta(seconds=50))},
+        {"interval": (None, START), "wanted_C": np.array([True, False, True])},
+        {"least_valid": 0.7},
+        {},
+    ],
+)
+def test_whole_blocks_are_taken_or_left_and_nothing_changes(chosen):
+    columns = columns_of(np.random.default_rng(7), 5 * ROWS + 100, ordered=True)
+    selection = select_rows(columns, spans_of(columns), criteria(**chosen))
+    chosen = {"least_valid": 0.0, "wanted_C": None} | chosen
+    mask_N = np.array([fulfils(columns, row, chosen) for row in range(len(columns.times_N))])
+    want = select(mask_N)
+    assert (selection.bits_S == want.bits_S).all()
+    assert selection.blocks_B.tolist() == want.blocks_B.tolist()
+    assert 0 < selection.rows == want.rows
+
+
+def test_a_polygon_selects_by_footprint_not_by_box():
+    rng = np.random.default_rng(3)
+    corners = rng.uniform([-170, -80], [160, 70], (3 * ROWS, 2))
+    corners = corners[np.argsort(corners[:, 0])]
+    diamonds = [
+        shapely.Polygon([(x, y + 5), (x + 5, y), (x + 10, y + 5), (x + 5, y + 10)]) for x, y in corners
+    ]
+    count = len(diamonds)
+    columns = Columns(
+        shapely.bounds(diamonds),
+        np.full(count, NO_TIME),
+        np.ones(count, np.float32),
+        np.zeros(count, np.uint32),
+    )
+    footprints = pa.chunked_array([pa.array(shapely.to_wkb(diamonds))])
+    lake = shapely.MultiPolygon([shapely.Point(0, 0).buffer(40), shapely.box(100, 10, 100.5, 10.5)])
+    spans = spans_of(columns)
+    boxes = select_rows(columns, spans, criteria(rectangles_of(lake)))
+    selection = select_touching(lake, boxes, columns, spans, footprints)
+    want = [row for row, diamond in enumerate(diamonds) if diamond.intersects(lake)]
+    assert rows_of(selection).tolist() == want
+    assert len(want) < boxes.rows
+
+
+def test_an_upside_down_box_is_refused():
+    with pytest.raises(ValueError, match="north"):
+        criteria([(0, 10, 5, -10)])
