@@ -25,8 +25,6 @@ demo: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.search
-	$(BIN)/python -m benchmarks.quality
-	$(BIN)/python -m benchmarks.train
 
 clean:
 	rm -rf .venv demo-output benchmark-output dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.recipe import AugmentSpec
+from model.recipe import VIEWS, AugmentSpec
 from model.spec import InputSpec
 
 
@@ -45,6 +45,12 @@ def preprocess_mixed(chips: Sequence[NDArray[np.uint8]], spec: InputSpec, device
         chips_BHWC = torch.from_numpy(np.stack([chips[row] for row in rows]))
         images_BCSS[rows] = preprocess(chips_BHWC.to(device), spec)
     return images_BCSS
+
+
+def turned(chip_HWC: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
+    """Return one of a chip's `VIEWS` views: as it is, turned (1 to 3), mirrored and turned (4 to 7)."""
+    mirrored_HWC = chip_HWC[:, ::-1] if view >= VIEWS // 2 else chip_HWC
+    return np.ascontiguousarray(np.rot90(mirrored_HWC, view % 4))
 
 
 def augment(images_BCHW: Tensor, spec: AugmentSpec, generator: torch.Generator) -> Tensor:

@@ -5,16 +5,27 @@ from typing import Literal
 
 from model.spec import described
 
+VIEWS = 8
+"""Turns and reflections of a square."""
+
 
 @dataclass(frozen=True)
 class AugmentSpec:
-    """Changes that leave a scene what it is, drawn anew for each chip and epoch; fine-tuning only."""
+    """Changes that leave a scene what it is, drawn anew for each chip and epoch.
 
-    symmetries: bool = described(True, "flips and quarter turns: seen from above, no side is up")
-    scale: float = described(0.2, "zoom in by up to this share of the side [0..0.9]")
-    colour: float = described(0.2, "gain and offset of each band by up to this share [0..1]")
+    Of a frozen backbone, which sees each chip once, ``views`` are all there is; the rest is for fine-tuning.
+    """
+
+    views: int = described(
+        2, "frozen backbone: so many of a chip's turns and reflections have features of their own [1..8]"
+    )
+    symmetries: bool = described(True, "fine-tuning: flips and quarter turns: seen from above, no side is up")
+    scale: float = described(0.2, "fine-tuning: zoom in by up to this share of the side [0..0.9]")
+    colour: float = described(0.2, "fine-tuning: gain and offset of each band by up to this share [0..1]")
 
     def __post_init__(self) -> None:
+        if not 1 <= self.views <= VIEWS:
+            raise ValueError(f"views must be 1..{VIEWS}, not {self.views}")
         if not (0 <= self.scale <= 0.9 and 0 <= self.colour <= 1):
             raise ValueError(f"scale must be 0..0.9 and colour 0..1, not {self.scale} and {self.colour}")
 
@@ -34,8 +45,9 @@ class Recipe:
     backbone_learning_rate: float = described(
         0.0, "the same of the backbone; 0: it is frozen, and its features are computed once and kept"
     )
-    warm_start_epochs: int = described(
-        0, "fine-tuning: epochs of the head alone on the untouched backbone's features, before the others"
+    head_epochs: int = described(
+        0,
+        "fine-tuning: epochs of the head alone on the backbone's features, before the others and after them",
     )
     optimizer: Literal["adamw", "sgd"] = described("adamw", "adamw, or sgd with momentum .9")
     weight_decay: float = described(5e-4, "decay of the weights")
@@ -54,8 +66,8 @@ class Recipe:
             raise ValueError(
                 "learning_rate must be above 0, backbone_learning_rate and weight_decay not below"
             )
-        if min(self.patience, self.warm_start_epochs) < 0:
-            raise ValueError("patience and warm_start_epochs must be 0 or more")
+        if min(self.patience, self.head_epochs) < 0:
+            raise ValueError("patience and head_epochs must be 0 or more")
 
     @property
     def frozen(self) -> bool:

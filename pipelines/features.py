@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.network import HashNetwork
+from model.preprocess import turned
 from model.spec import InputSpec, NetworkSpec
 from pipelines.chips import READ_CPUS, Unreadable, check_unreadable, chip_arrays, count_blocks, read_chips
 from pipelines.config import FeatureConfig
@@ -52,22 +53,28 @@ class Features:
 
 
 def compute_features(
-    chips: pa.Table, network: HashNetwork, store: Store, config: FeatureConfig, cache: str | None
+    chips: pa.Table,
+    network: HashNetwork,
+    store: Store,
+    config: FeatureConfig,
+    cache: str | None,
+    view: int = 0,
 ) -> Features:
     """Return the backbone's features of labelled chips; only those that the cache lacks are computed.
 
-    ``cache`` is the folder of all caches; None: nothing is kept. Needs a running Ray where something is to
+    ``cache`` is the folder of all caches; None: nothing is kept. ``view`` is how the chips are turned
+    (`model.preprocess.turned`). Needs a running Ray where something is to
     be computed. Raises ConfigError where too many chips are unreadable.
     """
     key_of = dict(zip(chips["row"].to_pylist(), _keys(chips), strict=True))
-    folder = f"{cache.rstrip('/')}/{cache_name(network)}" if cache else None
+    folder = f"{cache.rstrip('/')}/{cache_name(network, view)}" if cache else None
     known = _read_cache(folder, chips["uri"], store) if folder else {}
     missing = [row for row, key in key_of.items() if key not in known]
     unreadable: list[Unreadable] = []
     if missing:
-        log.info("computing features", chips=len(missing), cached=len(key_of) - len(missing))
+        log.info("computing features", view=view, chips=len(missing), cached=len(key_of) - len(missing))
         wanted = chips.filter(pc.is_in(chips["row"], pa.array(missing)))
-        for part in _parts(_compute(wanted, network, store, config)):
+        for part in _parts(_compute(wanted, network, store, config, view)):
             bad = part.filter(pc.is_valid(part["reason"]))
             pairs = zip(bad["row"].to_pylist(), bad["reason"].to_pylist(), strict=True)
             unreadable += [Unreadable(key_of[row][0], reason) for row, reason in pairs]
@@ -87,10 +94,11 @@ def compute_features(
     )
 
 
-def cache_name(network: HashNetwork) -> str:
+def cache_name(network: HashNetwork, view: int = 0) -> str:
     """Return the name of a cache: what features depend on besides the chip."""
     input_spec = json.dumps(asdict(network.input_spec), sort_keys=True)
-    return f"{network.backbone.fingerprint()}-{hashlib.sha256(input_spec.encode()).hexdigest()[:8]}"
+    name = f"{network.backbone.fingerprint()}-{hashlib.sha256(input_spec.encode()).hexdigest()[:8]}"
+    return f"{name}-view{view}" if view else name
 
 
 def _keys(chips: pa.Table) -> Iterator[Key]:
@@ -151,7 +159,7 @@ def _parts(blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _compute(
-    chips: pa.Table, network: HashNetwork, store: Store, config: FeatureConfig
+    chips: pa.Table, network: HashNetwork, store: Store, config: FeatureConfig, view: int
 ) -> Iterator[pa.Table]:
     """Yield row, reason, features of the chips, in no particular order."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -165,6 +173,7 @@ def _compute(
         fn_constructor_kwargs={
             "network": network.network_spec,
             "input_spec": network.input_spec,
+            "view": view,
             "state": ray.put({key: value.cpu() for key, value in network.state_dict().items()}),
         },
         batch_size=config.batch_size,
@@ -181,10 +190,15 @@ class _Featuriser:
     """Replaces the column ``pixels`` by ``features``, a batch at a time."""
 
     def __init__(
-        self, network: NetworkSpec, input_spec: InputSpec, state: "ray.ObjectRef[Mapping[str, Tensor]]"
+        self,
+        network: NetworkSpec,
+        input_spec: InputSpec,
+        view: int,
+        state: "ray.ObjectRef[Mapping[str, Tensor]]",
     ) -> None:
         """Rebuild the network, on the GPU that Ray has given this actor if there is one."""
         torch.set_num_threads(1)  # actors, not threads, are how it is scaled
+        self.view = view
         self.network = HashNetwork(network, input_spec).eval()
         self.network.load_state_dict(ray.get(state))
         self.network.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -192,8 +206,7 @@ class _Featuriser:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return row, reason and features; unreadable chips keep a null."""
         readable = batch.filter(pc.is_null(batch["reason"]))
-        vectors: Iterator[NDArray[np.float32]] = iter(
-            self.network.extract(chip_arrays(readable)) if len(readable) else []
-        )
+        chips = [turned(chip_HWC, self.view) for chip_HWC in chip_arrays(readable)]
+        vectors: Iterator[NDArray[np.float32]] = iter(self.network.extract(chips) if chips else [])
         column = [None if reason else next(vectors).tobytes() for reason in batch["reason"].to_pylist()]
         return batch.select(["row", "reason"]).append_column("features", pa.array(column, pa.binary()))

@@ -41,7 +41,11 @@ def tracked_run(
     """Open a run on the driver, yield its id, and close it as finished or failed."""
     mlflow = client(config)
     experiment = mlflow.get_experiment_by_name(config.experiment)
-    experiment_id = experiment.experiment_id if experiment else mlflow.create_experiment(config.experiment)
+    experiment_id = (
+        experiment.experiment_id
+        if experiment
+        else mlflow.create_experiment(config.experiment, artifact_location=_artifacts_beside(config.uri))
+    )
     run_id = mlflow.create_run(experiment_id, run_name=name, tags=dict(tags or {})).info.run_id
     for key, value in params.items():
         mlflow.log_param(run_id, key, value)
@@ -51,6 +55,13 @@ def tracked_run(
         mlflow.set_terminated(run_id, "FAILED")
         raise
     mlflow.set_terminated(run_id, "FINISHED")
+
+
+def _artifacts_beside(uri: str | None) -> str | None:
+    """Return a folder beside a SQLite store: MLflow's own choice is the folder that the job runs in."""
+    if not uri or not uri.startswith("sqlite:///"):
+        return None
+    return (Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts").as_uri()
 
 
 def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:

@@ -34,25 +34,22 @@ _worker_log = logging.getLogger("ray.train")  # Ray brings what it says to the d
 _RESTARTS = 3  # times that the workers may die before the training does
 _CHECKPOINT = "checkpoint.pt"
 _FINAL, _FAILED = "final", "failed"  # keys of the last checkpoint: the weights, or why there are none
-_CHECKPOINT_SECONDS = (
-    20  # between two checkpoints, so that seconds of training don't wait for minutes of saving
-)
+_CHECKPOINT_SECONDS = 20  # between two: seconds of training shouldn't wait for minutes of saving
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One training of a run: the warm start, or the training itself."""
+    """One training of a run: the recipe, or the head alone before or after it."""
 
     name: str
+    """Empty for the training itself; else it stands before its figures' names in MLflow."""
     job: TrainJob
     tracking: TrackingConfig
     run_id: str
-    prefix: str
-    """Of its figures' names in MLflow."""
 
     def log(self) -> EpochLog:
         """Return what logs its epochs."""
-        return EpochLog(self.tracking, self.run_id, self.prefix)
+        return EpochLog(self.tracking, self.run_id, f"{self.name}/" if self.name else "")
 
     def system_metrics(self, node: str) -> AbstractContextManager[None]:
         """Log what a machine does meanwhile."""
@@ -82,13 +79,16 @@ def _fit_here(phase: Phase, device: torch.device) -> dict[str, Tensor]:
 
 def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, Tensor]:
     checkpoints = f"{config.bundles.rstrip('/')}/_checkpoints"
+    run_name = (
+        f"{phase.run_id}{phase.name}"  # one of its own: Ray resumes an old run of the same name silently
+    )
     filesystem, path = store.arrow_filesystem(checkpoints)
     sent = ray.put(phase)
     trainer = TorchTrainer(
         lambda: _worker(sent),
         scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
         run_config=RunConfig(
-            name=phase.name,  # one of its own: Ray resumes an old run of the same name silently
+            name=run_name,
             storage_path=path,
             storage_filesystem=filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=1),
@@ -101,7 +101,7 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"the workers failed {_RESTARTS + 1} times: {_last_line(error)}") from error
     content = _load(result.checkpoint) if result.checkpoint else {}
-    store.remove_folder(f"{checkpoints}/{phase.name}")
+    store.remove_folder(f"{checkpoints}/{run_name}")
     if _FINAL not in content:
         raise TrainingError(content.get(_FAILED, "the training ended without weights"))
     weights: dict[str, Tensor] = content[_FINAL]

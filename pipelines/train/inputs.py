@@ -1,6 +1,6 @@
 """Where a training worker gets its inputs from: rows of what lies in Ray's object store.
 
-Shapes: N chips, B chips of a batch, D features, S x S pixels.
+Shapes: N chips, V views of each, B chips of a batch, D features, S x S pixels.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,12 @@ from pipelines.storage import Store
 class FeatureRows:
     """Features of a frozen backbone, in memory."""
 
-    features_ND: NDArray[np.float32]
+    features_NVD: NDArray[np.float32]
 
-    def inputs(self, rows_B: NDArray[np.int64], _: torch.Generator) -> Tensor:
-        """Return features_BD."""
-        return torch.from_numpy(self.features_ND[rows_B])
+    def inputs(self, rows_B: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        """Return features_BD, each of one of the chip's views, drawn at random."""
+        views_B = torch.randint(self.features_NVD.shape[1], (len(rows_B),), generator=generator)
+        return torch.from_numpy(self.features_NVD[rows_B, views_B.numpy()])
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def validate(network: HashNetwork, part: Part, share: Share = ALONE) -> dict[str
         return {}
     network.eval()
     if isinstance(part.rows, FeatureRows):
-        features_VD = part.rows.features_ND
+        features_VD = part.rows.features_NVD[:, 0]
     else:
         features_VD = _extract(network, part.rows, len(part.labels_NC), share)
     codes_VY = network.encode_features(features_VD)

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from numpy.typing import NDArray
 
 from model.backbones import Weights, own_input, read_weights
 from model.network import HashNetwork
@@ -71,19 +70,23 @@ def trained_classes(labels: Labels) -> tuple[str, ...]:
 def feature_parts(
     config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, cache: str
 ) -> Parts:
-    """Return the parts as features of the network's backbone. Needs a running Ray, unless all are cached."""
+    """Return the parts as features of the network's backbone. Needs a running Ray, unless all are cached.
+
+    Training chips have features of several views, validation chips of one.
+    """
     chips = labels.chips.filter(pc.not_equal(labels.chips["split"], "test"))
     features = compute_features(chips, network, store, config.features, cache)
     readable = labels.chips.take(features.rows_N)
     is_train_N = pc.equal(readable["split"], "train").to_numpy()
-
-    def part(of_part_N: NDArray[np.bool_], class_names: tuple[str, ...]) -> Part:
-        chips = readable.filter(pa.array(of_part_N))
-        return Part(FeatureRows(features.features_ND[of_part_N]), multi_hot(chips, class_names))
-
+    train, validation = (readable.filter(pa.array(of_part_N)) for of_part_N in (is_train_N, ~is_train_N))
+    views = [features.features_ND[is_train_N]]
+    views += [
+        compute_features(train, network, store, config.features, cache, view).features_ND
+        for view in range(1, config.augment.views)
+    ]
     return Parts(
-        part(is_train_N, trained_classes(labels)),
-        part(~is_train_N, labels.class_names),
+        Part(FeatureRows(np.stack(views, axis=1)), multi_hot(train, trained_classes(labels))),
+        Part(FeatureRows(features.features_ND[~is_train_N, None]), multi_hot(validation, labels.class_names)),
         features.unreadable,
     )
 

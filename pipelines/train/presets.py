@@ -16,10 +16,10 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
         "recipe": {
             "batch_size": 50,
             "chips_per_class": 5,
-            "warm_start_epochs": 20,
+            "head_epochs": 20,
             "epochs": 8,
-            "learning_rate": 1e-3,
-            "backbone_learning_rate": 1e-4,
+            "learning_rate": 3e-3,
+            "backbone_learning_rate": 2e-4,
         },
     },
     # channel attention, triplets and isometric quantisation on a frozen Inception v3

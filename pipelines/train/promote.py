@@ -26,9 +26,9 @@ def promote(
     ``score`` is the new model's `SCORE`, None where there were no chips to measure it on. Needs a running
     Ray where the holder has to be measured anew.
     """
-    holder = tracking.find_holder(config.tracking, config.name, config.alias)
     if config.promote == "never":
         return False
+    holder = tracking.find_holder(config.tracking, config.name, config.alias)
     if config.promote == "if-better" and holder is not None:
         if score is None:
             log.warning("not promoted: no validation chips to compare on", alias=config.alias)
@@ -64,5 +64,5 @@ def _measured_score(
     chips = labels.rows("validation")
     features = compute_features(chips, network, store, config.features, cache)
     readable = labels.chips.take(features.rows_N)
-    part = Part(FeatureRows(features.features_ND), multi_hot(readable, labels.class_names))
+    part = Part(FeatureRows(features.features_ND[:, None]), multi_hot(readable, labels.class_names))
     return validate(network, part).get(SCORE)

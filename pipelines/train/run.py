@@ -87,17 +87,17 @@ def _train(
     """Return the fields of the report that only a training fills."""
     cache = config.features.cache or f"{config.bundles.rstrip('/')}/features"
     unreadable: dict[str, str] = {}
-    for phase_config in _phases(config):
-        frozen = phase_config.recipe.frozen
-        parts = (
-            feature_parts(config, labels, network, store, cache)
-            if frozen
-            else image_parts(config, labels, network, store)
-        )
+    for name, phase_config in _phases(config).items():
+        if phase_config.recipe.frozen:
+            parts = feature_parts(config, labels, network, store, cache)
+        else:
+            parts = image_parts(config, labels, network, store)
         _check_batch(config, len(parts.train.labels_NC))
         unreadable |= {chip.uri: chip.reason for chip in parts.unreadable}
-        _fit(phase_config, parts, network, store, run_id)
-        metrics = validate(network, parts.validation)
+        job = _job(phase_config, parts, network)
+        weights = fit(Phase(name, job, config.tracking, run_id), config, store)
+        (network.head if phase_config.recipe.frozen else network).load_state_dict(weights)
+    metrics = validate(network, parts.validation)
     manifest, files = pack_bundle(network, config.name, trained_classes(labels), run_id, metrics)
     bundle_uri = f"{config.bundles.rstrip('/')}/{manifest.model_id}"
     write_bundle(bundle_uri, files, store)
@@ -113,51 +113,40 @@ def _train(
     }
 
 
-def _phases(config: TrainConfig) -> list[TrainConfig]:
-    """Return the trainings of a run: the warm start of the head on cached features, then the recipe."""
+def _phases(config: TrainConfig) -> dict[str, TrainConfig]:
+    """Return the trainings of a run by name: the recipe, with the head alone on features around it."""
     recipe = config.recipe
-    if recipe.frozen or not recipe.warm_start_epochs:
-        return [config]
-    warm_start = replace(recipe, epochs=recipe.warm_start_epochs, backbone_learning_rate=0, patience=0)
-    return [config.model_copy(update={"recipe": warm_start}), config]
+    if recipe.frozen or not recipe.head_epochs:
+        return {"": config}
+    alone = replace(recipe, epochs=recipe.head_epochs, backbone_learning_rate=0, patience=0)
+    head = config.model_copy(update={"recipe": alone})
+    return {"head_before": head, "": config, "head_after": head}
 
 
-def _fit(config: TrainConfig, parts: Parts, network: HashNetwork, store: Store, run_id: str) -> None:
-    """Train the network in place."""
-    recipe = config.recipe
-    job = TrainJob(
+def _job(config: TrainConfig, parts: Parts, network: HashNetwork) -> TrainJob:
+    return TrainJob(
         network=network.network_spec,
         input=network.input_spec,
         initial=network.state_dict(),
         keep_statistics=config.weights != "none",
-        recipe=recipe,
+        recipe=config.recipe,
         augment=config.augment,
         loss=config.loss,
         seed=config.seed,
         train=parts.train,
         validation=parts.validation,
     )
-    prefix = "warm_start/" if config.recipe.frozen and config.recipe.warm_start_epochs else ""
-    phase = Phase(run_id + prefix.replace("/", "-"), job, config.tracking, run_id, prefix)
-    weights = fit(phase, config, store)
-    (network.head if recipe.frozen else network).load_state_dict(weights)
-    network.eval()
 
 
 def _params(config: TrainConfig, network: HashNetwork) -> dict[str, object]:
     """Return what MLflow keeps of the config, names joined by dots."""
-    flat: dict[str, object] = {"input": None}
-    kept = config.model_dump(exclude={"store", "tracking", "input", "dry_run"})
+    unused = {"orthohash", "pairwise", "triplet"} - {config.objective}
+    kept = config.model_dump(exclude={"store", "tracking", "dry_run", *unused})
     kept["input"] = asdict(network.input_spec)
-    others = {"orthohash", "pairwise", "triplet"} - {config.objective}
+    flat: dict[str, object] = {}
     for key, value in kept.items():
-        if key in others:
-            continue
-        if isinstance(value, dict):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
-        else:
-            flat[key] = value
-    del flat["input"]
+        inner = value if isinstance(value, dict) else None
+        flat |= {key: value} if inner is None else {f"{key}.{name}": inner[name] for name in inner}
     return flat
 
 

@@ -6,8 +6,8 @@ import torch
 
 from model.bundle import MANIFEST, WEIGHTS, Manifest, pack_bundle, unpack_bundle
 from model.network import HashNetwork
-from model.preprocess import augment, preprocess, preprocess_mixed
-from model.recipe import AugmentSpec
+from model.preprocess import augment, preprocess, preprocess_mixed, turned
+from model.recipe import VIEWS, AugmentSpec
 from model.spec import InputSpec, NetworkSpec
 
 SPEC = NetworkSpec(backbone="resnet18", node="layer1", hidden=8, num_bits=24)
@@ -51,6 +51,14 @@ def test_chips_of_many_sizes_become_one_batch():
     images_BCSS = preprocess_mixed(chips, INPUT, torch.device("cpu"))
     for image_CSS, chip_HWC in zip(images_BCSS, chips, strict=True):
         torch.testing.assert_close(image_CSS[None], preprocess(torch.from_numpy(chip_HWC)[None], INPUT))
+
+
+def test_views_are_the_eight_symmetries_of_a_square():
+    chip_HWC = np.arange(4 * 4 * 2, dtype=np.uint8).reshape(4, 4, 2)
+    views = {turned(chip_HWC, view).tobytes() for view in range(VIEWS)}
+    turns = [np.rot90(side, number) for side in (chip_HWC, chip_HWC[::-1]) for number in range(4)]
+    assert views == {turn.tobytes() for turn in turns}
+    assert turned(chip_HWC, 0).tobytes() == chip_HWC.tobytes()
 
 
 def test_augment_draws_all_eight_symmetries_and_nothing_else():

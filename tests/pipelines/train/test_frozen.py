@@ -28,7 +28,7 @@ def cache_files(config, store):
 
 def test_it_learns_from_features(first, frozen, store):
     assert first.metrics[SCORE] > 0.8
-    assert len(cache_files(frozen, store)) == 1
+    assert len(cache_files(frozen, store)) == 2  # of the chips as they are, and turned
 
 
 def test_the_backbone_is_the_file_that_was_given(first, store, frozen, weights):
@@ -55,6 +55,19 @@ def test_the_same_seed_gives_the_same_loss_curve(first, frozen, mlflow):
     assert curves[0] == curves[1]
     other = run_train(frozen.model_copy(update={"promote": "never", "seed": 1}))
     assert [point.value for point in mlflow.get_metric_history(other.run_id, "train_loss")] != curves[0]
+
+
+def test_fine_tuning_with_the_head_alone_before_and_after(frozen, store, mlflow):
+    recipe = RecipeConfig(epochs=1, head_epochs=2, batch_size=24, backbone_learning_rate=1e-3)
+    changes = {"recipe": recipe, "name": "around", "bundles": f"{frozen.bundles}-around"}
+    config = frozen.model_copy(update=changes)
+    report = run_train(config)
+    epochs = {
+        phase: len(mlflow.get_metric_history(report.run_id, f"{phase}train_loss")) / (144 // 24)
+        for phase in ("head_before/", "", "head_after/")
+    }
+    assert epochs == {"head_before/": 2, "": 1, "head_after/": 2}
+    assert len(cache_files(config, store)) == 4  # two views, the backbone as it was, and as it has become
 
 
 def test_only_a_better_model_takes_the_alias(first, frozen, store):
