@@ -3,12 +3,16 @@
 Shapes: N codes, Y bytes a code, K bits.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 Codes = NDArray[np.uint8]
+Nearest = tuple[NDArray[np.intp], NDArray[np.integer]]
+"""rows_K, distances_K"""
 _CENTRES, _FLIPPED = 1000, 0.08
 _CHUNK = 1 << 19
 
@@ -42,7 +46,13 @@ def _noisy(centres_CY: Codes, count: int, bits: int, rng: np.random.Generator, f
     return codes_NY
 
 
-def nearest(codes_NY: Codes, code_Y: Codes, k: int) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+def all_nearest(codes_NY: Codes, queries_QY: Codes, k: int) -> list[Nearest]:
+    """Return `nearest` of each query, on all cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda code_Y: nearest(codes_NY, code_Y, k), queries_QY))
+
+
+def nearest(codes_NY: Codes, code_Y: Codes, k: int) -> Nearest:
     """Return (rows, distances) in plain numpy, nearest first, ties by row: what every answer must equal."""
     words_NW = codes_NY.view(np.uint64)
     distances_N = np.bitwise_count(words_NW[:, 0] ^ code_Y.view(np.uint64)[0]).astype(np.uint16)

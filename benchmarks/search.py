@@ -19,8 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import codes, peers
-from pipelines.index.arrays import IndexArrays, build_arrays
+from benchmarks import codes, large, peers
+from pipelines.index.arrays import build_arrays
 from pipelines.index.codes import CodeIndex, Method
 from pipelines.index.kernels import Words, compiled
 
@@ -38,9 +38,9 @@ class Bench:
 
     def check(self, index: CodeIndex, codes_NY: codes.Codes, queries_QY: codes.Codes, method: Method) -> None:
         """Compare answers with the oracle's."""
-        for code_Y in queries_QY:
+        oracle = codes.all_nearest(codes_NY, queries_QY, _K)
+        for code_Y, (rows, distances) in zip(queries_QY, oracle, strict=True):
             hits = index.search(code_Y, _K, method=method)
-            rows, distances = codes.nearest(codes_NY, code_Y, _K)
             same = np.array_equal(hits.rows_K, rows) and np.array_equal(hits.distances_K, distances)
             self.exact &= bool(same)
 
@@ -87,12 +87,6 @@ def read_all(words_U: Words) -> int:
     return total  # type: ignore[return-value]
 
 
-def resident_bytes(arrays: IndexArrays) -> int:
-    """Return the bytes of all that an unfiltered search reads."""
-    groups, tables = arrays.groups, arrays.tables
-    return sum(array.nbytes for array in (*groups, *tables, arrays.ranks_N))
-
-
 def against_flat(bench: Bench, kind: str, codes_NY: codes.Codes, queries_QY: codes.Codes) -> CodeIndex:
     """Compare one query, and a batch by scan only, with faiss Flat."""
     index = CodeIndex(build_arrays(codes_NY))
@@ -108,7 +102,7 @@ def against_flat(bench: Bench, kind: str, codes_NY: codes.Codes, queries_QY: cod
     bench.row(kind, f"this index ({index.search(singles_QY[0], _K).method})", ours, theirs / ours)
     bench.row(kind, "this index (scan)", median_ms(asking(index, "scan"), singles_QY))
     bench.figures["last_vs_flat"] = theirs / ours
-    bench.figures["bytes_per_code"] = round(resident_bytes(index.arrays) / len(codes_NY), 1)
+    bench.figures["bytes_per_code"] = round(index.resident_bytes / len(codes_NY), 1)
     return index
 
 
@@ -117,8 +111,9 @@ def batch_against_flat(
 ) -> None:
     """Compare a batch of 64 by scan only, and the scan with reading memory."""
     flat = peers.flat(codes_NY, 1)
-    for code_Y, hits in zip(queries_QY, index.search_batch(queries_QY, _K, method="scan"), strict=True):
-        rows, _ = codes.nearest(codes_NY, code_Y, _K)
+    oracle = codes.all_nearest(codes_NY, queries_QY, _K)
+    batch = index.search_batch(queries_QY, _K, method="scan")
+    for hits, (rows, _) in zip(batch, oracle, strict=True):
         bench.exact &= np.array_equal(hits.rows_K, rows)
     ours = once_ms(lambda: index.search_batch(queries_QY, _K, method="scan")) / len(queries_QY)
     theirs = once_ms(lambda: flat.search(queries_QY, _K)) / len(queries_QY)
@@ -139,13 +134,13 @@ def against_others(
     bench: Bench, index: CodeIndex, codes_NY: codes.Codes, queries_QY: codes.Codes, *, full: bool
 ) -> None:
     """Compare with exact and approximate peers; of the latter the quickest at recall .99 or more counts."""
-    wanted = [codes.nearest(codes_NY, code_Y, _K)[1] for code_Y in queries_QY]
+    wanted = [distances for _, distances in codes.all_nearest(codes_NY, queries_QY, _K)]
     ours, best = median_ms(asking(index), queries_QY), float("inf")
     with tempfile.TemporaryDirectory() as folder:
         for name, ask in peers.exact(codes_NY, _K, Path(folder)) if full else ():
             took = median_ms(ask, queries_QY[:5])
             bench.row("learned-like", name, took, took / ours)
-    for name, ask in peers.approximate(codes_NY, _K, graphs=full):
+    for name, ask in peers.approximate(codes_NY, _K, full=full):
         took, recall = (
             median_ms(ask, queries_QY),
             peers.recall([ask(code_Y) for code_Y in queries_QY], wanted),
@@ -178,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10 M codes, no graphs: under 50 s on 2 cores")
     parser.add_argument("--codes", type=Path, help="real codes_NY as .npy, tiled to size with noise")
+    parser.add_argument("--disk", type=int, default=0, help="so many codes on disk too, such as 100000000")
     parser.add_argument("--size", type=int, default=_TEN_MILLION, help="codes")
     arguments = parser.parse_args()
     bench, full = Bench(), not arguments.quick
@@ -189,6 +185,7 @@ def main() -> None:
     against_others(bench, index, learned_NY, queries_QY[:_QUERIES], full=full)
     if full:
         grid(bench, "learned-like", index, queries_QY)
+        bench.exact &= large.filters(index, queries_QY, learned_NY)
     del index, learned_NY
     random_NY, queries_QY = codes.uniform(size, 64), codes.uniform(_BATCH, 64, seed=1)
     index = against_flat(bench, "uniform", random_NY, queries_QY)
@@ -204,6 +201,10 @@ def main() -> None:
         real_NY, queries_QY = codes.tiled(arguments.codes, size), codes.tiled(arguments.codes, _BATCH, seed=1)
         against_flat(bench, "real, tiled", real_NY, queries_QY)
         bench.figures["real_vs_flat"] = bench.figures.pop("last_vs_flat")
+    for kind in ("learned", "uniform") if arguments.disk else ():
+        figures = large.on_disk(arguments.disk, kind)
+        bench.exact &= bool(figures.pop("exact"))
+        bench.figures |= {f"disk_{kind}_{name}": value for name, value in figures.items()}
     Console().print(bench.table)
     print(
         json.dumps(

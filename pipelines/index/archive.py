@@ -8,7 +8,6 @@ Shapes: N rows, in the table's order, near to near; Y bytes a code.
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.errors import StaleIndexError, TableError
-from pipelines.index.arrays import IndexArrays, build_arrays
+from pipelines.index.arrays import build_arrays, joined, separate
 from pipelines.index.codes import CodeIndex
 from pipelines.index.files import Arrays, open_folder, write_folder
 from pipelines.index.filters import NO_TIME, Columns, Spans, spans_of
-from pipelines.index.groups import Groups
 from pipelines.index.rows import ANSWER_COLUMNS, Rows
-from pipelines.index.tables import Tables
 from pipelines.table import CodeTable
 
 log = logging.getLogger(__name__)
@@ -30,9 +27,6 @@ log = logging.getLogger(__name__)
 _COLUMNS = [*ANSWER_COLUMNS, "valid_fraction", "code"]
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _ROWS = "rows.arrow"
-
-
-_Part = TypeVar("_Part", Groups, Tables, Columns, Spans)
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, w
     _check_unique(ids.take(pa.array(order_N)), where)
     ranks_N = np.empty(count, np.uint32)
     ranks_N[order_N] = np.arange(count, dtype=np.uint32)
-    arrays = _flat(build_arrays(codes_NY, ranks_N))
+    arrays = separate(build_arrays(codes_NY, ranks_N))
     collections = np.array(list(names), np.str_) if names else np.empty(0, "U1")
     return (
         arrays
@@ -128,29 +122,11 @@ def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
         raise TableError(f"{where} has two rows for one chip id; publish a version that hasn't")
 
 
-def _flat(arrays: IndexArrays) -> Arrays:
-    flat = arrays._asdict() | {"substring_bits": np.array(arrays.substring_bits)}
-    for name in ("groups", "tables"):
-        flat |= {f"{name}.{part}": array for part, array in flat.pop(name)._asdict().items()}
-    return flat
-
-
 def _opened(folder: Path, arrays: Arrays, threads: int) -> Archive:
-    def part(kind: type[_Part], prefix: str = "") -> _Part:
-        return kind(*(arrays[prefix + name] for name in kind._fields))
-
-    index = IndexArrays(
-        arrays["order_K"],
-        arrays["codes_WN"],
-        arrays["ranks_N"],
-        part(Groups, "groups."),
-        part(Tables, "tables."),
-        int(arrays["substring_bits"]),
-    )
     return Archive(
-        CodeIndex(index, threads),
-        part(Columns),
-        part(Spans),
+        CodeIndex(joined(arrays), threads),
+        Columns(*(arrays[name] for name in Columns._fields)),
+        Spans(*(arrays[name] for name in Spans._fields)),
         tuple(arrays["collections"].tolist()),
         Rows(folder / _ROWS, arrays["order_N"]),
     )

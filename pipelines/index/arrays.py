@@ -3,7 +3,8 @@
 Shapes: N rows, U groups (distinct codes), Y bytes a code, K bits, W = ceil(K / 64) words.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,3 +51,23 @@ def build_arrays(codes_NY: NDArray[np.uint8], ranks_N: UInt32s | None = None) ->
     groups = group_rows(codes_WN, ranks_N)
     tables = tables if substrings(bits, groups.codes_WU.shape[1])[0] else 0
     return IndexArrays(order_K, codes_WN, ranks_N, groups, build_tables(groups, tables, length), length)
+
+
+def separate(arrays: IndexArrays) -> dict[str, NDArray[Any]]:
+    """Return the arrays by name, each to be a file."""
+    separated = arrays._asdict() | {"substring_bits": np.array(arrays.substring_bits)}
+    for part in ("groups", "tables"):
+        separated |= {f"{part}.{name}": array for name, array in separated.pop(part)._asdict().items()}
+    return separated
+
+
+def joined(separated: Mapping[str, NDArray[Any]]) -> IndexArrays:
+    """Return the index of arrays by name."""
+    return IndexArrays(
+        separated["order_K"],
+        separated["codes_WN"],
+        separated["ranks_N"],
+        Groups(*(separated[f"groups.{name}"] for name in Groups._fields)),
+        Tables(*(separated[f"tables.{name}"] for name in Tables._fields)),
+        int(separated["substring_bits"]),
+    )

@@ -65,6 +65,12 @@ class CodeIndex:
         """How many different codes there are."""
         return int(self.arrays.groups.codes_WU.shape[1])
 
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of all that searches without a filter read; the rest stays on disk where it is mapped."""
+        arrays = self.arrays
+        return sum(array.nbytes for array in (*arrays.groups, *arrays.tables, arrays.ranks_N))
+
     def code(self, row: int) -> Codes:
         """Return a row's code_Y."""
         return restore(self.arrays.codes_WN[:, row], self.arrays.order_K)

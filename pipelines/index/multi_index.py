@@ -18,9 +18,9 @@ from pipelines.index.intrinsics import popcount, prefetch
 from pipelines.index.kernels import Words, bit_field, compiled, distance, signed
 from pipelines.index.tables import Tables
 
-PROBE_COST = 24
+PROBE_COST = 80
 """What looking up a bucket costs, in codes that a scan compares meanwhile."""
-CANDIDATE_COST = 6
+CANDIDATE_COST = 16
 """The same of comparing a code of a bucket."""
 _TOGETHER = 64  # probes looked up at a time, so that memory answers many at once
 

@@ -33,34 +33,45 @@ def scan_groups(
     All rows are counted up to ``radius``, which is negative where only those within the limit matter. One row
     of each query's excluded group doesn't count.
     """
-    distances_B = np.empty(BLOCK, np.int64)
+    codes_WU, limits_Q = groups.codes_WU, found.limits_Q  # each access to a field counts references
+    distances_B, near_B2 = np.empty(BLOCK, np.int64), np.empty((BLOCK, 2), np.int64)
     for start in range(first, last, BLOCK):
         end = min(start + BLOCK, last)
+        block_B = codes_WU[0, start:end]
         for query in range(queries_QW.shape[0]):
-            query_W = queries_QW[query]
-            if not _has_near(
-                groups.codes_WU, start, end, query_W, found.limits_Q[query], radius, distances_B
-            ):
+            farthest = max(limits_Q[query], radius)
+            if codes_WU.shape[0] == 1 and least_distance(block_B, queries_QW[query, 0]) > farthest:
                 continue
-            for offset in range(end - start):
-                if distances_B[offset] <= max(found.limits_Q[query], radius):
-                    group = start + offset
+            near = _find_near(codes_WU, start, end, queries_QW[query], farthest, distances_B, near_B2)
+            for index in range(near):
+                bits, group = near_B2[index, 0], start + near_B2[index, 1]
+                if bits <= max(limits_Q[query], radius):
                     weight = weight_of(groups, group, -1, excluded_Q[query], _EVERY_ROW)
                     if weight:
-                        items_M3 = keep(found, items_M3, query, distances_B[offset], group, weight, k)
+                        items_M3 = keep(found, items_M3, query, bits, group, weight, k)
     found.totals[1] += (last - first) * queries_QW.shape[0]
     return items_M3
 
 
 @compiled
-def _has_near(
-    codes_WU: Words, start: int, end: int, query_W: Words, limit: int, radius: int, distances_B: Int64s
-) -> bool:
-    """Fill ``distances_B`` and return True, unless all of the block is farther than limit and radius."""
-    threshold = max(limit, radius)
-    if codes_WU.shape[0] == 1 and least_distance(codes_WU[0], start, end, query_W[0]) > threshold:
-        return False
-    return bool(distances(codes_WU, start, end, query_W, distances_B) <= threshold)
+def _find_near(
+    codes_WU: Words,
+    start: int,
+    end: int,
+    query_W: Words,
+    farthest: int,
+    distances_B: Int64s,
+    near_B2: Int64s,
+) -> int:
+    """Fill ``near_B2`` with (distance, offset) of the codes that are near enough; return how many are."""
+    if distances(codes_WU, start, end, query_W, distances_B) > farthest:
+        return 0
+    near = 0
+    for offset in range(end - start):
+        if distances_B[offset] <= farthest:
+            near_B2[near, 0], near_B2[near, 1] = distances_B[offset], offset
+            near += 1
+    return near
 
 
 @compiled
@@ -76,7 +87,8 @@ def scan_rows(
     items_M3: Int64s,
 ) -> Int64s:
     """Compare the selected rows of some blocks of `ROWS` rows; return ``items_M3``: (0, distance, row)."""
-    distances_B = np.empty(64, np.int64)
+    limits_Q = found.limits_Q
+    distances_B, near_B2 = np.empty(64, np.int64), np.empty((64, 2), np.int64)
     compared = 0
     for block in blocks_B:
         first_word = signed(block) * (ROWS // 64)
@@ -84,14 +96,14 @@ def scan_rows(
             selected = selected_S[word]
             if not selected:
                 continue
-            start = word * 64
-            end = min(start + 64, codes_WN.shape[1])
             compared += popcount(selected)
-            if not _has_near(codes_WN, start, end, query_W, found.limits_Q[0], radius, distances_B):
-                continue
-            for offset in range(end - start):
-                row, near = start + offset, distances_B[offset] <= max(found.limits_Q[0], radius)
-                if near and (selected >> np.uint64(offset)) & np.uint64(1) and row != excluded_row:
-                    items_M3 = keep(found, items_M3, 0, distances_B[offset], row, 1, k)
+            start, end = word * 64, min(word * 64 + 64, codes_WN.shape[1])
+            farthest = max(limits_Q[0], radius)
+            near = _find_near(codes_WN, start, end, query_W, farthest, distances_B, near_B2)
+            for index in range(near):
+                bits, offset = near_B2[index, 0], near_B2[index, 1]
+                wanted = (selected >> np.uint64(offset)) & np.uint64(1) and start + offset != excluded_row
+                if wanted and bits <= max(limits_Q[0], radius):
+                    items_M3 = keep(found, items_M3, 0, bits, start + offset, 1, k)
     found.totals[1] += compared
     return items_M3
