@@ -15,7 +15,8 @@ from benchmarks import codes
 from pipelines.index.arrays import build_arrays, joined, separate
 from pipelines.index.codes import CodeIndex
 from pipelines.index.files import Arrays, open_folder, write_folder
-from pipelines.index.filters import NO_TIME, Columns, Criteria, criteria, select_rows, spans_of
+from pipelines.index.filters import criteria, select_rows, spans_of
+from pipelines.index.selection import NO_TIME, Columns, Criteria, rows_of
 
 _SHARES = (0.0001, 0.01, 0.5)
 
@@ -64,10 +65,7 @@ def filters(index: CodeIndex, queries_QY: codes.Codes, codes_NY: codes.Codes) ->
     for share in _SHARES:
         wanted = box_of(share)
         selection = select_rows(columns, spans, wanted)
-        mask_N = np.unpackbits(selection.bits_S.view(np.uint8), bitorder="little", count=len(index)).astype(
-            bool
-        )
-        rows_M = np.flatnonzero(mask_N)
+        rows_M = rows_of(selection)
         rows, _ = codes.nearest(codes_NY[rows_M], code_Y, 10)
         exact &= np.array_equal(index.search(code_Y, 10, selection=selection).rows_K, rows_M[rows])
         searching = partial(index.search, code_Y, 10, selection=selection)
@@ -78,7 +76,7 @@ def filters(index: CodeIndex, queries_QY: codes.Codes, codes_NY: codes.Codes) ->
         ]
         whole = took[0] + median_ms(searching)
         figures = (*(f"{value:.3f}" for value in (*took, whole)), f"{whole / unfiltered:.2f}")
-        table.add_row(f"{share:.2%}", f"{selection.rows:,}", *figures)
+        table.add_row(f"{share:.2%}", f"{rows_M.size:,}", *figures)
     Console().print(table)
     return exact
 

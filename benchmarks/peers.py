@@ -60,7 +60,7 @@ def approximate(codes_NY: Codes, k: int, *, full: bool) -> Iterable[tuple[str, S
     bits = codes_NY.shape[1] * 8
     coarse = faiss.IndexBinaryFlat(bits)
     lists = faiss.IndexBinaryIVF(coarse, bits, 1024)
-    faiss.omp_set_num_threads(os.cpu_count())
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
     lists.train(codes_NY[:: max(1, len(codes_NY) // 100_000)])
     lists.add(codes_NY)
     faiss.omp_set_num_threads(1)

@@ -1,6 +1,6 @@
 """From what a search has found to its answer: rows, nearest first, ties in their order.
 
-Shapes: M items, N rows, S = ceil(N / 64), K rows of the answer.
+Shapes: M items, N rows, K rows of the answer.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.index.found import Int64s
-from pipelines.index.groups import Groups, UInt32s, first_row, is_selected
-from pipelines.index.kernels import Words, compiled, signed
+from pipelines.index.groups import Groups, first_row
+from pipelines.index.kernels import compiled, signed
+from pipelines.index.selection import Selection, UInt32s, is_selected
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Hits:
     """Distance of the last hit in bits; None where there is no hit."""
     ties_at_cutoff: int
     """Rows as near as the last hit that k left out."""
-    within: int
-    """Rows within ``max_distance``, k or no k; all that could be compared where it is None."""
+    within: int | None
+    """Rows within ``max_distance``, k or no k; None where there is no such limit."""
     method: Literal["scan", "mih"]
     """Every code compared, or only those that multi-index hashing can't rule out."""
     codes_compared: int
@@ -40,7 +41,7 @@ def rows_of_groups(
     limit: int,
     k: int,
     excluded_row: int,
-    selected_S: Words,
+    selection: Selection,
 ) -> tuple[Int64s, Int64s]:
     """Return (rows, distances) of the k first rows of groups at most ``limit`` bits away."""
     total = 0
@@ -58,7 +59,7 @@ def rows_of_groups(
         taken = 0
         for place in range(first_row(groups.starts_U, group), first_row(groups.starts_U, group + 1)):
             row = signed(groups.rows_N[place])
-            if taken < k and row != excluded_row and (not selected_S.size or is_selected(selected_S, row)):
+            if taken < k and row != excluded_row and is_selected(selection, row):
                 found_R3[count, 1], found_R3[count, 2] = items_M3[item, 1], row
                 count += 1
                 taken += 1

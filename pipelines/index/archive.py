@@ -18,8 +18,9 @@ from pipelines.errors import StaleIndexError, TableError
 from pipelines.index.arrays import build_arrays, joined, separate
 from pipelines.index.codes import CodeIndex
 from pipelines.index.files import Arrays, open_folder, write_folder
-from pipelines.index.filters import NO_TIME, Columns, Spans, spans_of
+from pipelines.index.filters import Spans, spans_of
 from pipelines.index.rows import ANSWER_COLUMNS, Rows
+from pipelines.index.selection import NO_TIME, Columns
 from pipelines.table import CodeTable
 
 log = logging.getLogger(__name__)

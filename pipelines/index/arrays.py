@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.index.bit_order import choose_order, lookup_table, reorder
-from pipelines.index.groups import Groups, UInt32s, group_rows
+from pipelines.index.groups import Groups, group_rows
 from pipelines.index.kernels import Words
+from pipelines.index.selection import UInt32s
 from pipelines.index.tables import Tables, build_tables, substrings
 
 _MOST_ROWS = 2**32 - 1

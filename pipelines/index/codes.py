@@ -14,11 +14,11 @@ from pipelines.index.answer import Hits, first_rows, rows_of_groups
 from pipelines.index.arrays import IndexArrays
 from pipelines.index.bit_order import lookup_table, reorder, restore
 from pipelines.index.found import ALL, Found, Int64s, merged, nothing_found
-from pipelines.index.groups import find_group, is_selected
+from pipelines.index.groups import find_group
 from pipelines.index.kernels import Words
 from pipelines.index.multi_index import Query, search_tables
 from pipelines.index.scan import scan_groups, scan_rows
-from pipelines.index.selection import Selection
+from pipelines.index.selection import EVERY_ROW, ROWS, Selection
 
 Codes = NDArray[np.uint8]
 """Packed codes_NY, as in the code table."""
@@ -27,7 +27,6 @@ Method = Literal["auto", "scan", "mih"]
 
 _GIVE_UP = 0.4  # share of a scan's cost after which multi-index hashing is given up for the scan
 _FEW = 1 << 18  # codes that are scanned sooner than a thread starts
-_EVERY_ROW = np.empty(0, np.uint64)
 _NONE = -1
 _BATCH_GAIN = 4  # how much less a scan costs a query where a block is compared with many
 _TRIALS = 4  # queries of a batch that must all be given up before the others are scanned straight away
@@ -43,7 +42,8 @@ class _Question:
     radius: int
     excluded_row: int
     excluded_group: int
-    selection: Selection | None
+    selection: Selection
+    """With no verdicts: every row."""
 
 
 class CodeIndex:
@@ -90,7 +90,7 @@ class CodeIndex:
         max_distance: int | None = None,
         *,
         excluded_row: int | None = None,
-        selection: Selection | None = None,
+        selection: Selection = EVERY_ROW,
         method: Method = "auto",
     ) -> Hits:
         """Return the ``k`` nearest rows among those within ``max_distance`` bits; None: no such limit.
@@ -111,10 +111,10 @@ class CodeIndex:
         self, codes_QY: Codes, k: int | None, max_distance: int | None = None, *, method: Method = "auto"
     ) -> list[Hits]:
         """Return the answer of `search` to each query; a scan reads the codes once for all of them."""
-        questions = [self._question(code_Y, k, max_distance, None, None) for code_Y in codes_QY]
+        questions = [self._question(code_Y, k, max_distance, None, EVERY_ROW) for code_Y in codes_QY]
         answers: list[Hits | None] = [None] * len(questions)
         if method != "scan" and self.arrays.tables.starts_TP.size:
-            budget = ALL if method == "mih" else int(_GIVE_UP * self._scan_cost(None, len(questions)))
+            budget = ALL if method == "mih" else int(_GIVE_UP * self._scan_cost(EVERY_ROW, len(questions)))
             answers = self._search_tables_in_turn(questions, budget)
         left = [place for place, hits in enumerate(answers) if hits is None]
         for place, hits in zip(left, self._scan_groups([questions[place] for place in left]), strict=True):
@@ -127,7 +127,7 @@ class CodeIndex:
         k: int | None,
         max_distance: int | None,
         excluded_row: int | None,
-        selection: Selection | None,
+        selection: Selection,
     ) -> _Question:
         if (k is not None and k < 1) or (max_distance or 0) < 0:
             raise ValueError(f"k ({k}) must be 1 or more, max_distance ({max_distance}) 0 or more")
@@ -147,24 +147,23 @@ class CodeIndex:
         code_W = np.ascontiguousarray(self.arrays.codes_WN[:, row])
         return int(find_group(codes_WU, code_W, 0, codes_WU.shape[1]))
 
-    def _scan_cost(self, selection: Selection | None, queries: int = 1) -> float:
+    def _scan_cost(self, selection: Selection, queries: int = 1) -> float:
         """Return what a scan costs for each query, in codes that one thread compares for a single query."""
-        if selection is not None:
-            return selection.rows
+        if selection.verdicts_B.size:
+            return float(selection.blocks_B.size * ROWS)
         shared = _BATCH_GAIN if queries > 1 else 1
         return self.distinct_codes / shared / (1 if self.distinct_codes < 2 * _FEW else self._threads)
 
     def _search_tables(self, question: _Question, budget: int) -> tuple[Hits | None, int]:
         """Return the answer, or None where it costs more than ``budget``; and how far it can be at most."""
         found, items_M3 = nothing_found(1, question.limit, self.bits)
-        selected = question.selection.bits_S if question.selection is not None else _EVERY_ROW
         query = Query(
             question.words_W1,
             question.k,
             question.radius,
             question.excluded_row,
             question.excluded_group,
-            selected,
+            question.selection,
         )
         arrays = self.arrays
         items_M3, finished = search_tables(
@@ -192,13 +191,12 @@ class CodeIndex:
 
     def _scan(self, question: _Question, limit: int) -> Hits:
         """Compare every code, or all that are selected; ``limit`` is known to be far enough."""
-        if question.selection is None:
+        if not question.selection.verdicts_B.size:
             return self._scan_groups([question], limit)[0]
         found, items_M3 = nothing_found(1, limit, self.bits)
         items_M3 = scan_rows(
             self.arrays.codes_WN,
-            question.selection.bits_S,
-            question.selection.blocks_B,
+            question.selection,
             question.words_W1[:, 0],
             question.k,
             question.radius,
@@ -249,27 +247,25 @@ class CodeIndex:
         self, question: _Question, place: int, found: Found, items_M3: Int64s, method: Answered
     ) -> Hits:
         limit, ranks_N = int(found.limits_Q[place]), self.arrays.ranks_N
-        if question.selection is not None and method == "scan":
+        if question.selection.verdicts_B.size and method == "scan":
             rows_K, distances_K = first_rows(items_M3, ranks_N, limit, question.k)
         else:
-            selected = question.selection.bits_S if question.selection is not None else _EVERY_ROW
             rows_K, distances_K = rows_of_groups(
-                self.arrays.groups, ranks_N, items_M3, limit, question.k, question.excluded_row, selected
+                self.arrays.groups,
+                ranks_N,
+                items_M3,
+                limit,
+                question.k,
+                question.excluded_row,
+                question.selection,
             )
+        counted = question.radius != _NONE
         return Hits(
             rows_K,
             distances_K,
             int(distances_K[-1]) if rows_K.size else None,
             int(found.covered_Q[place]) - rows_K.size,
-            self._within(question, found.counts_QD[place]),
+            int(found.counts_QD[place, : question.radius + 1].sum()) if counted else None,
             method,
             int(found.totals[1]) // len(found.limits_Q),
         )
-
-    def _within(self, question: _Question, counts_D: Int64s) -> int:
-        if question.radius != _NONE:
-            return int(counts_D[: question.radius + 1].sum())
-        selection, row = question.selection, question.excluded_row
-        if selection is None:
-            return len(self) - (row != _NONE)
-        return selection.rows - int(row != _NONE and is_selected(selection.bits_S, row))

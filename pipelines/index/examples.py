@@ -15,7 +15,7 @@ from pipelines.index.found import Int64s
 from pipelines.index.groups import Groups
 from pipelines.index.kernels import Words, compiled, distances
 from pipelines.index.scan import BLOCK
-from pipelines.index.selection import Selection, rows_of
+from pipelines.index.selection import EVERY_ROW, Selection, rows_of
 
 MOST_EXAMPLES = 100
 """Of each kind."""
@@ -29,7 +29,7 @@ def search_examples(
     max_distance: float | None = None,
     *,
     excluded_rows: Sequence[int] = (),
-    selection: Selection | None = None,
+    selection: Selection = EVERY_ROW,
 ) -> Hits:
     """Return the ``k`` first rows by mean distance to the positives less mean distance to the negatives.
 
@@ -43,9 +43,8 @@ def search_examples(
     weights_E = np.repeat([max(1, negatives), -positives], [positives, negatives])
     examples_EW = index.words(np.concatenate([positives_EY, negatives_EY]))
     excluded = np.unique(np.array(excluded_rows, np.int64))
-    if selection is None:
-        groups = index.arrays.groups
-    else:
+    groups = index.arrays.groups
+    if selection.verdicts_B.size:
         rows_R = rows_of(selection)
         groups = _each_alone(index, rows_R[~np.isin(rows_R, excluded)])
     sums_U = _weighted_sums(groups.codes_WU, examples_EW, weights_E)
@@ -58,17 +57,18 @@ def search_examples(
     order_R = np.lexsort((ranks_N[rows_R] if ranks_N.size else rows_R, sums_R))
     rows_K, sums_K = rows_R[order_R[:k]], sums_R[order_R[:k]]
     kth = sums_K[-1] if sums_K.size else None
-    within = sums_U <= farthest if farthest is not None else np.ones(sums_U.size, bool)
-    lost = 0
-    if selection is None and excluded.size:
-        sums_E = _weighted_sums(index.arrays.codes_WN[:, excluded], examples_EW, weights_E)
-        lost = excluded.size if farthest is None else int((sums_E <= farthest).sum())
+    within = None
+    if farthest is not None:
+        within = int(_sizes(groups)[sums_U <= farthest].sum())
+        if not selection.verdicts_B.size:
+            sums_E = _weighted_sums(index.arrays.codes_WN[:, excluded], examples_EW, weights_E)
+            within -= int((sums_E <= farthest).sum())
     return Hits(
         rows_K,
         sums_K / divisor,
         None if kth is None else float(kth / divisor),
         int((sums_R == kth).sum() - (sums_K == kth).sum()) if sums_K.size else 0,
-        int(_sizes(groups)[within].sum()) - lost,
+        within,
         "scan",
         sums_U.size,
     )

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.index.kernels import Words, compiled, signed
-
-UInt32s = NDArray[np.uint32]
+from pipelines.index.selection import Selection, UInt32s, is_selected
 
 
 class Groups(NamedTuple):
@@ -95,23 +94,16 @@ def find_group(codes_WU: Words, code_W: Words, first: int, last: int) -> int:
 
 
 @compiled
-def weight_of(groups: Groups, group: int, excluded_row: int, excluded_group: int, selected_S: Words) -> int:
-    """Return how many rows of a group count: those selected, but the excluded one.
-
-    ``selected_S`` has one bit a row; it is empty where every row is selected.
-    """
+def weight_of(
+    groups: Groups, group: int, excluded_row: int, excluded_group: int, selection: Selection
+) -> int:
+    """Return how many rows of a group count: those selected, but the excluded one."""
     first, last = first_row(groups.starts_U, group), first_row(groups.starts_U, group + 1)
-    if not selected_S.size:
+    if not selection.verdicts_B.size:
         return last - first - (1 if group == excluded_group else 0)
     weight = 0
     for place in range(first, last):
         row = signed(groups.rows_N[place])
-        if row != excluded_row:
-            weight += is_selected(selected_S, row)
+        if row != excluded_row and is_selected(selection, row):
+            weight += 1
     return weight
-
-
-@compiled
-def is_selected(selected_S: Words, row: int) -> int:
-    """Return a row's bit."""
-    return signed(selected_S[row >> 6] >> np.uint64(row & 63)) & 1

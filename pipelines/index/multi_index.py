@@ -13,14 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.index.found import Found, Int64s, keep
-from pipelines.index.groups import Groups, UInt32s, find_group, weight_of
+from pipelines.index.groups import Groups, find_group, weight_of
 from pipelines.index.intrinsics import popcount, prefetch
 from pipelines.index.kernels import Words, bit_field, compiled, distance, signed
+from pipelines.index.selection import Selection, UInt32s
 from pipelines.index.tables import Tables
 
-PROBE_COST = 80
+PROBE_COST = 50
 """What looking up a bucket costs, in codes that a scan compares meanwhile."""
-CANDIDATE_COST = 16
+CANDIDATE_COST = 10
 """The same of comparing a code of a bucket."""
 _TOGETHER = 64  # probes looked up at a time, so that memory answers many at once
 
@@ -36,8 +37,7 @@ class Query(NamedTuple):
     """A row that doesn't count, or -1."""
     excluded_group: int
     """Its group."""
-    selected_S: Words
-    """One bit a row; empty: all."""
+    selection: Selection
 
 
 @compiled
@@ -196,7 +196,7 @@ def _keep_new(
             group = _group_of(groups, tables, length, tables.codes_TU[table - 1, group])
         if _was_seen(groups.codes_WU, group, query.words_W1, length, tables.starts_TP.shape[0], table, step):
             continue
-        weight = weight_of(groups, group, query.excluded_row, query.excluded_group, query.selected_S)
+        weight = weight_of(groups, group, query.excluded_row, query.excluded_group, query.selection)
         if weight:
             items_M3 = keep(found, items_M3, 0, bits, group, weight, query.k)
     return items_M3

@@ -9,8 +9,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from pipelines.index.filters import Columns, Rectangles, Spans
-from pipelines.index.selection import ROWS, Selection, select
+from pipelines.index.filters import Rectangles, Spans
+from pipelines.index.selection import NONE, SOME, Columns, Selection, rows_of, select
 
 
 def rectangles_of(shape: BaseGeometry) -> Rectangles:
@@ -25,18 +25,24 @@ def select_touching(
 ) -> Selection:
     """Return the rows of a selection whose footprint (WKB) touches a shape.
 
-    Blocks that lie in the shape as a whole are taken without a look at their rows.
+    Blocks that lie in the shape as a whole aren't looked into.
     """
     shapely.prepare(shape)
-    bits_N = np.unpackbits(selection.bits_S.view(np.uint8), bitorder="little", count=len(columns.times_N))
-    mask_N = bits_N.astype(bool)
     sure_B = ~spans.unplaced_B & shapely.contains(shape, shapely.box(*spans.boxes_B4.T))
-    rows_M = np.flatnonzero(mask_N)
-    rows_M = rows_M[~sure_B[rows_M // ROWS]]
-    rows_M = rows_M[~_is_inside(shape, columns.boxes_N4[rows_M])]
-    outlines_M = shapely.from_wkb(footprints.take(pa.array(rows_M)).to_numpy(zero_copy_only=False))
-    mask_N[rows_M] = shapely.intersects(shape, outlines_M)
-    return select(mask_N)
+    in_doubt_B = (selection.verdicts_B != NONE) & ~sure_B
+    blocks_B = np.flatnonzero(in_doubt_B).astype(np.uint32)
+    verdicts_B = np.where(in_doubt_B, SOME, selection.verdicts_B).astype(np.uint8)
+    candidates_M = rows_of(selection._replace(blocks_B=blocks_B))
+    inside_M = _is_inside(shape, columns.boxes_N4[candidates_M])
+    outlines = footprints.take(pa.array(candidates_M[~inside_M])).to_numpy(zero_copy_only=False)
+    inside_M[~inside_M] = shapely.intersects(shape, shapely.from_wkb(outlines))
+    # blocks that the other criteria left in doubt keep their rows' answers as bits
+    unsure = rows_of(
+        selection._replace(blocks_B=np.flatnonzero(sure_B & (selection.verdicts_B == SOME)).astype(np.uint32))
+    )
+    mask_N = np.zeros(selection.rows, bool)
+    mask_N[np.concatenate([candidates_M[inside_M], unsure])] = True
+    return selection._replace(verdicts_B=verdicts_B, bits_S=select(mask_N).bits_S)
 
 
 def _is_inside(shape: BaseGeometry, boxes_M4: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,19 +1,17 @@
 """Comparing queries with every code, a block at a time: only a block with something near is gone over twice.
 
-Shapes: Q queries, U groups of W words, N rows, S = ceil(N / 64), M items, B codes or blocks.
+Shapes: Q queries, U groups of W words, N rows, M items, B codes of a block.
 """
 
 import numpy as np
 
 from pipelines.index.found import Found, Int64s, keep
-from pipelines.index.groups import Groups, UInt32s, weight_of
-from pipelines.index.intrinsics import popcount
+from pipelines.index.groups import Groups, weight_of
 from pipelines.index.kernels import Words, compiled, distances, least_distance, signed
-from pipelines.index.selection import ROWS
+from pipelines.index.selection import EVERY_ROW, ROWS, Selection, is_selected
 
 BLOCK = 2048
 """Codes in a block: they and their distances stay in the first-level cache, for all queries of a batch."""
-_EVERY_ROW = np.empty(0, np.uint64)
 
 
 @compiled
@@ -46,7 +44,7 @@ def scan_groups(
             for index in range(near):
                 bits, group = near_B2[index, 0], start + near_B2[index, 1]
                 if bits <= max(limits_Q[query], radius):
-                    weight = weight_of(groups, group, -1, excluded_Q[query], _EVERY_ROW)
+                    weight = weight_of(groups, group, -1, excluded_Q[query], EVERY_ROW)
                     if weight:
                         items_M3 = keep(found, items_M3, query, bits, group, weight, k)
     found.totals[1] += (last - first) * queries_QW.shape[0]
@@ -77,8 +75,7 @@ def _find_near(
 @compiled
 def scan_rows(
     codes_WN: Words,
-    selected_S: Words,
-    blocks_B: UInt32s,
+    selection: Selection,
     query_W: Words,
     k: int,
     radius: int,
@@ -86,24 +83,22 @@ def scan_rows(
     found: Found,
     items_M3: Int64s,
 ) -> Int64s:
-    """Compare the selected rows of some blocks of `ROWS` rows; return ``items_M3``: (0, distance, row)."""
+    """Compare the blocks with selected rows; return ``items_M3``: (0, distance, row).
+
+    Whether a row of such a block is selected is asked only where its code is near enough.
+    """
     limits_Q = found.limits_Q
-    distances_B, near_B2 = np.empty(64, np.int64), np.empty((64, 2), np.int64)
-    compared = 0
-    for block in blocks_B:
-        first_word = signed(block) * (ROWS // 64)
-        for word in range(first_word, min(first_word + ROWS // 64, selected_S.size)):
-            selected = selected_S[word]
-            if not selected:
-                continue
-            compared += popcount(selected)
-            start, end = word * 64, min(word * 64 + 64, codes_WN.shape[1])
-            farthest = max(limits_Q[0], radius)
-            near = _find_near(codes_WN, start, end, query_W, farthest, distances_B, near_B2)
-            for index in range(near):
-                bits, offset = near_B2[index, 0], near_B2[index, 1]
-                wanted = (selected >> np.uint64(offset)) & np.uint64(1) and start + offset != excluded_row
-                if wanted and bits <= max(limits_Q[0], radius):
-                    items_M3 = keep(found, items_M3, 0, bits, start + offset, 1, k)
-    found.totals[1] += compared
+    distances_B, near_B2 = np.empty(ROWS, np.int64), np.empty((ROWS, 2), np.int64)
+    for block in selection.blocks_B:
+        start = signed(block) * ROWS
+        end = min(start + ROWS, codes_WN.shape[1])
+        farthest = max(limits_Q[0], radius)
+        if codes_WN.shape[0] == 1 and least_distance(codes_WN[0, start:end], query_W[0]) > farthest:
+            continue
+        near = _find_near(codes_WN, start, end, query_W, farthest, distances_B, near_B2)
+        for index in range(near):
+            bits, row = near_B2[index, 0], start + near_B2[index, 1]
+            if bits <= max(limits_Q[0], radius) and row != excluded_row and is_selected(selection, row):
+                items_M3 = keep(found, items_M3, 0, bits, row, 1, k)
+    found.totals[1] += selection.blocks_B.size * ROWS
     return items_M3

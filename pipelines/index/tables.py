@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.index.groups import Groups, UInt32s
+from pipelines.index.groups import Groups
 from pipelines.index.kernels import Words, bit_field, compiled
+from pipelines.index.selection import UInt32s
 
 _MOST_BITS = 24  # of a substring: where its buckets start is an array of 2 ** L
 _MOST_TABLES = 8

@@ -132,7 +132,7 @@ def _answer(
     hits = snapshot.archive.codes.search(code_Y, k, limits.max_distance, excluded_row=excluded_row)
     features = snapshot.matches(hits)
     return SearchAnswer(
-        numberMatched=hits.within if limits.k is None and limits.max_distance is not None else len(features),
+        numberMatched=len(features) if limits.k is not None or hits.within is None else hits.within,
         numberReturned=len(features),
         features=features,
         search=SearchInfo(

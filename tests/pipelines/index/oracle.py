@@ -18,7 +18,8 @@ def nearest(codes_NY, code_Y, k=None, max_distance=None, *, ranks_N=None, mask_N
     rows = rows[np.lexsort((rows if ranks_N is None else ranks_N[rows], distances_N[rows]))]
     kth = distances_N[rows[:k]][-1] if rows.size else None
     ties = int((distances_N[rows[k:]] == kth).sum()) if k is not None else 0
-    return rows[:k].tolist(), distances_N[rows[:k]].tolist(), kth, ties, len(rows)
+    within = None if max_distance is None else len(rows)
+    return rows[:k].tolist(), distances_N[rows[:k]].tolist(), kth, ties, within
 
 
 def answer(hits):

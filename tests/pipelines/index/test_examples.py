@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipelines.index.arrays import build_arrays
 from pipelines.index.codes import CodeIndex
 from pipelines.index.examples import search_examples
-from pipelines.index.selection import select
+from pipelines.index.selection import EVERY_ROW, select
 
 
 def mean_distance(code_Y, examples_EY):
@@ -52,11 +52,11 @@ def test_the_answer_is_the_oracles(question, k, max_distance):
         k,
         max_distance,
         excluded_rows=excluded,
-        selection=None if mask_N is None else select(mask_N),
+        selection=EVERY_ROW if mask_N is None else select(mask_N),
     )
     assert hits.rows_K.tolist() == wanted[:k]
     assert hits.distances_K.tolist() == [pytest.approx(float(scores[row])) for row in wanted[:k]]
-    assert hits.within == len(wanted)
+    assert hits.within == (None if max_distance is None else len(wanted))
     last = scores[wanted[:k][-1]] if wanted else None
     assert hits.ties_at_cutoff == sum(scores[row] == last for row in wanted[len(wanted[:k]) :])
 

@@ -9,9 +9,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.index.filters import NO_TIME, Columns, criteria, select_rows, spans_of
+from pipelines.index.filters import criteria, select_rows, spans_of
 from pipelines.index.polygons import rectangles_of, select_touching
-from pipelines.index.selection import ROWS, rows_of, select
+from pipelines.index.selection import ALL_ROWS, NO_TIME, NONE, ROWS, Columns, rows_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST = int(START.timestamp() * 1e6)
@@ -86,7 +86,6 @@ def test_selects_what_one_look_at_every_row_does(chosen, seed, count, ordered):
     selection = select_rows(columns, spans_of(columns), criteria(**chosen))
     want = [row for row in range(count) if fulfils(columns, row, chosen)]
     assert rows_of(selection).tolist() == want
-    assert selection.rows == len(want)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +105,11 @@ def test_whole_blocks_are_taken_or_left_and_nothing_changes(chosen):
     selection = select_rows(columns, spans_of(columns), criteria(**chosen))
     chosen = {"least_valid": 0.0, "wanted_C": None} | chosen
     mask_N = np.array([fulfils(columns, row, chosen) for row in range(len(columns.times_N))])
-    want = select(mask_N)
-    assert (selection.bits_S == want.bits_S).all()
-    assert selection.blocks_B.tolist() == want.blocks_B.tolist()
-    assert 0 < selection.rows == want.rows
+    assert rows_of(selection).tolist() == np.flatnonzero(mask_N).tolist()
+    for block, verdict in enumerate(selection.verdicts_B):
+        of_block = mask_N[block * ROWS : (block + 1) * ROWS]
+        assert {NONE: not of_block.any(), ALL_ROWS: of_block.all()}.get(int(verdict), True)
+    assert mask_N.sum() > 0
 
 
 def test_a_polygon_selects_by_footprint_not_by_box():
@@ -133,7 +133,17 @@ def test_a_polygon_selects_by_footprint_not_by_box():
     selection = select_touching(lake, boxes, columns, spans, footprints)
     want = [row for row, diamond in enumerate(diamonds) if diamond.intersects(lake)]
     assert rows_of(selection).tolist() == want
-    assert len(want) < boxes.rows
+    assert len(want) < len(rows_of(boxes))
+
+
+def test_a_polygon_and_other_criteria_must_both_be_fulfilled():
+    columns = columns_of(np.random.default_rng(5), 4 * ROWS, ordered=True)
+    footprints = pa.chunked_array([pa.array(shapely.to_wkb(shapely.box(*columns.boxes_N4.T)))])
+    lake, spans = shapely.box(-150, -89, 60, 89), spans_of(columns)
+    selection = select_rows(columns, spans, criteria(rectangles_of(lake), least_valid=0.5))
+    chosen = {"rectangles": [lake.bounds], "least_valid": 0.5, "wanted_C": None}
+    want = [row for row in range(4 * ROWS) if fulfils(columns, row, chosen)]
+    assert rows_of(select_touching(lake, selection, columns, spans, footprints)).tolist() == want
 
 
 def test_an_upside_down_box_is_refused():
