@@ -25,9 +25,9 @@ Codes = NDArray[np.uint8]
 Answered = Literal["scan", "mih"]
 Method = Literal["auto", "scan", "mih"]
 
-_GIVE_UP = 0.4  # share of a scan's cost after which multi-index hashing is given up for the scan
 _FEW = 1 << 18  # codes that are scanned sooner than a thread starts
 _NONE = -1
+_WIDE = 0.2  # share of the blocks
 _BATCH_GAIN = 4  # how much less a scan costs a query where a block is compared with many
 _TRIALS = 4  # queries of a batch that must all be given up before the others are scanned straight away
 
@@ -100,8 +100,10 @@ class CodeIndex:
         """
         question = self._question(code_Y, k, max_distance, excluded_row, selection)
         limit = question.limit
-        if method != "scan" and self.arrays.tables.starts_TP.size:
-            budget = ALL if method == "mih" else int(_GIVE_UP * self._scan_cost(selection))
+        if self.arrays.tables.starts_TP.size and (
+            method == "mih" or (method == "auto" and _is_wide(selection))
+        ):
+            budget = ALL if method == "mih" else int(self._scan_cost(selection))
             hits, limit = self._search_tables(question, budget)
             if hits is not None:
                 return hits
@@ -114,7 +116,7 @@ class CodeIndex:
         questions = [self._question(code_Y, k, max_distance, None, EVERY_ROW) for code_Y in codes_QY]
         answers: list[Hits | None] = [None] * len(questions)
         if method != "scan" and self.arrays.tables.starts_TP.size:
-            budget = ALL if method == "mih" else int(_GIVE_UP * self._scan_cost(EVERY_ROW, len(questions)))
+            budget = ALL if method == "mih" else int(self._scan_cost(EVERY_ROW, len(questions)))
             answers = self._search_tables_in_turn(questions, budget)
         left = [place for place, hits in enumerate(answers) if hits is None]
         for place, hits in zip(left, self._scan_groups([questions[place] for place in left]), strict=True):
@@ -269,3 +271,8 @@ class CodeIndex:
             method,
             int(found.totals[1]) // len(found.limits_Q),
         )
+
+
+def _is_wide(selection: Selection) -> bool:
+    """Return whether so much is selected that multi-index hashing wouldn't meet mostly what isn't."""
+    return selection.blocks_B.size >= _WIDE * selection.verdicts_B.size

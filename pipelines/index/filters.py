@@ -111,30 +111,20 @@ def spans_of(columns: Columns) -> Spans:
 def select_rows(columns: Columns, spans: Spans, wanted: Criteria) -> Selection:
     """Return the rows that fulfil the criteria."""
     verdicts_B = np.empty(len(spans.unplaced_B), np.uint8)
-    _judge_blocks(*spans, *wanted, verdicts_B)
-    blocks_B = np.flatnonzero(verdicts_B).astype(np.uint32)
-    return Selection(verdicts_B, blocks_B, columns, wanted, _NO_BITS, len(columns.times_N))
+    _judge_blocks(spans, wanted, verdicts_B)
+    blocks_B = np.concatenate([np.flatnonzero(verdicts_B == verdict) for verdict in (ALL_ROWS, SOME)])
+    return Selection(verdicts_B, blocks_B.astype(np.uint32), columns, wanted, _NO_BITS, len(columns.times_N))
 
 
 @compiled
-def _judge_blocks(
-    boxes_B4: Floats,
-    times_B2: NDArray[np.int64],
-    valid_B2: NDArray[np.float32],
-    collections_B2: UInt32s,
-    unplaced_B: NDArray[np.bool_],
-    rectangles_R4: Floats,
-    first: int,
-    last: int,
-    least_valid: float,
-    wanted_C: NDArray[np.bool_],
-    verdicts_B: NDArray[np.uint8],
-) -> None:
+def _judge_blocks(spans: Spans, wanted: Criteria, verdicts_B: NDArray[np.uint8]) -> None:
     """Write whether none, some or all of each block's rows are wanted; some, where rows must be asked."""
+    boxes_B4, times_B2, valid_B2, collections_B2, unplaced_B = spans
+    rectangles_R4, first, last, least_valid, wanted_C = wanted
     for block in range(verdicts_B.size):
         verdict = ALL_ROWS
         if rectangles_R4.shape[0]:
-            verdict = _judge_place(boxes_B4[block], unplaced_B[block], rectangles_R4)
+            verdict = _judge_place(boxes_B4, block, unplaced_B[block], rectangles_R4)
         if first != NO_TIME:
             verdict = min(verdict, _judge_range(times_B2[block, 0], times_B2[block, 1], first, last))
         verdict = min(verdict, _judge_range(valid_B2[block, 0], valid_B2[block, 1], least_valid, np.inf))
@@ -155,10 +145,12 @@ def _judge_range(least: float, greatest: float, first: float, last: float) -> in
 
 
 @compiled
-def _judge_place(box_4: Floats, unplaced: bool, rectangles_R4: Floats) -> int:
-    west, south, east, north = box_4
+def _judge_place(boxes_B4: Floats, block: int, unplaced: bool, rectangles_R4: Floats) -> int:
+    west, south, east, north = boxes_B4[block, 0], boxes_B4[block, 1], boxes_B4[block, 2], boxes_B4[block, 3]
     verdict = NONE
-    for left, bottom, right, top in rectangles_R4:
+    for number in range(rectangles_R4.shape[0]):
+        left, bottom = rectangles_R4[number, 0], rectangles_R4[number, 1]
+        right, top = rectangles_R4[number, 2], rectangles_R4[number, 3]
         if west > right or east < left or south > top or north < bottom:
             continue
         if west >= left and east <= right and south >= bottom and north <= top and not unplaced:

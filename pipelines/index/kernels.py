@@ -7,7 +7,9 @@ Shapes: U codes, W words of 64 bits a code, T tables. Codes lie word by word, co
 reads memory in order.
 """
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import llvmlite.binding
@@ -35,6 +37,20 @@ def _widest_vectors() -> str:
 
 if getattr(numba.config, "CPU_FEATURES") is None:  # noqa: B009 - read when the first function is compiled
     setattr(numba.config, "CPU_FEATURES", _widest_vectors())  # noqa: B010
+
+
+def _kernel_folder() -> str:
+    """Return where machine code is kept: a folder for each state of the sources.
+
+    numba looks at the time of a kernel's own file only, and would go on with what another file had in it.
+    """
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    return str(Path(__file__).parent / "__pycache__" / f"kernels-{digest[:16]}")
+
+
+if not getattr(numba.config, "CACHE_DIR"):  # noqa: B009
+    setattr(numba.config, "CACHE_DIR", _kernel_folder())  # noqa: B010
 
 
 def compiled(function: _Function) -> _Function:

@@ -23,6 +23,7 @@ PROBE_COST = 50
 """What looking up a bucket costs, in codes that a scan compares meanwhile."""
 CANDIDATE_COST = 10
 """The same of comparing a code of a bucket."""
+_TRIAL = 0.3  # of the budget: spent in the hope that something near ends the search early
 _TOGETHER = 64  # probes looked up at a time, so that memory answers many at once
 
 
@@ -46,25 +47,47 @@ def search_tables(
 ) -> tuple[Int64s, bool]:
     """Return ``items_M3``, (0, distance, group), and whether the search came to its end.
 
-    It doesn't where it would cost more than ``budget``, in codes that a scan compares.
+    It is given up where it is about to cost more than ``budget``, in codes that a scan compares: after a
+    `_TRIAL` of it, or when that is spent.
     """
     spent = 0
     count = tables.starts_TP.shape[0]
-    probes = 1  # buckets at a distance of ``step`` bits: length choose step
+    a_probe = PROBE_COST + CANDIDATE_COST * groups.codes_WU.shape[1] / (1 << length)
     for step in range(length + 1):
         for table in range(count):
-            if count * step + table > max(found.limits_Q[0], query.radius):
+            farthest = max(found.limits_Q[0], query.radius)
+            if count * step + table > farthest:
                 return items_M3, True
-            spent += probes * PROBE_COST
-            if spent > budget:
+            whole = spent + a_probe * _probes_left(length, count, step, table, farthest)
+            if whole > budget and spent + a_probe * _choose(length, step) > _TRIAL * budget:
                 return items_M3, False
+            spent += _choose(length, step) * PROBE_COST
             items_M3, spent = _visit(
                 groups, tables, length, query, table, step, budget, spent, found, items_M3
             )
             if spent > budget:
                 return items_M3, False
-        probes = probes * (length - step) // (step + 1)
     return items_M3, True
+
+
+@compiled
+def _probes_left(length: int, count: int, step: int, table: int, farthest: int) -> int:
+    """Return how many buckets are visited from here on if nothing nearer is found: the most there can be."""
+    probes = 0
+    while step <= length and count * step + table <= farthest:
+        probes += _choose(length, step)
+        table += 1
+        if table == count:
+            step, table = step + 1, 0
+    return probes
+
+
+@compiled
+def _choose(total: int, chosen: int) -> int:
+    ways = 1
+    for index in range(chosen):
+        ways = ways * (total - index) // (index + 1)
+    return ways
 
 
 @compiled

@@ -8,7 +8,7 @@ import numpy as np
 from pipelines.index.found import Found, Int64s, keep
 from pipelines.index.groups import Groups, weight_of
 from pipelines.index.kernels import Words, compiled, distances, least_distance, signed
-from pipelines.index.selection import EVERY_ROW, ROWS, Selection, is_selected
+from pipelines.index.selection import EVERY_ROW, ROWS, Selection, ask_rows
 
 BLOCK = 2048
 """Codes in a block: they and their distances stay in the first-level cache, for all queries of a batch."""
@@ -85,10 +85,11 @@ def scan_rows(
 ) -> Int64s:
     """Compare the blocks with selected rows; return ``items_M3``: (0, distance, row).
 
-    Whether a row of such a block is selected is asked only where its code is near enough.
+    Which rows of a block are selected is asked only where one of its codes is near enough.
     """
     limits_Q = found.limits_Q
     distances_B, near_B2 = np.empty(ROWS, np.int64), np.empty((ROWS, 2), np.int64)
+    answers_B = np.empty(ROWS, np.bool_)
     for block in selection.blocks_B:
         start = signed(block) * ROWS
         end = min(start + ROWS, codes_WN.shape[1])
@@ -96,9 +97,11 @@ def scan_rows(
         if codes_WN.shape[0] == 1 and least_distance(codes_WN[0, start:end], query_W[0]) > farthest:
             continue
         near = _find_near(codes_WN, start, end, query_W, farthest, distances_B, near_B2)
+        if near:
+            ask_rows(selection, signed(block), start, answers_B[: end - start])
         for index in range(near):
             bits, row = near_B2[index, 0], start + near_B2[index, 1]
-            if bits <= max(limits_Q[0], radius) and row != excluded_row and is_selected(selection, row):
+            if answers_B[row - start] and bits <= max(limits_Q[0], radius) and row != excluded_row:
                 items_M3 = keep(found, items_M3, 0, bits, row, 1, k)
     found.totals[1] += selection.blocks_B.size * ROWS
     return items_M3

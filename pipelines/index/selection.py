@@ -53,7 +53,7 @@ class Selection(NamedTuple):
     verdicts_B: NDArray[np.uint8]
     """`NONE`, `SOME` or `ALL_ROWS`. Empty: every row is selected."""
     blocks_B: UInt32s
-    """The blocks of which not none are, ascending."""
+    """The blocks of which not none are; whole ones first, as what they hold needs no asking."""
     columns: Columns
     wanted: Criteria
     """What tells of the rows of `SOME` blocks, unless there are bits."""
@@ -86,44 +86,70 @@ def is_selected(selection: Selection, row: int) -> bool:
     """Return whether a row is selected."""
     if not selection.verdicts_B.size:
         return True
-    verdict = selection.verdicts_B[row // ROWS]
-    if verdict != SOME:
-        return bool(verdict == ALL_ROWS)
-    if selection.bits_S.size:
-        return signed(selection.bits_S[row >> 6] >> np.uint64(row & 63)) & 1 == 1
-    return fulfils(selection.columns, selection.wanted, row)
-
-
-@compiled
-def fulfils(columns: Columns, wanted: Criteria, row: int) -> bool:
-    """Return whether a row fulfils the criteria."""
-    time = columns.times_N[row]
-    if wanted.first != NO_TIME and not wanted.first <= time <= wanted.last:
-        return False
-    if columns.valid_N[row] < wanted.least_valid:
-        return False
-    if wanted.wanted_C.size and not wanted.wanted_C[columns.collections_N[row]]:
-        return False
-    if not wanted.rectangles_R4.shape[0]:
-        return True
-    west, south, east, north = columns.boxes_N4[row]
-    for left, bottom, right, top in wanted.rectangles_R4:
-        after, before = east >= left, west <= right
-        abreast = (after or before) if west > east else (after and before)
-        if abreast and south <= top and north >= bottom:
-            return True
-    return False
+    answer_1 = np.empty(1, np.bool_)
+    ask_rows(selection, row // ROWS, row, answer_1)
+    return bool(answer_1[0])
 
 
 @compiled
 def rows_of(selection: Selection) -> NDArray[np.int64]:
     """Return the rows themselves, ascending."""
     rows_M = np.empty(selection.blocks_B.size * ROWS, np.int64)
+    answers_B = np.empty(ROWS, np.bool_)
     count = 0
-    for block in selection.blocks_B:
+    for block in np.sort(selection.blocks_B):
         first = signed(block) * ROWS
-        for row in range(first, min(first + ROWS, selection.rows)):
-            if is_selected(selection, row):
-                rows_M[count] = row
+        size = min(ROWS, selection.rows - first)
+        ask_rows(selection, signed(block), first, answers_B[:size])
+        for offset in range(size):
+            if answers_B[offset]:
+                rows_M[count] = first + offset
                 count += 1
     return rows_M[:count]
+
+
+@compiled
+def ask_rows(selection: Selection, block: int, first: int, answers_M: NDArray[np.bool_]) -> None:
+    """Write whether each of some rows of a block is selected, from row ``first``.
+
+    Many at a time: each access to a field of a tuple counts references, which takes longer than an answer.
+    """
+    if selection.verdicts_B[block] != SOME:
+        answers_M[:] = selection.verdicts_B[block] == ALL_ROWS
+        return
+    bits_S = selection.bits_S
+    if bits_S.size:
+        for offset in range(answers_M.size):
+            row = first + offset
+            answers_M[offset] = (bits_S[row >> 6] >> np.uint64(row & 63)) & np.uint64(1)
+        return
+    _ask_criteria(selection.columns, selection.wanted, first, answers_M)
+
+
+@compiled
+def _ask_criteria(columns: Columns, wanted: Criteria, first: int, answers_M: NDArray[np.bool_]) -> None:
+    boxes_N4, times_N, valid_N, collections_N = columns
+    rectangles_R4, start, end, least_valid, wanted_C = wanted
+    for offset in range(answers_M.size):
+        answers_M[offset] = valid_N[first + offset] >= least_valid
+    if start != NO_TIME:
+        for offset in range(answers_M.size):
+            answers_M[offset] &= start <= times_N[first + offset] <= end
+    if wanted_C.size:
+        for offset in range(answers_M.size):
+            answers_M[offset] &= wanted_C[collections_N[first + offset]]
+    if rectangles_R4.shape[0]:
+        for offset in range(answers_M.size):
+            answers_M[offset] &= _touches(boxes_N4, first + offset, rectangles_R4)
+
+
+@compiled
+def _touches(boxes_N4: Floats, row: int, rectangles_R4: Floats) -> bool:
+    """Return whether a row's box touches one of the rectangles."""
+    west, south, east, north = boxes_N4[row, 0], boxes_N4[row, 1], boxes_N4[row, 2], boxes_N4[row, 3]
+    for number in range(rectangles_R4.shape[0]):
+        after, before = east >= rectangles_R4[number, 0], west <= rectangles_R4[number, 2]
+        abreast = (after or before) if west > east else (after and before)
+        if abreast and south <= rectangles_R4[number, 3] and north >= rectangles_R4[number, 1]:
+            return True
+    return False

@@ -19,7 +19,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
             "head_epochs": 20,
             "epochs": 8,
             "learning_rate": 3e-3,
-            "backbone_learning_rate": 2e-4,
+            "backbone_learning_rate": 1e-4,
         },
     },
     # channel attention, triplets and isometric quantisation on a frozen Inception v3
