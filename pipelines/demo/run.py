@@ -188,7 +188,8 @@ def _encode(demo: _Demo, archive: Archive) -> dict[str, Any]:
 
 
 def _served(demo: _Demo) -> AbstractContextManager[None]:
-    flags = {"table": demo.table_uri, "port": str(demo.config.port), "open": ""}
+    index = str(demo.folder / "index")
+    flags = {"table": demo.table_uri, "port": str(demo.config.port), "open": "", "index-folder": index}
     ready = f"{demo.service}/readyz"
     return running_job(demo.console, "serve", flags | demo.store_flag, demo.log("serve"), ready)
 
