@@ -12,7 +12,7 @@ Objective = Literal["orthohash", "pairwise", "triplet"]
 class OrthoHashSpec:
     """The options of OrthoHash."""
 
-    margin: float = described(0.3, "how much nearer than the others its own target must be [cosine, 0..1]")
+    margin: float = described(0.2, "how much nearer than the others its own target must be [cosine, 0..1]")
 
 
 @dataclass(frozen=True)

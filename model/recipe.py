@@ -34,7 +34,7 @@ class AugmentSpec:
 class Recipe:
     """The optimisation."""
 
-    epochs: int = described(25, "passes over the training chips")
+    epochs: int = described(15, "passes over the training chips")
     batch_size: int = described(128, "chips in one step, over all workers together")
     chips_per_class: int = described(
         0, "chips of each class in a batch, all classes as often; 0: chips as they come, each once an epoch"

@@ -27,7 +27,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
         "network": {"head": "attention"},
         "objective": "triplet",
         "triplet": {"isometric_weight": 0.01},
-        "recipe": {"batch_size": 150, "chips_per_class": 5, "learning_rate": 5e-4},
+        "recipe": {"epochs": 25, "batch_size": 150, "chips_per_class": 5, "learning_rate": 5e-4},
     },
 }
 

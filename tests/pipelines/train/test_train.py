@@ -90,9 +90,9 @@ def test_a_killed_worker_costs_no_epoch_and_no_second_run(tuned, store, mlflow, 
 
     def kill() -> None:
         while not any("checkpoint.pt" in info.uri for info in store.list("s3://archive")):
-            time.sleep(0.2)
+            time.sleep(1)
         while (pid := _training_worker()) is None:
-            time.sleep(0.05)
+            time.sleep(0.2)
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
 
