@@ -63,8 +63,8 @@ def compute_features(
     """Return the backbone's features of labelled chips; only those that the cache lacks are computed.
 
     ``cache`` is the folder of all caches; None: nothing is kept. ``view`` is how the chips are turned
-    (`model.preprocess.turned`). Needs a running Ray where something is to
-    be computed. Raises ConfigError where too many chips are unreadable.
+    (`model.preprocess.turned`). Needs a running Ray where something is to be computed. Raises ConfigError
+    where too many chips are unreadable.
     """
     key_of = dict(zip(chips["row"].to_pylist(), _keys(chips), strict=True))
     folder = f"{cache.rstrip('/')}/{cache_name(network, view)}" if cache else None

@@ -30,7 +30,7 @@ def read_pointer(table_uri: str, store: Store) -> Published:
     """Return what is published. Raises TableError where nothing is, or the pointer can't be understood."""
     published = find_pointer(table_uri, store)
     if published is None:
-        raise TableError(f"nothing is published at {table_uri}; run jobs.encode first, or check --table")
+        raise TableError(f"nothing is published at {table_uri}; run jobs.nightly first, or check --table")
     return published
 
 

@@ -92,7 +92,7 @@ class CodeTable:
         try:
             return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
         except TableNotFoundError as error:
-            raise TableError(f"no code table at {uri}; run jobs.encode first, or check --table") from error
+            raise TableError(f"no code table at {uri}; run jobs.nightly first, or check --table") from error
         except DeltaError as error:
             raise TableError(f"{uri}, version {version}: {error}") from error
 

@@ -180,7 +180,7 @@ def _encode(demo: _Demo, archive: Archive) -> dict[str, Any]:
         "chip-size": str(CHIP_SIZE),
         "tracking.uri": str(demo.tracking.uri),
     }
-    report = run_job(demo.console, "encode", flags | demo.store_flag, demo.log("encode"))
+    report = run_job(demo.console, "nightly", flags | demo.store_flag, demo.log("encode"))
     demo.console.print(
         f"{report['chips']} chips of {report['objects']} objects; rejected: {report['rejects']}"
     )

@@ -77,11 +77,11 @@ def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, w
             if not len(batch):
                 continue
             rows.write_batch(batch.select(ANSWER_COLUMNS))
-            chip_ids.append(batch["chip_id"])
+            chip_ids.append(batch["chip_id"].cast(pa.large_string()))
             codes_NY[row : row + len(batch)] = _codes_of(batch["code"], bits // 8, where)
             _fill(columns, slice(row, row + len(batch)), batch, names)
             row += len(batch)
-    ids = pa.chunked_array(chip_ids, pa.string())
+    ids = pa.chunked_array(chip_ids, pa.large_string())  # together they may be more than 2 GB
     order_N = pc.sort_indices(ids).to_numpy().astype(np.uint32)
     _check_unique(ids.take(pa.array(order_N)), where)
     ranks_N = np.empty(count, np.uint32)

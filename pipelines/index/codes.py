@@ -4,7 +4,6 @@ Shapes: N rows, Q queries, Y bytes a code, W words of 64 bits, U groups (distinc
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -30,20 +29,6 @@ _NONE = -1
 _WIDE = 0.2  # share of the blocks
 _BATCH_GAIN = 4  # how much less a scan costs a query where a block is compared with many
 _TRIALS = 4  # queries of a batch that must all be given up before the others are scanned straight away
-
-
-@dataclass(frozen=True)
-class _Question:
-    """What a search is asked, in the index's own terms."""
-
-    words_W1: Words
-    k: int
-    limit: int
-    radius: int
-    excluded_row: int
-    excluded_group: int
-    selection: Selection
-    """With no verdicts: every row."""
 
 
 class CodeIndex:
@@ -98,43 +83,43 @@ class CodeIndex:
         ``excluded_row`` and what isn't in ``selection`` are no answers. ``auto`` takes whichever method is
         cheaper. Raises ValueError where the code isn't as long as the index's, or a limit is negative.
         """
-        question = self._question(code_Y, k, max_distance, excluded_row, selection)
-        limit = question.limit
+        query = self._query(code_Y, k, max_distance, excluded_row, selection)
+        limit = query.limit
         if self.arrays.tables.starts_TP.size and (
             method == "mih" or (method == "auto" and _is_wide(selection))
         ):
             budget = ALL if method == "mih" else int(self._scan_cost(selection))
-            hits, limit = self._search_tables(question, budget)
+            hits, limit = self._search_tables(query, budget)
             if hits is not None:
                 return hits
-        return self._scan(question, limit)
+        return self._scan(query, limit)
 
     def search_batch(
         self, codes_QY: Codes, k: int | None, max_distance: int | None = None, *, method: Method = "auto"
     ) -> list[Hits]:
         """Return the answer of `search` to each query; a scan reads the codes once for all of them."""
-        questions = [self._question(code_Y, k, max_distance, None, EVERY_ROW) for code_Y in codes_QY]
-        answers: list[Hits | None] = [None] * len(questions)
+        queries = [self._query(code_Y, k, max_distance, None, EVERY_ROW) for code_Y in codes_QY]
+        answers: list[Hits | None] = [None] * len(queries)
         if method != "scan" and self.arrays.tables.starts_TP.size:
-            budget = ALL if method == "mih" else int(self._scan_cost(EVERY_ROW, len(questions)))
-            answers = self._search_tables_in_turn(questions, budget)
+            budget = ALL if method == "mih" else int(self._scan_cost(EVERY_ROW, len(queries)))
+            answers = self._search_tables_in_turn(queries, budget)
         left = [place for place, hits in enumerate(answers) if hits is None]
-        for place, hits in zip(left, self._scan_groups([questions[place] for place in left]), strict=True):
+        for place, hits in zip(left, self._scan_groups([queries[place] for place in left]), strict=True):
             answers[place] = hits
         return [hits for hits in answers if hits is not None]
 
-    def _question(
+    def _query(
         self,
         code_Y: Codes,
         k: int | None,
         max_distance: int | None,
         excluded_row: int | None,
         selection: Selection,
-    ) -> _Question:
+    ) -> Query:
         if (k is not None and k < 1) or (max_distance or 0) < 0:
             raise ValueError(f"k ({k}) must be 1 or more, max_distance ({max_distance}) 0 or more")
         limit = self.bits if max_distance is None else min(max_distance, self.bits)
-        return _Question(
+        return Query(
             self.words(code_Y[None]).T,
             ALL if k is None else k,
             limit,
@@ -156,17 +141,9 @@ class CodeIndex:
         shared = _BATCH_GAIN if queries > 1 else 1
         return self.distinct_codes / shared / (1 if self.distinct_codes < 2 * _FEW else self._threads)
 
-    def _search_tables(self, question: _Question, budget: int) -> tuple[Hits | None, int]:
+    def _search_tables(self, query: Query, budget: int) -> tuple[Hits | None, int]:
         """Return the answer, or None where it costs more than ``budget``; and how far it can be at most."""
-        found, items_M3 = nothing_found(1, question.limit, self.bits)
-        query = Query(
-            question.words_W1,
-            question.k,
-            question.radius,
-            question.excluded_row,
-            question.excluded_group,
-            question.selection,
-        )
+        found, items_M3 = nothing_found(1, query.limit, self.bits)
         arrays = self.arrays
         items_M3, finished = search_tables(
             arrays.groups, arrays.tables, arrays.substring_bits, query, budget, found, items_M3
@@ -174,16 +151,16 @@ class CodeIndex:
         if not finished:
             return None, int(found.limits_Q[0])
         items_M3 = items_M3[: found.totals[0]]
-        return self._hits(question, 0, found, items_M3, "mih"), question.limit
+        return self._hits(query, 0, found, items_M3, "mih"), query.limit
 
-    def _search_tables_in_turn(self, questions: list[_Question], budget: int) -> list[Hits | None]:
+    def _search_tables_in_turn(self, queries: list[Query], budget: int) -> list[Hits | None]:
         """Return answers; None for those that cost too much, and for all after a few of them in a row."""
-        answers: list[Hits | None] = [None] * len(questions)
+        answers: list[Hits | None] = [None] * len(queries)
         first = 0
-        while first < len(questions):
-            turn = range(first, min(first + _TRIALS, len(questions)))
+        while first < len(queries):
+            turn = range(first, min(first + _TRIALS, len(queries)))
             for place, (hits, _) in zip(
-                turn, self._pool.map(lambda p: self._search_tables(questions[p], budget), turn), strict=True
+                turn, self._pool.map(lambda p: self._search_tables(queries[p], budget), turn), strict=True
             ):
                 answers[place] = hits
             if not any(answers[place] for place in turn):
@@ -191,83 +168,81 @@ class CodeIndex:
             first = turn.stop
         return answers
 
-    def _scan(self, question: _Question, limit: int) -> Hits:
+    def _scan(self, query: Query, limit: int) -> Hits:
         """Compare every code, or all that are selected; ``limit`` is known to be far enough."""
-        if not question.selection.verdicts_B.size:
-            return self._scan_groups([question], limit)[0]
+        if not query.selection.verdicts_B.size:
+            return self._scan_groups([query], limit)[0]
         found, items_M3 = nothing_found(1, limit, self.bits)
         items_M3 = scan_rows(
             self.arrays.codes_WN,
-            question.selection,
-            question.words_W1[:, 0],
-            question.k,
-            question.radius,
-            question.excluded_row,
+            query.selection,
+            query.words_W1[:, 0],
+            query.k,
+            query.radius,
+            query.excluded_row,
             found,
             items_M3,
         )
-        return self._hits(question, 0, found, items_M3[: found.totals[0]], "scan")
+        return self._hits(query, 0, found, items_M3[: found.totals[0]], "scan")
 
-    def _scan_groups(self, questions: list[_Question], limit: int | None = None) -> list[Hits]:
+    def _scan_groups(self, queries: list[Query], limit: int | None = None) -> list[Hits]:
         """Compare every code with every query, which are alike but for code and excluded row."""
-        if not questions:
+        if not queries:
             return []
-        first_question = questions[0]
-        limit = first_question.limit if limit is None else limit
-        queries_QW = np.concatenate([question.words_W1.T for question in questions])
-        excluded_Q = np.array([question.excluded_group for question in questions])
+        first_query = queries[0]
+        limit = first_query.limit if limit is None else limit
+        queries_QW = np.concatenate([query.words_W1.T for query in queries])
+        excluded_Q = np.array([query.excluded_group for query in queries])
         count = self.distinct_codes
         parts = 1 if count < 2 * _FEW else self._threads
         bounds = [count * part // parts for part in range(parts + 1)]
 
         def compare(part: int) -> tuple[Found, Int64s]:
-            found, items_M3 = nothing_found(len(questions), limit, self.bits)
+            found, items_M3 = nothing_found(len(queries), limit, self.bits)
             return found, scan_groups(
                 self.arrays.groups,
                 bounds[part],
                 bounds[part + 1],
                 queries_QW,
-                first_question.k,
-                first_question.radius,
+                first_query.k,
+                first_query.radius,
                 excluded_Q,
                 found,
                 items_M3,
             )
 
         done = list(self._pool.map(compare, range(parts))) if parts > 1 else [compare(0)]
-        found, items_M3 = merged(done, first_question.k)
-        if len(questions) == 1:
-            return [self._hits(first_question, 0, found, items_M3, "scan")]
+        found, items_M3 = merged(done, first_query.k)
+        if len(queries) == 1:
+            return [self._hits(first_query, 0, found, items_M3, "scan")]
         items_M3 = items_M3[np.argsort(items_M3[:, 0], kind="stable")]
-        starts = np.searchsorted(items_M3[:, 0], np.arange(len(questions) + 1))
+        starts = np.searchsorted(items_M3[:, 0], np.arange(len(queries) + 1))
         return [
-            self._hits(question, place, found, items_M3[starts[place] : starts[place + 1]], "scan")
-            for place, question in enumerate(questions)
+            self._hits(query, place, found, items_M3[starts[place] : starts[place + 1]], "scan")
+            for place, query in enumerate(queries)
         ]
 
-    def _hits(
-        self, question: _Question, place: int, found: Found, items_M3: Int64s, method: Answered
-    ) -> Hits:
+    def _hits(self, query: Query, place: int, found: Found, items_M3: Int64s, method: Answered) -> Hits:
         limit, ranks_N = int(found.limits_Q[place]), self.arrays.ranks_N
-        if question.selection.verdicts_B.size and method == "scan":
-            rows_K, distances_K = first_rows(items_M3, ranks_N, limit, question.k)
+        if query.selection.verdicts_B.size and method == "scan":
+            rows_K, distances_K = first_rows(items_M3, ranks_N, limit, query.k)
         else:
             rows_K, distances_K = rows_of_groups(
                 self.arrays.groups,
                 ranks_N,
                 items_M3,
                 limit,
-                question.k,
-                question.excluded_row,
-                question.selection,
+                query.k,
+                query.excluded_row,
+                query.selection,
             )
-        counted = question.radius != _NONE
+        counted = query.radius != _NONE
         return Hits(
             rows_K,
             distances_K,
             int(distances_K[-1]) if rows_K.size else None,
             int(found.covered_Q[place]) - rows_K.size,
-            int(found.counts_QD[place, : question.radius + 1].sum()) if counted else None,
+            int(found.counts_QD[place, : query.radius + 1].sum()) if counted else None,
             method,
             int(found.totals[1]) // len(found.limits_Q),
         )

@@ -49,6 +49,10 @@ def search_examples(
         groups = _each_alone(index, rows_R[~np.isin(rows_R, excluded)])
     sums_U = _weighted_sums(groups.codes_WU, examples_EW, weights_E)
     farthest = None if max_distance is None else max_distance * divisor
+    lost = 0  # excluded rows among those of the groups that are near enough
+    if farthest is not None and not selection.verdicts_B.size:
+        sums_E = _weighted_sums(index.arrays.codes_WN[:, excluded], examples_EW, weights_E)
+        lost = int((sums_E <= farthest).sum())
     near_U = _near_enough(sums_U, None if k is None else k + excluded.size, farthest)
     rows_R, sums_R = _expanded(groups, near_U, sums_U)
     kept_R = ~np.isin(rows_R, excluded)
@@ -57,18 +61,12 @@ def search_examples(
     order_R = np.lexsort((ranks_N[rows_R] if ranks_N.size else rows_R, sums_R))
     rows_K, sums_K = rows_R[order_R[:k]], sums_R[order_R[:k]]
     kth = sums_K[-1] if sums_K.size else None
-    within = None
-    if farthest is not None:
-        within = int(_sizes(groups)[sums_U <= farthest].sum())
-        if not selection.verdicts_B.size:
-            sums_E = _weighted_sums(index.arrays.codes_WN[:, excluded], examples_EW, weights_E)
-            within -= int((sums_E <= farthest).sum())
     return Hits(
         rows_K,
         sums_K / divisor,
         None if kth is None else float(kth / divisor),
         int((sums_R == kth).sum() - (sums_K == kth).sum()) if sums_K.size else 0,
-        within,
+        None if farthest is None else int(_sizes(groups)[sums_U <= farthest].sum()) - lost,
         "scan",
         sums_U.size,
     )

@@ -35,7 +35,7 @@ def write_folder(
     ``write_files`` puts files of its own into the new folder, and returns the arrays to be put beside them.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for name, array in write_files(new).items():
             np.save(new / f"{name}.npy", array)
@@ -43,10 +43,18 @@ def write_folder(
         manifest = {"format_version": FORMAT_VERSION, "source": dict(source), "files": files}
         (new / _MANIFEST).write_text(json.dumps(manifest, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
-        new.replace(folder)
-    except BaseException:
+        _move(new, folder)
+    finally:
         shutil.rmtree(new, ignore_errors=True)
-        raise
+
+
+def _move(new: Path, folder: Path) -> None:
+    """Put a folder in its place, unless another process has put its own there meanwhile."""
+    try:
+        new.replace(folder)
+    except OSError:
+        if not (folder / _MANIFEST).exists():
+            raise
 
 
 def open_folder(folder: Path, source: Mapping[str, object]) -> Arrays:
@@ -65,8 +73,12 @@ def open_folder(folder: Path, source: Mapping[str, object]) -> Arrays:
         for name, found in zip(files, readers.map(lambda name: _describe(folder / name), files), strict=True):
             if found != files[name]:
                 raise StaleIndexError(f"{folder / name} isn't what was written")
-    # copy on write: to compiled code an array that can't be written is another type, compiled anew
-    return {Path(name).stem: np.load(folder / name, mmap_mode="c") for name in files if name.endswith(".npy")}
+    arrays = [name for name in files if name.endswith(".npy")]
+    try:
+        # copy on write: to compiled code an array that can't be written is another type, compiled anew
+        return {Path(name).stem: np.load(folder / name, mmap_mode="c") for name in arrays}
+    except FileNotFoundError as error:
+        raise StaleIndexError(f"{folder} has been taken away meanwhile") from error
 
 
 def _describe(path: Path, *, sync: bool = False) -> dict[str, int] | None:

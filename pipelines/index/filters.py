@@ -6,7 +6,7 @@ taken or left as a whole, after one look at what they span.
 Shapes: N rows, B blocks, R rectangles, C collections.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +53,8 @@ def criteria(
 ) -> Criteria:
     """Return criteria; a rectangle is west, south, east, north, with west > east over the antimeridian.
 
-    Either end of the interval may be open. Raises ValueError for a rectangle with south > north.
+    Either end of the interval may be open; its times know their zones. Raises ValueError for a rectangle
+    with south > north.
     """
     split = []
     for west, south, east, north in rectangles or []:
@@ -72,9 +73,7 @@ def criteria(
 
 
 def _microseconds(time: datetime) -> int:
-    return int(
-        np.datetime64(time.replace(tzinfo=None) - (time.utcoffset() or time - time), "us").astype(np.int64)
-    )
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def spans_of(columns: Columns) -> Spans:

@@ -28,10 +28,12 @@ _TOGETHER = 64  # probes looked up at a time, so that memory answers many at onc
 
 
 class Query(NamedTuple):
-    """What is asked."""
+    """What is asked, in the index's own terms."""
 
     words_W1: Words
     k: int
+    limit: int
+    """Farthest that an answer may be [bits]."""
     radius: int
     """Rows are counted up to here; negative where only those within the limit matter [bits]."""
     excluded_row: int

@@ -13,7 +13,7 @@ class ServeConfig(StageConfig):
     """Serve a published code table over HTTP, and follow what is published next."""
 
     table: str
-    """URI of the code table, the one that jobs.encode publishes"""
+    """URI of the code table, the one that jobs.nightly publishes"""
     store: StoreConfig = StoreConfig()
     """How to reach the object stores of table, bundle and imagery"""
     index_folder: Path = Path("~/.cache/scenehash")

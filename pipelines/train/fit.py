@@ -79,9 +79,8 @@ def _fit_here(phase: Phase, device: torch.device) -> dict[str, Tensor]:
 
 def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, Tensor]:
     checkpoints = f"{config.bundles.rstrip('/')}/_checkpoints"
-    run_name = (
-        f"{phase.run_id}{phase.name}"  # one of its own: Ray resumes an old run of the same name silently
-    )
+    # one of its own: Ray resumes an old run of the same name silently
+    run_name = f"{phase.run_id}{phase.name}"
     filesystem, path = store.arrow_filesystem(checkpoints)
     sent = ray.put(phase)
     trainer = TorchTrainer(

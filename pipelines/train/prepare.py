@@ -14,7 +14,7 @@ from model.backbones import Weights, own_input, read_weights
 from model.network import HashNetwork
 from model.spec import InputSpec
 from pipelines.chips import Unreadable, check_unreadable
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, StorageError
 from pipelines.features import compute_features
 from pipelines.labels import Labels, multi_hot
 from pipelines.storage import Store
@@ -80,10 +80,11 @@ def feature_parts(
     is_train_N = pc.equal(readable["split"], "train").to_numpy()
     train, validation = (readable.filter(pa.array(of_part_N)) for of_part_N in (is_train_N, ~is_train_N))
     views = [features.features_ND[is_train_N]]
-    views += [
-        compute_features(train, network, store, config.features, cache, view).features_ND
-        for view in range(1, config.augment.views)
-    ]
+    for view in range(1, config.augment.views):
+        more = compute_features(train, network, store, config.features, cache, view)
+        if more.unreadable:
+            raise StorageError(f"{more.unreadable[0].uri} could be read a moment ago, not now; run again")
+        views.append(more.features_ND)
     return Parts(
         Part(FeatureRows(np.stack(views, axis=1)), multi_hot(train, trained_classes(labels))),
         Part(FeatureRows(features.features_ND[~is_train_N, None]), multi_hot(validation, labels.class_names)),

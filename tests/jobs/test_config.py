@@ -16,16 +16,16 @@ from pipelines.evaluate.config import EvaluateConfig
 from pipelines.serve.config import ServeConfig
 from pipelines.train.config import TrainConfig
 
-JOBS = ("train", "evaluate", "encode", "serve", "query", "demo")
+JOBS = ("train", "evaluate", "nightly", "serve", "query", "demo")
 REQUIRED = ["--source", "s3://a/b", "--table", "t", "--bundle", "b"]
 
 
 def load(*arguments: str) -> EncodeConfig:
-    return load_config("encode", EncodeConfig, [*REQUIRED, *arguments])
+    return load_config("nightly", EncodeConfig, [*REQUIRED, *arguments])
 
 
 def test_flags_win_over_environment_which_wins_over_yaml(tmp_path, monkeypatch):
-    file = tmp_path / "encode.yaml"
+    file = tmp_path / "nightly.yaml"
     file.write_text("chip_size: 10\nencoders: 10\nbatch_size: 10\nstore: {endpoint: yaml, region: yaml}\n")
     monkeypatch.setenv("SCENEHASH_ENCODERS", "20")
     monkeypatch.setenv("SCENEHASH_BATCH_SIZE", "20")
@@ -40,7 +40,7 @@ def test_flags_win_over_environment_which_wins_over_yaml(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "config_type"),
     [
-        ("encode", EncodeConfig),
+        ("nightly", EncodeConfig),
         ("evaluate", EvaluateConfig),
         ("finetune", TrainConfig),
         ("serve", ServeConfig),
@@ -113,7 +113,7 @@ def test_a_bad_value_is_named(arguments, message):
 
 def test_what_is_missing_is_named():
     with pytest.raises(ConfigError, match="source: is required; bundle: is required"):
-        load_config("encode", EncodeConfig, ["--table", "t"])
+        load_config("nightly", EncodeConfig, ["--table", "t"])
 
 
 @pytest.mark.parametrize("content", ["chipsize: 3", "store: {endpint: x}", "- a list", "a: ["])
@@ -143,12 +143,12 @@ def test_exit_codes(capsys, error, code):
     def fail(config):
         raise error
 
-    assert run_job("encode", EncodeConfig, fail, REQUIRED) == code
-    assert capsys.readouterr().err.splitlines()[-1] == "jobs.encode: no"
+    assert run_job("nightly", EncodeConfig, fail, REQUIRED) == code
+    assert capsys.readouterr().err.splitlines()[-1] == "jobs.nightly: no"
 
 
 def test_the_report_is_one_line_of_json(capsys):
-    assert run_job("encode", EncodeConfig, lambda config: config, REQUIRED) == 0
+    assert run_job("nightly", EncodeConfig, lambda config: config, REQUIRED) == 0
     assert json.loads(capsys.readouterr().out)["chip_size"] == 256
 
 
@@ -173,9 +173,9 @@ def test_help_lists_every_field_and_is_quick(job):
     ("job", "arguments", "message"),
     [
         ("train", ["--source=s3://no-such-bucket/m", "--bundles=s3://no-such-bucket/b"], "no such bucket"),
-        ("encode", ["--source=s3://no-such-bucket/x", "--table=t", "--bundle=/no/bundle"], "no bundle at"),
+        ("nightly", ["--source=s3://no-such-bucket/x", "--table=t", "--bundle=/no/bundle"], "no bundle at"),
         (
-            "encode",
+            "nightly",
             ["--source=s3://archive/x", "--table=s3://no-such-bucket/t", "--bundle=b"],
             "s3://no-such-bucket/t: no such bucket; check the name, endpoint and keys",
         ),
@@ -186,7 +186,7 @@ def test_help_lists_every_field_and_is_quick(job):
         ),
         ("serve", ["--table=s3://no-such-bucket/t", "--open"], "nothing is published"),
         ("query", ["--url=http://127.0.0.1:9", "--code=00"], "127.0.0.1:9"),
-        ("encode", ["--nonsense"], "unrecognized arguments"),
+        ("nightly", ["--nonsense"], "unrecognized arguments"),
     ],
 )
 def test_the_users_mistakes_are_one_line_and_exit_code_2(store, job, arguments, message):

@@ -77,7 +77,7 @@ def test_encode_as_a_submitted_job(cluster, store, root, write_scenes):
 
     submit = [BIN / "ray", "job", "submit", "--submission-id=nightly-2026-11-20"]
     submit += [f"--working-dir={REPOSITORY}", "--"]
-    job = ["python", "-m", "jobs.encode", f"--source={scenes.prefix}", f"--table={root}/codes"]
+    job = ["python", "-m", "jobs.nightly", f"--source={scenes.prefix}", f"--table={root}/codes"]
     job += [f"--bundle={root}/bundle", "--chip-size=16", f"--store.endpoint={store.config.endpoint}"]
     done = subprocess.run([*submit, *job], capture_output=True, text=True, env=cluster, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from model.network import HashNetwork
+from model.preprocess import turned
 from model.spec import InputSpec, NetworkSpec
 from pipelines.chips import chip_arrays, read_chips
 from pipelines.config import FeatureConfig
 from pipelines.features import cache_name, compute_features
 from pipelines.labels import read_labels
+from pipelines.train.inputs import FeatureRows
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
@@ -51,15 +53,30 @@ def test_features_are_computed_once_and_only_of_what_is_new(scenes, store, root)
     np.testing.assert_array_equal(again.features_ND, mended.features_ND)
     assert len(list(store.list(cache))) == 2  # a file for each time that something was computed
 
+    few = labels.chips.slice(0, 4)
+    mirrored = compute_features(few, network, store, lenient, cache, view=6)
+    assert mirrored.computed == 4
+    want = network.extract([turned(chip, 6) for chip in decoded(few, store)])
+    np.testing.assert_allclose(mirrored.features_ND, want, rtol=0.02, atol=0.02)
+    assert not np.allclose(mirrored.features_ND, again.features_ND[:4], rtol=0.02, atol=0.02)
+
+
+def test_each_view_of_a_chip_is_drawn():
+    rows = FeatureRows(np.arange(6, dtype=np.float32).reshape(2, 3, 1))
+    drawn = rows.inputs(np.array([0, 1] * 60), torch.Generator().manual_seed(0)).reshape(-1, 2)
+    assert [set(column.tolist()) for column in drawn.T] == [{0, 1, 2}, {3, 4, 5}]
+
 
 def expected(labels, network, store):
+    return network.extract(decoded(labels.chips, store))  # in bfloat16 where there is, and batches differ
+
+
+def decoded(table, store):
     chips = {}
-    for block in read_chips(labels.chips, (1, 2, 3), store).iter_batches(batch_format="pyarrow"):
+    for block in read_chips(table, (1, 2, 3), store).iter_batches(batch_format="pyarrow"):
         readable = block.filter(pc.is_null(block["reason"]))
         chips |= dict(zip(readable["row"].to_pylist(), chip_arrays(readable), strict=True))
-    return network.extract(
-        [chips[row] for row in sorted(chips)]
-    )  # in bfloat16 where there is, and batches differ
+    return [chips[row] for row in sorted(chips)]
 
 
 def test_the_cache_knows_backbone_and_input():

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,13 @@ def test_a_new_one_takes_the_place_of_an_old_one_that_is_still_read(tmp_path):
     write(tmp_path / "index", {"table": "other"})
     assert (opened["codes_WN"] == ARRAYS["codes_WN"]).all()
     open_folder(tmp_path / "index", {"table": "other"})
+
+
+def test_many_that_build_the_same_at_once_leave_one_whole(tmp_path):
+    with ThreadPoolExecutor(4) as builders:
+        assert list(builders.map(write, [tmp_path / "index"] * 60)) == [tmp_path / "index"] * 60
+    assert (open_folder(tmp_path / "index", SOURCE)["codes_WN"] == ARRAYS["codes_WN"]).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
 
 def flip_a_bit(path):

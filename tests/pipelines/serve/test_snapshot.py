@@ -4,8 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 
 from pipelines.errors import BundleError, TableError
+from pipelines.index.filters import criteria, select_rows
+from pipelines.index.polygons import rectangles_of, select_touching
+from pipelines.index.selection import rows_of
 from pipelines.pointer import read_pointer
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.places import chip_at
@@ -27,6 +31,32 @@ def test_finds_every_chip_and_no_other(archive: Archive, tmp_path: Path) -> None
     assert sorted(found) == list(range(64))
     assert [chip["chip_id"] for chip in rows.take(np.array(found))] == archive.ids()
     assert [rows.find(stranger) for stranger in ("", "zzz", archive.ids()[0] + "0")] == [None] * 3
+
+
+def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> None:
+    published = read_pointer(archive.table, archive.store)
+    index = load_snapshot(archive.table, published, archive.store, tmp_path).archive
+    table = archive.rows[archive.versions[0]].to_pylist()
+    collection, time = table[0]["collection"], table[0]["datetime"]
+    wanted = np.array([name == collection for name in index.collections])
+    selection = select_rows(index.columns, index.spans, criteria(interval=(time, time), wanted_C=wanted))
+    found = {chip["chip_id"] for chip in index.rows.take(rows_of(selection))}
+    assert found == {
+        row["chip_id"] for row in table if row["datetime"] == time and row["collection"] == collection
+    }
+
+    placed = next(row for row in table if row["geometry"])
+    shape = shapely.from_wkb(placed["geometry"])
+    boxes = select_rows(index.columns, index.spans, criteria(rectangles_of(shape)))
+    footprints = index.rows.column("geometry")
+    touching = select_touching(shape, boxes, index.columns, index.spans, footprints)
+    found = {chip["chip_id"] for chip in index.rows.take(rows_of(touching))}
+    assert placed["chip_id"] in found
+    assert found == {
+        row["chip_id"]
+        for row in table
+        if row["geometry"] and shapely.from_wkb(row["geometry"]).intersects(shape)
+    }
 
 
 def test_keeps_the_indices_of_two_versions(archive: Archive, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Encode what is new in an archive: `python -m jobs.encode --source ... --table ... --bundle ...`."""
+"""Encode what is new in an archive: `python -m jobs.nightly --source ... --table ... --bundle ...`."""
 
 from typing import TYPE_CHECKING
 
@@ -16,4 +16,4 @@ def _run(config: EncodeConfig) -> "EncodeReport":
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_job("encode", EncodeConfig, _run))
+    raise SystemExit(run_job("nightly", EncodeConfig, _run))
