@@ -15,7 +15,7 @@ from benchmarks import codes
 from pipelines.index.arrays import build_arrays, joined, separate
 from pipelines.index.codes import CodeIndex
 from pipelines.index.files import Arrays, open_folder, write_folder
-from pipelines.index.filters import criteria, select_rows, spans_of
+from pipelines.index.filters import criteria, regions_of, select_rows, spans_of
 from pipelines.index.selection import NO_TIME, Columns, Criteria, rows_of
 
 _SHARES = (0.0001, 0.01, 0.5)
@@ -60,17 +60,18 @@ def filters(index: CodeIndex, queries_QY: codes.Codes, codes_NY: codes.Codes) ->
     )
     columns = columns_of(len(index))
     spans, code_Y = spans_of(columns), queries_QY[0]
+    regions = regions_of(spans)
     unfiltered = median_ms(partial(index.search, code_Y, 10))
     exact = True
     for share in _SHARES:
         wanted = box_of(share)
-        selection = select_rows(columns, spans, wanted)
+        selection = select_rows(columns, spans, regions, wanted)
         rows_M = rows_of(selection)
         rows, _ = codes.nearest(codes_NY[rows_M], code_Y, 10)
         exact &= np.array_equal(index.search(code_Y, 10, selection=selection).rows_K, rows_M[rows])
         searching = partial(index.search, code_Y, 10, selection=selection)
         took = [
-            median_ms(partial(select_rows, columns, spans, wanted)),
+            median_ms(partial(select_rows, columns, spans, regions, wanted)),
             median_ms(partial(searching, method="scan")),
             median_ms(partial(searching, method="mih")),
         ]

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from usearch.index import Index
+from usearch.index import Index, MetricKind, search
 
 from benchmarks.codes import Codes, nearest
 
@@ -50,6 +50,12 @@ def exact(codes_NY: Codes, k: int, folder: Path) -> Iterable[tuple[str, Search]]
         return np.array(database.execute(query, [int(code_Y.view(np.uint64)[0])]).fetchall())[:, 0]
 
     yield "DuckDB over Parquet", ask
+    yield (
+        "usearch, exact",
+        lambda code_Y: search(
+            codes_NY, code_Y, k, MetricKind.Hamming, exact=True, threads=1
+        ).distances.astype(int),
+    )
 
 
 def approximate(codes_NY: Codes, k: int, *, full: bool) -> Iterable[tuple[str, Search]]:

@@ -192,6 +192,7 @@ def main() -> None:
     batch_against_flat(bench, index, random_NY, queries_QY)
     if full:
         grid(bench, "uniform", index, queries_QY)
+        bench.exact &= large.filters(index, queries_QY, random_NY)
         for bits in (128, 256):
             longer_NY, queries_QY = codes.learned_like(size, bits), codes.learned_like(_BATCH, bits, seed=1)
             _, bench.figures[f"learned_{bits}_vs_flat"] = against_flat(

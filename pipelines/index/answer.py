@@ -9,10 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.index.found import Int64s
+from pipelines.index.found import ALL, Int64s, nothing_found
 from pipelines.index.groups import Groups, first_row
-from pipelines.index.kernels import compiled, signed
-from pipelines.index.selection import Selection, UInt32s, is_selected
+from pipelines.index.kernels import Words, compiled, signed
+from pipelines.index.multi_index import Query, search_tables
+from pipelines.index.scan import scan_rows
+from pipelines.index.selection import NONE, Selection, UInt32s, ask_rows
+from pipelines.index.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,50 @@ class Hits:
     codes_compared: int
 
 
+Outcome = tuple[bool, int, Int64s, Int64s, int, int, int]
+"""Whether the search came to its end, the limit by then, rows_K, distances_K, how many rows are within the
+limit, how many within the radius, and how many codes were compared."""
+
+
+@compiled
+def answer_by_tables(
+    groups: Groups, tables: Tables, length: int, ranks_N: UInt32s, query: Query, bits: int, budget: int
+) -> Outcome:
+    """Answer by multi-index hashing, all in one call: between two, arrays are wrapped and unwrapped."""
+    found, items_M3 = nothing_found(1, query.limit, bits)
+    items_M3, finished = search_tables(groups, tables, length, query, budget, found, items_M3)
+    limit, covered, compared = found.limits_Q[0], found.covered_Q[0], found.totals[1]
+    if not finished:
+        nothing = np.empty(0, np.int64)
+        return False, limit, nothing, nothing, covered, 0, compared
+    items_M3 = items_M3[: found.totals[0]]
+    rows_K, distances_K = rows_of_groups(
+        groups, ranks_N, items_M3, limit, query.k, query.excluded_row, query.selection
+    )
+    within = found.counts_QD[0, : query.radius + 1].sum()
+    return True, limit, rows_K, distances_K, covered, within, compared
+
+
+@compiled
+def answer_by_rows(codes_WN: Words, ranks_N: UInt32s, query: Query, limit: int, bits: int) -> Outcome:
+    """Answer by comparing what is selected."""
+    found, items_M3 = nothing_found(1, limit, bits)
+    items_M3 = scan_rows(
+        codes_WN,
+        query.selection,
+        query.words_W1[:, 0],
+        query.k,
+        query.radius,
+        query.excluded_row,
+        found,
+        items_M3,
+    )
+    limit = found.limits_Q[0]
+    rows_K, distances_K = first_rows(items_M3[: found.totals[0]], ranks_N, limit, query.k)
+    within = found.counts_QD[0, : query.radius + 1].sum()
+    return True, limit, rows_K, distances_K, found.covered_Q[0], within, found.totals[1]
+
+
 @compiled
 def rows_of_groups(
     groups: Groups,
@@ -44,28 +91,40 @@ def rows_of_groups(
     selection: Selection,
 ) -> tuple[Int64s, Int64s]:
     """Return (rows, distances) of the k first rows of groups at most ``limit`` bits away."""
+    _, starts_U, rows_N = groups
+    some_are_selected = selection.verdicts_B.size > 0
+    most = ALL if some_are_selected or k == ALL else k + 1  # rows of a group that can be in the answer
     total = 0
     for item in range(items_M3.shape[0]):
         if items_M3[item, 1] <= limit:
             group = items_M3[item, 2]
-            size = first_row(groups.starts_U, group + 1) - first_row(groups.starts_U, group)
-            total += min(size, k)
+            total += min(first_row(starts_U, group + 1) - first_row(starts_U, group), most)
     found_R3 = np.empty((total, 3), np.int64)
     count = 0
     for item in range(items_M3.shape[0]):
         if items_M3[item, 1] > limit:
             continue
         group = items_M3[item, 2]
-        taken = 0
-        for place in range(first_row(groups.starts_U, group), first_row(groups.starts_U, group + 1)):
-            row = signed(groups.rows_N[place])
-            if taken < k and row != excluded_row and is_selected(selection, row):
-                found_R3[count, 1], found_R3[count, 2] = items_M3[item, 1], row
-                count += 1
-                taken += 1
-            elif taken == k:
-                break
+        first = first_row(starts_U, group)
+        for place in range(first, first + min(first_row(starts_U, group + 1) - first, most)):
+            found_R3[count, 1], found_R3[count, 2] = items_M3[item, 1], rows_N[place]
+            count += found_R3[count, 2] != excluded_row
+    if some_are_selected:
+        count = _drop_unselected(found_R3[:count], selection)
     return first_rows(found_R3[:count], ranks_N, limit, k)
+
+
+@compiled
+def _drop_unselected(found_R3: Int64s, selection: Selection) -> int:
+    """Move to the front what is selected; return how many rows are."""
+    verdicts_R = np.empty(found_R3.shape[0], np.uint8)
+    ask_rows(selection, found_R3[:, 2], verdicts_R)
+    left = 0
+    for index in range(found_R3.shape[0]):
+        if verdicts_R[index] != NONE:
+            found_R3[left, 1], found_R3[left, 2] = found_R3[index, 1], found_R3[index, 2]
+            left += 1
+    return left
 
 
 @compiled

@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.index.answer import Hits, first_rows, rows_of_groups
+from pipelines.index.answer import Hits, answer_by_rows, answer_by_tables, rows_of_groups
 from pipelines.index.arrays import IndexArrays
 from pipelines.index.bit_order import lookup_table, reorder, restore
 from pipelines.index.found import ALL, Found, Int64s, merged, nothing_found
 from pipelines.index.groups import find_group
 from pipelines.index.kernels import Words
-from pipelines.index.multi_index import Query, search_tables
-from pipelines.index.scan import scan_groups, scan_rows
+from pipelines.index.multi_index import Query
+from pipelines.index.scan import scan_groups
 from pipelines.index.selection import EVERY_ROW, ROWS, Selection
 
 Codes = NDArray[np.uint8]
@@ -143,15 +143,13 @@ class CodeIndex:
 
     def _search_tables(self, query: Query, budget: int) -> tuple[Hits | None, int]:
         """Return the answer, or None where it costs more than ``budget``; and how far it can be at most."""
-        found, items_M3 = nothing_found(1, query.limit, self.bits)
         arrays = self.arrays
-        items_M3, finished = search_tables(
-            arrays.groups, arrays.tables, arrays.substring_bits, query, budget, found, items_M3
+        finished, limit, rows_K, distances_K, covered, within, compared = answer_by_tables(
+            arrays.groups, arrays.tables, arrays.substring_bits, arrays.ranks_N, query, self.bits, budget
         )
         if not finished:
-            return None, int(found.limits_Q[0])
-        items_M3 = items_M3[: found.totals[0]]
-        return self._hits(query, 0, found, items_M3, "mih"), query.limit
+            return None, limit
+        return _hits(query, rows_K, distances_K, covered, within, "mih", compared), limit
 
     def _search_tables_in_turn(self, queries: list[Query], budget: int) -> list[Hits | None]:
         """Return answers; None for those that cost too much, and for all after a few of them in a row."""
@@ -172,18 +170,11 @@ class CodeIndex:
         """Compare every code, or all that are selected; ``limit`` is known to be far enough."""
         if not query.selection.verdicts_B.size:
             return self._scan_groups([query], limit)[0]
-        found, items_M3 = nothing_found(1, limit, self.bits)
-        items_M3 = scan_rows(
-            self.arrays.codes_WN,
-            query.selection,
-            query.words_W1[:, 0],
-            query.k,
-            query.radius,
-            query.excluded_row,
-            found,
-            items_M3,
+        arrays = self.arrays
+        _, _, rows_K, distances_K, covered, within, compared = answer_by_rows(
+            arrays.codes_WN, arrays.ranks_N, query, limit, self.bits
         )
-        return self._hits(query, 0, found, items_M3[: found.totals[0]], "scan")
+        return _hits(query, rows_K, distances_K, covered, within, "scan", compared)
 
     def _scan_groups(self, queries: list[Query], limit: int | None = None) -> list[Hits]:
         """Compare every code with every query, which are alike but for code and excluded row."""
@@ -214,38 +205,48 @@ class CodeIndex:
         done = list(self._pool.map(compare, range(parts))) if parts > 1 else [compare(0)]
         found, items_M3 = merged(done, first_query.k)
         if len(queries) == 1:
-            return [self._hits(first_query, 0, found, items_M3, "scan")]
+            return [self._scanned(first_query, 0, found, items_M3)]
         items_M3 = items_M3[np.argsort(items_M3[:, 0], kind="stable")]
         starts = np.searchsorted(items_M3[:, 0], np.arange(len(queries) + 1))
         return [
-            self._hits(query, place, found, items_M3[starts[place] : starts[place + 1]], "scan")
+            self._scanned(query, place, found, items_M3[starts[place] : starts[place + 1]])
             for place, query in enumerate(queries)
         ]
 
-    def _hits(self, query: Query, place: int, found: Found, items_M3: Int64s, method: Answered) -> Hits:
-        limit, ranks_N = int(found.limits_Q[place]), self.arrays.ranks_N
-        if query.selection.verdicts_B.size and method == "scan":
-            rows_K, distances_K = first_rows(items_M3, ranks_N, limit, query.k)
-        else:
-            rows_K, distances_K = rows_of_groups(
-                self.arrays.groups,
-                ranks_N,
-                items_M3,
-                limit,
-                query.k,
-                query.excluded_row,
-                query.selection,
-            )
-        counted = query.radius != _NONE
-        return Hits(
-            rows_K,
-            distances_K,
-            int(distances_K[-1]) if rows_K.size else None,
-            int(found.covered_Q[place]) - rows_K.size,
-            int(found.counts_QD[place, : query.radius + 1].sum()) if counted else None,
-            method,
-            int(found.totals[1]) // len(found.limits_Q),
+    def _scanned(self, query: Query, place: int, found: Found, items_M3: Int64s) -> Hits:
+        """Return the answer to one query from what a scan has found."""
+        rows_K, distances_K = rows_of_groups(
+            self.arrays.groups,
+            self.arrays.ranks_N,
+            items_M3,
+            int(found.limits_Q[place]),
+            query.k,
+            query.excluded_row,
+            query.selection,
         )
+        within = int(found.counts_QD[place, : query.radius + 1].sum())
+        compared = int(found.totals[1]) // len(found.limits_Q)
+        return _hits(query, rows_K, distances_K, int(found.covered_Q[place]), within, "scan", compared)
+
+
+def _hits(
+    query: Query,
+    rows_K: Int64s,
+    distances_K: Int64s,
+    covered: int,
+    within: int,
+    method: Answered,
+    compared: int,
+) -> Hits:
+    return Hits(
+        rows_K,
+        distances_K,
+        int(distances_K[-1]) if rows_K.size else None,
+        covered - rows_K.size,
+        None if query.radius == _NONE else within,
+        method,
+        compared,
+    )
 
 
 def _is_wide(selection: Selection) -> bool:

@@ -4,7 +4,7 @@ A search keeps every item at most ``limit`` bits away, and lowers the limit as s
 the end it has the k nearest, and all that tie with the last of them. An item is a group of rows with equal
 codes, or a row; its weight is how many rows it stands for. Several queries share one list of items.
 
-Shapes: Q queries, D = bits + 1 distances, M items.
+Shapes: Q queries, D = bits + 1 distances, M items, C near ones.
 """
 
 from typing import NamedTuple
@@ -17,6 +17,8 @@ from pipelines.index.kernels import compiled
 Int64s = NDArray[np.int64]
 ALL = np.iinfo(np.int64).max
 """As k: no such limit."""
+TOGETHER = 64
+"""Near codes dealt with at a time: with what some bring, others may no longer be near enough."""
 _ROOM = 1024  # items to start with
 
 
@@ -33,6 +35,7 @@ class Found(NamedTuple):
     """How many items are kept, how many codes were compared."""
 
 
+@compiled
 def nothing_found(queries: int, limit: int, bits: int) -> tuple[Found, Int64s]:
     """Return the state at the start, and items_M3: nothing farther than ``limit`` will be kept."""
     found = Found(
@@ -45,25 +48,40 @@ def nothing_found(queries: int, limit: int, bits: int) -> tuple[Found, Int64s]:
 
 
 @compiled
-def keep(found: Found, items_M3: Int64s, query: int, distance: int, item: int, weight: int, k: int) -> Int64s:
-    """Take note of an item as (query, distance, item); return ``items_M3``, or a larger one."""
-    counts_D = found.counts_QD[query]
-    counts_D[distance] += weight
-    limit = found.limits_Q[query]
-    if distance > limit:
-        return items_M3
-    count = found.totals[0]
-    if count == items_M3.shape[0]:
-        items_M3 = _with_room(found, items_M3)
-        count = found.totals[0]
-    items_M3[count, 0], items_M3[count, 1], items_M3[count, 2] = query, distance, item
-    found.totals[0] = count + 1
-    covered = found.covered_Q[query] + weight
-    while covered - counts_D[limit] >= k:
-        covered -= counts_D[limit]
-        limit -= 1
-    found.limits_Q[query], found.covered_Q[query] = limit, covered
+def keep(found: Found, items_M3: Int64s, query: int, near_C3: Int64s, k: int) -> Int64s:
+    """Take note of what is near, as (distance, item, weight); return ``items_M3``, or a larger one.
+
+    Many at a time: each call counts the references to its arrays, which takes longer than an item.
+    """
+    counts_QD, limits_Q, covered_Q, totals = found
+    for near in range(near_C3.shape[0]):
+        distance, weight = near_C3[near, 0], near_C3[near, 2]
+        counts_QD[query, distance] += weight
+        limit = limits_Q[query]
+        if distance > limit or not weight:
+            continue
+        if totals[0] == items_M3.shape[0]:
+            items_M3 = _with_room(found, items_M3)
+        count = totals[0]
+        items_M3[count, 0], items_M3[count, 1], items_M3[count, 2] = query, distance, near_C3[near, 1]
+        totals[0] = count + 1
+        covered = covered_Q[query] + weight
+        while covered - counts_QD[query, limit] >= k:
+            covered -= counts_QD[query, limit]
+            limit -= 1
+        limits_Q[query], covered_Q[query] = limit, covered
     return items_M3
+
+
+@compiled
+def drop_far(near_C3: Int64s, farthest: int) -> int:
+    """Move to the front what is near enough; return how many are."""
+    left = 0
+    for near in range(near_C3.shape[0]):
+        if near_C3[near, 0] <= farthest:
+            near_C3[left, 0], near_C3[left, 1] = near_C3[near, 0], near_C3[near, 1]
+            left += 1
+    return left
 
 
 @compiled

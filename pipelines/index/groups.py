@@ -2,7 +2,7 @@
 
 Groups are ordered by code, the rows of a group in the order that breaks ties.
 
-Shapes: N rows, U groups (distinct codes), W words a code.
+Shapes: N rows, U groups (distinct codes), W words a code, C near groups, R rows asked for.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.index.found import Int64s
 from pipelines.index.kernels import Words, compiled, signed
-from pipelines.index.selection import Selection, UInt32s, is_selected
+from pipelines.index.selection import NONE, Selection, UInt32s, ask_rows
+
+_TOGETHER = 64  # rows asked for at a time
 
 
 class Groups(NamedTuple):
@@ -94,16 +97,37 @@ def find_group(codes_WU: Words, code_W: Words, first: int, last: int) -> int:
 
 
 @compiled
-def weight_of(
-    groups: Groups, group: int, excluded_row: int, excluded_group: int, selection: Selection
-) -> int:
-    """Return how many rows of a group count: those selected, but the excluded one."""
-    first, last = first_row(groups.starts_U, group), first_row(groups.starts_U, group + 1)
+def weigh(
+    groups: Groups, near_C3: Int64s, excluded_row: int, excluded_group: int, selection: Selection
+) -> None:
+    """Write how many rows of each group count, near_C3 being (distance, group, weight).
+
+    Those do that are selected, but the excluded one.
+    """
+    _, starts_U, rows_N = groups
     if not selection.verdicts_B.size:
-        return last - first - (1 if group == excluded_group else 0)
-    weight = 0
-    for place in range(first, last):
-        row = signed(groups.rows_N[place])
-        if row != excluded_row and is_selected(selection, row):
-            weight += 1
-    return weight
+        for near in range(near_C3.shape[0]):
+            group = near_C3[near, 1]
+            size = signed(starts_U[group + 1]) - signed(starts_U[group]) if starts_U.size else 1
+            near_C3[near, 2] = size - (1 if group == excluded_group else 0)
+        return
+    rows_R, owners_R = np.empty(_TOGETHER, np.int64), np.empty(_TOGETHER, np.int64)
+    count = 0
+    for near in range(near_C3.shape[0]):
+        group = near_C3[near, 1]
+        near_C3[near, 2] = 0
+        for place in range(first_row(starts_U, group), first_row(starts_U, group + 1)):
+            rows_R[count], owners_R[count] = rows_N[place], near
+            count += rows_R[count] != excluded_row
+            if count == _TOGETHER:
+                _add_selected(selection, rows_R, owners_R, near_C3)
+                count = 0
+    _add_selected(selection, rows_R[:count], owners_R, near_C3)
+
+
+@compiled
+def _add_selected(selection: Selection, rows_R: Int64s, owners_R: Int64s, near_C3: Int64s) -> None:
+    verdicts_R = np.empty(rows_R.size, np.uint8)
+    ask_rows(selection, rows_R, verdicts_R)
+    for index in range(rows_R.size):
+        near_C3[owners_R[index], 2] += verdicts_R[index] != NONE

@@ -69,15 +69,6 @@ def signed(number: Any) -> int:
 
 
 @compiled
-def distance(codes_WU: Words, position: int, query_W: Words) -> int:
-    """Return the Hamming distance of one code to the query [bits]."""
-    total = 0
-    for word in range(codes_WU.shape[0]):
-        total += popcount(codes_WU[word, position] ^ query_W[word])
-    return total
-
-
-@compiled
 def distances(codes_WU: Words, first: int, last: int, query_W: Words, out_B: NDArray[np.int64]) -> int:
     """Fill ``out_B`` with the distances of codes ``first`` to ``last``; return the least of them."""
     size = last - first
@@ -106,10 +97,9 @@ def least_distance(codes_B: Words, query: int) -> int:
 
 
 @compiled
-def bit_field(codes_WU: Words, position: int, start: int, length: int) -> int:
-    """Return ``length`` bits (1..32) of a code from bit ``start``, counted from the top of word 0."""
-    word, skipped = start >> 6, start & 63
-    field = codes_WU[word, position] << np.uint64(skipped)
+def bit_field(word: int, following: int, skipped: int, length: int) -> int:
+    """Return ``length`` bits (1..32) of a word behind its ``skipped`` first, running into the next word."""
+    field = word << np.uint64(skipped)
     if skipped + length > 64:
-        field |= codes_WU[word + 1, position] >> np.uint64(64 - skipped)
+        field |= following >> np.uint64(64 - skipped)
     return signed(field >> np.uint64(64 - length))

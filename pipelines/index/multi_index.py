@@ -5,17 +5,17 @@ buckets are visited by the distance of their substring from the query's, 0 bits,
 after table, until nothing unseen can be near enough. That is proved, not estimated: with step s - 1 done in
 all tables and step s in the first t, an unseen code is at least T * s + t bits away.
 
-Shapes: U groups, W words a code, T tables, L bits a substring, M items, P probes.
+Shapes: U groups, W words a code, T tables, L bits a substring, M items, P probes, C near codes.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.index.found import Found, Int64s, keep
-from pipelines.index.groups import Groups, find_group, weight_of
+from pipelines.index.found import TOGETHER, Found, Int64s, drop_far, keep
+from pipelines.index.groups import Groups, weigh
 from pipelines.index.intrinsics import popcount, prefetch
-from pipelines.index.kernels import Words, bit_field, compiled, distance, signed
+from pipelines.index.kernels import Words, bit_field, compiled, signed
 from pipelines.index.selection import Selection, UInt32s
 from pipelines.index.tables import Tables
 
@@ -106,9 +106,11 @@ def _visit(
     items_M3: Int64s,
 ) -> tuple[Int64s, int]:
     """Compare what lies in a table's buckets at ``step`` bits; return ``items_M3`` and what is spent."""
-    own = bit_field(query.words_W1, 0, table * length, length)
+    word, skipped = (table * length) >> 6, (table * length) & 63
+    query_W = query.words_W1[:, 0]
+    own = bit_field(query_W[word], query_W[min(word + 1, query_W.size - 1)], skipped, length)
     first_P, last_P = np.empty(_TOGETHER, np.int64), np.empty(_TOGETHER, np.int64)
-    near_C2 = np.empty((_TOGETHER, 2), np.int64)
+    near_C3 = np.empty((_TOGETHER, 3), np.int64)
     difference, end = (1 << step) - 1, 1 << length
     while difference < end:
         probes, candidates, difference = _look_up(
@@ -117,18 +119,16 @@ def _visit(
         spent += candidates * CANDIDATE_COST
         if spent > budget:
             return items_M3, spent
-        if candidates > near_C2.shape[0]:
-            near_C2 = np.empty((2 * candidates, 2), np.int64)
+        if candidates > near_C3.shape[0]:
+            near_C3 = np.empty((2 * candidates, 3), np.int64)
         farthest = max(found.limits_Q[0], query.radius)
         first_P, last_P = first_P[:probes], last_P[:probes]
         if groups.codes_WU.shape[0] > 1:
-            near = _near_groups(
-                groups, tables, table, first_P, last_P, query.words_W1[:, 0], farthest, near_C2
-            )
+            near = _near_groups(groups, tables, table, first_P, last_P, query_W, farthest, near_C3)
         else:
             codes_U = tables.codes_TU[table - 1] if table else groups.codes_WU[0]
-            near = _near_codes(codes_U, first_P, last_P, query.words_W1[0, 0], farthest, near_C2)
-        items_M3 = _keep_new(groups, tables, length, query, table, step, near_C2[:near], found, items_M3)
+            near = _near_codes(codes_U, first_P, last_P, query_W[0], farthest, near_C3)
+        items_M3 = _keep_new(groups, tables, length, query, table, step, near_C3[:near], found, items_M3)
         found.totals[1] += candidates
     return items_M3, spent
 
@@ -160,7 +160,7 @@ def _next_of_as_many_bits(number: int, end: int) -> int:
 
 @compiled
 def _near_codes(
-    codes_U: Words, first_P: Int64s, last_P: Int64s, query: int, farthest: int, near_C2: Int64s
+    codes_U: Words, first_P: Int64s, last_P: Int64s, query: int, farthest: int, near_C3: Int64s
 ) -> int:
     """Compare codes of one word, in a table's order; return how many are near, as (distance, place)."""
     for probe in range(first_P.size):
@@ -170,7 +170,7 @@ def _near_codes(
         for place in range(first_P[probe], last_P[probe]):
             bits = popcount(codes_U[place] ^ query)
             if bits <= farthest:
-                near_C2[near, 0], near_C2[near, 1] = bits, place
+                near_C3[near, 0], near_C3[near, 1] = bits, place
                 near += 1
     return near
 
@@ -184,7 +184,7 @@ def _near_groups(
     last_P: Int64s,
     query_W: Words,
     farthest: int,
-    near_C2: Int64s,
+    near_C3: Int64s,
 ) -> int:
     """Compare longer codes; return how many are near, as (distance, group)."""
     codes_WU = groups.codes_WU
@@ -193,9 +193,11 @@ def _near_groups(
     for probe in range(first_P.size):
         for place in range(first_P[probe], last_P[probe]):
             group = signed(groups_U[place]) if table else place
-            bits = distance(codes_WU, group, query_W)
+            bits = 0
+            for word in range(query_W.size):
+                bits += popcount(codes_WU[word, group] ^ query_W[word])
             if bits <= farthest:
-                near_C2[near, 0], near_C2[near, 1] = bits, group
+                near_C3[near, 0], near_C3[near, 1] = bits, group
                 near += 1
     return near
 
@@ -208,41 +210,59 @@ def _keep_new(
     query: Query,
     table: int,
     step: int,
-    near_C2: Int64s,
+    near_C3: Int64s,
     found: Found,
     items_M3: Int64s,
 ) -> Int64s:
     """Keep what is near and wasn't seen before; return ``items_M3``."""
-    for near in range(near_C2.shape[0]):
-        bits, group = near_C2[near, 0], near_C2[near, 1]
-        if bits > max(found.limits_Q[0], query.radius):
-            continue
-        if table and groups.codes_WU.shape[0] == 1:
-            group = _group_of(groups, tables, length, tables.codes_TU[table - 1, group])
-        if _was_seen(groups.codes_WU, group, query.words_W1, length, tables.starts_TP.shape[0], table, step):
-            continue
-        weight = weight_of(groups, group, query.excluded_row, query.excluded_group, query.selection)
-        if weight:
-            items_M3 = keep(found, items_M3, 0, bits, group, weight, query.k)
+    codes_WU, starts_TP, words_W1 = groups.codes_WU, tables.starts_TP, query.words_W1
+    done, near = 0, drop_far(near_C3, max(found.limits_Q[0], query.radius))
+    while done < near:
+        some_C3 = near_C3[done : min(done + TOGETHER, near)]
+        if table and codes_WU.shape[0] == 1:
+            _find_groups(codes_WU, starts_TP[0], length, tables.codes_TU[table - 1], some_C3)
+        left = _unseen(codes_WU, words_W1, length, starts_TP.shape[0], table, step, some_C3)
+        weigh(groups, some_C3[:left], query.excluded_row, query.excluded_group, query.selection)
+        items_M3 = keep(found, items_M3, 0, some_C3[:left], query.k)
+        done += TOGETHER
+        near = done + drop_far(near_C3[done:near], max(found.limits_Q[0], query.radius))
     return items_M3
 
 
 @compiled
-def _group_of(groups: Groups, tables: Tables, length: int, code: int) -> int:
-    """Return the group of a code of one word, which has one."""
-    bucket = signed(code >> np.uint64(64 - length))
-    code_W = np.full(1, code, np.uint64)
-    return find_group(groups.codes_WU, code_W, tables.starts_TP[0, bucket], tables.starts_TP[0, bucket + 1])
+def _find_groups(codes_WU: Words, starts_P: UInt32s, length: int, codes_U: Words, near_C3: Int64s) -> None:
+    """Replace places in a table by the groups of the codes there, which are of one word."""
+    for near in range(near_C3.shape[0]):
+        code = codes_U[near_C3[near, 1]]
+        bucket = signed(code >> np.uint64(64 - length))
+        low, high = signed(starts_P[bucket]), signed(starts_P[bucket + 1])
+        while low < high:
+            middle = (low + high) >> 1
+            if codes_WU[0, middle] < code:
+                low = middle + 1
+            else:
+                high = middle
+        near_C3[near, 1] = low
 
 
 @compiled
-def _was_seen(
-    codes_WU: Words, group: int, query_W1: Words, length: int, count: int, table: int, step: int
-) -> bool:
-    """Return whether an earlier visit, at a smaller step or in an earlier table, has come upon a code."""
-    for other in range(count):
-        field = bit_field(codes_WU, group, other * length, length)
-        bits = popcount(np.uint64(field ^ bit_field(query_W1, 0, other * length, length)))
-        if bits < step or (bits == step and other < table):
-            return True
-    return False
+def _unseen(
+    codes_WU: Words, query_W1: Words, length: int, count: int, table: int, step: int, near_C3: Int64s
+) -> int:
+    """Move to the front what no earlier visit, at a smaller step or in an earlier table, has come upon."""
+    last = codes_WU.shape[0] - 1
+    left = 0
+    for near in range(near_C3.shape[0]):
+        group = near_C3[near, 1]
+        seen = False
+        for other in range(count):
+            word, skipped = (other * length) >> 6, (other * length) & 63
+            following = min(word + 1, last)
+            different = codes_WU[word, group] ^ query_W1[word, 0]
+            field = bit_field(different, codes_WU[following, group] ^ query_W1[following, 0], skipped, length)
+            bits = popcount(np.uint64(field))
+            seen |= bits < step or (bits == step and other < table)
+        if not seen:
+            near_C3[left, 0], near_C3[left, 1] = near_C3[near, 0], group
+            left += 1
+    return left

@@ -82,74 +82,71 @@ def select(mask_N: NDArray[np.bool_]) -> Selection:
 
 
 @compiled
-def is_selected(selection: Selection, row: int) -> bool:
-    """Return whether a row is selected."""
-    if not selection.verdicts_B.size:
-        return True
-    answer_1 = np.empty(1, np.bool_)
-    ask_rows(selection, row // ROWS, row, answer_1)
-    return bool(answer_1[0])
-
-
-@compiled
 def rows_of(selection: Selection) -> NDArray[np.int64]:
     """Return the rows themselves, ascending."""
     rows_M = np.empty(selection.blocks_B.size * ROWS, np.int64)
-    answers_B = np.empty(ROWS, np.bool_)
+    verdicts_B = np.empty(ROWS, np.uint8)
     count = 0
     for block in np.sort(selection.blocks_B):
         first = signed(block) * ROWS
-        size = min(ROWS, selection.rows - first)
-        ask_rows(selection, signed(block), first, answers_B[:size])
-        for offset in range(size):
-            if answers_B[offset]:
-                rows_M[count] = first + offset
+        rows_B = np.arange(first, min(first + ROWS, selection.rows))
+        ask_rows(selection, rows_B, verdicts_B)
+        for index in range(rows_B.size):
+            if verdicts_B[index]:
+                rows_M[count] = rows_B[index]
                 count += 1
     return rows_M[:count]
 
 
 @compiled
-def ask_rows(selection: Selection, block: int, first: int, answers_M: NDArray[np.bool_]) -> None:
-    """Write whether each of some rows of a block is selected, from row ``first``.
+def ask_rows(selection: Selection, rows_M: NDArray[np.int64], verdicts_M: NDArray[np.uint8]) -> None:
+    """Write whether each of some rows is selected: `NONE` or `ALL_ROWS`.
 
-    Many at a time: each access to a field of a tuple counts references, which takes longer than an answer.
+    Many at a time: each call counts the references to its arrays, which takes longer than an answer.
     """
-    if selection.verdicts_B[block] != SOME:
-        answers_M[:] = selection.verdicts_B[block] == ALL_ROWS
+    verdicts_B, bits_S = selection.verdicts_B, selection.bits_S
+    in_doubt = False
+    for index in range(rows_M.size):
+        verdicts_M[index] = verdicts_B[rows_M[index] // ROWS]
+        in_doubt |= verdicts_M[index] == SOME
+    if not in_doubt:
         return
-    bits_S = selection.bits_S
-    if bits_S.size:
-        for offset in range(answers_M.size):
-            row = first + offset
-            answers_M[offset] = (bits_S[row >> 6] >> np.uint64(row & 63)) & np.uint64(1)
+    if not bits_S.size:
+        _ask_criteria(selection.columns, selection.wanted, rows_M, verdicts_M)
         return
-    _ask_criteria(selection.columns, selection.wanted, first, answers_M)
+    for index in range(rows_M.size):
+        if verdicts_M[index] == SOME:
+            row = rows_M[index]
+            selected = (bits_S[row >> 6] >> np.uint64(row & 63)) & np.uint64(1)
+            verdicts_M[index] = ALL_ROWS if selected else NONE
 
 
 @compiled
-def _ask_criteria(columns: Columns, wanted: Criteria, first: int, answers_M: NDArray[np.bool_]) -> None:
+def _ask_criteria(
+    columns: Columns, wanted: Criteria, rows_M: NDArray[np.int64], verdicts_M: NDArray[np.uint8]
+) -> None:
+    """Turn each `SOME` into `NONE` or `ALL_ROWS`; a box that touches a rectangle is in it."""
     boxes_N4, times_N, valid_N, collections_N = columns
     rectangles_R4, start, end, least_valid, wanted_C = wanted
-    for offset in range(answers_M.size):
-        answers_M[offset] = valid_N[first + offset] >= least_valid
-    if start != NO_TIME:
-        for offset in range(answers_M.size):
-            answers_M[offset] &= start <= times_N[first + offset] <= end
-    if wanted_C.size:
-        for offset in range(answers_M.size):
-            answers_M[offset] &= wanted_C[collections_N[first + offset]]
-    if rectangles_R4.shape[0]:
-        for offset in range(answers_M.size):
-            answers_M[offset] &= _touches(boxes_N4, first + offset, rectangles_R4)
-
-
-@compiled
-def _touches(boxes_N4: Floats, row: int, rectangles_R4: Floats) -> bool:
-    """Return whether a row's box touches one of the rectangles."""
-    west, south, east, north = boxes_N4[row, 0], boxes_N4[row, 1], boxes_N4[row, 2], boxes_N4[row, 3]
-    for number in range(rectangles_R4.shape[0]):
-        after, before = east >= rectangles_R4[number, 0], west <= rectangles_R4[number, 2]
-        abreast = (after or before) if west > east else (after and before)
-        if abreast and south <= rectangles_R4[number, 3] and north >= rectangles_R4[number, 1]:
-            return True
-    return False
+    for index in range(rows_M.size):
+        if verdicts_M[index] != SOME:
+            continue
+        row = rows_M[index]
+        selected = valid_N[row] >= least_valid
+        if start != NO_TIME:
+            selected &= start <= times_N[row] <= end
+        if wanted_C.size:
+            selected &= wanted_C[collections_N[row]]
+        if rectangles_R4.shape[0]:
+            west, south = boxes_N4[row, 0], boxes_N4[row, 1]
+            east, north = boxes_N4[row, 2], boxes_N4[row, 3]
+            touches = False
+            for number in range(rectangles_R4.shape[0]):
+                left, bottom = rectangles_R4[number, 0], rectangles_R4[number, 1]
+                right, top = rectangles_R4[number, 2], rectangles_R4[number, 3]
+                abreast = (
+                    ((east >= left) | (west <= right)) if west > east else (east >= left) & (west <= right)
+                )
+                touches |= abreast & (south <= top) & (north >= bottom)
+            selected &= touches
+        verdicts_M[index] = ALL_ROWS if selected else NONE

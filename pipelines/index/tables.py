@@ -55,8 +55,11 @@ def build_tables(groups: Groups, tables: int, length: int) -> Tables:
 
 @compiled
 def _count(codes_WU: Words, first_bit: int, length: int, starts_P: UInt32s) -> None:
+    word, skipped = first_bit >> 6, first_bit & 63
+    words_U, following_U = codes_WU[word], codes_WU[min(word + 1, codes_WU.shape[0] - 1)]
     for position in range(codes_WU.shape[1]):
-        starts_P[bit_field(codes_WU, position, first_bit, length) + 1] += np.uint32(1)
+        bucket = bit_field(words_U[position], following_U[position], skipped, length)
+        starts_P[bucket + 1] += np.uint32(1)
     for bucket in range(1, starts_P.size):
         starts_P[bucket] += starts_P[bucket - 1]
 
@@ -66,8 +69,10 @@ def _place(
     codes_WU: Words, first_bit: int, length: int, free_P: UInt32s, codes_U: Words, groups_U: UInt32s
 ) -> None:
     """Put each code, or its group, at the next free place of its bucket."""
+    word, skipped = first_bit >> 6, first_bit & 63
+    words_U, following_U = codes_WU[word], codes_WU[min(word + 1, codes_WU.shape[0] - 1)]
     for position in range(codes_WU.shape[1]):
-        bucket = bit_field(codes_WU, position, first_bit, length)
+        bucket = bit_field(words_U[position], following_U[position], skipped, length)
         place = free_P[bucket]
         free_P[bucket] = place + np.uint32(1)
         if codes_U.size:

@@ -22,7 +22,7 @@ def chip_at(archive: Archive, longitude: float, latitude: float) -> int | None:
     Of several, the one with the nearest centre; of those, the latest; of those, the first by chip id.
     """
     wanted = criteria([(longitude, latitude, longitude, latitude)])
-    rows_M = rows_of(select_rows(archive.columns, archive.spans, wanted))
+    rows_M = rows_of(select_rows(archive.columns, archive.spans, archive.regions, wanted))
     point = shapely.Point(longitude, latitude)
     chips = [
         (chip, row)

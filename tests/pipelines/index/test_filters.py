@@ -9,7 +9,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.index.filters import criteria, select_rows, spans_of
+from pipelines.index.filters import BLOCKS, criteria, regions_of, select_rows, spans_of
 from pipelines.index.polygons import rectangles_of, select_touching
 from pipelines.index.selection import ALL_ROWS, NO_TIME, NONE, ROWS, Columns, rows_of
 
@@ -45,6 +45,11 @@ def touches(box, rectangle):
         return [shapely.box(first, south, last, north) for first, last in spans]
 
     return any(one.intersects(other) for one in parts(*box) for other in parts(*rectangle))
+
+
+def selected(columns, wanted):
+    spans = spans_of(columns)
+    return select_rows(columns, spans, regions_of(spans), wanted)
 
 
 @st.composite
@@ -83,7 +88,7 @@ def fulfils(columns, row, chosen):
 @settings(max_examples=150, deadline=None)
 def test_selects_what_one_look_at_every_row_does(chosen, seed, count, ordered):
     columns = columns_of(np.random.default_rng(seed), count, ordered=ordered)
-    selection = select_rows(columns, spans_of(columns), criteria(**chosen))
+    selection = selected(columns, criteria(**chosen))
     want = [row for row in range(count) if fulfils(columns, row, chosen)]
     assert rows_of(selection).tolist() == want
 
@@ -102,7 +107,7 @@ def test_selects_what_one_look_at_every_row_does(chosen, seed, count, ordered):
 )
 def test_whole_blocks_are_taken_or_left_and_nothing_changes(chosen):
     columns = columns_of(np.random.default_rng(7), 5 * ROWS + 100, ordered=True)
-    selection = select_rows(columns, spans_of(columns), criteria(**chosen))
+    selection = selected(columns, criteria(**chosen))
     chosen = {"least_valid": 0.0, "wanted_C": None} | chosen
     mask_N = np.array([fulfils(columns, row, chosen) for row in range(len(columns.times_N))])
     assert rows_of(selection).tolist() == np.flatnonzero(mask_N).tolist()
@@ -110,6 +115,29 @@ def test_whole_blocks_are_taken_or_left_and_nothing_changes(chosen):
         of_block = mask_N[block * ROWS : (block + 1) * ROWS]
         assert {NONE: not of_block.any(), ALL_ROWS: of_block.all()}.get(int(verdict), True)
     assert mask_N.sum() > 0
+
+
+@pytest.mark.parametrize("hours", [(0, 0), (1, 20), (30, 40), (100, 150), (-9, 999)])
+def test_whole_regions_are_taken_or_left_and_nothing_changes(hours):
+    count = 2 * BLOCKS * ROWS + 5 * ROWS + 1
+    rng = np.random.default_rng(9)
+    hours_N = np.sort(rng.integers(0, 144, count))
+    hours_N[rng.random(count) < 1e-5] = 50  # a few that lie elsewhere
+    columns = Columns(
+        np.full((count, 4), np.nan),
+        FIRST + hours_N * 3_600_000_000,
+        rng.random(count).astype(np.float32),
+        np.zeros(count, np.uint32),
+    )
+    first, last = (START + timedelta(hours=hour) for hour in hours)
+    selection = selected(columns, criteria(interval=(first, last)))
+    mask_N = (hours_N >= hours[0]) & (hours_N <= hours[1])
+    assert rows_of(selection).tolist() == np.flatnonzero(mask_N).tolist()
+    whole = [mask_N[block * ROWS : (block + 1) * ROWS].all() for block in range(len(selection.verdicts_B))]
+    assert (selection.verdicts_B == ALL_ROWS).tolist() == whole
+    assert selection.verdicts_B[selection.blocks_B].tolist() == sorted(
+        selection.verdicts_B[selection.verdicts_B != NONE], reverse=True
+    )
 
 
 def test_a_polygon_selects_by_footprint_not_by_box():
@@ -129,7 +157,7 @@ def test_a_polygon_selects_by_footprint_not_by_box():
     footprints = pa.chunked_array([pa.array(shapely.to_wkb(diamonds))])
     lake = shapely.MultiPolygon([shapely.Point(0, 0).buffer(40), shapely.box(100, 10, 100.5, 10.5)])
     spans = spans_of(columns)
-    boxes = select_rows(columns, spans, criteria(rectangles_of(lake)))
+    boxes = selected(columns, criteria(rectangles_of(lake)))
     selection = select_touching(lake, boxes, columns, spans, footprints)
     want = [row for row, diamond in enumerate(diamonds) if diamond.intersects(lake)]
     assert rows_of(selection).tolist() == want
@@ -140,7 +168,7 @@ def test_a_polygon_and_other_criteria_must_both_be_fulfilled():
     columns = columns_of(np.random.default_rng(5), 4 * ROWS, ordered=True)
     footprints = pa.chunked_array([pa.array(shapely.to_wkb(shapely.box(*columns.boxes_N4.T)))])
     lake, spans = shapely.box(-150, -89, 60, 89), spans_of(columns)
-    selection = select_rows(columns, spans, criteria(rectangles_of(lake), least_valid=0.5))
+    selection = selected(columns, criteria(rectangles_of(lake), least_valid=0.5))
     chosen = {"rectangles": [lake.bounds], "least_valid": 0.5, "wanted_C": None}
     want = [row for row in range(4 * ROWS) if fulfils(columns, row, chosen)]
     assert rows_of(select_touching(lake, selection, columns, spans, footprints)).tolist() == want

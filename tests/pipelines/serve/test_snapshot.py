@@ -39,7 +39,9 @@ def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> No
     table = archive.rows[archive.versions[0]].to_pylist()
     collection, time = table[0]["collection"], table[0]["datetime"]
     wanted = np.array([name == collection for name in index.collections])
-    selection = select_rows(index.columns, index.spans, criteria(interval=(time, time), wanted_C=wanted))
+    selection = select_rows(
+        index.columns, index.spans, index.regions, criteria(interval=(time, time), wanted_C=wanted)
+    )
     found = {chip["chip_id"] for chip in index.rows.take(rows_of(selection))}
     assert found == {
         row["chip_id"] for row in table if row["datetime"] == time and row["collection"] == collection
@@ -47,7 +49,7 @@ def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> No
 
     placed = next(row for row in table if row["geometry"])
     shape = shapely.from_wkb(placed["geometry"])
-    boxes = select_rows(index.columns, index.spans, criteria(rectangles_of(shape)))
+    boxes = select_rows(index.columns, index.spans, index.regions, criteria(rectangles_of(shape)))
     footprints = index.rows.column("geometry")
     touching = select_touching(shape, boxes, index.columns, index.spans, footprints)
     found = {chip["chip_id"] for chip in index.rows.take(rows_of(touching))}
