@@ -73,6 +73,20 @@ class Store:
         except (OSError, BotoCoreError, ClientError) as error:
             raise StorageError(f"{uri} can't be read: {error}") from error
 
+    def read_listed(self, uri: str) -> tuple[bytes, str]:
+        """Return an object's content and its etag as `list` gives it, of the same moment.
+
+        Raises FileNotFoundError, or StorageError where access fails or a file changes meanwhile.
+        """
+        filesystem, path = self._resolve(uri)
+        if isinstance(filesystem, S3FileSystem):
+            return self.read_with_etag(uri)
+        before = _file_etag(filesystem.info(path))
+        content = self.read(uri)
+        if _file_etag(filesystem.info(path)) != before:
+            raise StorageError(f"{uri} was changed while it was read; it is read again next time")
+        return content, before
+
     def write(self, uri: str, content: bytes) -> None:
         """Write an object, whole or not at all. Raises StorageError where access fails."""
         filesystem, path = self._resolve(uri)
@@ -178,9 +192,12 @@ def _object_info(scheme: str, info: dict[str, Any]) -> ObjectInfo:
     if scheme:
         modified, etag = info["LastModified"], str(info["ETag"]).strip('"')
     else:
-        modified = datetime.fromtimestamp(info["mtime"], UTC)
-        etag = f"{info['mtime']:.6f}-{info['size']:x}"
+        modified, etag = datetime.fromtimestamp(info["mtime"], UTC), _file_etag(info)
     return ObjectInfo(scheme + info["name"], etag, int(info["size"]), modified)
+
+
+def _file_etag(info: dict[str, Any]) -> str:
+    return f"{info['mtime']:.6f}-{info['size']:x}"
 
 
 def _error_code(error: BaseException) -> str:
