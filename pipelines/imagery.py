@@ -30,6 +30,8 @@ _GDAL_OPTIONS = {
 _MOST_PIXELS_A_BYTE = 100_000
 _MOST_BLOCK_BYTES = 1 << 30  # a block is decoded as a whole
 
+_UUID = "-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12))  # a MemoryFile's name
+
 WindowTuple = tuple[int, int, int, int]
 
 
@@ -88,6 +90,4 @@ def one_line(error: Exception) -> str:
     """Return what GDAL says of an object, without the name that it has in memory."""
     told = error.__cause__ if "previous exception" in str(error) and error.__cause__ else error
     text = " ".join(str(told).split())
-    return re.sub(
-        r"(/vsimem/)?\S*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\S*?(?=[:,' ]|$)", "the object", text
-    )[:300]
+    return re.sub(rf"(/vsimem/)?({_UUID}/)?{_UUID}\.?\w*", "the object", text)[:300]

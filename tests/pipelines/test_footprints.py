@@ -53,6 +53,7 @@ def test_no_crs_no_footprint(footprint_of):
     assert footprint_of(crs=None) is None
 
 
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_a_crs_alone_is_no_place(place_of):
     assert place_of(transform=None) is None
 
@@ -162,7 +163,7 @@ def check_inside_and_outside(place, window, rng):
     metres=st.sampled_from([10.0, 1000.0, 20_000.0]),
 )
 def test_windows_at_a_pole(crs, window, turned, metres):
-    """The pole is at the corner of four pixels in the raster's middle: in windows, on edges and at corners."""
+    """The pole is where the raster's middle pixels meet: in windows, on their edges, at their corners."""
     middle = Affine.translation(-32, -32)
     transform = Affine.rotation(turned) @ Affine.scale(metres, -metres) @ middle
     check_inside_and_outside(by_affine(crs, transform), window, np.random.default_rng(0))
