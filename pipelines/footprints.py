@@ -124,6 +124,8 @@ def _closed_around_pole(lon_P: Floats, lat_P: Floats) -> Points:
 def _split(ring: Polygon) -> list[Polygon]:
     """Return the parts of a ring of any longitudes, each moved to -180..180, from west to east."""
     west, _, east, _ = ring.bounds
+    if west >= -180 and east <= 180:
+        return [ring]
     parts: list[Polygon] = []
     for turn in range(math.floor((west + 180) / 360), math.ceil((east - 180) / 360) + 1):
         world = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)

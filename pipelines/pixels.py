@@ -133,17 +133,17 @@ def _resized(
     values_HWC: Values, valid_HW: NDArray[np.bool_], size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return values_SSC, each the weighted mean of the valid values below it, and valid_SS."""
-    values_SSC = np.zeros((size, size, values_HWC.shape[2]), np.float32)
-    valid_SS = np.zeros((size, size), np.bool_)
-    for band in range(values_HWC.shape[2]):
-        values_HW = values_HWC[..., band].astype(np.float32)
-        weights_HW = valid_HW & np.isfinite(values_HW)
-        sums_SS = _resize(np.where(weights_HW, values_HW, np.float32(0)), size)
+    floats_HWC = values_HWC.astype(np.float32)
+    if valid_HW.all() and np.isfinite(floats_HWC).all():
+        planes = [_resize(floats_HW, size) for floats_HW in floats_HWC.transpose(2, 0, 1)]
+        return np.stack(planes, axis=2), np.ones((size, size), np.bool_)
+    values_SSC = np.full((size, size, values_HWC.shape[2]), np.nan, np.float32)
+    for band, floats_HW in enumerate(floats_HWC.transpose(2, 0, 1)):
+        weights_HW = valid_HW & np.isfinite(floats_HW)
+        sums_SS = _resize(np.where(weights_HW, floats_HW, np.float32(0)), size)
         weights_SS = _resize(weights_HW.astype(np.float32), size)
-        has_value_SS = weights_SS > 1e-3
-        values_SSC[..., band] = np.where(has_value_SS, sums_SS / np.maximum(weights_SS, 1e-3), np.nan)
-        valid_SS |= has_value_SS
-    return values_SSC, valid_SS
+        np.divide(sums_SS, weights_SS, out=values_SSC[..., band], where=weights_SS > 1e-3)
+    return values_SSC, np.asarray(np.isfinite(values_SSC).any(axis=2))
 
 
 def _resize(plane_HW: NDArray[np.float32], size: int) -> NDArray[np.float32]:
