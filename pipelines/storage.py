@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from pipelines.errors import ConflictError, StorageError
 
 ABSENT = ""
 """The etag of an object that isn't there, for `Store.write_if_match`."""
+
+_S3_ETAG = re.compile(r"[0-9a-f]{32}(-\d+)?")
+_FILE_ETAG = re.compile(r"\d+\.\d{6}-[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -73,19 +77,27 @@ class Store:
         except (OSError, BotoCoreError, ClientError) as error:
             raise StorageError(f"{uri} can't be read: {error}") from error
 
-    def read_listed(self, uri: str) -> tuple[bytes, str]:
-        """Return an object's content and its etag as `list` gives it, of the same moment.
+    def read_version(self, uri: str, etag: str) -> bytes:
+        """Return an object's content, of the version that was listed with this etag.
 
-        Raises FileNotFoundError, or StorageError where access fails or a file changes meanwhile.
+        An etag that isn't of the store's own form (a source may tell versions apart by other means) says nothing
+        about which version the store has, and isn't compared.
+        Raises FileNotFoundError, or StorageError where access fails or another version is there by now.
         """
         filesystem, path = self._resolve(uri)
         if isinstance(filesystem, S3FileSystem):
-            return self.read_with_etag(uri)
-        before = _file_etag(filesystem.info(path))
-        content = self.read(uri)
-        if _file_etag(filesystem.info(path)) != before:
-            raise StorageError(f"{uri} was changed while it was read; it is read again next time")
-        return content, before
+            content, found = self.read_with_etag(uri)
+            form = _S3_ETAG
+        else:
+            before = _file_etag(filesystem.info(path))
+            content = self.read(uri)
+            # a file may be replaced while it is read
+            found, form = _file_etag(filesystem.info(path)), _FILE_ETAG
+            if found != before:
+                raise StorageError(f"{uri} was replaced while it was read")
+        if form.fullmatch(etag) and etag != found:
+            raise StorageError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
+        return content
 
     def write(self, uri: str, content: bytes) -> None:
         """Write an object, whole or not at all. Raises StorageError where access fails."""

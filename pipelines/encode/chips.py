@@ -87,12 +87,9 @@ def _content(entry: Row, store: Store) -> bytes:
     """
     uri = str(entry["uri"])
     try:
-        content, etag = store.read_listed(uri)
+        return store.read_version(uri, str(entry["etag"]))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{uri} has gone since it was listed") from error
-    if etag != entry["etag"]:
-        raise StorageError(f"{uri} was replaced since it was listed: its etag is {etag}, not {entry['etag']}")
-    return content
 
 
 def _chips_of(entry: Row, content: bytes, grid: Grid, pixels: PixelSpec) -> Iterator[Row]:
