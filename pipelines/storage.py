@@ -80,8 +80,8 @@ class Store:
     def read_version(self, uri: str, etag: str) -> bytes:
         """Return an object's content, of the version that was listed with this etag.
 
-        An etag that isn't of the store's own form (a source may tell versions apart by other means) says nothing
-        about which version the store has, and isn't compared.
+        An etag that isn't of the store's own form isn't compared: a source may tell versions apart by other
+        means, which say nothing about what the store has.
         Raises FileNotFoundError, or StorageError where access fails or another version is there by now.
         """
         filesystem, path = self._resolve(uri)
