@@ -23,6 +23,7 @@ from pipelines.chips import chip_arrays, read_chips
 from pipelines.cluster import connected
 from pipelines.config import StoreConfig
 from pipelines.labels import read_labels
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 
 _CHIPS, _BATCH, _ROUNDS = 192, 64, 3
@@ -59,7 +60,9 @@ def _read(data: Path) -> list[NDArray[np.uint8]]:
     store = Store(StoreConfig())
     test = read_labels(f"{data}/aid150", store).rows("test")
     some = test.take(np.linspace(0, len(test) - 1, _CHIPS).astype(int))
-    blocks = read_chips(some, (1, 2, 3), store).iter_batches(batch_size=None, batch_format="pyarrow")
+    blocks = read_chips(some, PixelSpec((1, 2, 3)), store).iter_batches(
+        batch_size=None, batch_format="pyarrow"
+    )
     return [chip_HWC for block in blocks for chip_HWC in chip_arrays(block)]
 
 

@@ -51,7 +51,7 @@ class Manifest:
             if version != FORMAT_VERSION:
                 raise ValueError(f"bundle format {version} isn't {FORMAT_VERSION}, which this version reads")
             network, input_spec = values.pop("network"), values.pop("input")
-            for key in ("bands", "mean", "std"):
+            for key in ("bands", "mean", "std", "low", "high"):
                 input_spec[key] = tuple(input_spec[key])
             class_names = tuple(values.pop("class_names"))
             return cls(

@@ -23,7 +23,8 @@ def described(default: Any, description: str) -> Any:  # noqa: ANN401 - as datac
 class InputSpec:
     """How pixels become the network's input: the same for training, encoding and queries.
 
-    ``images = (resize(pixels) / 255 - mean) / std``, per band.
+    ``pixels = 255 (values - low) / (high - low)``, rounded and kept within 0..255;
+    ``images = (resize(pixels) / 255 - mean) / std``; both per band.
     """
 
     size: int = described(224, "side of the network's square input [pixels, 8..1024]")
@@ -31,6 +32,8 @@ class InputSpec:
     mean: tuple[float, ...] = described((0.485, 0.456, 0.406), "mean per band, pixels scaled to [0, 1]")
     std: tuple[float, ...] = described((0.229, 0.224, 0.225), "standard deviation per band, likewise")
     resize: Resize = described("bilinear", "interpolation, antialiased: bilinear or bicubic")
+    low: tuple[float, ...] = described((), "source value per band that becomes 0; empty: 8 bits as they are")
+    high: tuple[float, ...] = described((), "source value per band that becomes 255; empty: likewise")
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:
@@ -41,6 +44,11 @@ class InputSpec:
             raise ValueError("bands, mean and std must have one entry a band")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
+        if self.low or self.high:
+            if not len(self.bands) == len(self.low) == len(self.high):
+                raise ValueError("low and high must have one entry a band, or none at all")
+            if any(low >= high for low, high in zip(self.low, self.high, strict=True)):
+                raise ValueError(f"low must be below high, not {self.low} and {self.high}")
         if self.resize not in get_args(Resize):
             raise ValueError(f"resize must be one of {', '.join(get_args(Resize))}, not {self.resize!r}")
 

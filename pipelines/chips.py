@@ -19,8 +19,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from pipelines.errors import ConfigError, RejectedObject, StorageError
-from pipelines.imagery import open_raster, read_window
+from pipelines.imagery import open_raster
 from pipelines.manifest import SIDES, WindowTuple
+from pipelines.pixels import PixelSpec, read_window
 from pipelines.storage import Store
 
 log = structlog.get_logger()
@@ -50,7 +51,7 @@ class Unreadable:
     reason: str
 
 
-def read_chips(chips: pa.Table, bands: tuple[int, ...], store: Store) -> ray.data.Dataset:
+def read_chips(chips: pa.Table, pixels: PixelSpec, store: Store) -> ray.data.Dataset:
     """Return a lazy dataset of the pixels of labelled chips (row, uri, window), in no order.
 
     Its columns are ``row`` (of the chip), ``height``, ``width`` [pixels], ``pixels`` (the bytes of chip_HWC,
@@ -64,7 +65,7 @@ def read_chips(chips: pa.Table, bands: tuple[int, ...], store: Store) -> ray.dat
     step = _objects_a_block(len(objects))
     blocks = [objects.slice(start, step) for start in range(0, len(objects), step)]
     dataset: ray.data.Dataset = ray.data.from_arrow(blocks).map_batches(
-        partial(_read_objects, bands=bands, store=store),
+        partial(_read_objects, pixels=pixels, store=store),
         batch_size=_OBJECTS,
         batch_format="pyarrow",
         num_cpus=READ_CPUS,
@@ -106,8 +107,8 @@ def check_unreadable(unreadable: Sequence[Unreadable], total: int, max_share: fl
         )
 
 
-def _read_objects(objects: pa.Table, bands: tuple[int, ...], store: Store) -> Iterator[pa.Table]:
-    read = partial(_read_object, bands=bands, store=store)
+def _read_objects(objects: pa.Table, pixels: PixelSpec, store: Store) -> Iterator[pa.Table]:
+    read = partial(_read_object, pixels=pixels, store=store)
     with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
         # threads share the filters: set here, they hold in all of them, whichever opens a raster first
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -115,13 +116,13 @@ def _read_objects(objects: pa.Table, bands: tuple[int, ...], store: Store) -> It
             yield pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 
-def _read_object(entry: dict[str, Any], bands: tuple[int, ...], store: Store) -> list[dict[str, object]]:
+def _read_object(entry: dict[str, Any], pixels: PixelSpec, store: Store) -> list[dict[str, object]]:
     """Return the rows of all windows of one object."""
     sides = zip(*(entry[f"window.{side}_list"] for side in SIDES), strict=True)
     windows = [None if None in window else window for window in sides]
     try:
         with open_raster(store.read(entry["uri"])) as dataset:
-            chips = [_read_chip(dataset, window, bands) for window in windows]
+            chips = [_read_chip(dataset, window, pixels) for window in windows]
     except FileNotFoundError:
         chips = [{"reason": "missing"}] * len(windows)
     except (RejectedObject, StorageError) as error:
@@ -129,9 +130,7 @@ def _read_object(entry: dict[str, Any], bands: tuple[int, ...], store: Store) ->
     return [{"row": row} | chip for row, chip in zip(entry["row_list"], chips, strict=True)]
 
 
-def _read_chip(
-    dataset: DatasetReader, window: WindowTuple | None, bands: tuple[int, ...]
-) -> dict[str, object]:
+def _read_chip(dataset: DatasetReader, window: WindowTuple | None, pixels: PixelSpec) -> dict[str, object]:
     """Return the columns of one chip. Where it can't be read, others of its image still may be."""
     x, y, w, h = window or (0, 0, dataset.width, dataset.height)
     if min(x, y) < 0 or x + w > dataset.width or y + h > dataset.height:
@@ -139,7 +138,7 @@ def _read_chip(
         size = f"{dataset.width} x {dataset.height}"
         return {"reason": f"outside: window {x}, {y}, {w}, {h} leaves the image of {size} pixels"}
     try:
-        chip_HWC = read_window(dataset, (x, y, w, h), bands)
+        chip_HWC = read_window(dataset, (x, y, w, h), pixels).pixels_HWC
     except RejectedObject as error:
         return {"reason": str(error)}
     return {"height": h, "width": w, "pixels": chip_HWC.tobytes()}

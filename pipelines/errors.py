@@ -2,14 +2,18 @@
 
 from typing import Literal
 
-RejectReason = Literal["zero_bytes", "not_an_image", "truncated", "wrong_bands", "too_small", "empty"]
+RejectReason = Literal[
+    "zero_bytes", "not_an_image", "truncated", "wrong_bands", "too_small", "too_large", "no_place", "empty"
+]
 """Why an object can't be encoded, whatever is tried again:
 
 - ``zero_bytes``: the object has no content.
 - ``not_an_image``: its content is none of the image formats that are read.
 - ``truncated``: its header is right, its pixels can't be read.
-- ``wrong_bands``: a band that the model needs is missing, or isn't uint8.
+- ``wrong_bands``: a band that is needed is missing, or its values have no declared way to 0..255.
 - ``too_small``: smaller than one chip.
+- ``too_large``: its header names more pixels than its bytes can hold, or a block too large to decode.
+- ``no_place``: chips are measured in metres, and nothing says where it lies.
 - ``empty``: no chip of it has enough valid pixels.
 """
 

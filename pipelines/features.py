@@ -30,6 +30,7 @@ from model.spec import InputSpec, NetworkSpec
 from pipelines.chips import READ_CPUS, Unreadable, check_unreadable, chip_arrays, count_blocks, read_chips
 from pipelines.config import FeatureConfig
 from pipelines.errors import ConfigError
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 
 log = structlog.get_logger()
@@ -168,7 +169,7 @@ def _compute(
     # no more than there are tasks for
     tasks = min(count_blocks(chips), -(-len(chips) // config.batch_size))
     actors = max(1, min(config.actors or int(default), tasks))
-    dataset = read_chips(chips, network.input_spec.bands, store).map_batches(
+    dataset = read_chips(chips, PixelSpec.of(network.input_spec), store).map_batches(
         _Featuriser,
         fn_constructor_kwargs={
             "network": network.network_spec,

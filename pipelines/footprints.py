@@ -1,20 +1,24 @@
-"""Where on Earth a chip lies: its outline in EPSG:4326, right at the antimeridian too."""
+"""Where on Earth a chip lies: its outline in EPSG:4326, right at the antimeridian and at the poles too.
 
+Shapes: P points of the outline.
+"""
+
+import math
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
-import antimeridian
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
-from rasterio.io import DatasetReader
-from shapely.geometry import Polygon
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
 
+from pipelines.georeference import Floats, Georeference, Points
 from pipelines.imagery import WindowTuple
 
 _POINTS_A_SIDE = 8  # a straight edge in the source's projection is a curve in longitude and latitude
+_POINTS_A_POLAR_SIDE = 64
+_POLAR = 80.0  # degrees of latitude from where that curve is a strong one
+_AT_POLE = 90 - 1e-7  # degrees: within a centimetre
 
 
 @dataclass(frozen=True)
@@ -27,41 +31,113 @@ class Footprint:
     """xmin, ymin, xmax, ymax in degrees; xmin > xmax where it crosses the antimeridian (RFC 7946, 5.2)."""
 
 
-def footprint(dataset: DatasetReader, window: WindowTuple) -> Footprint | None:
-    """Return a window's footprint, or None where the raster doesn't say where it lies."""
-    if dataset.crs is None:
+def footprint(place: Georeference | None, window: WindowTuple) -> Footprint | None:
+    """Return a window's footprint, without what of it lies outside of the raster.
+
+    None where the raster doesn't say where it lies, or the window isn't a shape on Earth: beyond where the
+    projection is defined, or folded by ground control points.
+    """
+    outline = _outline(place, window) if place else None
+    if outline is None:
         return None
-    columns_P, rows_P = _outline(window)
-    transform = dataset.transform
-    x_P = transform.a * columns_P + transform.b * rows_P + transform.c
-    y_P = transform.d * columns_P + transform.e * rows_P + transform.f
-    try:
-        longitudes_P, latitudes_P = _to_lonlat(dataset.crs.to_wkt()).transform(x_P, y_P, errcheck=True)
-    except ProjError:
-        return None  # outside of where the projection is defined
-    shape: Any = Polygon(np.column_stack([longitudes_P, latitudes_P]))
-    if np.ptp(longitudes_P) > 180 or np.abs(longitudes_P).max() > 180:
-        shape = antimeridian.fix_polygon(shape)
-    xmin, ymin, xmax, ymax = antimeridian.bbox(shape) if shape.geom_type == "MultiPolygon" else shape.bounds
+    ring = Polygon(np.column_stack(_closed_around_pole(*outline)))
+    if not ring.is_valid or ring.area == 0:
+        return None
+    west, south, east, north = ring.bounds
+    parts = _split(ring)
+    if east - west >= 360:
+        parts = _parts(shapely.union_all(parts, grid_size=1e-9))  # around the world: no seam
+        west, east = -180.0, 180.0
+    elif len(parts) > 1:
+        west, east = ((side + 180) % 360 - 180 for side in (west, east))
+    else:
+        west, _, east, _ = parts[0].bounds
+    shape = shapely.orient_polygons(parts[0] if len(parts) == 1 else MultiPolygon(parts))
     return Footprint(
         geometry=shapely.to_wkb(shape, byte_order=1),
-        bbox={"xmin": float(xmin), "ymin": float(ymin), "xmax": float(xmax), "ymax": float(ymax)},
+        bbox={"xmin": west, "ymin": south, "xmax": east, "ymax": north},
     )
 
 
-def _outline(window: WindowTuple) -> tuple[np.ndarray, np.ndarray]:
-    """Return pixel columns_P and rows_P once around the window, with points along each side."""
-    x, y, w, h = window
-    steps = np.arange(_POINTS_A_SIDE) / _POINTS_A_SIDE
-    ones, zeros = np.ones(_POINTS_A_SIDE), np.zeros(_POINTS_A_SIDE)
-    right_P = np.concatenate([zeros, steps, ones, 1 - steps, [0]])
-    down_P = np.concatenate([steps, ones, 1 - steps, zeros, [0]])
-    return x + w * right_P, y + h * down_P
+def _outline(place: Georeference, window: WindowTuple) -> Points | None:
+    """Return longitudes_P and latitudes_P once around; longitudes go on beyond 180 where the outline does."""
+    points = _corners_and_sides(place, window, _POINTS_A_SIDE)
+    if points is not None and np.abs(points[1]).max() > _POLAR:
+        points = _corners_and_sides(place, window, _POINTS_A_POLAR_SIDE)
+    if points is None:
+        return None
+    lon_P, lat_P = points
+    first = int(np.argmin(np.abs(lat_P)))  # not at a pole, where longitudes mean nothing
+    around_P = np.arange(first, first + len(lon_P) + 1) % len(lon_P)
+    lon_P, lat_P = np.unwrap(lon_P[around_P], period=360), lat_P[around_P]
+    return _with_edge_at_pole(lon_P, lat_P)
 
 
-@lru_cache(maxsize=64)
-def _to_lonlat(wkt: str) -> Transformer:
-    return Transformer.from_crs(CRS.from_wkt(wkt), 4326, always_xy=True)
+def _corners_and_sides(place: Georeference, window: WindowTuple, points_a_side: int) -> Points | None:
+    """Return longitudes_P and latitudes_P along the window's sides, each corner once."""
+    x, y = window[:2]
+    w, h = min(window[2], place.width - x), min(window[3], place.height - y)
+    steps = np.arange(points_a_side) / points_a_side
+    ones, zeros = np.ones(points_a_side), np.zeros(points_a_side)
+    columns_P = x + w * np.concatenate([zeros, steps, ones, 1 - steps])
+    rows_P = y + h * np.concatenate([steps, ones, 1 - steps, zeros])
+    points = place.lonlat(columns_P, rows_P)
+    if points is None:
+        return None
+    # a point on the pole has any longitude: a little inside, it has one that tells which way around it goes
+    alone_P = _alone_at_pole(points[1])
+    columns_P[alone_P] += 1e-3 * (x + w / 2 - columns_P[alone_P])
+    rows_P[alone_P] += 1e-3 * (y + h / 2 - rows_P[alone_P])
+    inside = place.lonlat(columns_P, rows_P) if alone_P.any() else points
+    if inside is None:
+        return None
+    inside[1][alone_P] = np.copysign(90, inside[1][alone_P])
+    return inside
+
+
+def _alone_at_pole(lat_P: Floats) -> NDArray[np.bool_]:
+    """Tell which points lie on a pole; not the upper edge of a map of the world, all of which does."""
+    at_pole_P = np.abs(lat_P) > _AT_POLE
+    return at_pole_P & ~np.roll(at_pole_P, 1) & ~np.roll(at_pole_P, -1)
+
+
+def _with_edge_at_pole(lon_P: Floats, lat_P: Floats) -> Points:
+    """Draw a point on the pole as what it is on a map: an edge, from one meridian to another."""
+    corners = np.flatnonzero(_alone_at_pole(lat_P))
+    for corner in corners[::-1]:
+        between = lon_P[corner - 1], lon_P[corner + 1]
+        lon_P = np.concatenate([lon_P[:corner], between, lon_P[corner + 1 :]])
+        lat_P = np.insert(lat_P, corner, lat_P[corner])
+    return lon_P, lat_P
+
+
+def _closed_around_pole(lon_P: Floats, lat_P: Floats) -> Points:
+    """Where the outline goes around a pole, close it along that pole."""
+    turn = round((lon_P[-1] - lon_P[0]) / 360)
+    lon_P[-1] = lon_P[0] + 360 * turn  # but for rounding it is that
+    if not turn:
+        return lon_P, lat_P
+    pole = math.copysign(90, float(lat_P.mean()))
+    return np.concatenate([lon_P, lon_P[[-1, 0]]]), np.concatenate([lat_P, [pole, pole]])
+
+
+def _split(ring: Polygon) -> list[Polygon]:
+    """Return the parts of a ring of any longitudes, each moved to -180..180, from west to east."""
+    west, _, east, _ = ring.bounds
+    if west >= -180 and east <= 180:
+        return [ring]
+    parts: list[Polygon] = []
+    for turn in range(math.floor((west + 180) / 360), math.ceil((east - 180) / 360) + 1):
+        world = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)
+        for part in _parts(ring.intersection(world)):
+            if part.area > 1e-9 * ring.area:  # not what rounding leaves on the other side
+                lonlat_P2 = shapely.get_coordinates(part) - [360 * turn, 0]
+                parts.append(Polygon(np.clip(lonlat_P2, [-180, -90], [180, 90])))
+    return parts
+
+
+def _parts(shape: BaseGeometry) -> list[Polygon]:
+    return [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
 
 
 def hilbert_key(longitude_N: np.ndarray, latitude_N: np.ndarray, order: int = 16) -> np.ndarray:

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from pipelines.errors import ConflictError, StorageError
 
 ABSENT = ""
 """The etag of an object that isn't there, for `Store.write_if_match`."""
+
+_S3_ETAG = re.compile(r"[0-9a-f]{32}(-\d+)?")
+_FILE_ETAG = re.compile(r"\d+\.\d{6}-[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,28 @@ class Store:
             raise FileNotFoundError(uri) from error
         except (OSError, BotoCoreError, ClientError) as error:
             raise StorageError(f"{uri} can't be read: {error}") from error
+
+    def read_version(self, uri: str, etag: str) -> bytes:
+        """Return an object's content, of the version that was listed with this etag.
+
+        An etag that isn't of the store's own form isn't compared: a source may tell versions apart by other
+        means, which say nothing about what the store has.
+        Raises FileNotFoundError, or StorageError where access fails or another version is there by now.
+        """
+        filesystem, path = self._resolve(uri)
+        if isinstance(filesystem, S3FileSystem):
+            content, found = self.read_with_etag(uri)
+            form = _S3_ETAG
+        else:
+            before = _file_etag(filesystem.info(path))
+            content = self.read(uri)
+            # a file may be replaced while it is read
+            found, form = _file_etag(filesystem.info(path)), _FILE_ETAG
+            if found != before:
+                raise StorageError(f"{uri} was replaced while it was read")
+        if form.fullmatch(etag) and etag != found:
+            raise StorageError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
+        return content
 
     def write(self, uri: str, content: bytes) -> None:
         """Write an object, whole or not at all. Raises StorageError where access fails."""
@@ -178,9 +204,12 @@ def _object_info(scheme: str, info: dict[str, Any]) -> ObjectInfo:
     if scheme:
         modified, etag = info["LastModified"], str(info["ETag"]).strip('"')
     else:
-        modified = datetime.fromtimestamp(info["mtime"], UTC)
-        etag = f"{info['mtime']:.6f}-{info['size']:x}"
+        modified, etag = datetime.fromtimestamp(info["mtime"], UTC), _file_etag(info)
     return ObjectInfo(scheme + info["name"], etag, int(info["size"]), modified)
+
+
+def _file_etag(info: dict[str, Any]) -> str:
+    return f"{info['mtime']:.6f}-{info['size']:x}"
 
 
 def _error_code(error: BaseException) -> str:

@@ -24,7 +24,7 @@ os.environ |= {
 
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
-from pipelines.imagery import grid_windows
+from pipelines.grid import Grid, grid_windows
 from pipelines.storage import Store
 
 
@@ -111,7 +111,7 @@ def make_scenes(store: Store, root: str, count: int = 12, chip_size: int = 16) -
         store.write(uri, make_geotiff(texture(label, rng), west=10 * number - 60))
         labels[uri] = label
         split = "validation" if number >= count - 3 else "train"
-        for x, y, w, h in grid_windows(64, 64, chip_size):
+        for x, y, w, h in grid_windows(64, 64, Grid(chip_size)):
             rows.append(
                 {"uri": uri, "window": {"x": x, "y": y, "w": w, "h": h}, "label": label, "split": split}
             )

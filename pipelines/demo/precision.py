@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from model.metrics import precision_at_k
 from pipelines.demo.world import colour_statistics
-from pipelines.imagery import chip_id, open_raster, read_window
+from pipelines.imagery import chip_id, open_raster
+from pipelines.pixels import PixelSpec, read_window
 from pipelines.storage import Store
 
 NEIGHBOURS = 10
@@ -60,11 +61,11 @@ def _colour_precision(colours_NF: np.ndarray, classes_N: np.ndarray, queries: np
 
 def _read_chips(uris: list[str], windows: list[tuple[int, int, int, int]], store: Store) -> np.ndarray:
     """Return chips_NHWC, each object read once."""
-    chips: dict[int, np.ndarray] = {}
+    pixels, chips = PixelSpec((1, 2, 3)), dict[int, np.ndarray]()
     by_uri: dict[str, list[int]] = {}
     for row, uri in enumerate(uris):
         by_uri.setdefault(uri, []).append(row)
     for uri, rows in by_uri.items():
         with open_raster(store.read(uri)) as dataset:
-            chips |= {row: read_window(dataset, windows[row], (1, 2, 3)) for row in rows}
+            chips |= {row: read_window(dataset, windows[row], pixels).pixels_HWC for row in rows}
     return np.stack([chips[row] for row in range(len(uris))])

@@ -4,7 +4,6 @@ import io
 import math
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
@@ -15,7 +14,8 @@ from pipelines.api import SearchAnswer
 from pipelines.client import Client
 from pipelines.demo.pictures import Answer, Hit
 from pipelines.demo.world import chip_centre
-from pipelines.imagery import chip_id, open_raster, read_window
+from pipelines.imagery import chip_id, open_raster
+from pipelines.pixels import PixelSpec, read_window
 from pipelines.storage import Store
 
 _COAST = (-15.0, 25.0)  # where the Sahara meets the Atlantic: longitude and latitude
@@ -75,7 +75,7 @@ def _window(chip: dict[str, Any]) -> tuple[int, int, int, int]:
 def _png(chip: dict[str, Any], store: Store) -> bytes:
     """Return a chip's pixels as a user's own picture would come: without any georeference."""
     with open_raster(store.read(chip["uri"])) as dataset:
-        chip_HWC: np.ndarray = read_window(dataset, _window(chip), (1, 2, 3))
+        chip_HWC = read_window(dataset, _window(chip), PixelSpec((1, 2, 3))).pixels_HWC
     buffer = io.BytesIO()
     Image.fromarray(chip_HWC).save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,11 +1,17 @@
 """Objects to chips: what a reading task does with its share of a unit."""
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 
-from pipelines.encode.config import EncodeConfig
-from pipelines.errors import RejectedObject, StorageError
+from model.spec import InputSpec
+from pipelines.encode.config import EncodeConfig, PixelConfig
+from pipelines.errors import ConfigError, RejectedObject, StorageError
 from pipelines.footprints import footprint
-from pipelines.imagery import acquired_at, chip_id, open_raster, read_chips
+from pipelines.georeference import georeference
+from pipelines.grid import Grid, read_chips
+from pipelines.imagery import acquired_at, chip_id, open_raster
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 from pipelines.table import FILE_SCHEMA
 
@@ -21,43 +27,83 @@ CHIP_SCHEMA = pa.schema(
         pa.field("pixels", pa.binary()),  # chip_HWC, row by row
     ]
 )
-"""One row a chip; one row, without pixels, for an object that gave none."""
+"""One row a chip; one row, without pixels, for an object that gave none.
+
+Where a large scene turns out to be broken after some of its chips have been handed on, its row without pixels
+takes them back: `shards.write_unit` drops them.
+"""
+
+_BATCH_BYTES = 64 << 20  # pixels in memory before they are handed on: however large a scene is
+
+Row = dict[str, object]
 
 
-def read_objects(objects: pa.Table, bands: tuple[int, ...], config: EncodeConfig) -> pa.Table:
+def pixel_spec(model: InputSpec, override: PixelConfig) -> PixelSpec:
+    """Return how an archive's values become the model's pixels. Raises ConfigError where they don't fit."""
+    bands = override.bands or model.bands
+    low, high = (override.low, override.high) if override.low else (model.low, model.high)
+    if override.percentiles:
+        low, high = (), ()
+    for name, given in (("bands", bands), ("low and high", low)):
+        if given and len(given) != len(model.bands):
+            raise ConfigError(
+                f"pixels: {name} must have {len(model.bands)} entries, one for each band of the model "
+                f"({', '.join(map(str, model.bands))} in training), not {len(given)}"
+            )
+    return PixelSpec(bands, low, high, override.percentiles, override.nodata, override.mask)
+
+
+def read_objects(objects: pa.Table, pixels: PixelSpec, config: EncodeConfig) -> Iterator[pa.Table]:
     """Read and cut the objects (uri, etag) of one batch: one bad object never costs another."""
     store = Store(config.store)
-    rows: list[dict[str, object]] = []
+    grid = Grid(config.chip_size, config.stride, config.resolution, config.edges, config.min_valid_fraction)
+    chip_bytes = config.chip_size**2 * len(pixels.bands)
+    most_rows = max(1, _BATCH_BYTES // chip_bytes)
+    waiting: list[Row] = []
     for entry in objects.to_pylist():
+        rows: list[Row] = []
         try:
-            rows += _chips_of(entry, store.read(entry["uri"]), bands, config)
+            for row in _chips_of(entry, _content(entry, store), grid, pixels):
+                rows.append(row)
+                if len(waiting) + len(rows) >= most_rows:
+                    yield pa.Table.from_pylist(waiting + rows, schema=CHIP_SCHEMA)
+                    waiting, rows = [], []
         except RejectedObject as rejected:
-            rows.append(entry | {"outcome": rejected.reason, "detail": rejected.detail})
+            rows = [entry | {"outcome": rejected.reason, "detail": rejected.detail}]
         except (FileNotFoundError, StorageError) as error:
-            rows.append(entry | {"outcome": FAILED, "detail": str(error)})
-    return pa.Table.from_pylist(rows, schema=CHIP_SCHEMA)
+            rows = [entry | {"outcome": FAILED, "detail": str(error)}]
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw costs this object, not the night
+            rows = [entry | {"outcome": FAILED, "detail": f"unforeseen: {error!r}"}]
+        waiting += rows
+    if waiting:
+        yield pa.Table.from_pylist(waiting, schema=CHIP_SCHEMA)
 
 
-def _chips_of(
-    entry: dict[str, str], content: bytes, bands: tuple[int, ...], config: EncodeConfig
-) -> list[dict[str, object]]:
+def _content(entry: Row, store: Store) -> bytes:
+    """Return the object's content, of the version that was listed.
+
+    Raises FileNotFoundError, StorageError; also where the object was replaced since: the next night lists
+    the new version, and encodes it under its own etag.
+    """
+    uri = str(entry["uri"])
+    try:
+        return store.read_version(uri, str(entry["etag"]))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{uri} has gone since it was listed") from error
+
+
+def _chips_of(entry: Row, content: bytes, grid: Grid, pixels: PixelSpec) -> Iterator[Row]:
     with open_raster(content) as dataset:
-        scene = read_chips(dataset, config.chip_size, bands, config.min_valid_fraction)
-        acquired = acquired_at(dataset)
-        footprints = [footprint(dataset, window) for window in scene.windows]
-    return [
-        entry
-        | {
-            "outcome": CHIP,
-            "chip_id": chip_id(entry["uri"], window),
-            "window": dict(zip("xywh", window, strict=True)),
-            "bbox": outline.bbox if outline else None,
-            "geometry": outline.geometry if outline else None,
-            "datetime": acquired,
-            "valid_fraction": float(valid_fraction),
-            "pixels": chip_HWC.tobytes(),
-        }
-        for window, chip_HWC, valid_fraction, outline in zip(
-            scene.windows, scene.chips_NHWC, scene.valid_fractions_N, footprints, strict=True
-        )
-    ]
+        place, acquired = georeference(dataset), acquired_at(dataset)
+        for chip in read_chips(dataset, place, grid, pixels):
+            outline = footprint(place, chip.window)
+            yield entry | {
+                "outcome": CHIP,
+                "chip_id": chip_id(str(entry["uri"]), chip.window),
+                "window": dict(zip("xywh", chip.window, strict=True)),
+                "bbox": outline.bbox if outline else None,
+                "geometry": outline.geometry if outline else None,
+                "datetime": acquired,
+                "valid_fraction": chip.valid_fraction,
+                "pixels": chip.pixels_HWC.tobytes(),
+            }

@@ -16,7 +16,7 @@ from model.bundle import Manifest
 from pipelines import __version__
 from pipelines.bundles import read_manifest, resolve_bundle
 from pipelines.cluster import connected, warn_if_short
-from pipelines.encode.chips import read_objects
+from pipelines.encode.chips import pixel_spec, read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.gate import check_gate
@@ -63,6 +63,7 @@ class _Night:
 
     def __init__(self, config: EncodeConfig, bundle_uri: str, manifest: Manifest) -> None:
         self.config, self.bundle_uri, self.manifest = config, bundle_uri, manifest
+        self.pixels = pixel_spec(manifest.input, config.pixels)
         self.store = Store(config.store)
         self.table = CodeTable(config.table, self.store)
         self.lineage = Lineage(
@@ -78,7 +79,8 @@ class _Night:
 def run_encode(config: EncodeConfig) -> EncodeReport:
     """Encode what is new and publish. Needs a running Ray, or starts one on this machine.
 
-    Raises UserError on a missing bucket, bundle or table; GateError where the result isn't published.
+    Raises UserError on a missing bucket, bundle or table, or pixels that don't fit the bundle;
+    GateError where the result isn't published.
     """
     started = time.monotonic()
     store = Store(config.store)
@@ -151,7 +153,7 @@ def _run_pipeline(night: _Night, unit: pa.Table) -> UnitResult:
         ray.data.from_arrow(unit)
         .repartition(target_num_rows_per_block=_OBJECTS_PER_TASK)
         .map_batches(
-            partial(read_objects, bands=night.manifest.input.bands, config=config),
+            partial(read_objects, pixels=night.pixels, config=config),
             batch_size=_OBJECTS_PER_TASK,
             batch_format="pyarrow",
             num_cpus=_READ_CPUS,

@@ -56,7 +56,9 @@ def write_unit(table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table
     """Write the chips of a unit as shards that no commit names yet; set rejects and failures apart."""
     rows = pa.concat_tables(blocks)
     is_chip, is_failed = pc.equal(rows["outcome"], CHIP), pc.equal(rows["outcome"], FAILED)
-    chips = _code_rows(rows.filter(is_chip), lineage)
+    # a large scene may break off after some of its chips have come
+    is_broken = pc.is_in(rows["uri"], rows["uri"].filter(pc.invert(is_chip)).combine_chunks())
+    chips = _code_rows(rows.filter(pc.and_not(is_chip, is_broken)), lineage)
     starts = range(0, len(chips), ROWS_PER_SHARD)
     return UnitResult(
         shards=[_write_shard(table_uri, store, lineage, chips.slice(at, ROWS_PER_SHARD)) for at in starts],

@@ -35,6 +35,7 @@ from pipelines.evaluate.report import render
 from pipelines.evaluate.sheets import choose_queries, make_examples, read_thumbnails
 from pipelines.features import compute_features
 from pipelines.labels import SPLITS, Labels, multi_hot, read_labels
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 from pipelines.tracking import find_run, log_files, log_metrics, tracked_run
 
@@ -63,7 +64,7 @@ def run_evaluate(config: EvaluateConfig) -> EvaluateReport:
             }
         )
         shown = [*report.best, *report.worst]
-        thumbnails = read_thumbnails(shown, labels.chips, network.input_spec.bands, store)
+        thumbnails = read_thumbnails(shown, labels.chips, PixelSpec.of(network.input_spec), store)
         _publish(report, thumbnails, config, store)
     return report
 

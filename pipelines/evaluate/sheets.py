@@ -20,6 +20,7 @@ from model.retrieval import Labels, relevant_rows
 from pipelines.chips import read_chips
 from pipelines.evaluate.figures import Example, ExampleChip, Neighbour
 from pipelines.manifest import SIDES
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 
 QUERIES = 6
@@ -84,14 +85,15 @@ def _describe(chips: pa.Table, position: int) -> dict[str, Any]:
 
 
 def read_thumbnails(
-    examples: Iterable[Example], chips: pa.Table, bands: tuple[int, ...], store: Store
+    examples: Iterable[Example], chips: pa.Table, pixels: PixelSpec, store: Store
 ) -> dict[int, str]:
     """Read the chips of examples again; return their pictures by row of ``chips``, as data URIs.
 
     What can't be read any more is left out. Pictures are made where the chips are read: no pixels come here.
     """
     rows = sorted({chip.row for example in examples for chip in (example.query, *example.nearest)})
-    pictures = read_chips(chips.take(rows), bands, store).map(partial(_thumbnail, num_bands=len(bands)))
+    show = partial(_thumbnail, num_bands=len(pixels.bands))
+    pictures = read_chips(chips.take(rows), pixels, store).map(show)
     return {
         picture["row"]: f"data:image/jpeg;base64,{base64.b64encode(picture['jpeg']).decode()}"
         for picture in pictures.iter_rows()

@@ -101,7 +101,7 @@ class Ingress:
     async def thumbnail(self, chip_id: str) -> Response:
         """Return one chip's pixels as PNG."""
         source: ChipSource = _answered(await self._shard.source.remote(chip_id))
-        png = await asyncio.to_thread(read_thumbnail, source.uri, source.window, source.bands, self._store)
+        png = await asyncio.to_thread(read_thumbnail, source.uri, source.window, source.pixels, self._store)
         return Response(_answered(png), media_type="image/png")
 
     async def encode(self, request: Request) -> EncodeAnswer:

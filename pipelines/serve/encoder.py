@@ -15,6 +15,7 @@ from ray import serve
 
 from model.network import HashNetwork
 from pipelines.bundles import read_bundle
+from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.follow import Follower, check_model
@@ -78,8 +79,8 @@ class Encoder:
     async def encode(self, content: bytes) -> Encoded | Refusal:
         """Return the code of an uploaded image, or why it has none."""
         model = self._follower.current
-        bands = model.network.input_spec.bands
-        chip_HWC = await asyncio.to_thread(read_upload, content, bands, self._max_pixels)
+        pixels = PixelSpec.of(model.network.input_spec)
+        chip_HWC = await asyncio.to_thread(read_upload, content, pixels, self._max_pixels)
         if isinstance(chip_HWC, Refusal):
             return chip_HWC
         return await self._encode_batch(_Upload(chip_HWC, model))

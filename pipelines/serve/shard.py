@@ -15,6 +15,7 @@ from pipelines.api import (
     SearchRequest,
     SnapshotInfo,
 )
+from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.follow import Follower
@@ -31,8 +32,8 @@ class ChipSource:
     uri: str
     window: tuple[int, int, int, int]
     """x, y, width, height [pixels]"""
-    bands: tuple[int, ...]
-    """Raster bands that the model sees, from 1"""
+    pixels: PixelSpec
+    """What the model sees of them"""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Shard:
         if row is None:
             return _no_such_chip(chip_id)
         properties = snapshot.chip(row).properties
-        return ChipSource(properties.uri, properties.window, snapshot.manifest.input.bands)
+        return ChipSource(properties.uri, properties.window, PixelSpec.of(snapshot.manifest.input))
 
     def info(self) -> SnapshotInfo:
         """Return what is being served."""

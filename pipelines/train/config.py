@@ -32,6 +32,10 @@ class InputConfig(StageConfig):
     """Standard deviation per band, likewise"""
     resize: Resize | None = None
     """Interpolation, antialiased: bilinear or bicubic"""
+    low: tuple[float, ...] = ()
+    """Source value per band that becomes 0; empty: 8 bits as they are"""
+    high: tuple[float, ...] = ()
+    """Source value per band that becomes 255; empty: likewise"""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -3,7 +3,6 @@
 Shapes: N chips, V views of each, B chips of a batch, D features, S x S pixels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from model.preprocess import augment, preprocess_mixed
 from model.recipe import AugmentSpec
 from model.spec import InputSpec
 from pipelines.chips import READ_CPUS, Unreadable, chip_arrays, read_chips
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 
 
@@ -67,13 +67,13 @@ class AugmentedImages:
 
 
 def decode(
-    chips: pa.Table, bands: Sequence[int], store: Store
+    chips: pa.Table, pixels: PixelSpec, store: Store
 ) -> tuple[ChipRows, NDArray[np.int64], list[Unreadable]]:
     """Decode labelled chips into the object store.
 
     Returns them, which rows of the labels they are, and those that can't be read. Needs a running Ray.
     """
-    blocks = tuple(read_chips(chips, tuple(bands), store).materialize().to_arrow_refs())
+    blocks = tuple(read_chips(chips, pixels, store).materialize().to_arrow_refs())
     contents = ray.get([_contents.remote(block) for block in blocks])
     uri_of = dict(zip(chips["row"].to_pylist(), chips["uri"].to_pylist(), strict=True))
     places, unreadable = {}, []

@@ -17,6 +17,7 @@ from pipelines.chips import Unreadable, check_unreadable
 from pipelines.errors import ConfigError, StorageError
 from pipelines.features import compute_features
 from pipelines.labels import Labels, multi_hot
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.inputs import ChipRows, FeatureRows, decode
@@ -100,7 +101,7 @@ def image_parts(config: TrainConfig, labels: Labels, network: HashNetwork, store
         rows = ChipRows((), np.empty((0, 2), np.int64))
         rows_N = np.empty(0, np.int64)
         if len(chips):
-            rows, rows_N, missed = decode(chips, network.input_spec.bands, store)
+            rows, rows_N, missed = decode(chips, PixelSpec.of(network.input_spec), store)
             unreadable += missed
         parts.append(Part(rows, multi_hot(labels.chips.take(rows_N), class_names)))
     total = labels.count("train") + labels.count("validation")

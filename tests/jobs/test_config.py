@@ -96,6 +96,20 @@ def test_nested_and_repeated_values():
     assert (config.network.num_bits, config.input.bands, config.use_gpu) == (48, (4, 1, 2), True)
 
 
+def test_pixels_of_a_night():
+    config = load_config(
+        "nightly",
+        EncodeConfig,
+        ["--source=s", "--table=t", "--bundle=b", "--pixels.bands=4,3,2", "--pixels.percentiles=2,98"],
+    )
+    assert (config.pixels.bands, config.pixels.percentiles) == ((4, 3, 2), (2, 98))
+    given = ["--source=s", "--table=t", "--bundle=b", "--pixels.low=0,0.5", "--pixels.high=1,3000"]
+    config = load_config("nightly", EncodeConfig, [*given, "--pixels.nodata=-9999"])
+    assert (config.pixels.low, config.pixels.high, config.pixels.nodata) == ((0, 0.5), (1, 3000), -9999)
+    with pytest.raises(ConfigError, match="pixels: give low and high, or percentiles: not both"):
+        load_config("nightly", EncodeConfig, [*given, "--pixels.percentiles=2,98"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from pipelines.chips import Unreadable, check_unreadable, read_chips
 from pipelines.config import StoreConfig
 from pipelines.errors import ConfigError
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 
 pytestmark = pytest.mark.usefixtures("ray_local")
@@ -33,7 +34,7 @@ def chips_table(places):
 
 def read(store, places, bands=(1, 2, 3)):
     """The rows that come of these places, in their order."""
-    rows = read_chips(chips_table(places), bands, store).take_all()
+    rows = read_chips(chips_table(places), PixelSpec(bands), store).take_all()
     assert all(set(row) == {"row", "height", "width", "pixels", "reason"} for row in rows)
     by_row = {row["row"]: row for row in rows}
     assert len(rows) == len(by_row) == len(places)
@@ -136,13 +137,13 @@ def test_where_an_object_breaks_off_the_windows_before_are_read(store, tmp_path,
 
 
 def test_nothing_is_read_before_it_is_asked_for(store, root, geotiff, scene_HWC):
-    dataset = read_chips(chips_table([(f"{root}/a.tif", None)]), (1, 2, 3), store)
+    dataset = read_chips(chips_table([(f"{root}/a.tif", None)]), PixelSpec((1, 2, 3)), store)
     store.write(f"{root}/a.tif", geotiff(scene_HWC))
     np.testing.assert_array_equal(pixels_HWC(dataset.take_all()[0]), scene_HWC)
 
 
 def test_no_chips_are_no_rows(store):
-    assert read_chips(chips_table([]), (1, 2, 3), store).take_all() == []
+    assert read_chips(chips_table([]), PixelSpec((1, 2, 3)), store).take_all() == []
 
 
 def unreadable(count):

@@ -12,6 +12,7 @@ from pipelines.chips import chip_arrays, read_chips
 from pipelines.config import FeatureConfig
 from pipelines.features import cache_name, compute_features
 from pipelines.labels import read_labels
+from pipelines.pixels import PixelSpec
 from pipelines.train.inputs import FeatureRows
 
 pytestmark = pytest.mark.usefixtures("ray_local")
@@ -73,7 +74,7 @@ def expected(labels, network, store):
 
 def decoded(table, store):
     chips = {}
-    for block in read_chips(table, (1, 2, 3), store).iter_batches(batch_format="pyarrow"):
+    for block in read_chips(table, PixelSpec((1, 2, 3)), store).iter_batches(batch_format="pyarrow"):
         readable = block.filter(pc.is_null(block["reason"]))
         chips |= dict(zip(readable["row"].to_pylist(), chip_arrays(readable), strict=True))
     return [chips[row] for row in sorted(chips)]

@@ -3,10 +3,12 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyproj import Transformer
+from pyproj import CRS, Geod, Transformer
+from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine, from_origin
 
 from pipelines.footprints import footprint, hilbert_key
+from pipelines.georeference import Georeference, georeference
 from pipelines.imagery import open_raster
 
 BLANK_HWC = np.ones((64, 64, 3), np.uint8)
@@ -14,12 +16,23 @@ WHOLE = (0, 0, 64, 64)
 
 
 @pytest.fixture
-def footprint_of(geotiff):
-    def of(window=WHOLE, **profile):
+def place_of(geotiff):
+    def of(**profile):
         with open_raster(geotiff(BLANK_HWC, **profile)) as dataset:
-            return footprint(dataset, window)
+            return georeference(dataset)
 
     return of
+
+
+@pytest.fixture
+def footprint_of(place_of):
+    return lambda window=WHOLE, **profile: footprint(place_of(**profile), window)
+
+
+def by_affine(crs, transform, side=64):
+    """A raster's place without the raster: the tests below need thousands."""
+    to_lonlat = Transformer.from_crs(CRS.from_user_input(crs), 4326, always_xy=True)
+    return Georeference(side, side, lambda columns_P, rows_P: transform @ (columns_P, rows_P), to_lonlat)
 
 
 def test_a_window_lies_where_its_pixels_do(footprint_of):
@@ -27,11 +40,31 @@ def test_a_window_lies_where_its_pixels_do(footprint_of):
     assert found.bbox == pytest.approx({"xmin": 6, "ymin": 44, "xmax": 9, "ymax": 48})
     shape = shapely.from_wkb(found.geometry)
     assert shape.is_valid
+    assert shape.exterior.is_ccw, "RFC 7946, 3.1.6"
     assert shape.area == pytest.approx(3 * 4)
+
+
+def test_what_lies_outside_of_the_raster_isnt_in_the_footprint(footprint_of):
+    found = footprint_of((50, 40, 30, 40), transform=from_origin(5, 50, 0.1, 0.1))
+    assert found.bbox == pytest.approx({"xmin": 10, "ymin": 43.6, "xmax": 11.4, "ymax": 46})
 
 
 def test_no_crs_no_footprint(footprint_of):
     assert footprint_of(crs=None) is None
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_a_crs_alone_is_no_place(place_of):
+    assert place_of(transform=None) is None
+
+
+def test_a_sites_own_coordinates_are_no_place(place_of):
+    local = 'LOCAL_CS["a quarry",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
+    assert place_of(crs=local, transform=from_origin(0, 100, 1, 1)) is None
+
+
+def test_beyond_the_projection_there_is_no_footprint(footprint_of):
+    assert footprint_of(crs="EPSG:3031", transform=from_origin(1e30, 1e30, 1, 1)) is None
 
 
 def test_utm_edges_are_curved(footprint_of):
@@ -52,11 +85,22 @@ def test_rotated_geotransform(footprint_of):
     assert shape.symmetric_difference(expected).area < 1e-9
 
 
+def test_ground_control_points(footprint_of):
+    transform = Affine.translation(10, 50) @ Affine.rotation(30) @ Affine.scale(0.1, -0.1)
+    corners = [(0, 0), (64, 0), (64, 64), (0, 64), (32, 20)]
+    points = [GroundControlPoint(y, x, *(transform @ (x, y))) for x, y in corners]
+    found = footprint_of((8, 8, 16, 16), transform=None, gcps=points)
+    expected = footprint_of((8, 8, 16, 16), transform=transform)
+    assert found.bbox == pytest.approx(expected.bbox)
+
+
 @pytest.mark.parametrize(
     ("crs", "transform"),
     [
         ("EPSG:32601", from_origin(100_000, 1_000_000, 3_000, 3_000)),  # UTM 1N starts at 180 W
         ("EPSG:4326", from_origin(178, 10, 0.1, 0.1)),  # a raster that runs past 180
+        ("EPSG:4326", from_origin(-182, 10, 0.1, 0.1)),  # to the west
+        ("EPSG:4326", Affine(0.1, 0, 178, 0, 0.1, 3.6)),  # south up
     ],
 )
 def test_across_the_antimeridian_it_is_split(footprint_of, crs, transform):
@@ -75,6 +119,93 @@ def test_touching_the_antimeridian_is_not_crossing_it(footprint_of):
     found = footprint_of(transform=from_origin(180 - 6.4, 10, 0.1, 0.1))
     assert shapely.from_wkb(found.geometry).geom_type == "Polygon"
     assert found.bbox["xmax"] == pytest.approx(180)
+
+
+@pytest.mark.parametrize("west", [-180, 0, 180])
+def test_a_map_of_the_world_goes_around_it_once(footprint_of, west):
+    found = footprint_of(transform=from_origin(west, 90, 360 / 64, 180 / 64))
+    assert found.bbox == {"xmin": -180, "ymin": -90, "xmax": 180, "ymax": 90}
+    assert shapely.from_wkb(found.geometry).area == pytest.approx(360 * 180)
+
+
+def test_pixels_that_overhang_the_pole_end_there(footprint_of):
+    found = footprint_of((0, 0, 16, 16), transform=from_origin(-180, 90.5, 1, 1))
+    assert found.bbox == {"xmin": -180, "ymin": 74.5, "xmax": -164, "ymax": 90}
+
+
+def check_inside_and_outside(place, window, rng):
+    """Points of the window lie in its footprint and others don't, but for a seam at its edge."""
+    found = footprint(place, window)
+    shape = shapely.from_wkb(found.geometry)
+    assert shape.is_valid
+    x, y, w, h = window
+    across_N, down_N = rng.uniform(-0.5, 1.5, (2, 400))
+    lon_N, lat_N = place.lonlat(x + w * across_N, y + h * down_N)
+    edge_N = np.minimum(np.abs(across_N * (1 - across_N)), np.abs(down_N * (1 - down_N)))
+    inside_N = (across_N > 0) & (across_N < 1) & (down_N > 0) & (down_N < 1)
+    in_footprint_N = shapely.contains_xy(shape, lon_N, lat_N)
+    clear_N = edge_N > 0.02
+    np.testing.assert_array_equal(in_footprint_N[clear_N], inside_N[clear_N])
+    box, lon_N = found.bbox, lon_N[inside_N & clear_N]
+    between_N = (
+        (box["xmin"] <= lon_N) & (lon_N <= box["xmax"])
+        if box["xmin"] <= box["xmax"]
+        else (box["xmin"] <= lon_N) | (lon_N <= box["xmax"])
+    )
+    assert between_N.all()
+
+
+@settings(deadline=None)
+@given(
+    crs=st.sampled_from(["EPSG:3995", "EPSG:3031", "EPSG:3413"]),
+    window=st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(1, 24), st.integers(1, 24)),
+    turned=st.sampled_from([0.0, 45.0, 17.0]),
+    metres=st.sampled_from([10.0, 1000.0, 20_000.0]),
+)
+def test_windows_at_a_pole(crs, window, turned, metres):
+    """The pole is where the raster's middle pixels meet: in windows, on their edges, at their corners."""
+    middle = Affine.translation(-32, -32)
+    transform = Affine.rotation(turned) @ Affine.scale(metres, -metres) @ middle
+    check_inside_and_outside(by_affine(crs, transform), window, np.random.default_rng(0))
+
+
+@settings(deadline=None)
+@given(
+    longitude=st.floats(-180, 180),
+    latitude=st.floats(-85, 85),
+    turned=st.floats(0, 360),
+    metres=st.sampled_from([1.0, 30.0, 1000.0]),
+)
+def test_windows_anywhere(longitude, latitude, turned, metres):
+    crs = CRS.from_proj4(f"+proj=laea +lon_0={longitude} +lat_0={latitude} +datum=WGS84")
+    transform = Affine.rotation(turned) @ Affine.scale(metres, -metres) @ Affine.translation(-32, -32)
+    check_inside_and_outside(by_affine(crs, transform), (20, 10, 16, 24), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "metres"),
+    [
+        ("EPSG:32633", from_origin(500_000, 5_000_000, 10, 10), (10 / 0.9996, 10 / 0.9996)),
+        ("EPSG:2263", from_origin(1_000_000, 200_000, 2, 2), (0.6096, 0.6096)),  # US survey feet
+        ("EPSG:4326", from_origin(10, 60.0032, 0.0001, 0.0001), (5.58, 11.14)),
+        ("EPSG:3857", from_origin(0, 8_399_738 + 320, 10, 10), (5.01, 5.01)),  # 60 degrees north
+        ("EPSG:32633", Affine.translation(5e5, 5e6) @ Affine.rotation(30) @ Affine.scale(3, -4), (3, 4)),
+    ],
+)
+def test_pixels_are_measured_on_the_ground(place_of, crs, transform, metres):
+    assert place_of(crs=crs, transform=transform).metres_per_pixel() == pytest.approx(metres, rel=2e-3)
+
+
+@settings(deadline=None)
+@given(st.floats(-180, 180), st.floats(-89, 89), st.floats(1e-5, 1e-2))
+def test_pixels_in_degrees_are_measured_along_parallels_and_meridians(longitude, latitude, degrees):
+    transform = from_origin(longitude - 32 * degrees, latitude + 32 * degrees, degrees, degrees)
+    along, across = by_affine(4326, transform).metres_per_pixel()
+    earth = Geod(ellps="WGS84")
+    _, _, parallel = earth.inv(longitude, latitude, longitude + degrees, latitude)
+    _, _, meridian = earth.inv(longitude, latitude - degrees / 2, longitude, latitude + degrees / 2)
+    assert along == pytest.approx(parallel, rel=1e-2)
+    assert across == pytest.approx(meridian, rel=1e-3)
 
 
 @given(st.integers(1, 5))

@@ -98,3 +98,16 @@ def test_one_of_many_racing_writers_wins(store, any_root):
         won = list(pool.map(attempt, range(8)))
     assert won.count(True) == 1
     assert store.read(uri) == str(won.index(True)).encode()
+
+
+def test_only_the_version_that_was_listed_is_read(store, any_root):
+    uri = f"{any_root}/a"
+    store.write(uri, b"one")
+    (listed,) = store.list(any_root)
+    assert store.read_version(uri, listed.etag) == b"one"
+    store.write(uri, b"another")
+    with pytest.raises(StorageError, match="was replaced since it was listed"):
+        store.read_version(uri, listed.etag)
+    assert store.read_version(uri, "updated=2026-01-01") == b"another", "that tells nothing of what is stored"
+    with pytest.raises(FileNotFoundError):
+        store.read_version(f"{any_root}/nothing", listed.etag)

@@ -10,7 +10,9 @@ import pytest
 
 from pipelines.demo import world
 from pipelines.errors import ConfigError, RejectedObject
-from pipelines.imagery import acquired_at, grid_windows, open_raster, read_chips, read_window
+from pipelines.grid import Grid, grid_windows, read_chips
+from pipelines.imagery import acquired_at, open_raster
+from pipelines.pixels import PixelSpec, read_window
 
 SPLITS = {"train", "validation", "test"}
 
@@ -110,7 +112,9 @@ def test_picture_and_labels_agree_on_colour(chips: pa.Table, scenes: dict[str, w
     for chip in chips.to_pylist():
         if chip["label"] in colours:
             with open_raster(scenes[chip["scene"]].data) as dataset:
-                pixels_HWC = read_window(dataset, tuple(chip["window"].values()), (1, 2, 3))
+                pixels_HWC = read_window(
+                    dataset, tuple(chip["window"].values()), PixelSpec((1, 2, 3))
+                ).pixels_HWC
             colours[chip["label"]].append(pixels_HWC.mean(axis=(0, 1)))
     ice_N3, water_N3, desert_N3 = (np.array(colours[label]) for label in ("snow_and_ice", "water", "barren"))
     assert np.mean(ice_N3.min(axis=1) > 150) > 0.9
@@ -137,7 +141,7 @@ def test_every_split_holds_every_class_and_about_its_share(chips: pa.Table) -> N
 def test_windows_are_chips_of_the_scene_grid_or_half_a_chip_on_for_training(chips: pa.Table) -> None:
     places = [(chip["scene"], *chip["window"].values()) for chip in chips.to_pylist()]
     assert len(set(places)) == len(places)
-    grid = set(grid_windows(150, 150, 30))
+    grid = set(grid_windows(150, 150, Grid(30)))
     half_on = {(x, y, 30, 30) for x in range(0, 121, 15) for y in range(0, 121, 15)}
     for split, allowed in (("train", half_on), ("validation", grid), ("test", grid)):
         rows = chips.filter(pc.equal(chips["split"], split)).to_pylist()
@@ -211,4 +215,5 @@ def test_colour_statistics_are_mean_and_spread_of_each_band_standardised() -> No
 
 def read_all_chips(content: bytes) -> np.ndarray:
     with open_raster(content) as dataset:
-        return read_chips(dataset, 30, (1, 2, 3), 0.5).chips_NHWC
+        chips = read_chips(dataset, None, Grid(30, min_valid_fraction=0.5), PixelSpec((1, 2, 3)))
+        return np.stack([chip.pixels_HWC for chip in chips])

@@ -17,7 +17,9 @@ from pipelines.encode.config import EncodeConfig
 from pipelines.encode.run import run_encode
 from pipelines.errors import BundleError, GateError, StorageError, TableError
 from pipelines.footprints import hilbert_key
-from pipelines.imagery import chip_id, open_raster, read_chips
+from pipelines.grid import Grid, read_chips
+from pipelines.imagery import chip_id, open_raster
+from pipelines.pixels import PixelSpec
 from pipelines.pointer import read_pointer
 from pipelines.storage import Store
 from pipelines.table import CODE_SCHEMA, CodeTable
@@ -81,9 +83,10 @@ def expected_codes(archive: Archive) -> dict[str, bytes]:
         if not info.uri.endswith(".tif") or info.uri.rsplit("/", 1)[1] in BROKEN:
             continue
         with open_raster(archive.store.read(info.uri)) as dataset:
-            scene = read_chips(dataset, 16, (1, 2, 3), 0.5)
-        for window, chip_HWC in zip(scene.windows, scene.chips_NHWC, strict=True):
-            codes[chip_id(info.uri, window)] = network.encode(torch.from_numpy(chip_HWC)[None])[0].tobytes()
+            chips = list(read_chips(dataset, None, Grid(16), PixelSpec((1, 2, 3))))
+        for chip in chips:
+            (code_Y,) = network.encode(torch.from_numpy(chip.pixels_HWC)[None])
+            codes[chip_id(info.uri, chip.window)] = code_Y.tobytes()
     return codes
 
 

@@ -28,8 +28,9 @@ from pipelines.errors import BundleError, ConfigError, StorageError
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.evaluate.figures import EvaluateReport
 from pipelines.evaluate.run import run_evaluate, summarise
-from pipelines.imagery import open_raster, read_window
+from pipelines.imagery import open_raster
 from pipelines.labels import SplitConfig, read_labels
+from pipelines.pixels import PixelSpec, read_window
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
@@ -107,7 +108,7 @@ def encoded(config, store):
     images = {uri: store.read(uri) for uri in labels.chips["uri"].unique().to_pylist()}
     for row in labels.chips.to_pylist():
         with open_raster(images[row["uri"]]) as dataset:
-            chip_HWC = read_window(dataset, tuple(row["window"].values()), (1, 2, 3))
+            chip_HWC = read_window(dataset, tuple(row["window"].values()), PixelSpec((1, 2, 3))).pixels_HWC
         codes, classes = splits[row["split"]]
         codes.append(network.encode_features(network.extract([chip_HWC]))[0])
         classes.append(labels.class_names.index(row["labels"][0]))
@@ -209,7 +210,7 @@ def test_contact_sheets_show_the_chips_themselves(report, encoded, store, config
     images = {chip.uri: store.read(chip.uri) for chip in shown}
     for chip, picture in zip(shown, pictures, strict=True):
         with open_raster(images[chip.uri]) as dataset:
-            chip_HWC = read_window(dataset, chip.window, (1, 2, 3))
+            chip_HWC = read_window(dataset, chip.window, PixelSpec((1, 2, 3))).pixels_HWC
         with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
             small_HWC = np.asarray(image.resize((16, 16), Image.Resampling.BOX), float)
         assert np.abs(small_HWC - chip_HWC).mean() < 20, "the chip of its row, not another"

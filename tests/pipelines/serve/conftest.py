@@ -27,7 +27,10 @@ from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import write_bundle
 from pipelines.demo.objectstore import free_port
 from pipelines.footprints import footprint
-from pipelines.imagery import chip_id, open_raster, read_chips
+from pipelines.georeference import georeference
+from pipelines.grid import Grid, read_chips
+from pipelines.imagery import chip_id, open_raster
+from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published, publish
 from pipelines.serve.config import ServeConfig
 from pipelines.storage import Store
@@ -148,15 +151,15 @@ def _write_scene(store: Store, uri: str, seed: int, west: float | None) -> None:
 
 def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> list[dict[str, object]]:
     with open_raster(store.read(uri)) as dataset:
-        chips = read_chips(dataset, 16, (1, 2, 3), 0.5)
-        places = [footprint(dataset, window) for window in chips.windows]
-    codes_NY = network.encode(torch.from_numpy(chips.chips_NHWC))
+        chips = list(read_chips(dataset, None, Grid(16), PixelSpec((1, 2, 3))))
+        places = [footprint(georeference(dataset), chip.window) for chip in chips]
+    codes_NY = network.encode(torch.from_numpy(np.stack([chip.pixels_HWC for chip in chips])))
     return [
         {
-            "chip_id": chip_id(uri, window),
+            "chip_id": chip_id(uri, chip.window),
             "uri": uri,
             "etag": f"etag-{number}",
-            "window": dict(zip("xywh", window, strict=True)),
+            "window": dict(zip("xywh", chip.window, strict=True)),
             "bbox": place and place.bbox,
             "geometry": place and place.geometry,
             "datetime": datetime(2025, 1, 1 + number, tzinfo=UTC) if number else None,
@@ -167,7 +170,7 @@ def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> li
             "run_id": "run",
             "encoded_at": datetime(2026, 1, 1, tzinfo=UTC),
         }
-        for window, place, code_Y in zip(chips.windows, places, codes_NY, strict=True)
+        for chip, place, code_Y in zip(chips, places, codes_NY, strict=True)
     ]
 
 

@@ -1,0 +1,162 @@
+"""Objects to rows of chips: scenes larger than memory should be, and how the config fits the model.
+
+What becomes of each kind of object is in tests/pipelines/test_gallery.py.
+"""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from model.spec import InputSpec
+from pipelines.encode.chips import CHIP, FAILED, pixel_spec, read_objects
+from pipelines.encode.config import EncodeConfig, PixelConfig
+from pipelines.encode.shards import Lineage, write_unit
+from pipelines.errors import ConfigError
+from pipelines.pixels import PixelSpec
+
+RGB = PixelSpec((1, 2, 3))
+SIDE = 5120  # 400 chips of 256 pixels: more than are handed on at once
+
+
+@pytest.fixture
+def config(store, root):
+    return EncodeConfig(source=root, table=f"{root}/codes", bundle="-", chip_size=256, store=store.config)
+
+
+def listed(store, root):
+    return pa.Table.from_pylist([{"uri": info.uri, "etag": info.etag} for info in store.list(root)])
+
+
+def large(geotiff, path):
+    """A large scene; its chips are flat, each of its own grey."""
+    values_HW = np.arange(400, dtype=np.uint16).reshape(20, 20) % 251 + 1
+    values_HW = values_HW.astype(np.uint8).repeat(256, 0).repeat(256, 1)
+    profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 3, "dtype": "uint8"}
+    profile |= {
+        "crs": "EPSG:3857",
+        "transform": from_origin(0, 0, 2, 2),
+        "tiled": True,
+        "compress": "deflate",
+    }
+    with rasterio.open(path, "w", **profile) as dataset:
+        for band in (1, 2, 3):
+            dataset.write(values_HW, band)
+    return path.read_bytes()
+
+
+def encoded(tables):
+    """What the encoder makes of them, but for the codes."""
+    return [
+        table.drop_columns(["pixels"]).append_column("code", pa.array([b"1234"] * len(table), pa.binary()))
+        for table in tables
+    ]
+
+
+def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, config, geotiff, tmp_path):
+    content = large(geotiff, tmp_path / "large.tif")
+    store.write(f"{root}/a.tif", geotiff(np.full((256, 256, 3), 9, np.uint8)))
+    store.write(f"{root}/b.tif", content)
+    store.write(f"{root}/c.tif", content[: len(content) * 19 // 20])
+    store.write(f"{root}/d.tif", geotiff(np.full((256, 256, 3), 9, np.uint8)))
+    tables = []
+    for table in read_objects(listed(store, root), RGB, config):
+        assert sum(len(pixels) for pixels in table["pixels"].to_pylist() if pixels) <= 64 << 20
+        tables.append(table)
+    rows = pa.concat_tables(tables)
+    greys = [
+        row["pixels"][0] for row in rows.filter(pa.compute.equal(rows["uri"], f"{root}/b.tif")).to_pylist()
+    ]
+    assert greys == [number % 251 + 1 for number in range(400)]
+
+    result = write_unit(f"{root}/codes", store, Lineage("m", "r", "c"), *encoded(tables))
+    assert [shard.rows for shard in result.shards] == [1 + 400 + 1]
+    assert result.rejects.select(["uri", "reason"]).to_pylist() == [
+        {"uri": f"{root}/c.tif", "reason": "truncated"}
+    ]
+
+
+def test_a_file_that_changes_all_the_time_is_never_filed_under_another_versions_etag(
+    store, tmp_path, config, geotiff
+):
+    folder, fresh, stop = tmp_path / "imagery", tmp_path / "fresh", threading.Event()
+    folder.mkdir()
+    contents = [geotiff(np.full((256, 256 * wide, 3), wide, np.uint8)) for wide in (1, 2)]
+    chips_of = {f"{len(content):x}": chips for chips, content in enumerate(contents, start=1)}
+
+    def change():
+        while not stop.is_set():
+            for content in contents:
+                fresh.write_bytes(content)
+                fresh.replace(folder / "a.tif")
+                time.sleep(2e-4)
+
+    (folder / "a.tif").write_bytes(contents[0])
+    writer = threading.Thread(target=change)
+    writer.start()
+    outcomes = set()
+    try:
+        while len(outcomes) < 2:
+            for row in pa.concat_tables(read_objects(listed(store, str(folder)), RGB, config)).to_pylist():
+                outcomes.add(row["outcome"])
+                if row["outcome"] == CHIP:
+                    assert row["pixels"][0] == chips_of[row["etag"].partition("-")[2]]
+    finally:
+        stop.set()
+        writer.join()
+    assert outcomes == {CHIP, FAILED}
+
+
+def test_reading_on_disk_is_by_the_listed_version(store, tmp_path, config, geotiff):
+    file = tmp_path / "a.tif"
+    file.write_bytes(geotiff(np.full((256, 256, 3), 9, np.uint8)))
+    objects = listed(store, str(tmp_path))
+    (table,) = read_objects(objects, RGB, config)
+    assert table["outcome"].to_pylist() == [CHIP]
+    os.utime(file, (1, 1))
+    (table,) = read_objects(objects, RGB, config)
+    assert table["outcome"].to_pylist() == [FAILED]
+    assert "was replaced since it was listed" in table["detail"][0].as_py()
+    file.unlink()
+    (table,) = read_objects(objects, RGB, config)
+    assert "has gone since it was listed" in table["detail"][0].as_py()
+
+
+def test_the_config_overrides_what_the_model_was_trained_on():
+    deep = InputSpec(low=(0, 0, 0), high=(4000, 4000, 4000))
+    assert pixel_spec(InputSpec(), PixelConfig()) == PixelSpec((1, 2, 3))
+    assert pixel_spec(deep, PixelConfig()) == PixelSpec((1, 2, 3), (0, 0, 0), (4000, 4000, 4000))
+    stretched = pixel_spec(deep, PixelConfig(bands=(4, 3, 2), percentiles=(2, 98), nodata=-1, mask=False))
+    assert stretched == PixelSpec((4, 3, 2), (), (), (2, 98), -1, False)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"bands": (1, 2)}, r"pixels: bands must have 3 entries.*\(1, 2, 3 in training\), not 2"),
+        ({"low": (0,), "high": (1,)}, "pixels: low and high must have 3 entries"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_told(override, message):
+    with pytest.raises(ConfigError, match=message):
+        pixel_spec(InputSpec(), PixelConfig(**override))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"low": (0,), "high": (1, 2)}, "as many entries"),
+        ({"low": (5,), "high": (5,)}, "low must be below high"),
+        ({"bands": (0,)}, "numbered from 1"),
+        ({"percentiles": (98, 2)}, "must rise"),
+        ({"percentiles": (2, 98), "low": (0,), "high": (1,)}, "not both"),
+    ],
+)
+def test_what_makes_no_sense_is_told(override, message):
+    with pytest.raises(ValueError, match=message):
+        PixelConfig(**override)
