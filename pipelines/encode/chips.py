@@ -1,5 +1,7 @@
 """Objects to chips: what a reading task does with its share of a unit."""
 
+from typing import Any
+
 import pyarrow as pa
 
 from pipelines.encode.config import EncodeConfig
@@ -17,6 +19,7 @@ CHIP_SCHEMA = pa.schema(
         pa.field("detail", pa.string()),
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("chip_id", "uri", "etag", "window")),
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("bbox", "geometry", "datetime")),
+        *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("collection", "properties")),
         pa.field("valid_fraction", pa.float32()),
         pa.field("pixels", pa.binary()),  # chip_HWC, row by row
     ]
@@ -25,7 +28,10 @@ CHIP_SCHEMA = pa.schema(
 
 
 def read_objects(objects: pa.Table, bands: tuple[int, ...], config: EncodeConfig) -> pa.Table:
-    """Read and cut the objects (uri, etag) of one batch: one bad object never costs another."""
+    """Read and cut the objects of one batch: one bad object never costs another.
+
+    Their columns are uri, etag, and as far as the source says datetime, collection and properties.
+    """
     store = Store(config.store)
     rows: list[dict[str, object]] = []
     for entry in objects.to_pylist():
@@ -39,7 +45,7 @@ def read_objects(objects: pa.Table, bands: tuple[int, ...], config: EncodeConfig
 
 
 def _chips_of(
-    entry: dict[str, str], content: bytes, bands: tuple[int, ...], config: EncodeConfig
+    entry: dict[str, Any], content: bytes, bands: tuple[int, ...], config: EncodeConfig
 ) -> list[dict[str, object]]:
     with open_raster(content) as dataset:
         scene = read_chips(dataset, config.chip_size, bands, config.min_valid_fraction)
@@ -53,7 +59,7 @@ def _chips_of(
             "window": dict(zip("xywh", window, strict=True)),
             "bbox": outline.bbox if outline else None,
             "geometry": outline.geometry if outline else None,
-            "datetime": acquired,
+            "datetime": entry["datetime"] or acquired,  # the source knows better than a tag
             "valid_fraction": float(valid_fraction),
             "pixels": chip_HWC.tobytes(),
         }
