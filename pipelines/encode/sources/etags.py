@@ -1,6 +1,7 @@
 """Etags of objects whose source gives none: the store's own."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -8,6 +9,7 @@ import pyarrow as pa
 
 from pipelines.encode.sources.prefix import list_pages
 from pipelines.encode.spill import database, number, spill, view, write
+from pipelines.errors import StorageError
 from pipelines.storage import Store
 from pipelines.threads import mapped_ahead
 
@@ -54,7 +56,15 @@ def _listed(folders: Iterator[list[str]], store: Store) -> Iterator[pa.Table]:
 
 def _asked(uris: Iterator[list[str]], store: Store) -> Iterator[pa.Table]:
     for some in uris:
-        yield _table(list(zip(some, mapped_ahead(store.etag, some, _REQUESTS), strict=True)))
+        found = mapped_ahead(partial(_etag, store=store), some, _REQUESTS)
+        yield _table(list(zip(some, found, strict=True)))
+
+
+def _etag(uri: str, store: Store) -> str | None:
+    try:
+        return store.etag(uri)
+    except StorageError:
+        return None  # why is told when the object is read
 
 
 def _table(rows: list[tuple[str, str | None]]) -> pa.Table:

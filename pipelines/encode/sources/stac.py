@@ -4,7 +4,9 @@ Sources: STAC 1.1.0, STAC API 1.0.0, and the File extension 2.1.0 (``file:checks
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +26,7 @@ from pipelines.threads import mapped_ahead
 
 log = structlog.get_logger()
 
+_SIGNS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "=": "eq", "!=": "neq"}
 _READS = 16  # JSON files at a time
 _ITEMS = 1000  # in one table
 
@@ -65,22 +68,42 @@ def search_api(source: str, config: EncodeConfig) -> Iterator[pa.Table]:
 
     Raises StorageError where the API can't be reached, ConfigError where it refuses the search.
     """
-    asked = config.search.model_dump(exclude_none=True, exclude_defaults=True)
+    asked = config.search.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     if config.by == "acquisition" and "datetime" not in asked and (config.since or config.until):
         asked["datetime"] = "/".join(
             time.isoformat() if time else ".." for time in (config.since, config.until)
         )
+    if "query" in asked:
+        asked["query"] = _conditions(config.search.query)
     try:
         pages = pystac_client.Client.open(source).search(**asked).pages()
         yield from _tables(((item, None) for page in pages for item in page), config)
     except (pystac.STACError, pystac.STACTypeError, NotImplementedError, ValueError, TypeError) as error:
         raise ConfigError(f"STAC API {source}: {_one_line(error)}") from error
     except APIError as error:
-        refused = error.status_code is not None and 400 <= error.status_code < 500
-        kind = ConfigError if refused else StorageError
-        raise kind(f"STAC API {source}: {_one_line(error)}") from error
+        # only an answer has a status
+        if 400 <= (getattr(error, "status_code", None) or 500) < 500:
+            raise ConfigError(f"STAC API {source} refuses: {_one_line(error)}") from error
+        raise StorageError(f"STAC API {source} can't be reached: {_one_line(error)}") from error
     except requests.RequestException as error:
         raise StorageError(f"STAC API {source} can't be reached: {_one_line(error)}") from error
+
+
+def _conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return conditions such as ``eo:cloud_cover<10`` as the Query extension 1.0.0 has them.
+
+    Raises ConfigError where one can't be understood. Numbers are numbers: pystac-client would send strings.
+    """
+    conditions: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        match = re.fullmatch(r"([^<>=!]+)(<=|>=|!=|<|>|=)(.+)", text)
+        if not match:
+            raise ConfigError(f"search.query: write name<value (or <=, >, >=, =, !=), not {text!r}")
+        name, sign, value = match.groups()
+        with suppress(ValueError):  # else it is a text
+            value = json.loads(value)
+        conditions.setdefault(name, {})[_SIGNS[sign]] = value
+    return conditions
 
 
 def _walk(source: str, io: StoreIO) -> Iterator[tuple[pystac.Item, str | None]]:
