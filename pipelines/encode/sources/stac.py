@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import pystac
 import pystac_client
-import requests
 import structlog
 from pystac.stac_io import StacIO
 from pystac_client.exceptions import APIError
@@ -84,8 +83,6 @@ def search_api(source: str, config: EncodeConfig) -> Iterator[pa.Table]:
         # only an answer has a status
         if 400 <= (getattr(error, "status_code", None) or 500) < 500:
             raise ConfigError(f"STAC API {source} refuses: {_one_line(error)}") from error
-        raise StorageError(f"STAC API {source} can't be reached: {_one_line(error)}") from error
-    except requests.RequestException as error:
         raise StorageError(f"STAC API {source} can't be reached: {_one_line(error)}") from error
 
 
