@@ -116,7 +116,7 @@ class CodeTable:
         return _rows_of(self.open_rejects(), model_id, columns)
 
     def commits(self, model_id: str, version: int | None = None) -> int:
-        """Return how many units have been committed for a model, up to a version: the last one's number."""
+        """Return how many numbered commits a model has had, up to a version: the last one's number."""
         return self.open(version).transaction_version(_app_id(model_id)) or 0
 
     def commit_rejects(self, rejects: pa.Table) -> None:
@@ -133,41 +133,40 @@ class CodeTable:
         ``number`` must be one more than `commits` was when the unit was planned: two nights over one
         model can't both commit against the same plan. Raises ConflictError for the later of them.
         """
-        table = self.open()
-        app_id = _app_id(model_id)
-        if (table.transaction_version(app_id) or 0) != number - 1:
-            raise ConflictError(f"another run has committed to {self.uri} since this one planned its work")
         actions = [_added(shard, model_id) for shard in shards]
-        self._commit(table, actions, model_id, lineage, [Transaction(app_id, number)])
-        return self.open().version()
+        return self._commit(self.open(), actions, model_id, number, lineage)
 
     def replace_files(
-        self, removed: Sequence[str], shards: Sequence[Shard], model_id: str, lineage: dict[str, str]
-    ) -> None:
-        """Put shards in the place of files (paths in the table's folder), in one transaction.
+        self, old: Sequence[str], new: Sequence[Shard], model_id: str, number: int, lineage: dict[str, str]
+    ) -> int:
+        """Put shards in the place of files (see `files_of`) in one transaction; return the new version.
 
-        Raises ConflictError where one of the files has been removed or replaced by somebody else.
+        ``number`` is as in `commit_unit`. Raises ConflictError where another run has committed, or one of the
+        files isn't the table's any more.
         """
-        now = int(time.time() * 1000)
-        actions: list[AddAction | RemoveAction] = [
-            RemoveAction(path, True, now, partition_values={"model_id": model_id}) for path in removed
-        ]
         table = self.open()
-        gone = set(removed) - set(files_of(table, model_id))
+        gone = set(old) - set(files_of(table, model_id))
         if gone:
-            raise ConflictError(f"another run has replaced {min(gone)} in {self.uri}")
-        self._commit(table, actions + [_added(shard, model_id) for shard in shards], model_id, lineage, [])
+            raise ConflictError(f"somebody else has replaced {min(gone)} in {self.uri}")
+        now = int(time.time() * 1000)
+        partition: dict[str, str | None] = {"model_id": model_id}
+        actions = [_added(shard, model_id) for shard in new]
+        actions += [RemoveAction(path, True, now, partition_values=partition) for path in old]
+        return self._commit(table, actions, model_id, number, lineage)
 
     def _commit(
         self,
         table: DeltaTable,
         actions: list[AddAction | RemoveAction],
         model_id: str,
+        number: int,
         lineage: dict[str, str],
-        transactions: list[Transaction],
-    ) -> None:
+    ) -> int:
+        app_id = _app_id(model_id)
+        if (table.transaction_version(app_id) or 0) != number - 1:
+            raise ConflictError(f"another run has committed to {self.uri} since this one planned its work")
         properties = CommitProperties(
-            app_transactions=transactions, custom_metadata=lineage | {"model_id": model_id}
+            app_transactions=[Transaction(app_id, number)], custom_metadata=lineage | {"model_id": model_id}
         )
         try:
             table.create_write_transaction(
@@ -175,6 +174,7 @@ class CodeTable:
             )
         except CommitFailedError as error:
             raise ConflictError(f"another run committed to {self.uri} at the same time") from error
+        return self.open().version()
 
 
 def files_of(table: DeltaTable, model_id: str) -> list[str]:

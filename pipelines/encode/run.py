@@ -65,7 +65,8 @@ class _Night:
     """The state of one run: what it works with, and what it has counted."""
 
     def __init__(self, config: EncodeConfig, bundle_uri: str, folder: Path) -> None:
-        self.config, self.bundle_uri, self.folder = config, bundle_uri, folder
+        self.config, self.bundle_uri = config, bundle_uri
+        self.folder = folder  # for what is spilled
         self.store = Store(config.store)
         self.manifest = read_manifest(bundle_uri, self.store)
         self.table = CodeTable(config.table, self.store)
@@ -118,7 +119,7 @@ def _plan(night: _Night) -> Plan:
     share = plan.num_vanished / (plan.num_vanished + night.listing.count)
     if share > config.max_prune_share:
         raise ConfigError(
-            f"nothing was done: {config.source} doesn't list {plan.num_vanished} encoded objects any more "
+            f"stopped: {config.source} doesn't list {plan.num_vanished} encoded objects any more "
             f"({share:.3f} of all), and max_prune_share is {config.max_prune_share}; "
             "check the source, or raise it for this run"
         )
@@ -144,21 +145,25 @@ def _carry_out(night: _Night, plan: Plan) -> int:
     In that version an object that has changed stands once, with the chips that the archive has now. Raises
     ConflictError where another run has committed meanwhile: no telling then what stands in it.
     """
-    model_id, units = night.lineage.model_id, plan.encoded.units
+    model_id, commits = night.lineage.model_id, plan.encoded.commits
     night.known_rejects = plan.num_rejected
     if plan.num_new:
         with connected():
             warn_if_short(night.config.encoders + _READ_CPUS)
-            of = units + math.ceil(plan.num_new / night.config.objects_per_unit)
-            for units, unit in enumerate(plan.units(night.config.objects_per_unit), start=units + 1):  # noqa: B020
-                _encode_unit(night, unit, units)
-                log.info("unit done", unit=units, of=of, chips=night.chips)
+            units = math.ceil(plan.num_new / night.config.objects_per_unit)
+            for number, unit in enumerate(plan.units(night.config.objects_per_unit), start=1):
+                commits += 1
+                _encode_unit(night, unit, commits)
+                log.info("unit done", unit=number, units=units, chips=night.chips)
     if plan.num_old:
-        night.removed += remove_versions(
-            night.table, model_id, plan.encoded, plan.old, night.failed, _metadata(night, "superseded")
+        metadata = _metadata(night, f"{model_id}/{commits + 1}")
+        removed = remove_versions(
+            night.table, model_id, plan.encoded, plan.old, night.failed, commits + 1, metadata
         )
+        night.removed += removed
+        commits += bool(removed)
     version = night.table.open().version()
-    if night.table.commits(model_id, version) != units:
+    if night.table.commits(model_id, version) != commits:
         raise ConflictError(f"another run has committed to {night.table.uri} since this one planned its work")
     return version
 

@@ -33,8 +33,8 @@ class Encoded:
     """What one version of the code table holds of a model."""
 
     table_version: int
-    units: int
-    """Committed for this model, ever."""
+    commits: int
+    """Of this model, ever: see `CodeTable.commits`."""
     files: list[str]
     """Paths in the table's folder."""
     objects: Path
@@ -43,13 +43,13 @@ class Encoded:
 
 def read_encoded(table: CodeTable, model_id: str, folder: Path) -> Encoded:
     """Read what the newest version of the code table holds of a model, into a folder of this machine."""
-    path, files, version, units = folder / "encoded.parquet", [], -1, 0
+    path, files, version, commits = folder / "encoded.parquet", [], -1, 0
     if table.exists():
         delta = table.open()
         version, files = delta.version(), files_of(delta, model_id)
-        units = table.commits(model_id, version)
+        commits = table.commits(model_id, version)
     rows = _distinct(table.uri, files, _ENCODED, VERSION_SCHEMA, table.store)
-    return Encoded(version, units, files, spill(rows, VERSION_SCHEMA, path))
+    return Encoded(version, commits, files, spill(rows, VERSION_SCHEMA, path))
 
 
 def read_rejected(table: CodeTable, model_id: str, folder: Path) -> Path:
@@ -65,14 +65,15 @@ def remove_versions(
     encoded: Encoded,
     old: Path,
     kept: Sequence[str],
+    number: int,
     lineage: dict[str, str],
 ) -> int:
-    """Remove the rows of old versions of objects in one commit; return how many rows went.
+    """Remove the rows of old versions of objects in commit ``number``; return how many rows went.
 
     ``old`` is a Parquet file (uri, etag, file), by file; the objects in ``kept`` (uri) keep their rows.
     Shards that hold old rows are written anew without them.
 
-    Raises ConflictError where another run has replaced one of them.
+    Raises ConflictError where another run has committed, or replaced one of them.
     """
     filesystem = _folder_of(table.uri, table.store)
     files, shards, removed = [], [], 0
@@ -90,7 +91,7 @@ def remove_versions(
         if len(left):
             shards.append(write_shard(table.uri, table.store, model_id, left))
     if files:
-        table.replace_files(files, shards, model_id, lineage)
+        table.replace_files(files, shards, model_id, number, lineage)
     return removed
 
 

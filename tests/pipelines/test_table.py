@@ -91,11 +91,13 @@ def test_files_are_replaced_once(table):
     shards = [write_shard(table, uri, "1") for uri in "abc"]
     table.commit_unit(shards[:2], MODEL, 1, {})
     (path,) = [path for path in files_of(table.open(), MODEL) if path == shards[0].path]
-    table.replace_files([path], shards[2:], MODEL, {"run_id": "r"})
+    table.replace_files([path], shards[2:], MODEL, 2, {"run_id": "r"})
     assert done(table) == {("b", "1"), ("c", "1")}
-    assert table.commits(MODEL) == 1
+    assert table.commits(MODEL) == 2
     with pytest.raises(ConflictError, match="has replaced"):
-        table.replace_files([path], [write_shard(table, "d", "1")], MODEL, {})
+        table.replace_files([path], [write_shard(table, "d", "1")], MODEL, 3, {})
+    with pytest.raises(ConflictError, match="another run has committed"):
+        table.replace_files([shards[1].path], [], MODEL, 2, {})
     assert done(table) == {("b", "1"), ("c", "1")}
 
 
