@@ -120,11 +120,12 @@ def measure(folder: Path) -> dict[str, float]:
     config = EncodeConfig(source=str(folder / "manifest.parquet"), table=str(folder / "codes"), bundle="")
     store, laps = Store(config.store), {}
     table = CodeTable(config.table, store)
-    started = last = time.perf_counter()
+    started = last = time.perf_counter(), time.process_time()
 
     def lap(name: str) -> None:
         nonlocal last
-        laps[name], last = time.perf_counter() - last, time.perf_counter()
+        now = time.perf_counter(), time.process_time()
+        laps[name], last = [after - before for after, before in zip(now, last, strict=True)], now
 
     with TemporaryDirectory(dir=folder) as work:
         listing = list_source(config, store, Path(work))
@@ -138,12 +139,12 @@ def measure(folder: Path) -> dict[str, float]:
         lap("draw units")
     if drawn != plan.num_new or plan.num_new != plan.num_old * 2:
         raise AssertionError("the plan isn't what was built")
-    for name, seconds in laps.items():
-        Console().print(f"{name:20}{seconds:8.1f} s")
+    for name, (seconds, busy) in laps.items():
+        Console().print(f"{name:20}{seconds:8.1f} s, {busy:.1f} CPU seconds")
     return {
         "objects": listing.count,
         "new": plan.num_new,
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - started[0], 1),
         "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
     }
 
