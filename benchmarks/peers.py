@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from usearch.index import Index, MetricKind, search
+from usearch.compiled import MetricKind
+from usearch.index import Index, search
 
 from benchmarks.codes import Codes, nearest
 

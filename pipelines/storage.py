@@ -1,4 +1,7 @@
-"""Objects at URIs: the only module that knows S3. Local paths and `s3://` are the same code path."""
+"""Objects at URIs: the only module that knows S3. Local paths and `s3://` are the same code path.
+
+What lies at `https://` can be read, and no more.
+"""
 
 import fcntl
 import hashlib
@@ -12,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import httpx
 import pyarrow.fs
 from botocore.exceptions import BotoCoreError, ClientError
 from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
 from pipelines.errors import ConflictError, StorageError
+
+_WEB_SECONDS = 60.0
 
 ABSENT = ""
 """The etag of an object that isn't there, for `Store.write_if_match`."""
@@ -36,6 +42,17 @@ class ObjectInfo:
     size: int
     """Bytes."""
     modified: datetime
+
+
+@dataclass(frozen=True)
+class Page:
+    """What one request tells of a folder."""
+
+    objects: list[ObjectInfo]
+    folders: list[str]
+    """Prefixes of the folders in it, where the listing isn't flat."""
+    token: str | None
+    """For the page after this one; None: there is none."""
 
 
 class Store:
@@ -62,13 +79,15 @@ class Store:
         if uri.startswith("s3://"):
             return self._s3, uri.removeprefix("s3://")
         if "://" in uri and not uri.startswith("file://"):
-            raise StorageError(f"{uri}: only s3:// and local paths are read and written")
+            raise StorageError(f"{uri}: only s3:// and local paths can be used here")
         local = fsspec.filesystem("file", auto_mkdir=True)
         # not Path.absolute(), which keeps "..": an object must have one name
         return local, os.path.abspath(uri.removeprefix("file://"))  # noqa: PTH100
 
     def read(self, uri: str) -> bytes:
         """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""
+        if _is_web(uri):
+            return _web_read(uri)
         filesystem, path = self._resolve(uri)
         try:
             return bytes(filesystem.cat_file(path))
@@ -84,6 +103,8 @@ class Store:
         means, which say nothing about what the store has.
         Raises FileNotFoundError, or StorageError where access fails or another version is there by now.
         """
+        if _is_web(uri):
+            return _web_read(uri)
         filesystem, path = self._resolve(uri)
         if isinstance(filesystem, S3FileSystem):
             content, found = self.read_with_etag(uri)
@@ -152,18 +173,62 @@ class Store:
 
         Raises StorageError where the bucket or folder doesn't exist or can't be listed.
         """
-        filesystem, path = self._resolve(prefix)
-        scheme = "s3://" if isinstance(filesystem, S3FileSystem) else ""
+        self.require_folder(prefix)
+        waiting: list[tuple[str, str | None]] = [(prefix, None)]
+        while waiting:
+            folder, token = waiting.pop()
+            page = self.page(folder, token, flat=recursive)
+            yield from page.objects
+            if page.token:
+                waiting.append((folder, page.token))
+            if recursive:
+                waiting += [(below, None) for below in page.folders]
+
+    def page(self, folder: str, token: str | None = None, *, flat: bool = False) -> Page:
+        """Return a page of a folder's listing, the one that ``token`` of the page before stands for.
+
+        ``flat`` asks for all that lies below, at whatever depth; local folders are never flat. A folder that
+        isn't there lists as an empty one: see `require_folder`. Raises StorageError where it can't be listed.
+        """
+        filesystem, path = self._resolve(folder)
         try:
-            # a missing bucket lists as empty in walk(): ask for it first
-            if not filesystem.exists(path.split("/")[0] if scheme else path):
-                raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
-            for _, _, files in filesystem.walk(path, maxdepth=None if recursive else 1, detail=True):
-                for info in files.values():
-                    if not info["name"].endswith("/"):  # a folder's marker
-                        yield _object_info(scheme, info)
+            if isinstance(filesystem, S3FileSystem):
+                return _s3_page(filesystem, path, token, flat=flat)
+            infos = filesystem.ls(path, detail=True) if filesystem.isdir(path) else []
+        except FileNotFoundError:
+            infos = []
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise StorageError(f"{folder} can't be listed: {error}") from error
+        folders = [info["name"] for info in infos if info["type"] == "directory"]
+        files = [info for info in infos if info["type"] != "directory"]
+        return Page([_file_info(info) for info in files], folders, None)
+
+    def etag(self, uri: str) -> str | None:
+        """Return an object's etag as listings have it, None where there is no such object or it has none.
+
+        Raises StorageError where access fails.
+        """
+        if _is_web(uri):
+            return _web_etag(uri)
+        filesystem, path = self._resolve(uri)
+        try:
+            info = filesystem.info(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise StorageError(f"{uri} can't be looked up: {error}") from error
+        return str(info["ETag"]).strip('"') if isinstance(filesystem, S3FileSystem) else _file_info(info).etag
+
+    def require_folder(self, prefix: str) -> None:
+        """Raise StorageError where a prefix's bucket, or a local folder, doesn't exist."""
+        filesystem, path = self._resolve(prefix)
+        place = path.split("/")[0] if isinstance(filesystem, S3FileSystem) else path
+        try:
+            if filesystem.exists(place):
+                return
         except (OSError, BotoCoreError, ClientError) as error:
             raise StorageError(f"{prefix} can't be listed: {error}") from error
+        raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
 
     def require_bucket(self, uri: str) -> None:
         """Raise StorageError where a URI's bucket doesn't exist: before hours of work, not after them."""
@@ -200,12 +265,53 @@ class Store:
         return options
 
 
-def _object_info(scheme: str, info: dict[str, Any]) -> ObjectInfo:
-    if scheme:
-        modified, etag = info["LastModified"], str(info["ETag"]).strip('"')
-    else:
-        modified, etag = datetime.fromtimestamp(info["mtime"], UTC), _file_etag(info)
-    return ObjectInfo(scheme + info["name"], etag, int(info["size"]), modified)
+def _s3_page(filesystem: S3FileSystem, path: str, token: str | None, *, flat: bool) -> Page:
+    bucket, _, key = path.partition("/")
+    options = {"Bucket": bucket, "Prefix": f"{key.rstrip('/')}/" if key else ""}
+    if token:
+        options["ContinuationToken"] = token
+    if not flat:
+        options["Delimiter"] = "/"
+    answer = filesystem.call_s3("list_objects_v2", **options)
+    objects = [
+        ObjectInfo(
+            f"s3://{bucket}/{item['Key']}", str(item["ETag"]).strip('"'), item["Size"], item["LastModified"]
+        )
+        for item in answer.get("Contents", ())
+        if not item["Key"].endswith("/")  # a folder's marker
+    ]
+    folders = [f"s3://{bucket}/{item['Prefix']}" for item in answer.get("CommonPrefixes", ())]
+    return Page(objects, folders, answer.get("NextContinuationToken"))
+
+
+def _file_info(info: dict[str, Any]) -> ObjectInfo:
+    return ObjectInfo(
+        info["name"], _file_etag(info), int(info["size"]), datetime.fromtimestamp(info["mtime"], UTC)
+    )
+
+
+def _is_web(uri: str) -> bool:
+    return uri.startswith(("https://", "http://"))
+
+
+def _web_read(uri: str) -> bytes:
+    """Return what a web server has. Raises FileNotFoundError, or StorageError where access fails."""
+    try:
+        answer = httpx.get(uri, follow_redirects=True, timeout=_WEB_SECONDS)
+        if answer.status_code in (404, 410):
+            raise FileNotFoundError(uri)
+        return answer.raise_for_status().content
+    except httpx.HTTPError as error:
+        raise StorageError(f"{uri} can't be read: {error}") from error
+
+
+def _web_etag(uri: str) -> str | None:
+    try:
+        answer = httpx.head(uri, follow_redirects=True, timeout=_WEB_SECONDS)
+    except httpx.HTTPError as error:
+        raise StorageError(f"{uri} can't be looked up: {error}") from error
+    etag = answer.headers.get("etag", answer.headers.get("last-modified"))
+    return str(etag).strip('"') if answer.is_success and etag else None
 
 
 def _file_etag(info: dict[str, Any]) -> str:

@@ -15,7 +15,6 @@ from pipelines.errors import ConflictError, TableError
 from pipelines.storage import Store
 
 _INT32, _DOUBLE = pa.int32(), pa.float64()
-_URIS_A_DELETE = 200  # each delete rewrites the shards it touches: a few large ones, not many small
 
 CODE_SCHEMA = pa.schema(
     [
@@ -88,6 +87,10 @@ class CodeTable:
         """Open the code table, at a version. Raises TableError where there is none."""
         return self._open(self.uri, version)
 
+    def open_rejects(self) -> DeltaTable:
+        """Open the rejects table. Raises TableError where there is none."""
+        return self._open(self.rejects_uri)
+
     def _open(self, uri: str, version: int | None = None) -> DeltaTable:
         try:
             return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
@@ -110,19 +113,14 @@ class CodeTable:
 
     def read_rejects(self, model_id: str, columns: Sequence[str]) -> pa.Table:
         """Return some columns of all of a model's rejects."""
-        return _rows_of(self._open(self.rejects_uri), model_id, columns)
+        return _rows_of(self.open_rejects(), model_id, columns)
 
-    def done(self, model_id: str) -> pa.Table:
-        """Return the distinct (uri, etag) that this model has encoded or rejected."""
-        both = [self.read(model_id, ["uri", "etag"]), self.read_rejects(model_id, ["uri", "etag"])]
-        return pa.concat_tables(both).group_by(["uri", "etag"]).aggregate([])
-
-    def commits(self, model_id: str) -> int:
-        """Return how many units have been committed for a model, ever: the number of its last one."""
-        return self.open().transaction_version(_app_id(model_id)) or 0
+    def commits(self, model_id: str, version: int | None = None) -> int:
+        """Return how many numbered commits a model has had, up to a version: the last one's number."""
+        return self.open(version).transaction_version(_app_id(model_id)) or 0
 
     def commit_rejects(self, rejects: pa.Table) -> None:
-        """Append to the rejects table. A repeated row is harmless: `done` looks at distinct ones."""
+        """Append to the rejects table. A repeated row is harmless: readers look at distinct ones."""
         if len(rejects):
             options = self.store.delta_options()
             write_deltalake(self.rejects_uri, rejects, mode="append", storage_options=options)
@@ -135,56 +133,66 @@ class CodeTable:
         ``number`` must be one more than `commits` was when the unit was planned: two nights over one
         model can't both commit against the same plan. Raises ConflictError for the later of them.
         """
+        actions = [_added(shard, model_id) for shard in shards]
+        return self._commit(self.open(), actions, model_id, number, lineage)
+
+    def replace_files(
+        self, old: Sequence[str], new: Sequence[Shard], model_id: str, number: int, lineage: dict[str, str]
+    ) -> int:
+        """Put shards in the place of files (see `files_of`) in one transaction; return the new version.
+
+        ``number`` is as in `commit_unit`. Raises ConflictError where another run has committed, or one of the
+        files isn't the table's any more.
+        """
         table = self.open()
+        gone = set(old) - set(files_of(table, model_id))
+        if gone:
+            raise ConflictError(f"somebody else has replaced {min(gone)} in {self.uri}")
+        now = int(time.time() * 1000)
+        partition: dict[str, str | None] = {"model_id": model_id}
+        actions = [_added(shard, model_id) for shard in new]
+        actions += [RemoveAction(path, True, now, partition_values=partition) for path in old]
+        return self._commit(table, actions, model_id, number, lineage)
+
+    def _commit(
+        self,
+        table: DeltaTable,
+        actions: list[AddAction | RemoveAction],
+        model_id: str,
+        number: int,
+        lineage: dict[str, str],
+    ) -> int:
         app_id = _app_id(model_id)
         if (table.transaction_version(app_id) or 0) != number - 1:
             raise ConflictError(f"another run has committed to {self.uri} since this one planned its work")
-        now = int(time.time() * 1000)
-        adds: list[AddAction | RemoveAction] = [
-            AddAction(
-                path=shard.path,
-                size=shard.size,
-                partition_values={"model_id": model_id},
-                modification_time=now,
-                data_change=True,
-                stats=json.dumps({"numRecords": shard.rows}),
-            )
-            for shard in shards
-        ]
         properties = CommitProperties(
             app_transactions=[Transaction(app_id, number)], custom_metadata=lineage | {"model_id": model_id}
         )
         try:
             table.create_write_transaction(
-                adds, "append", table.schema(), partition_by=["model_id"], commit_properties=properties
+                actions, "append", table.schema(), partition_by=["model_id"], commit_properties=properties
             )
         except CommitFailedError as error:
             raise ConflictError(f"another run committed to {self.uri} at the same time") from error
         return self.open().version()
 
-    def remove_superseded(self, model_id: str, current: pa.Table, lineage: dict[str, str]) -> int:
-        """Remove rows of objects in ``current`` (uri, etag) that were encoded from an older etag.
 
-        Returns how many rows went. Raises ConflictError where another run changes the same rows.
-        """
-        rows = self.read(model_id, ["uri", "etag"]).group_by(["uri", "etag"]).aggregate([])
-        stale = rows.join(current.rename_columns(["uri", "current_etag"]), keys="uri", join_type="inner")
-        stale = stale.filter(pc.not_equal(stale["etag"], stale["current_etag"]))
-        removed = 0
-        for start in range(0, len(stale), _URIS_A_DELETE):
-            chunk = stale.slice(start, _URIS_A_DELETE).to_pylist()
-            versions = " OR ".join(
-                f"(uri = {_quoted(row['uri'])} AND etag = {_quoted(row['etag'])})" for row in chunk
-            )
-            try:
-                metrics = self.open().delete(
-                    f"model_id = {_quoted(model_id)} AND ({versions})",
-                    commit_properties=CommitProperties(custom_metadata=lineage),
-                )
-            except CommitFailedError as error:
-                raise ConflictError(f"another run is changing {self.uri}; run again after it") from error
-            removed += int(metrics["num_deleted_rows"])
-        return removed
+def files_of(table: DeltaTable, model_id: str) -> list[str]:
+    """Return the paths, in the table's folder, of the files that hold a model's rows."""
+    files = table.file_uris(file_pruning_predicate=[("model_id", "=", model_id)])
+    return [file[file.rindex("/model_id=") + 1 :] for file in files]
+
+
+def _added(shard: Shard, model_id: str) -> AddAction | RemoveAction:
+    """Return what the log says of a new shard."""
+    return AddAction(
+        path=shard.path,
+        size=shard.size,
+        partition_values={"model_id": model_id},
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=json.dumps({"numRecords": shard.rows}),
+    )
 
 
 def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Table:
@@ -193,8 +201,3 @@ def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Tab
 
 def _app_id(model_id: str) -> str:
     return f"scenehash/{model_id}"
-
-
-def _quoted(text: str) -> str:
-    """Return a SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"

@@ -23,6 +23,7 @@ CHIP_SCHEMA = pa.schema(
         pa.field("detail", pa.string()),
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("chip_id", "uri", "etag", "window")),
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("bbox", "geometry", "datetime")),
+        *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("collection", "properties")),
         pa.field("valid_fraction", pa.float32()),
         pa.field("pixels", pa.binary()),  # chip_HWC, row by row
     ]
@@ -54,7 +55,10 @@ def pixel_spec(model: InputSpec, override: PixelConfig) -> PixelSpec:
 
 
 def read_objects(objects: pa.Table, pixels: PixelSpec, config: EncodeConfig) -> Iterator[pa.Table]:
-    """Read and cut the objects (uri, etag) of one batch: one bad object never costs another."""
+    """Read and cut the objects of one batch: one bad object never costs another.
+
+    Their columns are uri, etag, and as far as the source says datetime, collection and properties.
+    """
     store = Store(config.store)
     grid = Grid(config.chip_size, config.stride, config.resolution, config.edges, config.min_valid_fraction)
     chip_bytes = config.chip_size**2 * len(pixels.bands)
@@ -103,7 +107,7 @@ def _chips_of(entry: Row, content: bytes, grid: Grid, pixels: PixelSpec) -> Iter
                 "window": dict(zip("xywh", chip.window, strict=True)),
                 "bbox": outline.bbox if outline else None,
                 "geometry": outline.geometry if outline else None,
-                "datetime": acquired,
+                "datetime": entry["datetime"] or acquired,  # the source knows better than a tag
                 "valid_fraction": chip.valid_fraction,
                 "pixels": chip.pixels_HWC.tobytes(),
             }

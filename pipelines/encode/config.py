@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from pipelines.config import StageConfig, StoreConfig, TrackingConfig
 
@@ -38,17 +38,48 @@ class PixelConfig(StageConfig):
         return self
 
 
+class SearchConfig(StageConfig):
+    """What to ask a STAC API for; empty: all that it has."""
+
+    collections: tuple[str, ...] = ()
+    """Collections to look in, by id"""
+    bbox: tuple[float, float, float, float] | None = None
+    """West, south, east, north [degrees]"""
+    datetime: str | None = None
+    """A time, or two with / between, each ISO 8601 or `..`"""
+    query: tuple[str, ...] = ()
+    """Conditions of the Query extension, such as `eo:cloud_cover<10`"""
+    filter: str | None = None
+    """Condition of the Filter extension, CQL2 text"""
+    max_items: int | None = Field(None, ge=1)
+    """Items at most"""
+
+
 class EncodeConfig(StageConfig):
     """Encode what is new in an archive into the code table, and publish the result."""
 
     source: str
-    """Archive: URI prefix below which the imagery lies, s3://bucket/prefix or a folder"""
+    """Archive: prefix below which the imagery lies (s3:// or a folder), manifest (.parquet, .csv), \
+S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"""
+    asset: str | None = None
+    """STAC: key of the asset that is the image; empty: the only one, or the only one with the role data"""
+    search: SearchConfig = SearchConfig()
+    since: AwareDatetime | None = None
+    """Only objects of this time or later, ISO 8601 with a zone"""
+    until: AwareDatetime | None = None
+    """Only objects before this time"""
+    by: Literal["acquisition", "modified"] = "acquisition"
+    """Time that since and until mean"""
+    prune: bool = False
+    """Remove the chips of objects that the source doesn't list any more"""
+    max_prune_share: float = Field(0.1, ge=0, le=1)
+    """Most objects that may be removed so, over all; more stop the job [0..1]"""
     table: str
     """Code table: URI, made where there is none"""
     bundle: str
     """Model bundle: URI of its folder, or models:/name@alias"""
     collection: str = "default"
-    """Collection that the rows are filed under"""
+    """Collection that rows are filed under whose source names none"""
     suffixes: tuple[str, ...] = (".tif", ".tiff", ".jp2", ".jpg", ".jpeg", ".png")
     """Endings of the objects to encode, lower case; others are passed over"""
     chip_size: int = Field(256, ge=8, le=4096)
@@ -76,3 +107,11 @@ class EncodeConfig(StageConfig):
     """Only list and plan: say what would be encoded"""
     store: StoreConfig = StoreConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        if self.since and self.until and self.since >= self.until:
+            raise ValueError("since must be before until")
+        if self.prune and (self.since or self.until or self.search.max_items):
+            raise ValueError("prune needs the whole archive: leave out since, until and search.max_items")
+        return self

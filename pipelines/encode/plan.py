@@ -1,26 +1,101 @@
-"""What is there to encode: list the archive, leave out what is done, cut the rest into units."""
+"""What is there to do: the archive against the tables, joined on disk with bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.encode.config import EncodeConfig
-from pipelines.errors import StorageError
-from pipelines.storage import Store
+from pipelines.encode.sources.listing import Listing
+from pipelines.encode.spill import database, in_pieces, number, read_spilled, view, write
+from pipelines.encode.versions import Encoded
 
 
-def list_objects(config: EncodeConfig, store: Store) -> pa.Table:
-    """Return (uri, etag) of the archive's objects, by uri. Raises StorageError where there are none."""
-    endings = tuple(suffix.lower() for suffix in config.suffixes)
-    found = [info for info in store.list(config.source) if info.uri.lower().endswith(endings)]
-    if not found:
-        raise StorageError(f"no imagery below {config.source}: nothing there ends in {', '.join(endings)}")
-    columns = {"uri": [info.uri for info in found], "etag": [info.etag for info in found]}
-    return pa.table(columns, schema=pa.schema([("uri", pa.string()), ("etag", pa.string())])).sort_by("uri")
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to do to bring one version of the table up to the archive."""
+
+    encoded: Encoded
+    """The version that was compared."""
+    new: Path
+    """Parquet file of the objects to encode, by uri: uri, etag, datetime, collection, properties."""
+    old: Path
+    """Parquet file of the versions of objects to remove once these are encoded: see `read_encoded`."""
+    num_new: int
+    num_rejected: int
+    """Objects of the archive that are known to be rejects."""
+    num_old: int
+    """Versions of objects to remove."""
+    num_vanished: int
+    """Of them, objects that the source answers for and doesn't list any more."""
+
+    def units(self, objects_per_unit: int) -> Iterator[pa.Table]:
+        """Yield units: bounded sets of whole objects to encode, in the order of their uri."""
+        return in_pieces(read_spilled(self.new), objects_per_unit)
 
 
-def plan_units(objects: pa.Table, done: pa.Table, objects_per_unit: int) -> Iterator[pa.Table]:
-    """Yield units: bounded sets of whole objects (uri, etag) that are not done, in the order of their uri."""
-    todo = objects.join(done, keys=["uri", "etag"], join_type="left anti").sort_by("uri")
-    for start in range(0, len(todo), objects_per_unit):
-        yield todo.slice(start, objects_per_unit)
+def make_plan(
+    listing: Listing, encoded: Encoded, rejected: Path, failed: Sequence[str], folder: Path, *, prune: bool
+) -> Plan:
+    """Compare the archive with what is encoded and rejected; those that ``failed`` (uri) are left alone.
+
+    ``rejected`` is a Parquet file with the columns uri and etag. Where an object has changed, its old version
+    is to be removed; with ``prune`` so are all versions of objects that have vanished.
+    """
+    new, old, difference = (folder / f"{name}.parquet" for name in ("new", "old", "difference"))
+    with database(folder) as sql:
+        sql.register("failed", pa.table({"uri": pa.array(failed, pa.string())}))
+        sql.execute("CREATE TABLE source AS SELECT ? AS prune, ?::VARCHAR AS below", [prune, listing.below])
+        view(sql, "listed", listing.objects)
+        view(sql, "encoded", encoded.objects)
+        view(sql, "rejected", rejected)
+        view(sql, "difference", write(sql, _DIFFERENCE, difference))
+        sql.execute("CREATE TABLE todo AS " + _TODO)
+        write(sql, _NEW, new)
+        view(sql, "old", write(sql, _OLD, old))
+        return Plan(
+            encoded=encoded,
+            new=new,
+            old=old,
+            num_new=number(sql, "SELECT count(*) FROM todo"),
+            num_rejected=number(sql, _REJECTED),
+            num_old=number(sql, "SELECT count(*) FROM old"),
+            num_vanished=number(sql, "SELECT count(DISTINCT uri) FROM old WHERE vanished"),
+        )
+
+
+# The only join of all with all; what both have, nearly everything, isn't kept.
+_DIFFERENCE = """
+    SELECT listed.uri AS listed_uri, listed.etag AS listed_etag, encoded.*
+    FROM listed FULL JOIN encoded ON listed.uri = encoded.uri AND listed.etag = encoded.etag
+    WHERE listed.uri IS NULL OR encoded.uri IS NULL
+"""
+
+_TODO = """
+    SELECT listed_uri AS uri FROM difference
+    ANTI JOIN rejected ON rejected.uri = listed_uri AND rejected.etag = listed_etag
+    ANTI JOIN failed ON failed.uri = listed_uri
+    WHERE listed_uri IS NOT NULL
+"""
+
+_NEW = """
+    SELECT uri, etag, datetime, collection, properties FROM listed SEMI JOIN todo USING (uri) ORDER BY uri
+"""
+
+_REJECTED = """
+    SELECT count(*) FROM difference
+    SEMI JOIN rejected ON rejected.uri = listed_uri AND rejected.etag = listed_etag
+"""
+
+_OLD = """
+    SELECT stale.uri, stale.etag, stale.file, listed.uri IS NULL AS vanished
+    FROM (SELECT * FROM difference WHERE uri IS NOT NULL) stale
+    LEFT JOIN listed USING (uri) CROSS JOIN source
+    WHERE CASE
+        WHEN listed.uri IS NOT NULL THEN stale.uri NOT IN (SELECT uri FROM failed)
+        WHEN NOT prune THEN false
+        WHEN below IS NOT NULL THEN starts_with(stale.uri, below)
+        ELSE stale.collection IN (SELECT collection FROM listed)
+    END
+    ORDER BY stale.file
+"""

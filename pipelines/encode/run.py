@@ -1,18 +1,19 @@
 """The encoding run: list, plan, encode unit by unit, pass the gate, publish."""
 
+import math
 import time
 from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from model.bundle import Manifest
 from pipelines import __version__
 from pipelines.bundles import read_manifest, resolve_bundle
 from pipelines.cluster import connected, warn_if_short
@@ -20,9 +21,11 @@ from pipelines.encode.chips import pixel_spec, read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.gate import check_gate
-from pipelines.encode.plan import list_objects, plan_units
+from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
-from pipelines.errors import ConflictError
+from pipelines.encode.sources.listing import list_source
+from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
+from pipelines.errors import ConfigError, ConflictError
 from pipelines.pointer import Published, find_pointer, publish
 from pipelines.storage import Store
 from pipelines.table import CodeTable
@@ -61,78 +64,110 @@ class EncodeReport(BaseModel):
 class _Night:
     """The state of one run: what it works with, and what it has counted."""
 
-    def __init__(self, config: EncodeConfig, bundle_uri: str, manifest: Manifest) -> None:
-        self.config, self.bundle_uri, self.manifest = config, bundle_uri, manifest
-        self.pixels = pixel_spec(manifest.input, config.pixels)
+    def __init__(self, config: EncodeConfig, bundle_uri: str, folder: Path) -> None:
+        self.config, self.bundle_uri = config, bundle_uri
+        self.folder = folder  # for what is spilled
         self.store = Store(config.store)
+        self.manifest = read_manifest(bundle_uri, self.store)
+        self.pixels = pixel_spec(self.manifest.input, config.pixels)
         self.table = CodeTable(config.table, self.store)
         self.lineage = Lineage(
-            model_id=manifest.model_id,
+            model_id=self.manifest.model_id,
             run_id=f"encode-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}",
-            collection=config.collection,
         )
+        self.listing = list_source(config, self.store, folder)
         self.chips = 0
+        self.removed = 0
         self.rejects: Counter[str] = Counter()
+        self.known_rejects = 0
         self.failed: list[str] = []
 
 
 def run_encode(config: EncodeConfig) -> EncodeReport:
-    """Encode what is new and publish. Needs a running Ray, or starts one on this machine.
+    """Encode what is new and publish. Needs a running Ray, or starts one on this machine if there is work.
 
     Raises UserError on a missing bucket, bundle or table, or pixels that don't fit the bundle;
     GateError where the result isn't published.
     """
     started = time.monotonic()
-    store = Store(config.store)
-    store.require_bucket(config.table)
+    Store(config.store).require_bucket(config.table)
     bundle_uri = resolve_bundle(config.bundle, config.tracking)
-    night = _Night(config, bundle_uri, read_manifest(bundle_uri, store))
-    objects = list_objects(config, store)
-    if not config.dry_run:
-        night.table.create()
-    todo = sum(len(unit) for unit in _plan(night, objects))
-    log.info("planned", objects=len(objects), new=todo, model_id=night.lineage.model_id)
-    version, removed = None, 0
-    if not config.dry_run:
-        with connected():
-            warn_if_short(config.encoders + _READ_CPUS)
-            _encode_all(night, objects)
-        removed = _remove_superseded(night, objects)
-        version = _publish(night, objects)
+    with TemporaryDirectory(prefix="scenehash-") as folder:  # where is TMPDIR's to say
+        night = _Night(config, bundle_uri, Path(folder))
+        plan = _plan(night)
+        log.info("planned", objects=night.listing.count, new=plan.num_new, model_id=night.lineage.model_id)
+        version = None if config.dry_run else _bring_up_to_date(night, plan)
     return EncodeReport(
         run_id=night.lineage.run_id,
         model_id=night.lineage.model_id,
         table=night.table.uri,
         table_version=version,
-        objects=len(objects),
-        new=todo,
+        objects=night.listing.count,
+        new=plan.num_new,
         chips=night.chips,
-        removed=removed,
+        removed=night.removed,
         rejects=dict(night.rejects),
         failed=night.failed,
         seconds=round(time.monotonic() - started, 1),
     )
 
 
-def _plan(night: _Night, objects: pa.Table) -> list[pa.Table]:
-    left = objects.filter(pc.invert(pc.is_in(objects["uri"], pa.array(night.failed, pa.string()))))
-    done = night.table.done(night.lineage.model_id) if night.table.exists() else objects.slice(0, 0)
-    return list(plan_units(left, done, night.config.objects_per_unit))
+def _plan(night: _Night) -> Plan:
+    """Compare the archive with the table as it is now. Raises ConfigError where too much would be pruned."""
+    model_id, config = night.lineage.model_id, night.config
+    encoded = read_encoded(night.table, model_id, night.folder)
+    rejected = read_rejected(night.table, model_id, night.folder)
+    plan = make_plan(night.listing, encoded, rejected, night.failed, night.folder, prune=config.prune)
+    share = plan.num_vanished / (plan.num_vanished + night.listing.count)
+    if share > config.max_prune_share:
+        raise ConfigError(
+            f"stopped: {config.source} doesn't list {plan.num_vanished} encoded objects any more "
+            f"({share:.3f} of all), and max_prune_share is {config.max_prune_share}; "
+            "check the source, or raise it for this run"
+        )
+    return plan
 
 
-def _encode_all(night: _Night, objects: pa.Table) -> None:
-    """Encode unit after unit; where another run commits in between, plan again from what is left."""
+def _bring_up_to_date(night: _Night, plan: Plan) -> int:
+    """Do what is planned and publish; where another run commits in between, plan again from what is left."""
+    night.table.create()
     while True:
-        committed = night.table.commits(night.lineage.model_id)
-        units = _plan(night, objects)
-        if not units:
-            return
         try:
-            for number, unit in enumerate(units, start=1):
-                _encode_unit(night, unit, committed + number)
-                log.info("unit done", unit=number, units=len(units), chips=night.chips)
+            version = _carry_out(night, plan)
         except ConflictError as conflict:
             log.warning("planning again", reason=str(conflict))
+            plan = _plan(night)
+        else:
+            return _publish(night, version)
+
+
+def _carry_out(night: _Night, plan: Plan) -> int:
+    """Encode unit after unit, then remove what is old; return the table's version then.
+
+    In that version an object that has changed stands once, with the chips that the archive has now. Raises
+    ConflictError where another run has committed meanwhile: no telling then what stands in it.
+    """
+    model_id, commits = night.lineage.model_id, plan.encoded.commits
+    night.known_rejects = plan.num_rejected
+    if plan.num_new:
+        with connected():
+            warn_if_short(night.config.encoders + _READ_CPUS)
+            units = math.ceil(plan.num_new / night.config.objects_per_unit)
+            for number, unit in enumerate(plan.units(night.config.objects_per_unit), start=1):
+                commits += 1
+                _encode_unit(night, unit, commits)
+                log.info("unit done", unit=number, units=units, chips=night.chips)
+    if plan.num_old:
+        metadata = _metadata(night, f"{model_id}/{commits + 1}")
+        removed = remove_versions(
+            night.table, model_id, plan.encoded, plan.old, night.failed, commits + 1, metadata
+        )
+        night.removed += removed
+        commits += bool(removed)
+    version = night.table.open().version()
+    if night.table.commits(model_id, version) != commits:
+        raise ConflictError(f"another run has committed to {night.table.uri} since this one planned its work")
+    return version
 
 
 def _encode_unit(night: _Night, unit: pa.Table, number: int) -> None:
@@ -143,6 +178,7 @@ def _encode_unit(night: _Night, unit: pa.Table, number: int) -> None:
     night.table.commit_unit(result.shards, night.lineage.model_id, number, metadata)
     night.chips += sum(shard.rows for shard in result.shards)
     night.rejects.update(result.rejects["reason"].to_pylist())
+    night.known_rejects += len(result.rejects)
     night.failed += result.failed
 
 
@@ -179,21 +215,14 @@ def _run_pipeline(night: _Night, unit: pa.Table) -> UnitResult:
     return result
 
 
-def _remove_superseded(night: _Night, objects: pa.Table) -> int:
-    """Remove rows of older versions, but only where the current version is done: one of them must stand."""
-    model_id = night.lineage.model_id
-    current = objects.join(night.table.done(model_id), keys=["uri", "etag"], join_type="left semi")
-    return night.table.remove_superseded(model_id, current, _metadata(night, "superseded"))
-
-
-def _publish(night: _Night, objects: pa.Table) -> int:
+def _publish(night: _Night, version: int) -> int:
     """Check the gate and move the pointer forward, unless it stands there already; return its version."""
-    version, model_id = night.table.open().version(), night.lineage.model_id
-    gate = _gate(night, objects, version)
+    model_id, gate = night.lineage.model_id, None
     while True:
         published = find_pointer(night.table.uri, night.store)
         if published and published.model_id == model_id and published.table_version >= version:
             return published.table_version
+        gate = gate or _gate(night, version)
         news = Published(
             table_version=version,
             model_id=model_id,
@@ -208,12 +237,9 @@ def _publish(night: _Night, objects: pa.Table) -> int:
             log.warning("looking again", reason=str(conflict))
 
 
-def _gate(night: _Night, objects: pa.Table, version: int) -> dict[str, float]:
-    model_id = night.lineage.model_id
-    rejects = night.table.read_rejects(model_id, ["uri", "etag"])
-    rejected = len(objects.join(rejects, keys=["uri", "etag"], join_type="left semi"))
-    codes = night.table.read(model_id, ["code"], version)["code"]
-    return check_gate(codes, len(objects), rejected, night.config.max_reject_share)
+def _gate(night: _Night, version: int) -> dict[str, float]:
+    codes = night.table.read(night.lineage.model_id, ["code"], version)["code"]
+    return check_gate(codes, night.listing.count, night.known_rejects, night.config.max_reject_share)
 
 
 def _metadata(night: _Night, unit_id: str) -> dict[str, str]:

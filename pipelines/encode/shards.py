@@ -39,7 +39,6 @@ class Lineage:
 
     model_id: str
     run_id: str
-    collection: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,9 @@ def write_unit(table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table
     chips = _code_rows(rows.filter(pc.and_not(is_chip, is_broken)), lineage)
     starts = range(0, len(chips), ROWS_PER_SHARD)
     return UnitResult(
-        shards=[_write_shard(table_uri, store, lineage, chips.slice(at, ROWS_PER_SHARD)) for at in starts],
+        shards=[
+            write_shard(table_uri, store, lineage.model_id, chips.slice(at, ROWS_PER_SHARD)) for at in starts
+        ],
         rejects=_reject_rows(rows.filter(pc.invert(pc.or_(is_chip, is_failed))), lineage),
         failed=rows["uri"].filter(is_failed).to_pylist(),
     )
@@ -71,12 +72,7 @@ def _code_rows(chips: pa.Table, lineage: Lineage) -> pa.Table:
     bbox = pc.struct_field(chips["bbox"], "xmin"), pc.struct_field(chips["bbox"], "ymin")
     longitude_N, latitude_N = (np.asarray(pc.fill_null(side, np.nan), np.float64) for side in bbox)
     chips = chips.take(np.argsort(hilbert_key(longitude_N, latitude_N), kind="stable"))
-    constant = {
-        "collection": lineage.collection,
-        "properties": [],
-        "run_id": lineage.run_id,
-        "encoded_at": datetime.now(UTC),
-    }
+    constant = {"run_id": lineage.run_id, "encoded_at": datetime.now(UTC)}
     columns = [
         pa.array([constant[field.name]] * len(chips), field.type)
         if field.name in constant
@@ -95,10 +91,11 @@ def _reject_rows(rejects: pa.Table, lineage: Lineage) -> pa.Table:
     return pa.table([columns[name] for name in REJECT_SCHEMA.names], schema=REJECT_SCHEMA)
 
 
-def _write_shard(table_uri: str, store: Store, lineage: Lineage, rows: pa.Table) -> Shard:
+def write_shard(table_uri: str, store: Store, model_id: str, rows: pa.Table) -> Shard:
+    """Write rows, in their order, as a shard of `FILE_SCHEMA` that no commit names yet."""
     buffer = io.BytesIO()
     pq.write_table(rows, buffer, compression="zstd", row_group_size=ROWS_PER_GROUP)
     # a fresh name each time: a file of an attempt that never committed is never read
-    path = f"model_id={lineage.model_id}/{uuid4().hex}.parquet"
+    path = f"model_id={model_id}/{uuid4().hex}.parquet"
     store.write(f"{table_uri}/{path}", buffer.getvalue())
     return Shard(path=path, size=buffer.tell(), rows=len(rows))

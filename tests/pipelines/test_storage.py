@@ -1,5 +1,8 @@
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -69,7 +72,7 @@ def test_an_unreachable_endpoint_is_the_users_error():
 
 def test_other_schemes_are_refused(store):
     with pytest.raises(StorageError, match="only s3:// and local paths"):
-        store.read("https://example.com/x")
+        store.read("gs://bucket/x")
 
 
 def test_conditional_write(store, any_root):
@@ -111,3 +114,26 @@ def test_only_the_version_that_was_listed_is_read(store, any_root):
     assert store.read_version(uri, "updated=2026-01-01") == b"another", "that tells nothing of what is stored"
     with pytest.raises(FileNotFoundError):
         store.read_version(f"{any_root}/nothing", listed.etag)
+
+
+def test_what_is_on_the_web_is_read(store, tmp_path):
+    (tmp_path / "a b.json").write_text("{}")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}"
+        assert store.read(f"{root}/a%20b.json") == b"{}"
+        assert "GMT" in store.etag(f"{root}/a%20b.json"), "of a server without etags, the time"
+        assert store.etag(f"{root}/none") is None
+        with pytest.raises(FileNotFoundError):
+            store.read(f"{root}/none")
+        server.shutdown()
+    with pytest.raises(StorageError, match="can't be read"):
+        store.read("http://127.0.0.1:1/x")
+
+
+def test_an_etag_is_that_of_the_listing(store, any_root):
+    store.write(f"{any_root}/a", b"x")
+    (info,) = store.list(any_root)
+    assert store.etag(f"{any_root}/a") == info.etag
+    assert store.etag(f"{any_root}/none") is None

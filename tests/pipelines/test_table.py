@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import ConflictError, TableError
 from pipelines.pointer import Published, publish, read_pointer
-from pipelines.table import CODE_SCHEMA, FILE_SCHEMA, REJECT_SCHEMA, CodeTable, Shard
+from pipelines.table import CODE_SCHEMA, FILE_SCHEMA, CodeTable, Shard, files_of
 
 MODEL = "demo@0123456789ab"
 README = Path(__file__).parents[2] / "README.md"
@@ -49,8 +49,8 @@ def write_shard(table: CodeTable, uri: str, etag: str, chips: int = 2) -> Shard:
     return Shard(path, buffer.tell(), chips)
 
 
-def done(table: CodeTable) -> set[tuple[str, str]]:
-    return {(row["uri"], row["etag"]) for row in table.done(MODEL).to_pylist()}
+def done(table: CodeTable, model_id: str = MODEL) -> set[tuple[str, str]]:
+    return {(row["uri"], row["etag"]) for row in table.read(model_id, ["uri", "etag"]).to_pylist()}
 
 
 def test_a_fresh_table_is_empty_and_creating_it_again_keeps_it(table):
@@ -83,31 +83,22 @@ def test_the_same_plan_commits_once(table):
 
 def test_models_do_not_see_each_other(table):
     table.commit_unit([write_shard(table, "a", "1")], MODEL, 1, {})
-    assert table.done("other@0123456789ab").num_rows == 0
+    assert done(table, "other@0123456789ab") == set()
     assert table.commits("other@0123456789ab") == 0
 
 
-def test_rejects_count_as_done(table):
-    row = {
-        "uri": "r",
-        "etag": "1",
-        "model_id": MODEL,
-        "reason": "empty",
-        "detail": "",
-        "run_id": "",
-        "at": NOW,
-    }
-    table.commit_rejects(pa.Table.from_pylist([row], schema=REJECT_SCHEMA))
-    assert done(table) == {("r", "1")}
-
-
-def test_superseded_rows_go_and_only_they(table):
-    shards = [write_shard(table, uri, etag) for uri, etag in (("it's", "1"), ("b", "1"), ("it's", "2"))]
-    table.commit_unit(shards, MODEL, 1, {})
-    current = pa.table({"uri": ["it's", "b"], "etag": ["2", "1"]})
-    assert table.remove_superseded(MODEL, current, {}) == 2
-    assert done(table) == {("it's", "2"), ("b", "1")}
-    assert table.remove_superseded(MODEL, current, {}) == 0
+def test_files_are_replaced_once(table):
+    shards = [write_shard(table, uri, "1") for uri in "abc"]
+    table.commit_unit(shards[:2], MODEL, 1, {})
+    (path,) = [path for path in files_of(table.open(), MODEL) if path == shards[0].path]
+    table.replace_files([path], shards[2:], MODEL, 2, {"run_id": "r"})
+    assert done(table) == {("b", "1"), ("c", "1")}
+    assert table.commits(MODEL) == 2
+    with pytest.raises(ConflictError, match="has replaced"):
+        table.replace_files([path], [write_shard(table, "d", "1")], MODEL, 3, {})
+    with pytest.raises(ConflictError, match="another run has committed"):
+        table.replace_files([shards[1].path], [], MODEL, 2, {})
+    assert done(table) == {("b", "1"), ("c", "1")}
 
 
 def test_lineage_is_in_the_log(table):

@@ -4,25 +4,28 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
 import torch
 
+import pipelines.encode.run
 from model.bundle import Manifest, pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import read_bundle, write_bundle
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.run import run_encode
-from pipelines.errors import BundleError, GateError, StorageError, TableError
+from pipelines.encode.shards import write_shard
+from pipelines.errors import BundleError, ConfigError, GateError, StorageError, TableError
 from pipelines.footprints import hilbert_key
 from pipelines.grid import Grid, read_chips
 from pipelines.imagery import chip_id, open_raster
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import read_pointer
 from pipelines.storage import Store
-from pipelines.table import CODE_SCHEMA, CodeTable
+from pipelines.table import CODE_SCHEMA, FILE_SCHEMA, CodeTable
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
@@ -148,6 +151,36 @@ def test_a_failed_gate_leaves_the_pointer_alone(archive):
     assert read_pointer(archive.config.table, archive.store).table_version == report.table_version
 
 
+def test_pruning_removes_what_has_gone_and_an_idle_night_starts_nothing(archive, monkeypatch):
+    first = run_encode(archive.config)
+    version, rows = first.table_version, archive.rows()
+    archive.store.remove_folder(f"{archive.config.source}/001.tif")
+
+    def refuse() -> None:
+        raise AssertionError("Ray isn't needed here")
+
+    monkeypatch.setattr("pipelines.encode.run.connected", refuse)
+    kept = run_encode(archive.config)
+    assert (kept.objects, kept.new, kept.removed, kept.table_version) == (5, 0, 0, version)
+    with pytest.raises(ConfigError, match=r"doesn't list 1 encoded objects any more \(0\.167 of all\)"):
+        run_encode(archive.config.model_copy(update={"prune": True}))
+    assert archive.table.open().version() == version, "nothing was done"
+
+    pruning = archive.config.model_copy(update={"prune": True, "max_prune_share": 0.2})
+    pruned = run_encode(pruning)
+    assert (pruned.removed, pruned.table_version) == (16, version + 1)
+    gone = {name for name, row in rows.items() if row["uri"].endswith("/001.tif")}
+    assert archive.rows() == {name: row for name, row in rows.items() if name not in gone}
+    assert archive.rows(version) == rows, "the published version before it is still whole"
+    again = run_encode(pruning)
+    assert (again.removed, again.table_version) == (0, pruned.table_version)
+
+    archive.store.remove_folder(archive.config.source)
+    with pytest.raises(StorageError, match="no imagery below"):
+        run_encode(pruning.model_copy(update={"max_prune_share": 1}))
+    assert archive.table.open().version() == pruned.table_version
+
+
 def test_dry_run_says_what_it_would_do_and_does_nothing(archive):
     report = run_encode(archive.config.model_copy(update={"dry_run": True}))
     assert (report.objects, report.new, report.chips, report.table_version) == (6, 6, 0, None)
@@ -164,6 +197,59 @@ def test_two_nights_at_once_encode_everything_once(archive):
         night.join()
     assert len(reports) == 2
     assert {name: row["code"] for name, row in archive.rows().items()} == expected_codes(archive)
+
+
+def test_a_version_in_which_an_object_stands_twice_is_never_published(archive, geotiff, monkeypatch):
+    """A night that encodes a changed object commits after this one has looked, before this one publishes."""
+    run_encode(archive.config)
+    uri = f"{archive.config.source}/001.tif"
+    archive.store.write(uri, geotiff(np.full((64, 64, 3), 77, np.uint8)))
+    work = pipelines.encode.run.remove_versions
+    calls = []
+
+    def commit_between(table, model_id, *rest) -> int:
+        removed = work(table, model_id, *rest)
+        if not calls:
+            calls.append(True)
+            old = next(
+                row
+                for row in archive.table.read(model_id, CODE_SCHEMA.names, 2).to_pylist()
+                if row["uri"] == uri
+            )
+            other = pa.Table.from_pylist([old | {"etag": "theirs"}], schema=FILE_SCHEMA)
+            shard = write_shard(table.uri, table.store, model_id, other)
+            table.commit_unit([shard], model_id, table.commits(model_id) + 1, {})
+        return removed
+
+    monkeypatch.setattr("pipelines.encode.run.remove_versions", commit_between)
+    report = run_encode(archive.config)
+    assert calls
+    assert (report.chips, report.removed) == (16, 16 + 1)
+    assert {name: row["code"] for name, row in archive.rows(report.table_version).items()} == expected_codes(
+        archive
+    )
+
+
+def test_what_a_manifest_says_of_objects_stands_in_their_rows(archive):
+    csv = (
+        "uri,etag,datetime,collection,cloud\n"
+        "scenes/000.tif,v1,2020-01-02T03:04:05Z,special,7\nscenes/001.tif,,,,\nscenes/gone.tif,,,,\n"
+    )
+    source = archive.config.source.replace("/scenes", "/list.csv")
+    archive.store.write(source, csv.encode())
+    report = run_encode(archive.config.model_copy(update={"source": source}))
+    assert (report.objects, report.chips) == (3, 32)
+    assert report.failed == [f"{archive.config.source}/gone.tif"]
+    rows = {row["uri"][-7:]: row for row in archive.rows().values()}
+    special, plain = rows["000.tif"], rows["001.tif"]
+    assert (special["etag"], special["collection"], dict(special["properties"])) == (
+        "v1",
+        "special",
+        {"cloud": "7"},
+    )
+    assert special["datetime"].isoformat() == "2020-01-02T03:04:05+00:00"
+    assert (plain["collection"], dict(plain["properties"])) == ("default", {})
+    assert plain["datetime"].isoformat() == "2024-06-01T10:00:00+00:00"
 
 
 def test_an_object_that_cannot_be_read_now_keeps_its_rows_and_is_tried_again(archive, tmp_path, geotiff):

@@ -1,22 +1,84 @@
+"""Planning against plain Python sets."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pyarrow as pa
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.encode.plan import plan_units
+from pipelines.encode.plan import Plan, make_plan
+from pipelines.encode.sources.listing import Listing
+from pipelines.encode.sources.objects import OBJECT_SCHEMA
+from pipelines.encode.spill import in_pieces, read_spilled, spill
+from pipelines.encode.versions import REJECTED_SCHEMA, VERSION_SCHEMA, Encoded
 
-SCHEMA = pa.schema([("uri", pa.string()), ("etag", pa.string())])
-versions = st.dictionaries(st.text(min_size=1, max_size=3), st.sampled_from("123"), max_size=20)
-pairs = st.sets(st.tuples(st.text(min_size=1, max_size=3), st.sampled_from("123")), max_size=20)
+NAMES = st.text(st.sampled_from("ab/é'\U0001f6f0"), min_size=1, max_size=3)
+ETAGS = st.sampled_from("123")
+VERSIONS = st.sets(st.tuples(NAMES, ETAGS), max_size=20)
 
 
-def table(rows):
-    return pa.table(list(zip(*rows, strict=True)) or [[], []], schema=SCHEMA)
+def plan(folder, archive, encoded, rejected=(), failed=(), prune=False, below=None) -> Plan:
+    """``archive`` maps uri to etag; the others are pairs of them."""
+    objects = [{"uri": uri, "etag": etag, "collection": "ours"} for uri, etag in archive.items()]
+    old = [
+        {
+            "uri": uri,
+            "etag": etag,
+            "collection": "theirs" if uri.startswith("b") else "ours",
+            "file": number % 3,
+        }
+        for number, (uri, etag) in enumerate(encoded)
+    ]
+    no = [{"uri": uri, "etag": etag, "file": 0} for uri, etag in rejected]
+    listed = spill([pa.Table.from_pylist(objects, OBJECT_SCHEMA)], OBJECT_SCHEMA, folder / "listed.parquet")
+    stand = spill([pa.Table.from_pylist(old, VERSION_SCHEMA)], VERSION_SCHEMA, folder / "encoded.parquet")
+    never = spill([pa.Table.from_pylist(no, REJECTED_SCHEMA)], REJECTED_SCHEMA, folder / "rejected.parquet")
+    listing = Listing(listed, len(archive), below)
+    state = Encoded(1, 1, ["0", "1", "2"], stand)
+    return make_plan(listing, state, never, sorted(failed), folder, prune=prune)
 
 
-@given(versions, pairs, st.integers(1, 7))
-def test_units_hold_each_undone_object_once(current, done, objects_per_unit):
-    units = list(plan_units(table(sorted(current.items())), table(sorted(done)), objects_per_unit))
-    planned = [(row["uri"], row["etag"]) for unit in units for row in unit.to_pylist()]
-    assert len(planned) == len(set(planned))
-    assert set(planned) == set(current.items()) - done
-    assert all(0 < len(unit) <= objects_per_unit for unit in units)
+def rows(path: Path) -> list[dict]:
+    return [row for table in read_spilled(path) for row in table.to_pylist()]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.dictionaries(NAMES, ETAGS, max_size=20), VERSIONS, VERSIONS, st.sets(NAMES, max_size=3), st.booleans()
+)
+def test_a_plan_is_what_sets_say(archive, encoded, rejected, failed, prune):
+    with TemporaryDirectory() as folder:
+        made = plan(Path(folder), archive, encoded, rejected, failed, prune)
+        units = list(made.units(4))
+        old = rows(made.old)
+    new = [(row["uri"], row["etag"]) for unit in units for row in unit.to_pylist()]
+    undone = set(archive.items()) - encoded
+    assert new == sorted((uri, etag) for uri, etag in undone - rejected if uri not in failed)
+    assert all(len(unit) == 4 for unit in units[:-1])
+    assert (made.num_new, made.num_rejected) == (len(new), len(undone & rejected))
+    changed = {(uri, etag) for uri, etag in encoded if archive.get(uri, etag) != etag and uri not in failed}
+    gone = {(uri, etag) for uri, etag in encoded if uri not in archive and not uri.startswith("b")}
+    gone = gone if prune and archive else set()
+    assert sorted((row["uri"], row["etag"]) for row in old) == sorted(changed | gone)
+    assert {row["uri"] for row in old if row["vanished"]} == {uri for uri, _ in gone}
+    assert (made.num_old, made.num_vanished) == (len(old), len({uri for uri, _ in gone}))
+    assert [row["file"] for row in old] == sorted(row["file"] for row in old)
+
+
+@pytest.mark.parametrize(("prune", "expected"), [(True, ["s3://a/x/2"]), (False, [])])
+def test_a_prefix_answers_for_what_lies_below_it(tmp_path, prune, expected):
+    encoded = [(uri, "1") for uri in ("s3://a/x/1", "s3://a/x/2", "s3://a/xx/1", "s3://b/x/1")]
+    made = plan(tmp_path, {"s3://a/x/1": "1"}, encoded, prune=prune, below="s3://a/x/")
+    assert [row["uri"] for row in rows(made.old)] == expected
+
+
+@given(st.lists(st.integers(0, 9)), st.integers(1, 7))
+def test_pieces_hold_all_rows_in_order(sizes, size):
+    numbers = iter(range(sum(sizes)))
+    tables = [pa.table({"n": pa.array([next(numbers) for _ in range(rows)], pa.int64())}) for rows in sizes]
+    pieces = list(in_pieces(tables, size))
+    assert [n for piece in pieces for n in piece["n"].to_pylist()] == list(range(sum(sizes)))
+    assert all(len(piece) == size for piece in pieces[:-1])
+    assert all(0 < len(piece) <= size for piece in pieces)

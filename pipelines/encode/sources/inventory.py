@@ -1,0 +1,73 @@
+"""S3 Inventory: the store's own listing of a bucket, as Parquet or CSV files that a manifest.json names.
+
+Source: "Cataloging and analyzing your data with S3 Inventory", Amazon S3 User Guide.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote_plus
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.encode.sources.manifest import stream_file
+from pipelines.encode.sources.objects import object_table, times
+from pipelines.errors import ConfigError
+from pipelines.storage import Store
+
+_PARQUET_NAMES = {
+    "bucket": "Bucket",
+    "key": "Key",
+    "is_latest": "IsLatest",
+    "is_delete_marker": "IsDeleteMarker",
+    "last_modified_date": "LastModifiedDate",
+    "e_tag": "ETag",
+}
+
+
+def read_inventory(
+    source: str, manifest: dict[str, Any], store: Store, suffixes: tuple[str, ...]
+) -> Iterator[pa.Table]:
+    """Yield the objects of an inventory that have one of these endings; of each the latest version.
+
+    Raises ConfigError where the manifest or a file that it names can't be understood, StorageError where one
+    is missing.
+    """
+    kind, schema = manifest.get("fileFormat"), str(manifest.get("fileSchema"))
+    if kind not in ("CSV", "Parquet"):
+        raise ConfigError(f"inventory {source} is in {kind}; set it up to be written as Parquet or CSV")
+    names = [name.strip() for name in schema.split(",")] if kind == "CSV" else None
+    try:
+        bucket = manifest["destinationBucket"].split(":")[-1]  # an ARN, arn:aws:s3:::bucket
+        files = [f"s3://{bucket}/{file['key']}" for file in manifest["files"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"inventory {source} lacks {error}; is it an S3 Inventory's manifest.json?"
+        ) from error
+    for file in files:
+        for table in stream_file(file, store, names):
+            renamed = [_PARQUET_NAMES.get(name, name) for name in table.column_names]
+            yield _objects(table.rename_columns(renamed), file, suffixes, encoded=kind == "CSV")
+
+
+def _objects(table: pa.Table, file: str, suffixes: tuple[str, ...], *, encoded: bool) -> pa.Table:
+    missing = {"Bucket", "Key"} - set(table.column_names)
+    if missing:
+        raise ConfigError(f"inventory file {file} lacks {', '.join(sorted(missing))}")
+    for name, wanted in (("IsLatest", "true"), ("IsDeleteMarker", "false")):
+        if name in table.column_names:
+            told = pc.utf8_lower(pc.cast(table[name], pa.string()))
+            table = table.filter(pc.fill_null(pc.equal(told, wanted), fill_value=True))
+    # binary in Parquet; URL-encoded in CSV, and only there
+    buckets, keys = (pc.cast(table[name], pa.string()) for name in ("Bucket", "Key"))
+    if encoded:
+        keys = pa.array([unquote_plus(key) for key in keys.to_pylist()], pa.string())
+    columns = {"uri": pc.binary_join_element_wise("s3:/", buckets, keys, "/")}
+    if "ETag" in table.column_names:
+        columns["etag"] = pc.utf8_trim(pc.cast(table["ETag"], pa.string()), '"')
+    if "LastModifiedDate" in table.column_names:
+        columns["modified"] = times(table["LastModifiedDate"], f"LastModifiedDate of {file}")
+    objects = object_table(columns)
+    lower = pc.utf8_lower(objects["uri"])
+    wanted = pa.array([uri.endswith(suffixes) for uri in lower.to_pylist()], pa.bool_())
+    return objects.filter(wanted)

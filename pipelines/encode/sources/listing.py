@@ -1,0 +1,175 @@
+"""The archive's objects as one file on this machine: whatever the kind of source, each object once."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import structlog
+
+from pipelines.encode.config import EncodeConfig, SearchConfig
+from pipelines.encode.sources.etags import fill_etags
+from pipelines.encode.sources.objects import OBJECT_SCHEMA
+from pipelines.encode.spill import database, number, spill, view, write
+from pipelines.errors import ConfigError, StorageError
+from pipelines.manifest import absolute
+from pipelines.storage import Store
+
+log = structlog.get_logger()
+
+Kind = Literal["prefix", "manifest", "inventory", "stac", "stac api"]
+"""Of a source: see `kind_of`."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the archive holds."""
+
+    objects: Path
+    """Parquet file of `OBJECT_SCHEMA`, each uri once, with an etag."""
+    count: int
+    """Objects in it."""
+    below: str | None
+    """The prefix that the source answers for; None: the collections that it names."""
+
+
+def list_source(config: EncodeConfig, store: Store, folder: Path) -> Listing:
+    """List the source into a folder of this machine, all of it or not at all.
+
+    Raises StorageError where a part of it can't be read or nothing is there, ConfigError where the config
+    doesn't fit the source.
+    """
+    kind, content = kind_of(config.source, store)
+    _check(kind, config)
+    tables = _filed(_within(_read(kind, content, config, store), config), config.collection)
+    objects = spill(tables, OBJECT_SCHEMA, folder / "listed.parquet")
+    objects = _each_once(fill_etags(objects, folder, store), folder)
+    with pq.ParquetFile(objects) as file:
+        count = file.metadata.num_rows
+    if not count:
+        raise StorageError(_nothing(kind, config))
+    below = absolute(config.source).rstrip("/") + "/" if kind == "prefix" else None
+    return Listing(objects, count, below)
+
+
+def kind_of(source: str, store: Store) -> tuple[Kind, dict[str, Any]]:
+    """Return what a source is, and its content where it is JSON.
+
+    ``.parquet`` and ``.csv`` are manifests; ``.json`` and ``.geojson`` are what their content says, an S3
+    Inventory's manifest or STAC; other web addresses are a STAC API's root; all else is a prefix.
+
+    Raises StorageError where there is no such JSON file, ConfigError where it is neither.
+    """
+    ending = source.lower().rsplit(".", 1)[-1]
+    if ending in ("parquet", "csv"):
+        return "manifest", {}
+    if ending not in ("json", "geojson"):
+        return ("stac api" if source.startswith(("https://", "http://")) else "prefix"), {}
+    try:
+        content = json.loads(store.read(source))
+    except FileNotFoundError as error:
+        raise StorageError(f"{source} doesn't exist; check the name") from error
+    except ValueError as error:
+        raise ConfigError(f"{source} isn't JSON: {error}") from error
+    if isinstance(content, dict) and "fileSchema" in content:
+        return "inventory", content
+    if isinstance(content, dict) and (
+        "stac_version" in content or content.get("type") == "FeatureCollection"
+    ):
+        return "stac", content
+    raise ConfigError(f"{source} is neither STAC nor an S3 Inventory's manifest.json")
+
+
+def _check(kind: Kind, config: EncodeConfig) -> None:
+    if config.search != SearchConfig() and kind != "stac api":
+        raise ConfigError(f"search is for a STAC API; source {config.source} is none")
+    if config.asset and kind not in ("stac", "stac api"):
+        raise ConfigError(f"asset is for STAC; source {config.source} is none")
+    untimed = kind in ("prefix", "inventory") and config.by == "acquisition"
+    if untimed and (config.since or config.until):
+        raise ConfigError("a listing doesn't say when its objects were acquired; add --by modified")
+
+
+def _read(kind: Kind, content: dict[str, Any], config: EncodeConfig, store: Store) -> Iterator[pa.Table]:
+    source, suffixes = config.source, tuple(suffix.lower() for suffix in config.suffixes)
+    if kind == "prefix":
+        from pipelines.encode.sources.prefix import list_prefix
+
+        return list_prefix(source, store, suffixes)
+    if kind == "manifest":
+        from pipelines.encode.sources.manifest import read_manifest
+
+        return read_manifest(source, store)
+    if kind == "inventory":
+        from pipelines.encode.sources.inventory import read_inventory
+
+        return read_inventory(source, content, store, suffixes)
+    from pipelines.encode.sources import stac
+
+    if kind == "stac":
+        return stac.read_catalog(absolute(source), content, store, config)
+    return stac.search_api(source, config)
+
+
+def _within(tables: Iterator[pa.Table], config: EncodeConfig) -> Iterator[pa.Table]:
+    """Yield the objects of the time asked for, since <= time < until; those without a time aren't."""
+    if not (config.since or config.until):
+        yield from tables
+        return
+    name = "datetime" if config.by == "acquisition" else "modified"
+    seen = undated = 0
+    for table in tables:
+        time = table[name]
+        seen, undated = seen + len(table), undated + time.null_count
+        kept = pc.is_valid(time)
+        if config.since:
+            kept = pc.and_(kept, pc.greater_equal(time, config.since))
+        if config.until:
+            kept = pc.and_(kept, pc.less(time, config.until))
+        yield table.filter(pc.fill_null(kept, fill_value=False))
+    if undated:
+        log.warning("objects without a time are passed over", time=name, objects=undated, of=seen)
+    if undated == seen:
+        raise ConfigError(f"{config.source} says of no object when it was {name}; leave out since and until")
+
+
+def _filed(tables: Iterator[pa.Table], collection: str) -> Iterator[pa.Table]:
+    """Yield the objects, filed under a collection where their source names none."""
+    for table in tables:
+        place = table.column_names.index("collection")
+        yield table.set_column(place, "collection", pc.fill_null(table["collection"], collection))
+
+
+def _each_once(objects: Path, folder: Path) -> Path:
+    """Return a file in which each uri stands once: the last modified; of those, that of the greatest etag."""
+    with database(folder) as sql:
+        view(sql, "objects", objects)
+        sql.execute(_TWICE)
+        return (
+            write(sql, _ONCE, folder / "once.parquet")
+            if number(sql, "SELECT count(*) FROM twice")
+            else objects
+        )
+
+
+# Hashes are a tenth of the work of names, and nearly always there is nothing twice.
+_TWICE = "CREATE TABLE twice AS SELECT hash(uri) AS name FROM objects GROUP BY name HAVING count(*) > 1"
+
+_ONCE = """
+    SELECT * FROM objects WHERE hash(uri) NOT IN (FROM twice)
+    UNION ALL
+    SELECT * FROM objects WHERE hash(uri) IN (FROM twice)
+    QUALIFY row_number() OVER (PARTITION BY uri ORDER BY modified DESC NULLS LAST, etag DESC) = 1
+"""
+
+
+def _nothing(kind: Kind, config: EncodeConfig) -> str:
+    if config.since or config.until:
+        return f"no imagery in {config.source} of the time asked for; check since, until and by"
+    if kind in ("prefix", "inventory"):
+        return f"no imagery below {config.source}: nothing there ends in {', '.join(config.suffixes)}"
+    return f"no imagery in {config.source}: it names no object"

@@ -1,0 +1,135 @@
+"""Which versions of which objects a table holds, in which of its files; and taking rows of old ones out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from pipelines.encode.shards import write_shard
+from pipelines.encode.spill import spill
+from pipelines.errors import ConflictError
+from pipelines.storage import Store
+from pipelines.table import CodeTable, files_of
+from pipelines.threads import mapped_ahead
+
+_READS = 4  # files at a time: each may hold a million rows
+
+_REJECTED = ("uri", "etag")
+_ENCODED = (*_REJECTED, "collection")
+
+VERSION_SCHEMA = pa.schema([*((name, pa.string()) for name in _ENCODED), ("file", pa.int32())])
+"""An object (uri) in the version that was encoded (etag), and the number of a file that holds chips of it."""
+
+REJECTED_SCHEMA = pa.schema([*((name, pa.string()) for name in _REJECTED), ("file", pa.int32())])
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What one version of the code table holds of a model."""
+
+    table_version: int
+    commits: int
+    """Of this model, ever: see `CodeTable.commits`."""
+    files: list[str]
+    """Paths in the table's folder."""
+    objects: Path
+    """Parquet file of `VERSION_SCHEMA`."""
+
+
+def read_encoded(table: CodeTable, model_id: str, folder: Path) -> Encoded:
+    """Read what the newest version of the code table holds of a model, into a folder of this machine."""
+    path, files, version, commits = folder / "encoded.parquet", [], -1, 0
+    if table.exists():
+        delta = table.open()
+        version, files = delta.version(), files_of(delta, model_id)
+        commits = table.commits(model_id, version)
+    rows = _distinct(table.uri, files, _ENCODED, VERSION_SCHEMA, table.store)
+    return Encoded(version, commits, files, spill(rows, VERSION_SCHEMA, path))
+
+
+def read_rejected(table: CodeTable, model_id: str, folder: Path) -> Path:
+    """Read which (uri, etag) a model has rejected into a Parquet file; one may come more than once."""
+    files = files_of(table.open_rejects(), model_id) if table.exists() else []
+    rows = _distinct(table.rejects_uri, files, _REJECTED, REJECTED_SCHEMA, table.store)
+    return spill(rows, REJECTED_SCHEMA, folder / "rejected.parquet")
+
+
+def remove_versions(
+    table: CodeTable,
+    model_id: str,
+    encoded: Encoded,
+    old: Path,
+    kept: Sequence[str],
+    number: int,
+    lineage: dict[str, str],
+) -> int:
+    """Remove the rows of old versions of objects in commit ``number``; return how many rows went.
+
+    ``old`` is a Parquet file (uri, etag, file), by file; the objects in ``kept`` (uri) keep their rows.
+    Shards that hold old rows are written anew without them.
+
+    Raises ConflictError where another run has committed, or replaced one of them.
+    """
+    filesystem = _folder_of(table.uri, table.store)
+    files, shards, removed = [], [], 0
+    for file, versions in _by_file(old):
+        versions = versions.filter(pc.invert(pc.is_in(versions["uri"], pa.array(kept, pa.string()))))
+        if not len(versions):
+            continue
+        try:
+            rows = pq.read_table(encoded.files[file], filesystem=filesystem, partitioning=None)
+        except FileNotFoundError as error:
+            raise ConflictError(f"another run has replaced {encoded.files[file]} in {table.uri}") from error
+        left = rows.filter(pc.invert(pc.is_in(_version_of(rows), _version_of(versions).combine_chunks())))
+        removed += len(rows) - len(left)
+        files.append(encoded.files[file])
+        if len(left):
+            shards.append(write_shard(table.uri, table.store, model_id, left))
+    if files:
+        table.replace_files(files, shards, model_id, number, lineage)
+    return removed
+
+
+def _folder_of(uri: str, store: Store) -> pyarrow.fs.FileSystem:
+    filesystem, path = store.arrow_filesystem(uri)
+    return pyarrow.fs.SubTreeFileSystem(path, filesystem)
+
+
+def _distinct(
+    uri: str, files: Sequence[str], columns: Sequence[str], schema: pa.Schema, store: Store
+) -> Iterator[pa.Table]:
+    """Yield the distinct rows of each file, with the file's number."""
+    read = partial(_distinct_in, filesystem=_folder_of(uri, store), columns=list(columns))
+    for number, rows in enumerate(mapped_ahead(read, files, _READS)):
+        numbers = pa.array([number], pa.int32()).take(pa.array([0] * len(rows)))
+        yield rows.append_column("file", numbers).cast(schema)
+
+
+def _distinct_in(file: str, filesystem: pyarrow.fs.FileSystem, columns: list[str]) -> pa.Table:
+    # chips of an object repeat its name: dictionaries are compared by number, not by letter
+    rows = pq.read_table(
+        file,
+        filesystem=filesystem,
+        columns=columns,
+        read_dictionary=columns,
+        partitioning=None,
+        use_threads=False,
+        pre_buffer=True,
+    )
+    rows = rows.unify_dictionaries().combine_chunks()
+    return rows.group_by(columns, use_threads=False).aggregate([]).select(columns)
+
+
+def _by_file(versions: Path) -> Iterator[tuple[int, pa.Table]]:
+    numbers = pq.read_table(versions, columns=["file"])["file"].unique().to_pylist()
+    for number in numbers:
+        yield number, pq.read_table(versions, filters=[("file", "=", number)])
+
+
+def _version_of(rows: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(rows["uri"], rows["etag"], "\0")

@@ -1,0 +1,21 @@
+"""Work that waits for a store, several pieces at a time."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+def mapped_ahead(work: Callable[[Given], Made], items: Iterable[Given], threads: int) -> Iterator[Made]:
+    """Yield ``work`` of each item, in order; only as many as there are threads are made ahead of use."""
+    ahead: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
