@@ -4,6 +4,9 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +18,8 @@ from pipelines.errors import ConflictError, TableError
 from pipelines.storage import Store
 
 _INT32, _DOUBLE = pa.int32(), pa.float64()
+_MAINTENANCE = "scenehash/maintenance"  # numbers the compactions
+_NO_NEWS = ("VACUUM", "OPTIMIZE", "CREATE", "SET")  # operations that leave the rows as they are
 _URIS_A_DELETE = 200  # each delete rewrites the shards it touches: a few large ones, not many small
 
 CODE_SCHEMA = pa.schema(
@@ -77,6 +82,8 @@ class CodeTable:
                 schema=schema,
                 mode="ignore",
                 partition_by=["model_id"],
+                # old versions are published: jobs.maintain clears the log, not a writer after 30 days
+                configuration={"delta.enableExpiredLogCleanup": "false"},
                 storage_options=self.store.delta_options(),
             )
 
@@ -87,6 +94,14 @@ class CodeTable:
     def open(self, version: int | None = None) -> DeltaTable:
         """Open the code table, at a version. Raises TableError where there is none."""
         return self._open(self.uri, version)
+
+    def open_rejects(self) -> DeltaTable:
+        """Open the rejects table. Raises TableError where there is none."""
+        return self._open(self.rejects_uri)
+
+    def compact_rejects(self) -> None:
+        """Merge the small files of the rejects table. Two at once may repeat rows, which is harmless."""
+        self.open_rejects().optimize.compact()
 
     def _open(self, uri: str, version: int | None = None) -> DeltaTable:
         try:
@@ -110,7 +125,31 @@ class CodeTable:
 
     def read_rejects(self, model_id: str, columns: Sequence[str]) -> pa.Table:
         """Return some columns of all of a model's rejects."""
-        return _rows_of(self._open(self.rejects_uri), model_id, columns)
+        return _rows_of(self.open_rejects(), model_id, columns)
+
+    def stream_rejects(
+        self, model_id: str, columns: Sequence[str], since: datetime | None = None
+    ) -> pa.RecordBatchReader:
+        """Return some columns of a model's rejects, all or those after ``since``, batch by batch."""
+        chosen = pc.field("model_id") == model_id
+        if since:
+            chosen &= pc.field("at") > pa.scalar(since, REJECT_SCHEMA.field("at").type)
+        dataset = self.open_rejects().to_pyarrow_dataset()
+        return dataset.scanner(list(columns), filter=chosen).to_reader()
+
+    def check_whole(self, model_id: str, version: int) -> None:
+        """Raise TableError where a version's files aren't all there any more."""
+        try:
+            self.stream(model_id, ["chip_id"], version)
+        except (FileNotFoundError, PermissionError) as error:
+            raise lost_files(self.uri, version, error) from error
+
+    def changed_since(self, model_id: str, version: int) -> bool:
+        """Return whether a model's rows may have changed after a version: maintenance changes none."""
+        table = self.open()
+        commits = table.history(table.version() - version)
+        reaches_back = not commits or min(commit["version"] for commit in commits) == version + 1
+        return not reaches_back or any(_changes_rows(commit, model_id) for commit in commits)
 
     def done(self, model_id: str) -> pa.Table:
         """Return the distinct (uri, etag) that this model has encoded or rejected."""
@@ -139,28 +178,49 @@ class CodeTable:
         app_id = _app_id(model_id)
         if (table.transaction_version(app_id) or 0) != number - 1:
             raise ConflictError(f"another run has committed to {self.uri} since this one planned its work")
+        metadata = lineage | {"model_id": model_id, "chips": str(sum(shard.rows for shard in shards))}
+        adds = [_add_action(shard, model_id, data_change=True) for shard in shards]
+        self._commit(table, adds, Transaction(app_id, number), metadata)
+        return self.open().version()
+
+    def replace_shards(
+        self, planned: DeltaTable, old_paths: Sequence[str], shards: Sequence[Shard], model_id: str
+    ) -> None:
+        """Put shards in the place of others that hold the same rows, in one transaction.
+
+        ``planned`` is the table as it was when ``old_paths`` (as Delta's log has them) were chosen. Raises
+        ConflictError where one of them was changed since, or another compaction has committed: Delta itself
+        doesn't see that two compactions replace the same files.
+        """
         now = int(time.time() * 1000)
-        adds: list[AddAction | RemoveAction] = [
-            AddAction(
-                path=shard.path,
-                size=shard.size,
+        removes: list[AddAction | RemoveAction] = [
+            RemoveAction(
+                path=unquote(path),
+                data_change=False,
+                deletion_timestamp=now,
                 partition_values={"model_id": model_id},
-                modification_time=now,
-                data_change=True,
-                stats=json.dumps({"numRecords": shard.rows}),
             )
-            for shard in shards
+            for path in old_paths
         ]
-        properties = CommitProperties(
-            app_transactions=[Transaction(app_id, number)], custom_metadata=lineage | {"model_id": model_id}
-        )
+        adds = [_add_action(shard, model_id, data_change=False) for shard in shards]
+        number = (planned.transaction_version(_MAINTENANCE) or 0) + 1
+        metadata = {"maintenance": "compaction", "model_id": model_id}
+        self._commit(planned, [*adds, *removes], Transaction(_MAINTENANCE, number), metadata)
+
+    def _commit(
+        self,
+        table: DeltaTable,
+        actions: "list[AddAction | RemoveAction]",
+        transaction: Transaction,
+        metadata: dict[str, str],
+    ) -> None:
+        properties = CommitProperties(app_transactions=[transaction], custom_metadata=metadata)
         try:
             table.create_write_transaction(
-                adds, "append", table.schema(), partition_by=["model_id"], commit_properties=properties
+                actions, "append", table.schema(), partition_by=["model_id"], commit_properties=properties
             )
         except CommitFailedError as error:
             raise ConflictError(f"another run committed to {self.uri} at the same time") from error
-        return self.open().version()
 
     def remove_superseded(self, model_id: str, current: pa.Table, lineage: dict[str, str]) -> int:
         """Remove rows of objects in ``current`` (uri, etag) that were encoded from an older etag.
@@ -189,6 +249,28 @@ class CodeTable:
 
 def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Table:
     return pa.table(table.to_pyarrow_table(filters=[("model_id", "=", model_id)], columns=list(columns)))
+
+
+def _add_action(shard: Shard, model_id: str, *, data_change: bool) -> AddAction | RemoveAction:
+    return AddAction(
+        path=shard.path,
+        size=shard.size,
+        partition_values={"model_id": model_id},
+        modification_time=int(time.time() * 1000),
+        data_change=data_change,
+        stats=json.dumps({"numRecords": shard.rows}),
+    )
+
+
+def _changes_rows(commit: dict[str, Any], model_id: str) -> bool:
+    """Return whether a commit of the log may have changed a model's rows."""
+    idle = "maintenance" in commit or commit.get("chips") == "0" or commit["operation"].startswith(_NO_NEWS)
+    return not idle and commit.get("model_id", model_id) == model_id
+
+
+def lost_files(uri: str, version: int, error: OSError) -> TableError:
+    """Return the error of a version that is out of the keep window of jobs.maintain."""
+    return TableError(f"version {version} of {uri} has lost files, publish another one (--history): {error}")
 
 
 def _app_id(model_id: str) -> str:

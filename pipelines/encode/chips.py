@@ -18,6 +18,7 @@ CHIP_SCHEMA = pa.schema(
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("chip_id", "uri", "etag", "window")),
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("bbox", "geometry", "datetime")),
         pa.field("valid_fraction", pa.float32()),
+        pa.field("bytes_read", pa.int64()),  # of the object, in its first row
         pa.field("pixels", pa.binary()),  # chip_HWC, row by row
     ]
 )
@@ -29,12 +30,16 @@ def read_objects(objects: pa.Table, bands: tuple[int, ...], config: EncodeConfig
     store = Store(config.store)
     rows: list[dict[str, object]] = []
     for entry in objects.to_pylist():
+        first, size = len(rows), 0
         try:
-            rows += _chips_of(entry, store.read(entry["uri"]), bands, config)
+            content = store.read(entry["uri"])
+            size = len(content)
+            rows += _chips_of(entry, content, bands, config)
         except RejectedObject as rejected:
             rows.append(entry | {"outcome": rejected.reason, "detail": rejected.detail})
         except (FileNotFoundError, StorageError) as error:
             rows.append(entry | {"outcome": FAILED, "detail": str(error)})
+        rows[first]["bytes_read"] = size
     return pa.Table.from_pylist(rows, schema=CHIP_SCHEMA)
 
 

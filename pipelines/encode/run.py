@@ -1,7 +1,7 @@
 """The encoding run: list, plan, encode unit by unit, pass the gate, publish."""
 
 import time
-from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import structlog
-from pydantic import BaseModel, ConfigDict
 
 from model.bundle import Manifest
 from pipelines import __version__
@@ -19,11 +18,16 @@ from pipelines.cluster import connected, warn_if_short
 from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
-from pipelines.encode.gate import check_gate
+from pipelines.encode.metrics import NightMetrics
 from pipelines.encode.plan import list_objects, plan_units
+from pipelines.encode.progress import progress
+from pipelines.encode.report import EncodeReport, PlanCounts, Tally, log_report, make_report, tracked_night
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
-from pipelines.errors import ConflictError
-from pipelines.pointer import Published, find_pointer, publish
+from pipelines.encode.usage import metered
+from pipelines.errors import ConflictError, GateError
+from pipelines.publish.canary import read_canary
+from pipelines.publish.forward import Outcome, publish_forward
+from pipelines.publish.gate import ArchiveCounts
 from pipelines.storage import Store
 from pipelines.table import CodeTable
 
@@ -31,31 +35,6 @@ log = structlog.get_logger()
 
 _OBJECTS_PER_TASK = 16  # small enough to spread, large enough to hide a task's start
 _READ_CPUS = 0.5  # reading waits for the store; and a stage with the encoder's CPUs would be fused into it
-
-
-class EncodeReport(BaseModel):
-    """What an encoding run did."""
-
-    model_config = ConfigDict(frozen=True)
-
-    run_id: str
-    model_id: str
-    table: str
-    table_version: int | None
-    """The version that is published now; None after a dry run."""
-    objects: int
-    """Objects of the archive."""
-    new: int
-    """Of them, not encoded or rejected before."""
-    chips: int
-    """Chips encoded by this run."""
-    removed: int
-    """Rows of older versions of objects, removed by this run."""
-    rejects: dict[str, int]
-    """Objects rejected by this run, by reason."""
-    failed: list[str]
-    """Objects that couldn't be read this time; the next run tries them again."""
-    seconds: float
 
 
 class _Night:
@@ -70,55 +49,80 @@ class _Night:
             run_id=f"encode-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}",
             collection=config.collection,
         )
-        self.chips = 0
-        self.rejects: Counter[str] = Counter()
-        self.failed: list[str] = []
+        self.tally = Tally()
 
 
 def run_encode(config: EncodeConfig) -> EncodeReport:
     """Encode what is new and publish. Needs a running Ray, or starts one on this machine.
 
-    Raises UserError on a missing bucket, bundle or table; GateError where the result isn't published.
+    Raises UserError on a missing bucket, bundle or table; GateError, with the report, where the result
+    isn't published.
     """
     started = time.monotonic()
     store = Store(config.store)
     store.require_bucket(config.table)
+    read_canary(config.gate, store)  # a mistake there is told now, not after hours of work
     bundle_uri = resolve_bundle(config.bundle, config.tracking)
     night = _Night(config, bundle_uri, read_manifest(bundle_uri, store))
     objects = list_objects(config, store)
-    if not config.dry_run:
-        night.table.create()
-    todo = sum(len(unit) for unit in _plan(night, objects))
-    log.info("planned", objects=len(objects), new=todo, model_id=night.lineage.model_id)
-    version, removed = None, 0
-    if not config.dry_run:
+    if config.dry_run:
+        counts = _count(night, objects)
+        return make_report(
+            night.lineage, night.table.uri, counts, night.tally, None, time.monotonic() - started
+        )
+    night.table.create()
+    with tracked_night(config, night.lineage) as mlflow_run:
+        counts = _count(night, objects)
+        log.info("planned", objects=counts.objects, new=counts.new, model_id=night.lineage.model_id)
         with connected():
             warn_if_short(config.encoders + _READ_CPUS)
-            _encode_all(night, objects)
-        removed = _remove_superseded(night, objects)
-        version = _publish(night, objects)
-    return EncodeReport(
-        run_id=night.lineage.run_id,
-        model_id=night.lineage.model_id,
-        table=night.table.uri,
-        table_version=version,
-        objects=len(objects),
-        new=todo,
-        chips=night.chips,
-        removed=removed,
-        rejects=dict(night.rejects),
-        failed=night.failed,
-        seconds=round(time.monotonic() - started, 1),
+            outcome = _encode_and_publish(night, objects, counts.new)
+        seconds = time.monotonic() - started
+        report = make_report(night.lineage, night.table.uri, counts, night.tally, outcome, seconds)
+        if mlflow_run:
+            log_report(config, mlflow_run, report)
+        if report.gate_failed:
+            raise GateError(f"not published: {'; '.join(report.gate_failed)}", report)
+    return report
+
+
+def _encode_and_publish(night: _Night, objects: pa.Table, new: int) -> Outcome:
+    metrics = NightMetrics(night.lineage.model_id)
+    with progress(new) as advance:
+        _encode_all(night, objects, metrics, advance)
+    night.tally.removed = _remove_superseded(night, objects)
+    outcome = publish_forward(
+        night.table,
+        night.lineage.model_id,
+        night.bundle_uri,
+        night.lineage.run_id,
+        night.config.gate,
+        _archive_counts(night, objects),
     )
+    if outcome.verdict:
+        metrics.gate(outcome.verdict.measured.figures)
+    return outcome
+
+
+def _count(night: _Night, objects: pa.Table) -> PlanCounts:
+    """Count what there is to do."""
+    units = _plan(night, objects)
+    new = pa.concat_tables(units) if units else objects.slice(0, 0)
+    if not night.table.exists():
+        return PlanCounts(len(objects), len(new), 0)
+    encoded = night.table.read(night.lineage.model_id, ["uri"])
+    return PlanCounts(len(objects), len(new), len(new.join(encoded, keys="uri", join_type="left semi")))
 
 
 def _plan(night: _Night, objects: pa.Table) -> list[pa.Table]:
-    left = objects.filter(pc.invert(pc.is_in(objects["uri"], pa.array(night.failed, pa.string()))))
+    left = objects.filter(pc.invert(pc.is_in(objects["uri"], pa.array(night.tally.failed, pa.string()))))
     done = night.table.done(night.lineage.model_id) if night.table.exists() else objects.slice(0, 0)
     return list(plan_units(left, done, night.config.objects_per_unit))
 
 
-def _encode_all(night: _Night, objects: pa.Table) -> None:
+def _encode_all(
+    night: _Night, objects: pa.Table, metrics: NightMetrics, advance: Callable[[int], None]
+) -> None:
     """Encode unit after unit; where another run commits in between, plan again from what is left."""
     while True:
         committed = night.table.commits(night.lineage.model_id)
@@ -127,21 +131,23 @@ def _encode_all(night: _Night, objects: pa.Table) -> None:
             return
         try:
             for number, unit in enumerate(units, start=1):
-                _encode_unit(night, unit, committed + number)
-                log.info("unit done", unit=number, units=len(units), chips=night.chips)
+                _encode_unit(night, unit, committed + number, metrics)
+                advance(len(unit))
+                log.info("unit done", unit=number, units=len(units), chips=night.tally.chips)
         except ConflictError as conflict:
             log.warning("planning again", reason=str(conflict))
 
 
-def _encode_unit(night: _Night, unit: pa.Table, number: int) -> None:
+def _encode_unit(night: _Night, unit: pa.Table, number: int, metrics: NightMetrics) -> None:
     """Encode one unit and commit it: rejects first, then codes, so that nothing is done before it is."""
+    started = time.monotonic()
     result = _run_pipeline(night, unit)
     night.table.commit_rejects(result.rejects)
     metadata = _metadata(night, f"{night.lineage.model_id}/{number}")
     night.table.commit_unit(result.shards, night.lineage.model_id, number, metadata)
-    night.chips += sum(shard.rows for shard in result.shards)
-    night.rejects.update(result.rejects["reason"].to_pylist())
-    night.failed += result.failed
+    seconds = time.monotonic() - started
+    night.tally.add(result, seconds)
+    metrics.unit_done(len(unit), result, seconds)
 
 
 def _run_pipeline(night: _Night, unit: pa.Table) -> UnitResult:
@@ -151,7 +157,7 @@ def _run_pipeline(night: _Night, unit: pa.Table) -> UnitResult:
         ray.data.from_arrow(unit)
         .repartition(target_num_rows_per_block=_OBJECTS_PER_TASK)
         .map_batches(
-            partial(read_objects, bands=night.manifest.input.bands, config=config),
+            partial(metered, stage=partial(read_objects, bands=night.manifest.input.bands, config=config)),
             batch_size=_OBJECTS_PER_TASK,
             batch_format="pyarrow",
             num_cpus=_READ_CPUS,
@@ -162,6 +168,7 @@ def _run_pipeline(night: _Night, unit: pa.Table) -> UnitResult:
                 "bundle_uri": night.bundle_uri,
                 "store": night.store,
                 "chip_size": config.chip_size,
+                "gpus": config.gpus_per_encoder,
             },
             batch_size=config.batch_size,
             batch_format="pyarrow",
@@ -184,35 +191,16 @@ def _remove_superseded(night: _Night, objects: pa.Table) -> int:
     return night.table.remove_superseded(model_id, current, _metadata(night, "superseded"))
 
 
-def _publish(night: _Night, objects: pa.Table) -> int:
-    """Check the gate and move the pointer forward, unless it stands there already; return its version."""
-    version, model_id = night.table.open().version(), night.lineage.model_id
-    gate = _gate(night, objects, version)
-    while True:
-        published = find_pointer(night.table.uri, night.store)
-        if published and published.model_id == model_id and published.table_version >= version:
-            return published.table_version
-        news = Published(
-            table_version=version,
-            model_id=model_id,
-            bundle_uri=night.bundle_uri,
-            run_id=night.lineage.run_id,
-            published_at=datetime.now(UTC),
-            gate=gate,
-        )
-        try:
-            publish(night.table.uri, night.store, news)
-        except ConflictError as conflict:
-            log.warning("looking again", reason=str(conflict))
-
-
-def _gate(night: _Night, objects: pa.Table, version: int) -> dict[str, float]:
-    model_id = night.lineage.model_id
-    rejects = night.table.read_rejects(model_id, ["uri", "etag"])
-    rejected = len(objects.join(rejects, keys=["uri", "etag"], join_type="left semi"))
-    codes = night.table.read(model_id, ["code"], version)["code"]
-    return check_gate(codes, len(objects), rejected, night.config.max_reject_share)
+def _archive_counts(night: _Night, objects: pa.Table) -> ArchiveCounts:
+    rejects = night.table.read_rejects(night.lineage.model_id, ["uri", "etag"])
+    rejected = objects.join(rejects, keys=["uri", "etag"], join_type="left semi")
+    return ArchiveCounts(len(objects), len(rejected))
 
 
 def _metadata(night: _Night, unit_id: str) -> dict[str, str]:
-    return {"run_id": night.lineage.run_id, "unit_id": unit_id, "code_version": __version__}
+    return {
+        "run_id": night.lineage.run_id,
+        "unit_id": unit_id,
+        "model_id": night.lineage.model_id,
+        "code_version": __version__,
+    }

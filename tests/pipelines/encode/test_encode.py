@@ -19,6 +19,7 @@ from pipelines.errors import BundleError, GateError, StorageError, TableError
 from pipelines.footprints import hilbert_key
 from pipelines.imagery import chip_id, open_raster, read_chips
 from pipelines.pointer import read_pointer
+from pipelines.publish.config import GateConfig
 from pipelines.storage import Store
 from pipelines.table import CODE_SCHEMA, CodeTable
 
@@ -67,7 +68,7 @@ def archive(store, root, write_scenes):
         bundle=bundle,
         chip_size=16,
         objects_per_unit=3,
-        max_reject_share=0.5,
+        gate=GateConfig(min_objects=1, max_reject_share=0.5),
         store=store.config,
     )
     return Archive(config, manifest, store)
@@ -136,8 +137,10 @@ def test_shards_are_plain_geoparquet_in_spatial_order(archive):
 
 
 def test_a_failed_gate_leaves_the_pointer_alone(archive):
-    with pytest.raises(GateError, match=r"2 of 6 objects rejected \(0\.333\), max_reject_share is 0\.1"):
-        run_encode(archive.config.model_copy(update={"max_reject_share": 0.1}))
+    strict = archive.config.model_copy(update={"gate": GateConfig(min_objects=1)})
+    with pytest.raises(GateError, match=r"reject_share is 0\.3333, must be at most 0\.1") as caught:
+        run_encode(strict)
+    assert (caught.value.report.chips, caught.value.report.table_version) == (64, None)
     with pytest.raises(TableError, match="nothing is published"):
         read_pointer(archive.config.table, archive.store)
     report = run_encode(archive.config)  # nothing is lost: only the publishing was held back
