@@ -107,6 +107,10 @@ class CodeTable:
         try:
             return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
         except TableNotFoundError as error:
+            if version is not None and DeltaTable.is_deltatable(uri, self.store.delta_options()):
+                raise TableError(
+                    f"{uri} has no version {version} any more; see jobs.publish --history"
+                ) from error
             raise TableError(f"no code table at {uri}; run jobs.nightly first, or check --table") from error
         except DeltaError as error:
             raise TableError(f"{uri}, version {version}: {error}") from error

@@ -34,6 +34,7 @@ from pipelines.table import CodeTable
 log = structlog.get_logger()
 
 _OBJECTS_PER_TASK = 16  # small enough to spread, large enough to hide a task's start
+_ATTEMPTS = 4  # to remove rows while another job changes the same files
 _READ_CPUS = 0.5  # reading waits for the store; and a stage with the encoder's CPUs would be fused into it
 
 
@@ -188,7 +189,13 @@ def _remove_superseded(night: _Night, objects: pa.Table) -> int:
     """Remove rows of older versions, but only where the current version is done: one of them must stand."""
     model_id = night.lineage.model_id
     current = objects.join(night.table.done(model_id), keys=["uri", "etag"], join_type="left semi")
-    return night.table.remove_superseded(model_id, current, _metadata(night, "superseded"))
+    metadata = _metadata(night, "superseded")
+    for _ in range(_ATTEMPTS):
+        try:
+            return night.table.remove_superseded(model_id, current, metadata)
+        except ConflictError as conflict:  # another night, or jobs.maintain; the rows are found again
+            log.warning("removing again", reason=str(conflict))
+    return night.table.remove_superseded(model_id, current, metadata)
 
 
 def _archive_counts(night: _Night, objects: pa.Table) -> ArchiveCounts:

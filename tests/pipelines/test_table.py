@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import ConflictError, TableError
-from pipelines.pointer import Published, publish, read_pointer
+from pipelines.pointer import Published, publications, publish, read_pointer
 from pipelines.table import CODE_SCHEMA, FILE_SCHEMA, REJECT_SCHEMA, CodeTable, Shard
 
 MODEL = "demo@0123456789ab"
@@ -134,9 +134,11 @@ def published(version: int) -> Published:
 def test_pointer_moves_and_can_be_read(store, any_root):
     with pytest.raises(TableError, match="nothing is published"):
         read_pointer(any_root, store)
-    publish(any_root, store, published(1))
-    publish(any_root, store, published(2))
-    assert read_pointer(f"{any_root}/", store) == published(2)
+    first = publish(any_root, store, published(1), None)
+    second = publish(any_root, store, published(2), first)
+    assert read_pointer(f"{any_root}/", store) == second
+    assert [entry.number for entry in publications(any_root, store)] == [2, 1]
+    assert second.model_copy(update={"number": 0, "highest_versions": {}}) == published(2)
 
 
 def test_a_torn_pointer_is_refused(store, any_root):
