@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +17,7 @@ from pipelines.errors import ConflictError, TableError
 from pipelines.storage import Store
 
 _INT32, _DOUBLE = pa.int32(), pa.float64()
-_MAINTENANCE = "scenehash/maintenance"  # numbers the compactions
+_REMOVALS = "scenehash/removals"  # numbers the commits that remove files
 _NO_NEWS = ("VACUUM", "OPTIMIZE", "CREATE", "SET")  # operations that leave the rows as they are
 _URIS_A_DELETE = 200  # each delete rewrites the shards it touches: a few large ones, not many small
 
@@ -182,41 +181,45 @@ class CodeTable:
         app_id = _app_id(model_id)
         if (table.transaction_version(app_id) or 0) != number - 1:
             raise ConflictError(f"another run has committed to {self.uri} since this one planned its work")
+        adds = [_added(shard, model_id) for shard in shards]
         metadata = lineage | {"model_id": model_id, "chips": str(sum(shard.rows for shard in shards))}
-        adds = [_add_action(shard, model_id, data_change=True) for shard in shards]
-        self._commit(table, adds, Transaction(app_id, number), metadata)
+        self._commit(table, adds, metadata, Transaction(app_id, number))
         return self.open().version()
 
-    def replace_shards(
-        self, planned: DeltaTable, old_paths: Sequence[str], shards: Sequence[Shard], model_id: str
+    def replace_files(
+        self,
+        removed: Sequence[str],
+        shards: Sequence[Shard],
+        model_id: str,
+        lineage: dict[str, str],
+        *,
+        data_change: bool,
     ) -> None:
-        """Put shards in the place of others that hold the same rows, in one transaction.
+        """Put shards in the place of files (paths in the table's folder), in one transaction.
 
-        ``planned`` is the table as it was when ``old_paths`` (as Delta's log has them) were chosen. Raises
-        ConflictError where one of them was changed since, or another compaction has committed: Delta itself
-        doesn't see that two compactions replace the same files.
+        Without ``data_change`` they hold the same rows. Raises ConflictError where one of the files has been
+        removed by somebody else. Delta alone wouldn't see that where the other one had changed no data, and
+        rows would stand twice: so the commits that remove files are numbered, as units are.
         """
         now = int(time.time() * 1000)
         removes: list[AddAction | RemoveAction] = [
-            RemoveAction(
-                path=unquote(path),
-                data_change=False,
-                deletion_timestamp=now,
-                partition_values={"model_id": model_id},
-            )
-            for path in old_paths
+            RemoveAction(path, data_change, now, partition_values={"model_id": model_id}) for path in removed
         ]
-        adds = [_add_action(shard, model_id, data_change=False) for shard in shards]
-        number = (planned.transaction_version(_MAINTENANCE) or 0) + 1
-        metadata = {"maintenance": "compaction", "model_id": model_id}
-        self._commit(planned, [*adds, *removes], Transaction(_MAINTENANCE, number), metadata)
+        adds = [_added(shard, model_id, data_change=data_change) for shard in shards]
+        table = self.open()
+        gone = set(removed) - set(files_of(table, model_id))
+        if gone:
+            raise ConflictError(f"another run has replaced {min(gone)} in {self.uri}")
+        number = (table.transaction_version(_REMOVALS) or 0) + 1
+        metadata = lineage | {"model_id": model_id}
+        self._commit(table, removes + adds, metadata, Transaction(_REMOVALS, number))
 
     def _commit(
         self,
         table: DeltaTable,
-        actions: "list[AddAction | RemoveAction]",
-        transaction: Transaction,
+        actions: list[AddAction | RemoveAction],
         metadata: dict[str, str],
+        transaction: Transaction,
     ) -> None:
         properties = CommitProperties(app_transactions=[transaction], custom_metadata=metadata)
         try:
@@ -255,7 +258,14 @@ def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Tab
     return pa.table(table.to_pyarrow_table(filters=[("model_id", "=", model_id)], columns=list(columns)))
 
 
-def _add_action(shard: Shard, model_id: str, *, data_change: bool) -> AddAction | RemoveAction:
+def files_of(table: DeltaTable, model_id: str) -> list[str]:
+    """Return the paths, in the table's folder, of the files that hold a model's rows."""
+    files = table.file_uris(file_pruning_predicate=[("model_id", "=", model_id)])
+    return [file[file.rindex("/model_id=") + 1 :] for file in files]
+
+
+def _added(shard: Shard, model_id: str, *, data_change: bool = True) -> AddAction | RemoveAction:
+    """Return what the log says of a new shard."""
     return AddAction(
         path=shard.path,
         size=shard.size,

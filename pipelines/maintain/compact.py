@@ -31,7 +31,7 @@ class SmallFile:
     """A shard that is worth merging with others."""
 
     path: str
-    """As Delta's log has it."""
+    """In the table's folder."""
     rows: int
 
 
@@ -40,7 +40,7 @@ def small_files(table: DeltaTable) -> dict[str, list[SmallFile]]:
     found: dict[str, list[SmallFile]] = {}
     for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
         if (file["num_records"] or 0) < _SMALL:
-            small = SmallFile(file["path"], file["num_records"] or 0)
+            small = SmallFile(unquote(file["path"]), file["num_records"] or 0)
             found.setdefault(file["partition.model_id"], []).append(small)
     return {model: files for model, files in sorted(found.items()) if len(files) > 1}
 
@@ -53,13 +53,12 @@ def compact(table: CodeTable) -> int:
     """
     merged, conflicts = 0, 0
     while True:
-        planned = table.open()
-        group = next(_groups(small_files(planned)), None)
+        group = next(_groups(small_files(table.open())), None)
         if group is None:
             return merged
         model_id, paths = group
         try:
-            _merge(table, planned, model_id, paths)
+            _merge(table, model_id, paths)
         except ConflictError as conflict:
             conflicts += 1
             log.warning("compaction: planning again", reason=str(conflict))
@@ -87,9 +86,9 @@ def _groups(small: dict[str, list[SmallFile]]) -> Iterator[tuple[str, list[str]]
             yield model_id, paths
 
 
-def _merge(table: CodeTable, planned: DeltaTable, model_id: str, paths: list[str]) -> None:
+def _merge(table: CodeTable, model_id: str, paths: list[str]) -> None:
     filesystem, root = table.store.arrow_filesystem(table.uri)
-    files = [pq.ParquetFile(f"{root}/{unquote(path)}", filesystem=filesystem) for path in paths]
+    files = [pq.ParquetFile(f"{root}/{path}", filesystem=filesystem) for path in paths]
     try:
         order_N = np.argsort(np.concatenate([_keys(file) for file in files]), kind="stable")
         shards = [
@@ -101,7 +100,7 @@ def _merge(table: CodeTable, planned: DeltaTable, model_id: str, paths: list[str
     finally:
         for file in files:
             file.close()
-    table.replace_shards(planned, paths, shards, model_id)
+    table.replace_files(paths, shards, model_id, {"maintenance": "compaction"}, data_change=False)
 
 
 def _keys(file: pq.ParquetFile) -> np.ndarray:

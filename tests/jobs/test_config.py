@@ -13,6 +13,7 @@ from jobs.config import load_config, run_job
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, GateError, ScenehashError
 from pipelines.evaluate.config import EvaluateConfig
+from pipelines.maintain.config import MaintainConfig
 from pipelines.serve.config import ServeConfig
 from pipelines.train.config import TrainConfig
 
@@ -43,6 +44,7 @@ def test_flags_win_over_environment_which_wins_over_yaml(tmp_path, monkeypatch):
         ("nightly", EncodeConfig),
         ("evaluate", EvaluateConfig),
         ("finetune", TrainConfig),
+        ("maintain", MaintainConfig),
         ("serve", ServeConfig),
         ("train", TrainConfig),
     ],

@@ -16,7 +16,7 @@ from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import write_bundle
 from pipelines.encode.chips import CHIP, CHIP_SCHEMA
-from pipelines.encode.shards import Lineage, write_unit
+from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.storage import Store
 from pipelines.table import CODE_SCHEMA, CodeTable
 
@@ -29,8 +29,17 @@ class Night:
     model_id: str
 
     def commit(self, codes: dict[str, np.ndarray], etag: str = "1", rejected: tuple[str, ...] = ()) -> int:
-        """Commit one unit, uri -> codes_NY of its chips, along a line over the world; return the version."""
+        """Commit one unit, uri -> codes_NY of its chips; return the table's version."""
         self.table.create()
+        result = self.write(codes, etag, rejected)
+        self.table.commit_rejects(result.rejects)
+        number = self.table.commits(self.model_id) + 1
+        return self.table.commit_unit(result.shards, self.model_id, number, {"run_id": "run"})
+
+    def write(
+        self, codes: dict[str, np.ndarray], etag: str = "1", rejected: tuple[str, ...] = ()
+    ) -> UnitResult:
+        """Write a unit's shards, of chips that lie all over the world; no commit names them yet."""
         rows = [
             {
                 "outcome": CHIP,
@@ -56,10 +65,8 @@ class Night:
         for field in (("code", pa.binary()), ("cpu_seconds", pa.float64()), ("gpu_seconds", pa.float64())):
             columns = columns.append(pa.field(*field))
         block = pa.Table.from_pylist(rows, schema=columns)
-        result = write_unit(self.table.uri, self.table.store, Lineage(self.model_id, "run", "tests"), block)
-        self.table.commit_rejects(result.rejects)
-        number = self.table.commits(self.model_id) + 1
-        return self.table.commit_unit(result.shards, self.model_id, number, {"run_id": "run"})
+        lineage = Lineage(self.model_id, "run", "tests")
+        return write_unit(self.table.uri, self.table.store, lineage, block)
 
     @staticmethod
     def random_codes(objects: int, chips: int, seed: int = 0, num_bytes: int = 4) -> dict[str, np.ndarray]:

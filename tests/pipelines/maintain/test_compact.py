@@ -13,7 +13,7 @@ from pipelines.encode.shards import spatial_key
 from pipelines.errors import ConflictError
 from pipelines.maintain import compact as module
 from pipelines.maintain.compact import compact, small_files
-from pipelines.table import CodeTable
+from pipelines.table import CodeTable, files_of
 
 
 @pytest.fixture
@@ -107,11 +107,11 @@ class Meanwhile(CodeTable):
         self.what, self.times = what, times
         return self
 
-    def replace_shards(self, *arguments):
+    def replace_files(self, *arguments, **options):
         if self.times:
             self.times -= 1
             self.what()
-        super().replace_shards(*arguments)
+        super().replace_files(*arguments, **options)
 
 
 def test_a_night_that_commits_meanwhile_loses_nothing(night, little):
@@ -138,6 +138,26 @@ def test_two_compactions_at_once_repeat_no_row(night, little):
     meanwhile = Meanwhile(night.table.uri, night.table.store)
     compact(meanwhile.happens(lambda: compact(CodeTable(night.table.uri, night.table.store))))
     assert night.rows() == rows
+
+
+@pytest.mark.parametrize("first_changes", [True, False])
+@pytest.mark.parametrize("second_changes", [True, False])
+def test_of_two_commits_that_replace_a_file_one_is_refused(night, first_changes, second_changes):
+    """Also where both have seen the file before either commits: Delta alone lets two of the four through."""
+    night.commit(night.random_codes(2, 2))
+    (path,) = files_of(night.table.open(), night.model_id)
+    (shard,) = night.write(night.random_codes(2, 2)).shards
+
+    class Stale(CodeTable):
+        def _commit(self, table, *arguments):
+            night.table.replace_files([path], [shard], night.model_id, {}, data_change=first_changes)
+            super()._commit(table, *arguments)
+
+    (other,) = night.write(night.random_codes(2, 2)).shards
+    stale = Stale(night.table.uri, night.table.store)
+    with pytest.raises(ConflictError):
+        stale.replace_files([path], [other], night.model_id, {}, data_change=second_changes)
+    assert len(night.rows()) == 4
 
 
 def test_a_removal_planned_before_a_compaction_is_refused(night, little):
