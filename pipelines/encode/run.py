@@ -94,6 +94,7 @@ def _encode_and_publish(night: _Night, objects: pa.Table, new: int) -> Outcome:
     night.tally.removed = _remove_superseded(night, objects)
     outcome = publish_forward(
         night.table,
+        night.table.open().version(),
         night.lineage.model_id,
         night.bundle_uri,
         night.lineage.run_id,

@@ -26,18 +26,18 @@ class Outcome:
 
 def publish_forward(
     table: CodeTable,
+    version: int,
     model_id: str,
     bundle_uri: str,
     run_id: str,
     config: GateConfig,
     archive: ArchiveCounts | None = None,
 ) -> Outcome:
-    """Publish a model's rows of the present version, unless the gate fails or nothing is new.
+    """Publish a model's rows at a version, unless the gate fails or nothing is new.
 
     New is what has been committed for the model since the highest version of it that was ever published: a
     rollback stands until there is more than what it took back. Raises what `check_version` raises.
     """
-    version = table.open().version()
     current = find_pointer(table.uri, table.store)
     if not _is_news(table, model_id, version, current):
         return Outcome(current, None)

@@ -12,8 +12,9 @@ from pipelines.publish.run import run_publish
 SMALL = GateConfig(min_objects=1, min_chips=1)
 
 
-def forward(night, run_id="night", config=SMALL, model_id=None):
-    outcome = publish_forward(night.table, model_id or night.model_id, "b", run_id, config)
+def forward(night, run_id="night", config=SMALL):
+    version = night.table.open().version()
+    outcome = publish_forward(night.table, version, night.model_id, "b", run_id, config)
     return outcome.published, outcome.verdict
 
 
