@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from pipelines.errors import ConfigError, ScenehashError
+from pipelines.errors import ConfigError, GateError, ScenehashError
 
 ENV_PREFIX = "SCENEHASH_"
 
@@ -35,13 +35,19 @@ def run_job(
     try:
         report = run(load_config(name, config_type, sys.argv[1:] if arguments is None else arguments))
     except ScenehashError as error:
+        if isinstance(error, GateError):
+            _print_report(error.report)
         print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201 - a CLI's last word
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    _print_report(report)
+    return 0
+
+
+def _print_report(report: BaseModel | None) -> None:
     if report is not None:
         print(report.model_dump_json(), flush=True)  # noqa: T201 - the report is the job's output
-    return 0
 
 
 def load_config(name: str, config_type: type[Config], arguments: Sequence[str]) -> Config:
@@ -150,11 +156,22 @@ def _all_configs() -> list[type[BaseModel]]:
     from pipelines.demo.config import DemoConfig
     from pipelines.encode.config import EncodeConfig
     from pipelines.evaluate.config import EvaluateConfig
+    from pipelines.maintain.config import MaintainConfig
+    from pipelines.publish.config import PublishConfig
     from pipelines.query import QueryConfig
     from pipelines.serve.config import ServeConfig
     from pipelines.train.config import TrainConfig
 
-    return [DemoConfig, EncodeConfig, EvaluateConfig, QueryConfig, ServeConfig, TrainConfig]
+    return [
+        DemoConfig,
+        EncodeConfig,
+        EvaluateConfig,
+        MaintainConfig,
+        PublishConfig,
+        QueryConfig,
+        ServeConfig,
+        TrainConfig,
+    ]
 
 
 def _one_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from jobs.config import run_job
 from pipelines.encode.config import EncodeConfig
 
 if TYPE_CHECKING:
-    from pipelines.encode.run import EncodeReport
+    from pipelines.encode.report import EncodeReport
 
 
 def _run(config: EncodeConfig) -> "EncodeReport":

@@ -1,6 +1,9 @@
 """The one tree of errors: each message says what was wrong, where, and what to do."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 RejectReason = Literal[
     "zero_bytes", "not_an_image", "truncated", "wrong_bands", "too_small", "too_large", "no_place", "empty"
@@ -62,6 +65,11 @@ class GateError(ScenehashError):
     """The new table version failed a check and wasn't published."""
 
     exit_code = 3
+
+    def __init__(self, message: str, report: "BaseModel | None" = None) -> None:
+        """``report`` is the job's, which is printed all the same."""
+        super().__init__(message)
+        self.report = report
 
 
 class ConflictError(ScenehashError):

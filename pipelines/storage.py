@@ -236,6 +236,16 @@ class Store:
         if isinstance(filesystem, S3FileSystem) and not filesystem.exists(path.split("/")[0]):
             raise StorageError(f"{uri}: no such bucket; check the name, endpoint and keys")
 
+    def remove(self, uri: str) -> None:
+        """Remove an object; it is no error if there is none. Raises StorageError where access fails."""
+        filesystem, path = self._resolve(uri)
+        try:
+            filesystem.rm_file(path)
+        except FileNotFoundError:
+            return
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise StorageError(f"{uri} can't be removed: {error}") from error
+
     def remove_folder(self, uri: str) -> None:
         """Remove all objects below a prefix; it is no error if there are none."""
         filesystem, path = self._resolve(uri)

@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +16,11 @@ from deltalake.transaction import AddAction, RemoveAction
 from pipelines.errors import ConflictError, TableError
 from pipelines.storage import Store
 
+Actions = list[AddAction | RemoveAction]
+
 _INT32, _DOUBLE = pa.int32(), pa.float64()
+_REMOVALS = "scenehash/removals"  # numbers the commits that remove files
+_NO_NEWS = ("VACUUM", "OPTIMIZE", "CREATE", "SET")  # operations that leave the rows as they are
 
 CODE_SCHEMA = pa.schema(
     [
@@ -76,6 +82,8 @@ class CodeTable:
                 schema=schema,
                 mode="ignore",
                 partition_by=["model_id"],
+                # old versions are published: jobs.maintain clears the log, not a writer after 30 days
+                configuration={"delta.enableExpiredLogCleanup": "false"},
                 storage_options=self.store.delta_options(),
             )
 
@@ -91,10 +99,18 @@ class CodeTable:
         """Open the rejects table. Raises TableError where there is none."""
         return self._open(self.rejects_uri)
 
+    def compact_rejects(self) -> None:
+        """Merge the small files of the rejects table. Two at once may repeat rows, which is harmless."""
+        self.open_rejects().optimize.compact()
+
     def _open(self, uri: str, version: int | None = None) -> DeltaTable:
         try:
             return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
         except TableNotFoundError as error:
+            if version is not None and DeltaTable.is_deltatable(uri, self.store.delta_options()):
+                raise TableError(
+                    f"{uri} has no version {version} any more; see jobs.publish --history"
+                ) from error
             raise TableError(f"no code table at {uri}; run jobs.nightly first, or check --table") from error
         except DeltaError as error:
             raise TableError(f"{uri}, version {version}: {error}") from error
@@ -115,6 +131,30 @@ class CodeTable:
         """Return some columns of all of a model's rejects."""
         return _rows_of(self.open_rejects(), model_id, columns)
 
+    def stream_rejects(
+        self, model_id: str, columns: Sequence[str], since: datetime | None = None
+    ) -> pa.RecordBatchReader:
+        """Return some columns of a model's rejects, all or those after ``since``, batch by batch."""
+        chosen = pc.field("model_id") == model_id
+        if since:
+            chosen &= pc.field("at") > pa.scalar(since, REJECT_SCHEMA.field("at").type)
+        dataset = self.open_rejects().to_pyarrow_dataset()
+        return dataset.scanner(list(columns), filter=chosen).to_reader()
+
+    def check_whole(self, model_id: str, version: int) -> None:
+        """Raise TableError where a version's files aren't all there any more."""
+        try:
+            self.stream(model_id, ["chip_id"], version)
+        except (FileNotFoundError, PermissionError) as error:
+            raise lost_files(self.uri, version, error) from error
+
+    def changed_since(self, model_id: str, version: int) -> bool:
+        """Return whether a model's rows may have changed after a version: maintenance changes none."""
+        table = self.open()
+        commits = table.history(table.version() - version)
+        reaches_back = not commits or min(commit["version"] for commit in commits) == version + 1
+        return not reaches_back or any(_changes_rows(commit, model_id) for commit in commits)
+
     def commits(self, model_id: str, version: int | None = None) -> int:
         """Return how many numbered commits a model has had, up to a version: the last one's number."""
         return self.open(version).transaction_version(_app_id(model_id)) or 0
@@ -133,41 +173,65 @@ class CodeTable:
         ``number`` must be one more than `commits` was when the unit was planned: two nights over one
         model can't both commit against the same plan. Raises ConflictError for the later of them.
         """
-        actions = [_added(shard, model_id) for shard in shards]
-        return self._commit(self.open(), actions, model_id, number, lineage)
+        table = self.open()
+        numbered = self._numbered(table, model_id, number)
+        metadata = lineage | {"model_id": model_id, "chips": str(sum(shard.rows for shard in shards))}
+        return self._commit(table, [_added(shard, model_id) for shard in shards], metadata, [numbered])
 
-    def replace_files(
+    def remove_rows(
         self, old: Sequence[str], new: Sequence[Shard], model_id: str, number: int, lineage: dict[str, str]
     ) -> int:
-        """Put shards in the place of files (see `files_of`) in one transaction; return the new version.
+        """Put shards that lack some rows in the place of files, as commit ``number`` of the model.
 
-        ``number`` is as in `commit_unit`. Raises ConflictError where another run has committed, or one of the
-        files isn't the table's any more.
+        As in `commit_unit`; and as in `replace_files`. Returns the table's new version.
         """
         table = self.open()
+        transactions = [self._numbered(table, model_id, number), self._next_removal(table)]
+        actions = self._replacements(table, old, new, model_id, data_change=True)
+        return self._commit(table, actions, lineage | {"model_id": model_id}, transactions)
+
+    def replace_files(
+        self, old: Sequence[str], new: Sequence[Shard], model_id: str, lineage: dict[str, str]
+    ) -> int:
+        """Put shards that hold the same rows in the place of files (see `files_of`), in one transaction.
+
+        Returns the table's new version. Raises ConflictError where one of the files has been removed by
+        somebody else. Delta alone doesn't see that where one of the two commits changes no data, and rows
+        would stand twice: so all commits that remove files are numbered, whosever they are.
+        """
+        table = self.open()
+        transactions = [self._next_removal(table)]
+        actions = self._replacements(table, old, new, model_id, data_change=False)
+        return self._commit(table, actions, lineage | {"model_id": model_id}, transactions)
+
+    def _numbered(self, table: DeltaTable, model_id: str, number: int) -> Transaction:
+        app_id = _app_id(model_id)
+        if (table.transaction_version(app_id) or 0) != number - 1:
+            raise ConflictError(f"another run has committed to {self.uri} since this one planned its work")
+        return Transaction(app_id, number)
+
+    def _next_removal(self, table: DeltaTable) -> Transaction:
+        return Transaction(_REMOVALS, (table.transaction_version(_REMOVALS) or 0) + 1)
+
+    def _replacements(
+        self, table: DeltaTable, old: Sequence[str], new: Sequence[Shard], model_id: str, *, data_change: bool
+    ) -> Actions:
         gone = set(old) - set(files_of(table, model_id))
         if gone:
-            raise ConflictError(f"somebody else has replaced {min(gone)} in {self.uri}")
+            raise ConflictError(f"another run has replaced {min(gone)} in {self.uri}")
         now = int(time.time() * 1000)
         partition: dict[str, str | None] = {"model_id": model_id}
-        actions = [_added(shard, model_id) for shard in new]
-        actions += [RemoveAction(path, True, now, partition_values=partition) for path in old]
-        return self._commit(table, actions, model_id, number, lineage)
+        removes = [RemoveAction(path, data_change, now, partition_values=partition) for path in old]
+        return [*removes, *(_added(shard, model_id, data_change=data_change) for shard in new)]
 
     def _commit(
         self,
         table: DeltaTable,
-        actions: list[AddAction | RemoveAction],
-        model_id: str,
-        number: int,
-        lineage: dict[str, str],
+        actions: Actions,
+        metadata: dict[str, str],
+        transactions: Sequence[Transaction],
     ) -> int:
-        app_id = _app_id(model_id)
-        if (table.transaction_version(app_id) or 0) != number - 1:
-            raise ConflictError(f"another run has committed to {self.uri} since this one planned its work")
-        properties = CommitProperties(
-            app_transactions=[Transaction(app_id, number)], custom_metadata=lineage | {"model_id": model_id}
-        )
+        properties = CommitProperties(app_transactions=list(transactions), custom_metadata=metadata)
         try:
             table.create_write_transaction(
                 actions, "append", table.schema(), partition_by=["model_id"], commit_properties=properties
@@ -177,26 +241,37 @@ class CodeTable:
         return self.open().version()
 
 
+def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Table:
+    return pa.table(table.to_pyarrow_table(filters=[("model_id", "=", model_id)], columns=list(columns)))
+
+
 def files_of(table: DeltaTable, model_id: str) -> list[str]:
     """Return the paths, in the table's folder, of the files that hold a model's rows."""
     files = table.file_uris(file_pruning_predicate=[("model_id", "=", model_id)])
     return [file[file.rindex("/model_id=") + 1 :] for file in files]
 
 
-def _added(shard: Shard, model_id: str) -> AddAction | RemoveAction:
+def _added(shard: Shard, model_id: str, *, data_change: bool = True) -> AddAction | RemoveAction:
     """Return what the log says of a new shard."""
     return AddAction(
         path=shard.path,
         size=shard.size,
         partition_values={"model_id": model_id},
         modification_time=int(time.time() * 1000),
-        data_change=True,
+        data_change=data_change,
         stats=json.dumps({"numRecords": shard.rows}),
     )
 
 
-def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Table:
-    return pa.table(table.to_pyarrow_table(filters=[("model_id", "=", model_id)], columns=list(columns)))
+def _changes_rows(commit: dict[str, Any], model_id: str) -> bool:
+    """Return whether a commit of the log may have changed a model's rows."""
+    idle = "maintenance" in commit or commit.get("chips") == "0" or commit["operation"].startswith(_NO_NEWS)
+    return not idle and commit.get("model_id", model_id) == model_id
+
+
+def lost_files(uri: str, version: int, error: OSError) -> TableError:
+    """Return the error of a version that is out of the keep window of jobs.maintain."""
+    return TableError(f"version {version} of {uri} has lost files, publish another one (--history): {error}")
 
 
 def _app_id(model_id: str) -> str:

@@ -25,6 +25,7 @@ CHIP_SCHEMA = pa.schema(
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("bbox", "geometry", "datetime")),
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("collection", "properties")),
         pa.field("valid_fraction", pa.float32()),
+        pa.field("bytes_read", pa.int64()),  # of the object, in one of its rows
         pa.field("pixels", pa.binary()),  # chip_HWC, row by row
     ]
 )
@@ -66,21 +67,31 @@ def read_objects(objects: pa.Table, pixels: PixelSpec, config: EncodeConfig) -> 
     waiting: list[Row] = []
     for entry in objects.to_pylist():
         rows: list[Row] = []
+        size = 0  # until a row has it
         try:
-            for row in _chips_of(entry, _content(entry, store), grid, pixels):
-                rows.append(row)
+            content = _content(entry, store)
+            size = len(content)
+            for row in _chips_of(entry, content, grid, pixels):
+                rows.append(row | {"bytes_read": size})
+                size = 0
                 if len(waiting) + len(rows) >= most_rows:
                     yield pa.Table.from_pylist(waiting + rows, schema=CHIP_SCHEMA)
                     waiting, rows = [], []
         except RejectedObject as rejected:
-            rows = [entry | {"outcome": rejected.reason, "detail": rejected.detail}]
+            rows = [_without_chips(entry, rejected.reason, rejected.detail, rows, size)]
         except (FileNotFoundError, StorageError) as error:
-            rows = [entry | {"outcome": FAILED, "detail": str(error)}]
+            rows = [_without_chips(entry, FAILED, str(error), rows, size)]
         except Exception as error:  # noqa: BLE001 - what nobody foresaw costs this object, not the night
-            rows = [entry | {"outcome": FAILED, "detail": f"unforeseen: {error!r}"}]
+            rows = [_without_chips(entry, FAILED, f"unforeseen: {error!r}", rows, size)]
         waiting += rows
     if waiting:
         yield pa.Table.from_pylist(waiting, schema=CHIP_SCHEMA)
+
+
+def _without_chips(entry: Row, outcome: str, detail: str, rows: list[Row], size: int) -> Row:
+    """Return the row in place of an object's ``rows``; it takes over the bytes that they count."""
+    bytes_read = rows[0]["bytes_read"] if rows else size
+    return entry | {"outcome": outcome, "detail": detail, "bytes_read": bytes_read}
 
 
 def _content(entry: Row, store: Store) -> bytes:

@@ -5,6 +5,14 @@ from typing import Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from pipelines.config import StageConfig, StoreConfig, TrackingConfig
+from pipelines.publish.config import GateConfig
+
+
+class NightTracking(TrackingConfig):
+    """Where MLflow keeps a run for each night; without an address none is kept."""
+
+    experiment: str = "scenehash-nightly"
+    """MLflow experiment that nights are filed under"""
 
 
 class PixelConfig(StageConfig):
@@ -101,12 +109,11 @@ S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"
     """GPUs of each of them; 0: CPU"""
     batch_size: int = Field(256, ge=1)
     """Chips in one forward pass"""
-    max_reject_share: float = Field(0.1, ge=0, le=1)
-    """Gate: rejected objects over all objects of the archive, at most [0..1]"""
+    gate: GateConfig = GateConfig()
     dry_run: bool = False
     """Only list and plan: say what would be encoded"""
     store: StoreConfig = StoreConfig()
-    tracking: TrackingConfig = TrackingConfig()
+    tracking: NightTracking = NightTracking()
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:

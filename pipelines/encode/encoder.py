@@ -3,6 +3,8 @@
 Shapes: N chips, H x W pixels, C bands, Y bytes a code.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,24 +12,32 @@ import torch
 
 from pipelines.bundles import read_bundle
 from pipelines.encode.chips import CHIP
+from pipelines.encode.usage import metered
 from pipelines.storage import Store
 
 
 class Encoder:
     """Replaces the column ``pixels`` by ``code``, a batch at a time."""
 
-    def __init__(self, bundle_uri: str, store: Store, chip_size: int) -> None:
-        """Load the network, onto the GPU that Ray has given this actor if there is one."""
+    def __init__(self, bundle_uri: str, store: Store, chip_size: int, gpus: float = 0) -> None:
+        """Load the network, onto the GPU that Ray has given this actor if there is one.
+
+        ``gpus`` are what the actor holds: the time of its batches is charged to them.
+        """
         manifest, network = read_bundle(bundle_uri, store)
         self.network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.gpus = gpus
         self.shape = (-1, chip_size, chip_size, len(manifest.input.bands))
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Encode the rows that are chips; the others keep a null code."""
+        yield from metered(map(self._encode, [batch]), self.gpus)
+
+    def _encode(self, batch: pa.Table) -> pa.Table:
         is_chip = pc.equal(batch["outcome"], CHIP)
         pixels = b"".join(batch["pixels"].filter(is_chip).to_pylist())
-        chips_NHWC = torch.from_numpy(np.frombuffer(pixels, np.uint8).reshape(self.shape).copy())
-        codes_NY = self.network.encode(chips_NHWC)
+        chips_NHWC = np.frombuffer(pixels, np.uint8).reshape(self.shape).copy()
+        codes_NY = self.network.encode(torch.from_numpy(chips_NHWC))
         codes = iter(codes_NY)
         column = [next(codes).tobytes() if chip else None for chip in is_chip.to_pylist()]
         return batch.drop_columns(["pixels"]).append_column("code", pa.array(column, pa.binary()))

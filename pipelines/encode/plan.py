@@ -22,6 +22,8 @@ class Plan:
     old: Path
     """Parquet file of the versions of objects to remove once these are encoded: see `read_encoded`."""
     num_new: int
+    num_changed: int
+    """Of the new ones, those of which an older version is encoded."""
     num_rejected: int
     """Objects of the archive that are known to be rejects."""
     num_old: int
@@ -58,6 +60,7 @@ def make_plan(
             new=new,
             old=old,
             num_new=number(sql, "SELECT count(*) FROM todo"),
+            num_changed=number(sql, _CHANGED),
             num_rejected=number(sql, _REJECTED),
             num_old=number(sql, "SELECT count(*) FROM old"),
             num_vanished=number(sql, "SELECT count(DISTINCT uri) FROM old WHERE vanished"),
@@ -81,6 +84,8 @@ _TODO = """
 _NEW = """
     SELECT uri, etag, datetime, collection, properties FROM listed SEMI JOIN todo USING (uri) ORDER BY uri
 """
+
+_CHANGED = "SELECT count(*) FROM todo WHERE uri IN (SELECT uri FROM difference WHERE uri IS NOT NULL)"
 
 _REJECTED = """
     SELECT count(*) FROM difference

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.encode.chips import CHIP, FAILED
+from pipelines.encode.usage import Usage
 from pipelines.footprints import hilbert_key
 from pipelines.storage import Store
 from pipelines.table import FILE_SCHEMA, REJECT_SCHEMA, Shard
@@ -49,6 +50,7 @@ class UnitResult:
     rejects: pa.Table
     failed: list[str]
     """URIs that couldn't be read this time."""
+    usage: Usage
 
 
 def write_unit(table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table) -> UnitResult:
@@ -65,13 +67,12 @@ def write_unit(table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table
         ],
         rejects=_reject_rows(rows.filter(pc.invert(pc.or_(is_chip, is_failed))), lineage),
         failed=rows["uri"].filter(is_failed).to_pylist(),
+        usage=Usage.of(rows),
     )
 
 
 def _code_rows(chips: pa.Table, lineage: Lineage) -> pa.Table:
-    bbox = pc.struct_field(chips["bbox"], "xmin"), pc.struct_field(chips["bbox"], "ymin")
-    longitude_N, latitude_N = (np.asarray(pc.fill_null(side, np.nan), np.float64) for side in bbox)
-    chips = chips.take(np.argsort(hilbert_key(longitude_N, latitude_N), kind="stable"))
+    chips = chips.take(np.argsort(spatial_key(chips["bbox"]), kind="stable"))
     constant = {"run_id": lineage.run_id, "encoded_at": datetime.now(UTC)}
     columns = [
         pa.array([constant[field.name]] * len(chips), field.type)
@@ -79,8 +80,14 @@ def _code_rows(chips: pa.Table, lineage: Lineage) -> pa.Table:
         else chips[field.name]
         for field in FILE_SCHEMA
     ]
-    metadata = {"geo": json.dumps(GEO_METADATA)}
-    return pa.table(columns, schema=FILE_SCHEMA.with_metadata(metadata))
+    return pa.table(columns, schema=FILE_SCHEMA)
+
+
+def spatial_key(bbox: pa.ChunkedArray) -> np.ndarray:
+    """Return where each bbox lies on the Hilbert curve; those without a place come last."""
+    corner = pc.struct_field(bbox, "xmin"), pc.struct_field(bbox, "ymin")
+    longitude_N, latitude_N = (np.asarray(pc.fill_null(side, np.nan), np.float64) for side in corner)
+    return hilbert_key(longitude_N, latitude_N)
 
 
 def _reject_rows(rejects: pa.Table, lineage: Lineage) -> pa.Table:
@@ -94,6 +101,7 @@ def _reject_rows(rejects: pa.Table, lineage: Lineage) -> pa.Table:
 def write_shard(table_uri: str, store: Store, model_id: str, rows: pa.Table) -> Shard:
     """Write rows, in their order, as a shard of `FILE_SCHEMA` that no commit names yet."""
     buffer = io.BytesIO()
+    rows = rows.replace_schema_metadata({"geo": json.dumps(GEO_METADATA)})
     pq.write_table(rows, buffer, compression="zstd", row_group_size=ROWS_PER_GROUP)
     # a fresh name each time: a file of an attempt that never committed is never read
     path = f"model_id={model_id}/{uuid4().hex}.parquet"

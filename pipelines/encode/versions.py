@@ -91,7 +91,7 @@ def remove_versions(
         if len(left):
             shards.append(write_shard(table.uri, table.store, model_id, left))
     if files:
-        table.replace_files(files, shards, model_id, number, lineage)
+        table.remove_rows(files, shards, model_id, number, lineage)
     return removed
 
 

@@ -13,10 +13,11 @@ from jobs.config import load_config, run_job
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, GateError, ScenehashError
 from pipelines.evaluate.config import EvaluateConfig
+from pipelines.maintain.config import MaintainConfig
 from pipelines.serve.config import ServeConfig
 from pipelines.train.config import TrainConfig
 
-JOBS = ("train", "evaluate", "nightly", "serve", "query", "demo")
+JOBS = ("train", "evaluate", "nightly", "publish", "maintain", "serve", "query", "demo")
 REQUIRED = ["--source", "s3://a/b", "--table", "t", "--bundle", "b"]
 
 
@@ -43,6 +44,7 @@ def test_flags_win_over_environment_which_wins_over_yaml(tmp_path, monkeypatch):
         ("nightly", EncodeConfig),
         ("evaluate", EvaluateConfig),
         ("finetune", TrainConfig),
+        ("maintain", MaintainConfig),
         ("serve", ServeConfig),
         ("train", TrainConfig),
     ],
@@ -161,6 +163,26 @@ def test_exit_codes(capsys, error, code):
     assert capsys.readouterr().err.splitlines()[-1] == "jobs.nightly: no"
 
 
+def test_a_failed_gate_prints_its_report_too(capsys):
+    def fail(config):
+        raise GateError("bit_drift is 0.3", config)
+
+    assert run_job("nightly", EncodeConfig, fail, REQUIRED) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["chip_size"] == 256
+    assert captured.err.splitlines()[-1] == "jobs.nightly: bit_drift is 0.3"
+
+
+def test_the_gates_thresholds_are_flags():
+    config = load("--gate.max-bit-drift=0.5", "--gate.canary=s3://a/canary.csv")
+    assert (config.gate.max_bit_drift, config.gate.canary, config.gate.min_objects) == (
+        0.5,
+        "s3://a/canary.csv",
+        50,
+    )
+    assert load("--tracking.uri=http://m").tracking.experiment == "scenehash-nightly"
+
+
 def test_the_report_is_one_line_of_json(capsys):
     assert run_job("nightly", EncodeConfig, lambda config: config, REQUIRED) == 0
     assert json.loads(capsys.readouterr().out)["chip_size"] == 256
@@ -199,6 +221,9 @@ def test_help_lists_every_field_and_is_quick(job):
             "s3://no-such-bucket/o: no such bucket; check the name, endpoint and keys",
         ),
         ("serve", ["--table=s3://no-such-bucket/t", "--open"], "nothing is published"),
+        ("publish", ["--table=s3://archive/none", "--rollback"], "nothing is published at s3://archive/none"),
+        ("publish", ["--table=t", "--history", "--version=3"], "give one of --version N"),
+        ("maintain", ["--table=s3://archive/none"], "no code table at s3://archive/none"),
         ("query", ["--url=http://127.0.0.1:9", "--code=00"], "127.0.0.1:9"),
         ("nightly", ["--nonsense"], "unrecognized arguments"),
     ],

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import ConflictError, TableError
-from pipelines.pointer import Published, publish, read_pointer
+from pipelines.pointer import Published, publications, publish, read_pointer
 from pipelines.table import CODE_SCHEMA, FILE_SCHEMA, CodeTable, Shard, files_of
 
 MODEL = "demo@0123456789ab"
@@ -87,17 +87,17 @@ def test_models_do_not_see_each_other(table):
     assert table.commits("other@0123456789ab") == 0
 
 
-def test_files_are_replaced_once(table):
+def test_rows_are_removed_once(table):
     shards = [write_shard(table, uri, "1") for uri in "abc"]
     table.commit_unit(shards[:2], MODEL, 1, {})
     (path,) = [path for path in files_of(table.open(), MODEL) if path == shards[0].path]
-    table.replace_files([path], shards[2:], MODEL, 2, {"run_id": "r"})
+    table.remove_rows([path], shards[2:], MODEL, 2, {"run_id": "r"})
     assert done(table) == {("b", "1"), ("c", "1")}
     assert table.commits(MODEL) == 2
     with pytest.raises(ConflictError, match="has replaced"):
-        table.replace_files([path], [write_shard(table, "d", "1")], MODEL, 3, {})
+        table.remove_rows([path], [write_shard(table, "d", "1")], MODEL, 3, {})
     with pytest.raises(ConflictError, match="another run has committed"):
-        table.replace_files([shards[1].path], [], MODEL, 2, {})
+        table.remove_rows([shards[1].path], [], MODEL, 2, {})
     assert done(table) == {("b", "1"), ("c", "1")}
 
 
@@ -125,9 +125,11 @@ def published(version: int) -> Published:
 def test_pointer_moves_and_can_be_read(store, any_root):
     with pytest.raises(TableError, match="nothing is published"):
         read_pointer(any_root, store)
-    publish(any_root, store, published(1))
-    publish(any_root, store, published(2))
-    assert read_pointer(f"{any_root}/", store) == published(2)
+    first = publish(any_root, store, published(1), None)
+    second = publish(any_root, store, published(2), first)
+    assert read_pointer(f"{any_root}/", store) == second
+    assert [entry.number for entry in publications(any_root, store)] == [2, 1]
+    assert second.model_copy(update={"number": 0, "highest_versions": {}}) == published(2)
 
 
 def test_a_torn_pointer_is_refused(store, any_root):

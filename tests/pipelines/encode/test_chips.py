@@ -17,6 +17,7 @@ from model.spec import InputSpec
 from pipelines.encode.chips import CHIP, FAILED, pixel_spec, read_objects
 from pipelines.encode.config import EncodeConfig, PixelConfig
 from pipelines.encode.shards import Lineage, write_unit
+from pipelines.encode.usage import metered
 from pipelines.errors import ConfigError
 from pipelines.pixels import PixelSpec
 
@@ -54,7 +55,7 @@ def encoded(tables):
     """What the encoder makes of them, but for the codes."""
     return [
         table.drop_columns(["pixels"]).append_column("code", pa.array([b"1234"] * len(table), pa.binary()))
-        for table in tables
+        for table in metered(iter(tables))
     ]
 
 
@@ -74,7 +75,7 @@ def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, c
     ]
     assert greys == [number % 251 + 1 for number in range(400)]
 
-    result = write_unit(f"{root}/codes", store, Lineage("m", "r", "c"), *encoded(tables))
+    result = write_unit(f"{root}/codes", store, Lineage("m", "r"), *encoded(tables))
     assert [shard.rows for shard in result.shards] == [1 + 400 + 1]
     assert result.rejects.select(["uri", "reason"]).to_pylist() == [
         {"uri": f"{root}/c.tif", "reason": "truncated"}

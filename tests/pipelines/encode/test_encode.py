@@ -1,12 +1,16 @@
 """The encoding run on a real archive in a real bucket, on a real Ray."""
 
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 import shapely
 import torch
 
@@ -15,7 +19,7 @@ from model.bundle import Manifest, pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import read_bundle, write_bundle
-from pipelines.encode.config import EncodeConfig
+from pipelines.encode.config import EncodeConfig, NightTracking
 from pipelines.encode.run import run_encode
 from pipelines.encode.shards import write_shard
 from pipelines.errors import BundleError, ConfigError, GateError, StorageError, TableError
@@ -24,8 +28,10 @@ from pipelines.grid import Grid, read_chips
 from pipelines.imagery import chip_id, open_raster
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import read_pointer
+from pipelines.publish.config import GateConfig
 from pipelines.storage import Store
 from pipelines.table import CODE_SCHEMA, FILE_SCHEMA, CodeTable
+from pipelines.tracking import client
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
@@ -72,7 +78,7 @@ def archive(store, root, write_scenes):
         bundle=bundle,
         chip_size=16,
         objects_per_unit=3,
-        max_reject_share=0.5,
+        gate=GateConfig(min_objects=1, max_reject_share=0.5),
         store=store.config,
     )
     return Archive(config, manifest, store)
@@ -93,9 +99,31 @@ def expected_codes(archive: Archive) -> dict[str, bytes]:
     return codes
 
 
+def runs(tracking):
+    mlflow = client(tracking)
+    experiment = mlflow.get_experiment_by_name("scenehash-nightly")
+    return mlflow.search_runs([experiment.experiment_id])
+
+
+def wait_for_metrics(*parts: str) -> None:
+    """Wait until Ray exports what this process has counted: it does so each ten seconds."""
+    url = f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
+    for _ in range(60):
+        with suppress(httpx.HTTPError):
+            text = httpx.get(url, timeout=5).text
+            if all(part in text for part in parts):
+                return
+        time.sleep(0.5)
+    pytest.fail(f"Ray exports none of {parts}")
+
+
 def test_first_night_second_night_and_a_change(archive, geotiff):
     first = run_encode(archive.config)
-    assert (first.objects, first.new, first.chips, first.failed) == (6, 6, 64, [])
+    assert (first.objects, first.new, first.changed, first.chips, first.failed) == (6, 6, 0, 64, [])
+    read = archive.store.list(archive.config.source)
+    assert first.bytes_read == sum(info.size for info in read if info.uri.endswith(".tif"))
+    assert first.images_per_second > 0 < first.cpu_seconds_per_1000_chips
+    assert first.gpu_seconds_per_1000_chips == 0
     assert first.rejects == {"zero_bytes": 1, "not_an_image": 1}
     rows = archive.rows()
     assert {name: row["code"] for name, row in rows.items()} == expected_codes(archive)
@@ -111,7 +139,8 @@ def test_first_night_second_night_and_a_change(archive, geotiff):
     archive.store.write(f"{archive.config.source}/001.tif", geotiff(pixels_HWC, west=-50))
     archive.store.write(f"{archive.config.source}/new.tif", geotiff(pixels_HWC, west=100))
     third = run_encode(archive.config)
-    assert (third.new, third.chips, third.removed, third.rejects) == (2, 32, 16, {})
+    assert (third.new, third.changed, third.chips, third.removed, third.rejects) == (2, 1, 32, 16, {})
+    assert (third.gate["new_chips"], third.gate["last_chips"]) == (32, 64)
     assert {name: row["code"] for name, row in archive.rows().items()} == expected_codes(archive)
     assert archive.rows(first.table_version) == rows, "the published version before it is still whole"
 
@@ -141,11 +170,18 @@ def test_shards_are_plain_geoparquet_in_spatial_order(archive):
         assert (np.diff(key_N) >= 0).all()
 
 
-def test_a_failed_gate_leaves_the_pointer_alone(archive):
-    with pytest.raises(GateError, match=r"2 of 6 objects rejected \(0\.333\), max_reject_share is 0\.1"):
-        run_encode(archive.config.model_copy(update={"max_reject_share": 0.1}))
+def test_a_failed_gate_leaves_the_pointer_alone(archive, tmp_path):
+    tracking = NightTracking(uri=f"sqlite:///{tmp_path}/mlflow.db")
+    strict = archive.config.model_copy(update={"gate": GateConfig(min_objects=1), "tracking": tracking})
+    with pytest.raises(GateError, match=r"reject_share is 0\.3333, must be at most 0\.1") as caught:
+        run_encode(strict)
+    assert (caught.value.report.chips, caught.value.report.table_version) == (64, None)
     with pytest.raises(TableError, match="nothing is published"):
         read_pointer(archive.config.table, archive.store)
+    (run,) = runs(tracking)
+    assert (run.info.status, run.data.metrics["chips"]) == ("FAILED", 64)
+    assert run.data.metrics["gate/reject_share"] == pytest.approx(1 / 3)
+    wait_for_metrics("ray_scenehash_objects_total{", 'outcome="zero_bytes"', "ray_scenehash_gate{")
     report = run_encode(archive.config)  # nothing is lost: only the publishing was held back
     assert (report.new, len(archive.rows())) == (0, 64)
     assert read_pointer(archive.config.table, archive.store).table_version == report.table_version

@@ -9,6 +9,7 @@ import pytest
 from pipelines.encode.chips import CHIP, CHIP_SCHEMA
 from pipelines.encode.shards import GEO_METADATA, Lineage, write_unit
 from pipelines.encode.spill import read_spilled, spill
+from pipelines.encode.usage import metered
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConflictError
 from pipelines.table import CodeTable, files_of
@@ -38,7 +39,8 @@ def commit(table: CodeTable, number: int, objects: list[tuple[str, str]], model_
     chips.append({"outcome": "empty", "detail": "", "uri": f"reject {number}", "etag": "1"})
     random.Random(0).shuffle(chips)
     schema = CHIP_SCHEMA.remove(CHIP_SCHEMA.get_field_index("pixels")).append(pa.field("code", pa.binary()))
-    unit = write_unit(table.uri, table.store, Lineage(model_id, "run"), pa.Table.from_pylist(chips, schema))
+    (rows,) = metered(iter([pa.Table.from_pylist(chips, schema)]))
+    unit = write_unit(table.uri, table.store, Lineage(model_id, "run"), rows)
     table.commit_rejects(unit.rejects)
     table.commit_unit(unit.shards, model_id, number, {})
 

@@ -31,7 +31,7 @@ from pipelines.georeference import georeference
 from pipelines.grid import Grid, read_chips
 from pipelines.imagery import chip_id, open_raster
 from pipelines.pixels import PixelSpec
-from pipelines.pointer import Published, publish
+from pipelines.pointer import Published, find_pointer, publish
 from pipelines.serve.config import ServeConfig
 from pipelines.storage import Store
 from pipelines.table import FILE_SCHEMA, CodeTable, Shard
@@ -74,7 +74,8 @@ class Archive:
             published_at=datetime(2026, 1, 2, tzinfo=UTC),
             gate={},
         )
-        publish(self.table, self.store, published.model_copy(update=changes))
+        news = published.model_copy(update=changes)
+        publish(self.table, self.store, news, find_pointer(self.table, self.store))
 
     def code(self, row: int, version: int | None = None) -> np.ndarray:
         rows = self.rows[self.versions[0] if version is None else version]

@@ -1,0 +1,135 @@
+"""What a night says of itself: the report, and the same figures in MLflow."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.encode.config import EncodeConfig
+from pipelines.encode.plan import Plan
+from pipelines.encode.shards import Lineage, UnitResult
+from pipelines.encode.usage import Usage
+from pipelines.publish.forward import Outcome
+from pipelines.tracking import log_metrics, resolved, tracked_run
+
+
+@dataclass
+class Tally:
+    """What a night has done so far."""
+
+    chips: int = 0
+    rejects: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    removed: int = 0
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0
+    """In units, from reading to the commit."""
+
+    def add(self, result: UnitResult, seconds: float) -> None:
+        """Count a unit that is committed."""
+        self.chips += sum(shard.rows for shard in result.shards)
+        self.rejects.update(result.rejects["reason"].to_pylist())
+        self.failed += result.failed
+        self.usage += result.usage
+        self.seconds += seconds
+
+
+class EncodeReport(BaseModel):
+    """What an encoding run did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    model_id: str
+    table: str
+    table_version: int | None
+    """The version that is published now; None where nothing is."""
+    objects: int
+    """Objects of the archive."""
+    new: int
+    """Of them, not encoded or rejected before."""
+    changed: int
+    """Of the new ones, those of which an older version was encoded before."""
+    chips: int
+    """Chips encoded by this run."""
+    removed: int
+    """Rows of older versions of objects, removed by this run."""
+    rejects: dict[str, int]
+    """Objects rejected by this run, by reason."""
+    failed: list[str]
+    """Objects that couldn't be read this time; the next run tries them again."""
+    bytes_read: int
+    """Of the objects read by this run."""
+    images_per_second: float
+    """Chips encoded, over the time from the first unit's start to the last one's commit."""
+    cpu_seconds_per_1000_chips: float
+    gpu_seconds_per_1000_chips: float
+    gate: dict[str, float]
+    """The gate's figures; empty where there was nothing new to publish."""
+    gate_failed: tuple[str, ...]
+    """The checks that held the version back, and by how much."""
+    seconds: float
+
+    def numbers(self) -> dict[str, float]:
+        """Return its figures by name, as MLflow takes them: ``rejects/<reason>``, ``gate/<figure>``."""
+        fields = self.model_dump(exclude={"rejects", "failed", "gate", "gate_failed"})
+        return (
+            {name: value for name, value in fields.items() if isinstance(value, int | float)}
+            | {"rejected": sum(self.rejects.values()), "failed": len(self.failed)}
+            | {f"rejects/{reason}": count for reason, count in self.rejects.items()}
+            | {f"gate/{name}": value for name, value in self.gate.items()}
+        )
+
+
+def make_report(
+    lineage: Lineage,
+    table_uri: str,
+    objects: int,
+    plan: Plan,
+    tally: Tally,
+    outcome: Outcome | None,
+    seconds: float,
+) -> EncodeReport:
+    """Put a night's report together; ``plan`` is its first one. Without an outcome it was a dry run."""
+    published, verdict = (outcome.published, outcome.verdict) if outcome else (None, None)
+    thousands = max(tally.chips, 1) / 1000
+    return EncodeReport(
+        run_id=lineage.run_id,
+        model_id=lineage.model_id,
+        table=table_uri,
+        table_version=published.table_version if published else None,
+        objects=objects,
+        new=plan.num_new,
+        changed=plan.num_changed,
+        chips=tally.chips,
+        removed=tally.removed,
+        rejects=dict(tally.rejects),
+        failed=tally.failed,
+        bytes_read=tally.usage.bytes_read,
+        images_per_second=round(tally.chips / tally.seconds, 1) if tally.chips else 0,
+        cpu_seconds_per_1000_chips=round(tally.usage.cpu_seconds / thousands, 3),
+        gpu_seconds_per_1000_chips=round(tally.usage.gpu_seconds / thousands, 3),
+        gate=verdict.measured.figures if verdict else {},
+        gate_failed=verdict.failed if verdict else (),
+        seconds=round(seconds, 1),
+    )
+
+
+@contextmanager
+def tracked_night(config: EncodeConfig, lineage: Lineage) -> Iterator[str | None]:
+    """Open an MLflow run for the night where a store is named; yield its id, or None."""
+    if not (config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")):
+        yield None
+        return
+    params = config.model_dump(include={"source", "table", "bundle", "collection", "chip_size"})
+    tags = {"run_id": lineage.run_id, "model_id": lineage.model_id}
+    with tracked_run(resolved(config.tracking), lineage.run_id, params, tags) as mlflow_run:
+        yield mlflow_run
+
+
+def log_report(config: EncodeConfig, mlflow_run: str, report: EncodeReport) -> None:
+    """Add a night's figures to its MLflow run."""
+    log_metrics(resolved(config.tracking), mlflow_run, report.numbers())

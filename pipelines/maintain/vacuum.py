@@ -1,0 +1,55 @@
+"""Removing what no kept version needs: data files, and the beginning of Delta's log."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from deltalake import DeltaTable
+
+from pipelines.pointer import publications
+from pipelines.storage import Store
+from pipelines.table import CodeTable
+
+_LOG_FILE = re.compile(r"/(\d{20})\.[^/]+$")
+
+
+def kept_versions(table: CodeTable, keep_days: float, keep_publications: int) -> list[int]:
+    """Return the versions that were served in the last days, and those of the last publications."""
+    since = datetime.now(UTC) - timedelta(days=keep_days)
+    kept: set[int] = set()
+    replaced_at = datetime.now(UTC)
+    for place, published in enumerate(publications(table.uri, table.store)):
+        if place >= keep_publications and replaced_at < since:
+            break
+        kept.add(published.table_version)
+        replaced_at = published.published_at
+    return sorted(kept)
+
+
+def vacuum(table: DeltaTable, grace_hours: int, kept: list[int], *, dry_run: bool) -> int:
+    """Remove the files that neither the present nor a kept version names, and that are old enough.
+
+    Return how many went, or would go.
+    """
+    files = table.vacuum(
+        retention_hours=grace_hours,
+        dry_run=dry_run,
+        enforce_retention_duration=False,
+        full=True,  # orphans of killed nights too
+        keep_versions=kept or None,
+    )
+    return len({file.rsplit("/", 1)[-1] for file in files})
+
+
+def clear_log(table_uri: str, store: Store, oldest: int, *, dry_run: bool) -> int:
+    """Remove the log entries that no version from ``oldest`` on is made from; return how many."""
+    entries = {
+        info.uri: int(match[1])
+        for info in store.list(f"{table_uri}/_delta_log", recursive=False)
+        if (match := _LOG_FILE.search(info.uri))
+    }
+    checkpoints = [number for uri, number in entries.items() if ".checkpoint" in uri and number <= oldest]
+    useless = [uri for uri, number in entries.items() if number < max(checkpoints, default=0)]
+    if not dry_run:
+        for uri in sorted(useless):  # the oldest first: what is left always has a beginning
+            store.remove(uri)
+    return len(useless)

@@ -1,0 +1,74 @@
+"""Publishing at the end of a night: forward, when there is something new and the gate is passed."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from pipelines.errors import ConflictError
+from pipelines.pointer import Published, find_pointer, publish
+from pipelines.publish.config import GateConfig
+from pipelines.publish.gate import ArchiveCounts, Verdict, check_version
+from pipelines.table import CodeTable
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How publishing ended."""
+
+    published: Published | None
+    """What is published now."""
+    verdict: Verdict | None
+    """The gate's; None where there was nothing new to publish."""
+
+
+def publish_forward(
+    table: CodeTable,
+    version: int,
+    model_id: str,
+    bundle_uri: str,
+    run_id: str,
+    config: GateConfig,
+    archive: ArchiveCounts | None = None,
+) -> Outcome:
+    """Publish a model's rows at a version, unless the gate fails or nothing is new.
+
+    New is what has been committed for the model since the highest version of it that was ever published: a
+    rollback stands until there is more than what it took back. Raises what `check_version` raises.
+    """
+    current = find_pointer(table.uri, table.store)
+    if not _is_news(table, model_id, version, current):
+        return Outcome(current, None)
+    verdict = check_version(table, model_id, version, config, archive)
+    while not verdict.failed:
+        try:
+            news = publication(verdict, version, model_id, bundle_uri, run_id)
+            return Outcome(publish(table.uri, table.store, news, current), verdict)
+        except ConflictError as conflict:
+            log.warning("looking again", reason=str(conflict))
+        current = find_pointer(table.uri, table.store)
+        if not _is_news(table, model_id, version, current):
+            break
+    return Outcome(current, verdict)
+
+
+def publication(verdict: Verdict, version: int, model_id: str, bundle_uri: str, run_id: str) -> Published:
+    """Return the pointer to a version that the gate has measured."""
+    return Published(
+        table_version=version,
+        model_id=model_id,
+        bundle_uri=bundle_uri,
+        run_id=run_id,
+        published_at=datetime.now(UTC),
+        gate=verdict.measured.figures,
+        failed_checks=verdict.failed,
+        bits_on=verdict.measured.bits_on,
+        encoded_until=verdict.measured.encoded_until,
+    )
+
+
+def _is_news(table: CodeTable, model_id: str, version: int, current: Published | None) -> bool:
+    highest = current.highest_versions.get(model_id) if current else None
+    return highest is None or (highest < version and table.changed_since(model_id, highest))

@@ -1,0 +1,113 @@
+"""Publishing by hand: a version, the one before it again, or a list of what was published."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.bundles import read_manifest, resolve_bundle
+from pipelines.errors import GateError, TableError
+from pipelines.pointer import (
+    Published,
+    find_pointer,
+    publications,
+    publish,
+    read_pointer,
+    read_publication,
+)
+from pipelines.publish.config import PublishConfig
+from pipelines.publish.forward import publication
+from pipelines.publish.gate import check_version
+from pipelines.storage import Store
+from pipelines.table import CodeTable
+
+log = structlog.get_logger()
+
+
+class Publication(BaseModel):
+    """What was published when, by which run, with which figures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    table_version: int
+    model_id: str
+    bundle_uri: str
+    run_id: str
+    published_at: datetime
+    restores: int | None
+    """The number of the publication that a rollback went back to."""
+    gate: dict[str, float]
+    failed_checks: tuple[str, ...]
+    """What the gate had against it; not empty where it was published by force."""
+
+    @classmethod
+    def of(cls, published: Published) -> "Publication":
+        """Return what is told of a pointer: all but what only the next gate needs."""
+        return cls(**{name: getattr(published, name) for name in cls.model_fields})
+
+
+class PublishReport(BaseModel):
+    """What was published now, or with --history all that ever was."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table: str
+    publications: list[Publication]
+    """Newest first; the first is what is served."""
+    refused: Publication | None = None
+    """What the gate held back."""
+
+
+def run_publish(config: PublishConfig) -> PublishReport:
+    """Do what the config asks for and tell what is published now.
+
+    Raises TableError where there is no such version or publication, GateError where the gate fails and
+    isn't overridden, ConflictError where somebody else publishes at the same time.
+    """
+    table = CodeTable(config.table, Store(config.store))
+    if config.history:
+        found = [Publication.of(published) for published in publications(table.uri, table.store)]
+        return PublishReport(table=table.uri, publications=found)
+    run_id = f"publish-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
+    news = _roll_back(table, run_id) if config.rollback else _publish_version(table, config, run_id)
+    log.info("published", version=news.table_version, model_id=news.model_id, number=news.number)
+    return PublishReport(table=table.uri, publications=[Publication.of(news)])
+
+
+def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Published:
+    version = config.version
+    if version is None:
+        raise ValueError("the config asks for no version")
+    current = find_pointer(table.uri, table.store)
+    bundle_uri = config.bundle or (current.bundle_uri if current else None)
+    if bundle_uri is None:
+        raise TableError(f"nothing is published at {table.uri} yet: say with --bundle of which model")
+    bundle_uri = resolve_bundle(bundle_uri, config.tracking)
+    model_id = read_manifest(bundle_uri, table.store).model_id
+    verdict = check_version(table, model_id, version, config.gate)
+    news = publication(verdict, version, model_id, bundle_uri, run_id)
+    if not news.gate["chips"]:
+        raise TableError(f"version {version} of {table.uri} has no chips of {model_id}; see --history")
+    if verdict.failed and not config.force:
+        report = PublishReport(table=table.uri, publications=[], refused=Publication.of(news))
+        raise GateError(
+            f"not published: {'; '.join(verdict.failed)}; --force publishes it all the same", report
+        )
+    return publish(table.uri, table.store, news, current)
+
+
+def _roll_back(table: CodeTable, run_id: str) -> Published:
+    """Publish again what was published before. Rolling back twice goes back two publications."""
+    current = read_pointer(table.uri, table.store)
+    number = current.restores or current.number
+    while number > 1:
+        number -= 1
+        before = read_publication(table.uri, table.store, number)
+        number = before.restores or number
+        if (before.table_version, before.model_id) != (current.table_version, current.model_id):
+            table.check_whole(before.model_id, before.table_version)
+            again = {"run_id": run_id, "published_at": datetime.now(UTC), "restores": number}
+            return publish(table.uri, table.store, before.model_copy(update=again), current)
+    raise TableError(f"nothing was published at {table.uri} before version {current.table_version}")
