@@ -19,7 +19,6 @@ from pipelines.bundles import read_manifest, resolve_bundle
 from pipelines.cluster import connected, warn_if_short
 from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.encoder import Encoder
 from pipelines.encode.gate import check_gate
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
@@ -182,6 +181,8 @@ def _encode_unit(night: _Night, unit: pa.Table, number: int) -> None:
 
 def _run_pipeline(night: _Night, unit: pa.Table) -> UnitResult:
     """Read and cut on CPU tasks, encode on an actor pool, write from one task."""
+    from pipelines.encode.encoder import Encoder  # torch: seconds that a night without work saves
+
     config = night.config
     encoded = (
         ray.data.from_arrow(unit)
