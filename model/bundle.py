@@ -7,12 +7,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-
-from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
+
+if TYPE_CHECKING:
+    from model.network import HashNetwork  # seconds to import, and a manifest needs no network
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -65,13 +65,15 @@ class Manifest:
 
 
 def pack_bundle(
-    network: HashNetwork,
+    network: "HashNetwork",
     name: str,
     class_names: tuple[str, ...],
     training_run_id: str,
     metrics: Mapping[str, float],
 ) -> tuple[Manifest, dict[str, bytes]]:
     """Return the manifest and the bundle's files in the order to write them: the manifest last."""
+    import safetensors.torch
+
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     weights = safetensors.torch.save(state)
     manifest = Manifest(
@@ -86,11 +88,15 @@ def pack_bundle(
     return manifest, {WEIGHTS: weights, MANIFEST: manifest.to_bytes()}
 
 
-def unpack_bundle(files: Mapping[str, bytes]) -> tuple[Manifest, HashNetwork]:
+def unpack_bundle(files: Mapping[str, bytes]) -> "tuple[Manifest, HashNetwork]":
     """Return the manifest and the network in eval mode, on the CPU.
 
     Raises ValueError where a file is missing, altered, or doesn't fit the network.
     """
+    import safetensors.torch
+
+    from model.network import HashNetwork
+
     if MANIFEST not in files:
         raise ValueError(f"no {MANIFEST}: not a bundle, or one that wasn't written to its end")
     manifest = Manifest.from_bytes(files[MANIFEST])

@@ -1,11 +1,15 @@
 """Bundles at URIs: write, read, and resolve names of the MLflow registry."""
 
+from typing import TYPE_CHECKING
+
 from model.bundle import MANIFEST, WEIGHTS, Manifest, unpack_bundle
-from model.network import HashNetwork
 from pipelines.config import TrackingConfig
 from pipelines.errors import BundleError
 from pipelines.storage import Store
 from pipelines.tracking import resolve_model
+
+if TYPE_CHECKING:
+    from model.network import HashNetwork  # seconds to import
 
 
 def write_bundle(uri: str, files: dict[str, bytes], store: Store) -> None:
@@ -24,7 +28,7 @@ def read_manifest(uri: str, store: Store) -> Manifest:
         raise BundleError(f"bundle {uri}: {error}") from error
 
 
-def read_bundle(uri: str, store: Store) -> tuple[Manifest, HashNetwork]:
+def read_bundle(uri: str, store: Store) -> "tuple[Manifest, HashNetwork]":
     """Return a bundle's manifest and its network, in eval mode on the CPU.
 
     ``uri`` is the bundle's own (see `resolve_bundle`). Raises BundleError where it isn't a whole one.

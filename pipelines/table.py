@@ -248,7 +248,8 @@ def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Tab
 def files_of(table: DeltaTable, model_id: str) -> list[str]:
     """Return the paths, in the table's folder, of the files that hold a model's rows."""
     files = table.file_uris(file_pruning_predicate=[("model_id", "=", model_id)])
-    return [file[file.rindex("/model_id=") + 1 :] for file in files]
+    root = table.table_uri.removeprefix("file://")
+    return [file.removeprefix(root) for file in files]
 
 
 def _added(shard: Shard, model_id: str, *, data_change: bool = True) -> AddAction | RemoveAction:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pyarrow as pa
@@ -16,13 +17,11 @@ from pipelines.bundles import read_manifest, resolve_bundle
 from pipelines.cluster import connected, warn_if_short
 from pipelines.encode.chips import pixel_spec
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.metrics import NightMetrics
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.progress import progress
 from pipelines.encode.report import EncodeReport, Tally, log_report, make_report, tracked_night
 from pipelines.encode.shards import Lineage
 from pipelines.encode.sources.listing import list_source
-from pipelines.encode.unit import READ_CPUS, encode_unit
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConfigError, ConflictError, GateError
 from pipelines.publish.canary import read_canary
@@ -30,6 +29,11 @@ from pipelines.publish.forward import Outcome, publish_forward
 from pipelines.publish.gate import ArchiveCounts
 from pipelines.storage import Store
 from pipelines.table import CodeTable
+
+if TYPE_CHECKING:
+    from pipelines.encode.metrics import (
+        NightMetrics,
+    )  # ray and torch: seconds that a night without work saves
 
 log = structlog.get_logger()
 
@@ -52,10 +56,13 @@ class _Night:
         self.tally = Tally()
         self.known_rejects = 0
         self._cluster = cluster
-        self._metrics: NightMetrics | None = None
+        self._metrics: "NightMetrics | None" = None
 
-    def metrics(self) -> NightMetrics:
+    def metrics(self) -> "NightMetrics":
         """Return the night's metrics; Ray is joined, or started, when they are first asked for."""
+        from pipelines.encode.metrics import NightMetrics
+        from pipelines.encode.unit import READ_CPUS
+
         if self._metrics is None:
             self._cluster.enter_context(connected())
             warn_if_short(self.config.encoders + READ_CPUS)
@@ -162,6 +169,8 @@ def _carry_out(night: _Night, plan: Plan) -> int:
 
 def _encode_and_commit(night: _Night, unit: pa.Table, number: int) -> None:
     """Encode one unit and commit it: rejects first, then codes, so that nothing is done before it is."""
+    from pipelines.encode.unit import encode_unit
+
     metrics, started = night.metrics(), time.monotonic()
     result = encode_unit(unit, night.config, night.bundle_uri, night.pixels, night.lineage)
     night.table.commit_rejects(result.rejects)

@@ -112,12 +112,21 @@ def test_pixels_of_a_night():
         load_config("nightly", EncodeConfig, [*given, "--pixels.percentiles=2,98"])
 
 
+def test_a_search_can_be_told_in_flags():
+    config = load("--search.collections=a,b", "--search.bbox=-1,2,3,4", "--search.query=eo:cloud_cover<10")
+    assert config.search.collections == ("a", "b")
+    assert (config.search.bbox, config.search.query) == ((-1, 2, 3, 4), ("eo:cloud_cover<10",))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--chip-sise", "3"], "unrecognized arguments: --chip-sise"),
         (["--chip-size", "x"], "chip_size: Input should be a valid integer"),
         (["--chip-size", "1"], "chip_size: .*greater than or equal to 8"),
+        (["--since", "2026-06-01"], "since: .*timezone"),
+        (["--since", "2026-06-02T00:00Z", "--until", "2026-06-02T00:00Z"], "since must be before until"),
+        (["--prune", "--search.max-items", "3"], "prune needs the whole archive"),
         (["--config", "/no/such.yaml"], "config file /no/such.yaml: .*No such file"),
     ],
 )
