@@ -118,7 +118,7 @@ def _chips_of(entry: Row, content: bytes, grid: Grid, pixels: PixelSpec) -> Iter
                 "window": dict(zip("xywh", chip.window, strict=True)),
                 "bbox": outline.bbox if outline else None,
                 "geometry": outline.geometry if outline else None,
-                "datetime": entry["datetime"] or acquired,  # the source knows better than a tag
+                "datetime": entry.get("datetime") or acquired,  # the source knows better than a tag
                 "valid_fraction": chip.valid_fraction,
                 "pixels": chip.pixels_HWC.tobytes(),
             }

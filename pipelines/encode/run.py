@@ -56,7 +56,7 @@ class _Night:
         self.tally = Tally()
         self.known_rejects = 0
         self._cluster = cluster
-        self._metrics: "NightMetrics | None" = None
+        self._metrics: NightMetrics | None = None
 
     def metrics(self) -> "NightMetrics":
         """Return the night's metrics; Ray is joined, or started, when they are first asked for."""
