@@ -31,7 +31,9 @@ def config(store, root):
 
 
 def listed(store, root):
-    return pa.Table.from_pylist([{"uri": info.uri, "etag": info.etag} for info in store.list(root)])
+    return pa.Table.from_pylist(
+        [{"uri": info.uri, "etag": info.etag, "collection": "c"} for info in store.list(root)]
+    )
 
 
 def large(geotiff, path):
