@@ -37,7 +37,7 @@ def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> No
     published = read_pointer(archive.table, archive.store)
     index = load_snapshot(archive.table, published, archive.store, tmp_path).archive
     table = archive.rows[archive.versions[0]].to_pylist()
-    collection, time = table[0]["collection"], table[0]["datetime"]
+    collection, time = next((row["collection"], row["datetime"]) for row in table if row["datetime"])
     wanted = np.array([name == collection for name in index.collections])
     selection = select_rows(
         index.columns, index.spans, index.regions, criteria(interval=(time, time), wanted_C=wanted)
