@@ -340,9 +340,13 @@ def _content_etag(content: bytes) -> str:
 
 def _replace_file(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fresh.write_bytes(content)
-    fresh.replace(path)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # not hidden: vacuum finds what a kill left
+    try:
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)  # part of a file on a full disk
+        raise
 
 
 def _replace_file_if(path: Path, content: bytes, etag: str) -> None:

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from pipelines.errors import ConflictError, TableError
+from pipelines.errors import ConflictError, StorageError, TableError
 from pipelines.storage import Store
 
 Actions = list[AddAction | RemoveAction]
@@ -75,20 +76,22 @@ class CodeTable:
         self.store = store
 
     def create(self) -> None:
-        """Create both tables where they don't exist yet."""
-        for uri, schema in ((self.uri, CODE_SCHEMA), (self.rejects_uri, REJECT_SCHEMA)):
-            DeltaTable.create(
-                uri,
-                schema=schema,
-                mode="ignore",
-                partition_by=["model_id"],
-                # old versions are published: jobs.maintain clears the log, not a writer after 30 days
-                configuration={"delta.enableExpiredLogCleanup": "false"},
-                storage_options=self.store.delta_options(),
-            )
+        """Create both tables where they don't exist yet. Raises StorageError where that fails."""
+        # the code table last: where it is, both are (see `exists`)
+        for uri, schema in ((self.rejects_uri, REJECT_SCHEMA), (self.uri, CODE_SCHEMA)):
+            with _writing(uri):
+                DeltaTable.create(
+                    uri,
+                    schema=schema,
+                    mode="ignore",
+                    partition_by=["model_id"],
+                    # old versions are published: jobs.maintain clears the log, not a writer after 30 days
+                    configuration={"delta.enableExpiredLogCleanup": "false"},
+                    storage_options=self.store.delta_options(),
+                )
 
     def exists(self) -> bool:
-        """Return whether the code table has been made."""
+        """Return whether both tables have been made."""
         return DeltaTable.is_deltatable(self.uri, storage_options=self.store.delta_options())
 
     def open(self, version: int | None = None) -> DeltaTable:
@@ -160,10 +163,14 @@ class CodeTable:
         return self.open(version).transaction_version(_app_id(model_id)) or 0
 
     def commit_rejects(self, rejects: pa.Table) -> None:
-        """Append to the rejects table. A repeated row is harmless: readers look at distinct ones."""
+        """Append to the rejects table. A repeated row is harmless: readers look at distinct ones.
+
+        Raises ConflictError, StorageError.
+        """
         if len(rejects):
             options = self.store.delta_options()
-            write_deltalake(self.rejects_uri, rejects, mode="append", storage_options=options)
+            with _writing(self.rejects_uri):
+                write_deltalake(self.rejects_uri, rejects, mode="append", storage_options=options)
 
     def commit_unit(
         self, shards: Sequence[Shard], model_id: str, number: int, lineage: dict[str, str]
@@ -171,7 +178,8 @@ class CodeTable:
         """Append one unit's shards in one transaction; return the table's new version.
 
         ``number`` must be one more than `commits` was when the unit was planned: two nights over one
-        model can't both commit against the same plan. Raises ConflictError for the later of them.
+        model can't both commit against the same plan. Raises ConflictError for the later of them,
+        StorageError where the commit can't be written.
         """
         table = self.open()
         numbered = self._numbered(table, model_id, number)
@@ -232,13 +240,22 @@ class CodeTable:
         transactions: Sequence[Transaction],
     ) -> int:
         properties = CommitProperties(app_transactions=list(transactions), custom_metadata=metadata)
-        try:
+        with _writing(self.uri):
             table.create_write_transaction(
                 actions, "append", table.schema(), partition_by=["model_id"], commit_properties=properties
             )
-        except CommitFailedError as error:
-            raise ConflictError(f"another run committed to {self.uri} at the same time") from error
         return self.open().version()
+
+
+@contextmanager
+def _writing(uri: str) -> Iterator[None]:
+    """Tell Delta's errors of a commit as ours."""
+    try:
+        yield
+    except CommitFailedError as error:
+        raise ConflictError(f"another run committed to {uri} at the same time") from error
+    except (OSError, DeltaError) as error:
+        raise StorageError(f"{uri} can't be written: {error}; run again once it can") from error
 
 
 def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Table:

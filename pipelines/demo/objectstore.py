@@ -34,14 +34,15 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
-def object_store(folder: Path, bucket: str) -> Iterator[str]:
+def object_store(folder: Path, bucket: str, port: int | None = None) -> Iterator[str]:
     """Run an S3 server over ``folder`` with one bucket; yield its address; stop it at the end.
 
-    Its keys are `ACCESS_KEY` and `SECRET_KEY`. Raises ConfigError where SeaweedFS isn't installed,
+    Its keys are `ACCESS_KEY` and `SECRET_KEY`. Over the same folder and port it goes on where it was stopped;
+    without a ``port`` it takes a free one. Raises ConfigError where SeaweedFS isn't installed,
     StorageError where it doesn't come up.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     process = _start(folder, port, bucket)
     try:
         endpoint = f"http://127.0.0.1:{port}"

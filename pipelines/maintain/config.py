@@ -15,7 +15,7 @@ class MaintainConfig(StageConfig):
     keep_publications: int = Field(2, ge=1)
     """And so many publications, the present one included, however old"""
     grace_hours: int = Field(48, ge=1)
-    """Younger files stay too: a running night's are in no version yet [hours]"""
+    """Younger files and log entries stay too: a running night needs them [hours]"""
     dry_run: bool = False
     """Only say what would be done"""
     store: StoreConfig = StoreConfig()

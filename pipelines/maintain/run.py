@@ -47,7 +47,7 @@ def run_maintain(config: MaintainConfig) -> MaintainReport:
     if not config.dry_run:
         table.open().create_checkpoint()
     oldest = min([*kept, now.version()])
-    entries = clear_log(table.uri, table.store, oldest, dry_run=config.dry_run)
+    entries = clear_log(table.uri, table.store, oldest, config.grace_hours, dry_run=config.dry_run)
     report = MaintainReport(
         table=table.uri,
         dry_run=config.dry_run,

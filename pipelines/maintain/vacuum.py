@@ -40,13 +40,18 @@ def vacuum(table: DeltaTable, grace_hours: int, kept: list[int], *, dry_run: boo
     return len({file.rsplit("/", 1)[-1] for file in files})
 
 
-def clear_log(table_uri: str, store: Store, oldest: int, *, dry_run: bool) -> int:
-    """Remove the log entries that no version from ``oldest`` on is made from; return how many."""
-    entries = {
-        info.uri: int(match[1])
-        for info in store.list(f"{table_uri}/_delta_log", recursive=False)
-        if (match := _LOG_FILE.search(info.uri))
-    }
+def clear_log(table_uri: str, store: Store, oldest: int, grace_hours: int, *, dry_run: bool) -> int:
+    """Remove the log entries that no version from ``oldest`` on is made from; return how many.
+
+    The versions of the last hours stay too: a running night commits on top of one of them, or measures it.
+    """
+    since = datetime.now(UTC) - timedelta(hours=grace_hours)
+    entries: dict[str, int] = {}
+    for info in store.list(f"{table_uri}/_delta_log", recursive=False):
+        if match := _LOG_FILE.search(info.uri):
+            entries[info.uri] = int(match[1])
+            if info.uri.endswith(".json") and info.modified > since:
+                oldest = min(oldest, entries[info.uri] - 1)  # what was the newest until then
     checkpoints = [number for uri, number in entries.items() if ".checkpoint" in uri and number <= oldest]
     useless = [uri for uri, number in entries.items() if number < max(checkpoints, default=0)]
     if not dry_run:

@@ -81,7 +81,7 @@ class Night:
     def age(self, hours: float) -> None:
         """Make the data files of a table on disk older."""
         past = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
-        for path in Path(self.table.uri).glob("*/*.parquet"):
+        for path in Path(self.table.uri).glob("*/*.parquet*"):
             os.utime(path, (past, past))
 
     def rows(self, version: int | None = None) -> list[dict[str, object]]:

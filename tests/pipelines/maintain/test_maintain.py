@@ -9,7 +9,7 @@ import pytest
 from pipelines.errors import TableError
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.run import run_maintain
-from pipelines.maintain.vacuum import kept_versions
+from pipelines.maintain.vacuum import clear_log, kept_versions
 from pipelines.pointer import Published, find_pointer, publish
 from pipelines.publish.config import PublishConfig
 from pipelines.publish.run import run_publish
@@ -37,7 +37,7 @@ def files_of(night):
 
 
 def test_what_is_kept_is_whole_and_the_rest_is_gone(local_night):
-    """Seven versions; 2 and 6 are published, 4 was long ago; and a file of a night that was killed."""
+    """Seven versions; 2 and 6 are published, 4 was long ago; and what killed nights have left."""
     night, rows = local_night, {}
     for seed in range(3):
         rows[night.commit(night.random_codes(2, 2, seed))] = None
@@ -49,14 +49,17 @@ def test_what_is_kept_is_whole_and_the_rest_is_gone(local_night):
         publish_version(night, version, days_ago)
     orphan = f"{night.table.uri}/model_id={night.model_id}/orphan.parquet"
     pq.write_table(pq.read_table(next(iter(files_of(night)))), orphan)
+    half_written = Path(f"{orphan}.7.tmp")
+    half_written.write_bytes(b"PAR1")
     before = files_of(night)
 
     assert maintain(night).removed_files == 0, "nothing is old enough"
     night.age(hours=49)
     plan = maintain(night, dry_run=True, keep_days=0)
-    assert (plan.kept_versions, plan.removed_files, files_of(night) >= before) == ([2, 6], 1, True)
-    assert maintain(night, keep_days=0).removed_files == 1, "the others' removal is too new"
+    assert (plan.kept_versions, plan.removed_files, files_of(night) >= before) == ([2, 6], 2, True)
+    assert maintain(night, keep_days=0).removed_files == 2, "the others' removal is too new"
     assert not Path(orphan).exists()
+    assert not half_written.exists()
     for version in (2, 4, 6):
         assert night.rows(version) == published[version]
 
@@ -82,7 +85,8 @@ def test_log_entries_go_only_below_the_oldest_kept_version(night):
     for version in (2, 5, 8):
         publish_version(night, version, days_ago=50)
     report = maintain(night, keep_days=0)  # 5 is kept; it is made from the checkpoint at 3 and two commits
-    assert (report.kept_versions, report.removed_log_entries) == ([5, 8], 3)
+    assert (report.kept_versions, report.removed_log_entries) == ([5, 8], 0), "all are young"
+    assert clear_log(table.uri, table.store, 5, grace_hours=0, dry_run=False) == 3
     assert {version: night.rows(version) for version in rows} == rows
     assert night.table.commits(night.model_id) == 8
     with pytest.raises(TableError, match="no version 1 any more"):
