@@ -27,7 +27,7 @@ from pipelines.train.run import run_train
 
 # the recipes were chosen on a tenth of the training side; the figures are of all of it
 _SPLIT = SplitConfig(validation_share=0)
-_INCEPTION = "inception_v3_to_mixed_7a.fp16.safetensors"
+INCEPTION = "inception_v3_to_mixed_7a.fp16.safetensors"
 _GOOGLENET = "bvlc_googlenet.fp16.safetensors"
 
 
@@ -63,9 +63,22 @@ def main() -> None:
     print(json.dumps({"quality": quality}))
 
 
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where the data lies."""
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="with aid150 and weights")
+
+
+def open_data(arguments: argparse.Namespace) -> Path:
+    """Return the data's folder, absolute."""
+    data: Path = arguments.data.resolve()
+    if not (data / "aid150").exists():
+        sys.exit(f"{data}/aid150 isn't there; say where with --data")
+    return data
+
+
 def add_folders(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where data and results lie."""
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="with aid150 and weights")
+    add_data(parser)
     parser.add_argument(
         "--work", type=Path, default=Path("benchmark-output"), help="bundles, features, reports"
     )
@@ -73,9 +86,7 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
 
 def open_folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
     """Return data and work, absolute; make the user's backbones importable here and in what Ray starts."""
-    data, work = arguments.data.resolve(), arguments.work.resolve()
-    if not (data / "aid150").exists():
-        sys.exit(f"{data}/aid150 isn't there; say where with --data")
+    data, work = open_data(arguments), arguments.work.resolve()
     backbones = str(data.parent / "backbones")
     sys.path.insert(0, backbones)
     os.environ["PYTHONPATH"] = os.pathsep.join([backbones, os.environ.get("PYTHONPATH", "")])
@@ -85,7 +96,7 @@ def open_folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
 def train(case: Case, data: Path, work: Path) -> str:
     """Train a preset; return the URI of its bundle."""
     network: dict[str, object] = {"num_bits": case.bits}
-    settings: dict[str, object] = {"weights": f"{data}/weights/{_INCEPTION}"}
+    settings: dict[str, object] = {"weights": f"{data}/weights/{INCEPTION}"}
     if case == _SEED_A:
         network |= {"backbone": "bvlc_googlenet:features", "node": ""}
         settings = {"weights": f"{data}/weights/{_GOOGLENET}", "input": {"size": 136}}

@@ -14,7 +14,7 @@ from model.backbones import Backbone, Weights
 from model.codes import Codes, binarise, pack
 from model.heads import build_head
 from model.precision import autocast
-from model.preprocess import preprocess, preprocess_mixed
+from model.preprocess import preprocess_mixed
 from model.spec import InputSpec, NetworkSpec
 
 _FEATURES_AT_ONCE = 4096  # vectors in one forward pass of the head
@@ -59,13 +59,17 @@ class HashNetwork(nn.Module):
 
     @torch.inference_mode()
     def encode(self, chips_BHWC: Tensor) -> Codes:
-        """Turn uint8 chips into packed codes_BY. The network must be in eval mode."""
+        """Turn uint8 chips into packed codes_BY, in eval mode.
+
+        Nights and queries both encode with this: the backbone in bfloat16 where the device multiplies it, the
+        head in float32. On a CPU the features don't depend on the batch that a chip is in, nor on the number
+        of threads: a picture's code is the table's, bit for bit. Between kinds of devices, as between
+        bfloat16 and float32, a few bits in a thousand differ: those whose output is close to 0.
+        """
         self._require_eval()
         if not len(chips_BHWC):
             return np.empty((0, self.network_spec.num_bits // 8), np.uint8)
-        device = next(self.parameters()).device
-        outputs_BK = self(preprocess(chips_BHWC.to(device), self.input_spec))
-        return pack(binarise(outputs_BK.float().cpu().numpy()))
+        return self.encode_features(self.extract(list(chips_BHWC.cpu().numpy())))
 
     def _require_eval(self) -> None:
         if self.training:

@@ -103,12 +103,12 @@ S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"
     """Least share of a chip that isn't nodata [0..1]"""
     objects_per_unit: int = Field(2000, ge=1)
     """Objects in one commit; make it a few minutes of work"""
-    encoders: int = Field(1, ge=1)
-    """Actors that run the network"""
+    encoders: int = Field(0, ge=0)
+    """Actors that run the network; 0: one a CPU of the cluster, or one a GPU"""
     gpus_per_encoder: float = Field(0, ge=0)
     """GPUs of each of them; 0: CPU"""
-    batch_size: int = Field(256, ge=1)
-    """Chips in one forward pass"""
+    batch_size: int = Field(32, ge=1)
+    """Chips in one forward pass; GPUs want more"""
     gate: GateConfig = GateConfig()
     dry_run: bool = False
     """Only list and plan: say what would be encoded"""

@@ -24,6 +24,7 @@ class Encoder:
 
         ``gpus`` are what the actor holds: the time of its batches is charged to them.
         """
+        torch.set_num_threads(1)  # actors, not threads, are how it is scaled
         manifest, network = read_bundle(bundle_uri, store)
         self.network = network.to("cuda" if torch.cuda.is_available() else "cpu")
         self.gpus = gpus

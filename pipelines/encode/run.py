@@ -61,11 +61,11 @@ class _Night:
     def metrics(self) -> "NightMetrics":
         """Return the night's metrics; Ray is joined, or started, when they are first asked for."""
         from pipelines.encode.metrics import NightMetrics
-        from pipelines.encode.unit import READ_CPUS
+        from pipelines.encode.unit import ENCODER_CPUS, READ_CPUS
 
         if self._metrics is None:
             self._cluster.enter_context(connected())
-            warn_if_short(self.config.encoders + READ_CPUS)
+            warn_if_short(max(1, self.config.encoders) * ENCODER_CPUS + READ_CPUS)
             self._metrics = NightMetrics(self.lineage.model_id)
         return self._metrics
 

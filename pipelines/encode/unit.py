@@ -15,8 +15,22 @@ from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 
 READ_CPUS = 0.5
-"""Of a task that reads. It waits for the store; with the encoder's CPUs it would be fused into that stage."""
+ENCODER_CPUS = 0.45
+"""Of a task that reads, and of an actor that encodes on one thread: together they fill a CPU.
+
+The reading task waits for the store, and for the encoder: Ray Data holds it back where chips pile up. Were
+both alike, Ray Data would make one stage of them.
+"""
 _OBJECTS_PER_TASK = 16  # small enough to spread, large enough to hide a task's start
+
+
+def count_encoders(config: EncodeConfig, objects: int) -> int:
+    """Return how many actors encode a unit of so many objects. Needs a running Ray."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus, per_encoder = resources.get("CPU", 1), config.gpus_per_encoder
+    default = resources.get("GPU", 1) / per_encoder if per_encoder else cpus
+    tasks = -(-objects // _OBJECTS_PER_TASK)
+    return config.encoders or max(1, min(int(default), tasks))
 
 
 def encode_unit(
@@ -24,7 +38,19 @@ def encode_unit(
 ) -> UnitResult:
     """Read and cut objects on CPU tasks, encode on an actor pool, write from one task."""
     store = Store(config.store)
-    encoded = (
+    encoded = encoded_rows(unit, config, bundle_uri, pixels)
+    write = ray.remote(num_cpus=READ_CPUS)(write_unit)
+    result: UnitResult = ray.get(
+        write.remote(config.table.rstrip("/"), store, lineage, *encoded.to_arrow_refs())
+    )
+    return result
+
+
+def encoded_rows(
+    unit: pa.Table, config: EncodeConfig, bundle_uri: str, pixels: PixelSpec
+) -> ray.data.Dataset:
+    """Return the rows that are to be written, in no particular order; nothing is done before they are asked for."""
+    return (
         ray.data.from_arrow(unit)
         .repartition(target_num_rows_per_block=_OBJECTS_PER_TASK)
         .map_batches(
@@ -37,22 +63,17 @@ def encode_unit(
             Encoder,
             fn_constructor_kwargs={
                 "bundle_uri": bundle_uri,
-                "store": store,
+                "store": Store(config.store),
                 "chip_size": config.chip_size,
                 "gpus": config.gpus_per_encoder,
             },
             batch_size=config.batch_size,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=config.encoders),
-            num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(size=count_encoders(config, len(unit))),
+            num_cpus=ENCODER_CPUS,
             num_gpus=config.gpus_per_encoder,
         )
     )
-    write = ray.remote(num_cpus=READ_CPUS)(write_unit)
-    result: UnitResult = ray.get(
-        write.remote(config.table.rstrip("/"), store, lineage, *encoded.to_arrow_refs())
-    )
-    return result
 
 
 def _read(objects: pa.Table, pixels: PixelSpec, config: EncodeConfig) -> Iterator[pa.Table]:

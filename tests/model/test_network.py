@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from model.bundle import MANIFEST, WEIGHTS, Manifest, pack_bundle, unpack_bundle
+from model.codes import unpack
 from model.network import HashNetwork
 from model.preprocess import augment, preprocess, preprocess_mixed, turned
 from model.recipe import VIEWS, AugmentSpec
@@ -97,12 +98,25 @@ def test_code_does_not_depend_on_the_batch(network, chips_BHWC):
     assert network.encode(chips_BHWC[:0]).shape == (0, 3)
 
 
-def test_features_and_head_give_the_code(network, chips_BHWC):
-    features_BD = network.extract(list(chips_BHWC.numpy()))
-    assert features_BD.dtype == np.float32
-    codes_BY = network.encode_features(features_BD)
-    difference = np.bitwise_count(codes_BY ^ network.encode(chips_BHWC)).sum()
-    assert difference <= 2  # of 120 bits: features may be bfloat16's
+def test_the_code_is_the_one_of_the_plain_forward_pass(network, chips_BHWC):
+    with torch.inference_mode():
+        outputs_BK = network(preprocess(chips_BHWC, INPUT)).numpy()
+    difference_BK = unpack(network.encode(chips_BHWC)) ^ (outputs_BK > 0)
+    assert not difference_BK[np.abs(outputs_BK) > 0.02 * outputs_BK.std()].any()
+    assert difference_BK.sum() <= 2  # of 120 bits: the backbone may be in bfloat16
+
+
+def test_code_does_not_depend_on_the_number_of_threads(network, chips_BHWC):
+    threads = torch.get_num_threads()
+    features = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            features.append(network.extract(list(chips_BHWC.numpy())))
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(features[0], features[1])
+    np.testing.assert_array_equal(features[0], features[2])
 
 
 def test_encode_wants_eval_mode(network, chips_BHWC):

@@ -1,0 +1,227 @@
+"""How fast a night encodes: `python -m benchmarks.encode --data ../shared/data`, on a real S3 server.
+
+AID scenes (a chip each) and NAIP and Landsat rasters (many) are encoded with frozen Inception v3 and a head
+fitted on other scenes. Beside the pipeline: the bare forward pass on chips in memory; the plain loop, float32
+and channels first; and a DataLoader over the same bucket into one Parquet file. All in one run, in turns.
+
+Shapes: N, B chips, H x W pixels, D features, C classes, Y bytes a code.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import torch
+from PIL import Image
+from rich.console import Console
+
+from benchmarks import plain
+from benchmarks.quality import INCEPTION, add_data, open_data
+from model.backbones import own_input, read_weights
+from model.bundle import pack_bundle
+from model.codes import Codes
+from model.loss_spec import OrthoHashSpec
+from model.losses import build_loss
+from model.network import HashNetwork
+from model.recipe import Recipe
+from model.spec import NetworkSpec
+from model.training import Trainee, start, train_epoch
+from pipelines.bundles import write_bundle
+from pipelines.cluster import connected
+from pipelines.config import StoreConfig
+from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
+from pipelines.encode.chips import CHIP, pixel_spec, read_objects
+from pipelines.encode.config import EncodeConfig
+from pipelines.encode.unit import encoded_rows
+from pipelines.storage import Store
+
+_SIDE = 150  # of AID's scenes, and of the chips that rasters are cut into [pixels]
+_FITTED, _ENCODED = 4, 5  # scenes of each class: for the head, for the archive
+_RASTERS = ("geotiff/naip", "geotiff/landsat")
+_RECIPE = Recipe(epochs=60, batch_size=60)
+_COMPARED, _BY_LOADER = 128, 64  # chips for the plain loop, which is slow; scenes for the DataLoader
+
+_print = Console().print
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What the pipeline did, from the first rows that came out of it to the last."""
+
+    images_per_second: float
+    rss_mb: list[float]
+    """Of the driver, whenever rows came."""
+
+
+def main() -> None:
+    """Measure, print, and give the figures as the last line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_data(parser)
+    data = open_data(parser.parse_args())
+    os.environ |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    with (
+        TemporaryDirectory() as folder,
+        object_store(Path(folder), "bench") as endpoint,
+        connected(),
+    ):
+        print(json.dumps({"encode": measure(data, Store(StoreConfig(endpoint=endpoint)))}))
+
+
+def measure(data: Path, store: Store) -> dict[str, float]:
+    """Fill the bucket, encode it in each way, and return the figures."""
+    network = fit(data)
+    manifest, files = pack_bundle(network, "bench", ("bench",), "none", {})
+    config = EncodeConfig(
+        source="s3://bench/imagery",
+        table="s3://bench/codes",
+        bundle=f"s3://bench/bundles/{manifest.model_id}",
+        chip_size=_SIDE,
+        store=store.config,
+    )
+    write_bundle(config.bundle, files, store)
+    upload(data, config.source, store)
+    objects = list(store.list(config.source))
+    unit = pa.table({"uri": [o.uri for o in objects], "etag": [o.etag for o in objects]})
+    chips_NHWC = chips_of(unit, config, network)
+    _print(f"{len(objects)} objects, {len(chips_NHWC)} chips, {config.batch_size} a batch")
+
+    rates = [forward(network, chips_NHWC[:_COMPARED], config.batch_size)]
+    streamed = stream(unit, config, network, len(chips_NHWC))
+    rates.append(forward(network, chips_NHWC[:_COMPARED], config.batch_size))
+    bare = float(np.mean(rates))
+    ratio, bits_changed = compare(network, chips_NHWC[-_COMPARED:], config.batch_size)
+    scenes = [o.uri for o in objects if o.uri.endswith(".jpg")][:_BY_LOADER]
+    target, plain_network = "s3://bench/plain.parquet", plain.plain_network(network)
+    loader = plain.encode_bucket(plain_network, scenes, store, target, config.batch_size)
+
+    first, last, peak = streamed.rss_mb[0], streamed.rss_mb[-1], max(streamed.rss_mb)
+    _print(
+        f"bare forward pass: {bare:.1f} chips/s, {ratio:.2f} x the plain loop, {bits_changed:.2%} of bits differ"
+    )
+    _print(f"pipeline, while it runs: {streamed.images_per_second:.1f} chips/s")
+    _print(f"DataLoader, float32, one Parquet file: {loader:.1f} chips/s while it runs")
+    _print(f"pipeline over DataLoader: {streamed.images_per_second / loader:.2f}")
+    _print(
+        f"driver: {first:.0f} MB when the first rows came, {last:.0f} MB with the last, at most {peak:.0f} MB"
+    )
+    return {
+        "pipeline_vs_forward": round(streamed.images_per_second / bare, 3),
+        "forward_vs_naive": round(ratio, 2),
+        "bits_changed": round(bits_changed, 5),
+        "driver_rss_mb": round(peak),
+    }
+
+
+def fit(data: Path) -> HashNetwork:
+    """Return Inception v3 with a head fitted on the first scenes of each class: its outputs are learned ones."""
+    weights = data / "weights" / INCEPTION
+    torch.manual_seed(0)
+    network = HashNetwork(
+        NetworkSpec(), own_input("inception_v3"), read_weights(weights.read_bytes(), weights.name)
+    )
+    paths = [path for folder in classes(data) for path in scenes(folder)[:_FITTED]]
+    chips = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    network.eval()
+    features_ND = np.concatenate([network.extract(chips[at : at + 32]) for at in range(0, len(chips), 32)])
+    labels_NC = np.repeat(np.eye(len(classes(data)), dtype=bool), _FITTED, axis=0)
+    loss_of = build_loss(OrthoHashSpec(), labels_NC.shape[1], network.network_spec.num_bits, seed=0)
+    state = start(network, _RECIPE, len(labels_NC))
+    trainee = Trainee(network, _RECIPE, keep_statistics=True)
+    for _ in range(_RECIPE.epochs):
+        train_epoch(
+            state,
+            trainee,
+            loss_of,
+            labels_NC,
+            lambda rows_B, _: torch.from_numpy(features_ND[rows_B]),
+            _RECIPE,
+            0,
+        )
+    return network.eval()
+
+
+def classes(data: Path) -> list[Path]:
+    """Return AID's folders, one a class."""
+    return sorted(path for path in (data / "aid150").iterdir() if path.is_dir())
+
+
+def scenes(folder: Path) -> list[Path]:
+    """Return a class's scenes."""
+    return sorted(folder.glob("*.jpg"))
+
+
+def upload(data: Path, source: str, store: Store) -> None:
+    """Put the archive into the bucket: scenes that the head hasn't seen, and the rasters."""
+    paths = [path for folder in classes(data) for path in scenes(folder)[_FITTED : _FITTED + _ENCODED]]
+    paths += [path for name in _RASTERS for path in sorted((data / name).glob("*.tif"))]
+    for path in paths:
+        store.write(f"{source}/{path.parent.name}/{path.name}", path.read_bytes())
+
+
+def chips_of(unit: pa.Table, config: EncodeConfig, network: HashNetwork) -> torch.Tensor:
+    """Return the archive's chips_NHWC, read as a night reads them."""
+    tables = list(read_objects(unit, pixel_spec(network.input_spec, config.pixels), config))
+    pixels = [row for table in tables for row in table["pixels"].to_pylist() if row]
+    if len(pixels) < sum(map(len, tables)):
+        raise AssertionError("an object gave no chips")
+    return torch.from_numpy(np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, _SIDE, _SIDE, 3).copy())
+
+
+def stream(unit: pa.Table, config: EncodeConfig, network: HashNetwork, chips: int) -> Streamed:
+    """Run the pipeline, but for writing; the first rows that come aren't timed."""
+    driver, began, last = psutil.Process(), 0.0, 0.0
+    rss_mb: list[float] = []
+    counts: list[int] = []
+    rows = encoded_rows(unit, config, config.bundle, pixel_spec(network.input_spec, config.pixels))
+    for block in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        last = time.perf_counter()
+        began = began or last
+        counts.append(block["outcome"].to_pylist().count(CHIP))
+        rss_mb.append(driver.memory_info().rss / 1e6)
+    if sum(counts) != chips:
+        raise AssertionError(f"the pipeline gave {sum(counts)} chips of {chips}")
+    return Streamed(sum(counts[1:]) / (last - began), rss_mb)
+
+
+def forward(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> float:
+    """Return chips a second of `HashNetwork.encode`, on all cores; the median of batches."""
+    seconds, _ = timed(network.encode, torch.split(chips_NHWC, batch))
+    return batch / seconds
+
+
+def compare(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> tuple[float, float]:
+    """Return how much faster than the plain loop it is, a batch each in turns, and the share of other bits."""
+    plain_network = plain.plain_network(network)
+    fast: list[float] = []
+    slow: list[float] = []
+    different = 0
+    for chips_BHWC in torch.split(chips_NHWC, batch):
+        seconds, codes_BY = timed(network.encode, [chips_BHWC])
+        fast.append(seconds)
+        seconds, plain_BY = timed(lambda chips: plain.encode(plain_network, chips), [chips_BHWC])
+        slow.append(seconds)
+        different += int(np.bitwise_count(codes_BY ^ plain_BY).sum())
+    bits = len(chips_NHWC) * network.network_spec.num_bits
+    return float(np.median(slow) / np.median(fast)), different / bits
+
+
+def timed(encode: Callable[[torch.Tensor], Codes], batches: Sequence[torch.Tensor]) -> tuple[float, Codes]:
+    """Return the median seconds of full batches, and all codes."""
+    seconds, codes = [], []
+    for chips_BHWC in batches:
+        started = time.perf_counter()
+        codes.append(encode(chips_BHWC))
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds)), np.concatenate(codes)
+
+
+if __name__ == "__main__":
+    main()
