@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 import psutil
@@ -104,7 +105,8 @@ def measure(data: Path, store: Store) -> dict[str, float]:
 
     first, last, peak = streamed.rss_mb[0], streamed.rss_mb[-1], max(streamed.rss_mb)
     _print(
-        f"bare forward pass: {bare:.1f} chips/s, {ratio:.2f} x the plain loop, {bits_changed:.2%} of bits differ"
+        f"bare forward pass: {bare:.1f} chips/s, {ratio:.2f} x the plain loop, "
+        f"{bits_changed:.2%} of bits differ"
     )
     _print(f"pipeline, while it runs: {streamed.images_per_second:.1f} chips/s")
     _print(f"DataLoader, float32, one Parquet file: {loader:.1f} chips/s while it runs")
@@ -121,7 +123,7 @@ def measure(data: Path, store: Store) -> dict[str, float]:
 
 
 def fit(data: Path) -> HashNetwork:
-    """Return Inception v3 with a head fitted on the first scenes of each class: its outputs are learned ones."""
+    """Return Inception v3 with a head fitted on the first scenes of each class: outputs are learned ones."""
     weights = data / "weights" / INCEPTION
     torch.manual_seed(0)
     network = HashNetwork(
@@ -181,7 +183,8 @@ def stream(unit: pa.Table, config: EncodeConfig, network: HashNetwork, chips: in
     rss_mb: list[float] = []
     counts: list[int] = []
     rows = encoded_rows(unit, config, config.bundle, pixel_spec(network.input_spec, config.pixels))
-    for block in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+    for batch in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        block = cast(pa.Table, batch)
         last = time.perf_counter()
         began = began or last
         counts.append(block["outcome"].to_pylist().count(CHIP))
@@ -198,7 +201,7 @@ def forward(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> float
 
 
 def compare(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> tuple[float, float]:
-    """Return how much faster than the plain loop it is, a batch each in turns, and the share of other bits."""
+    """Return how much faster than the plain loop it is, batch by batch in turns, and other bits' share."""
     plain_network = plain.plain_network(network)
     fast: list[float] = []
     slow: list[float] = []
