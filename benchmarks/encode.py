@@ -121,7 +121,7 @@ def measure(data: Path, store: Store) -> dict[str, float]:
 
 
 def fit(data: Path) -> HashNetwork:
-    """Return Inception v3 with a head fitted on the first scenes of each class: its outputs are learned ones."""
+    """Return Inception v3 with a head fitted on the first scenes of each class."""
     weights = data / "weights" / INCEPTION
     torch.manual_seed(0)
     network = HashNetwork(
@@ -198,7 +198,7 @@ def forward(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> float
 
 
 def compare(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> tuple[float, float]:
-    """Return how much faster than the plain loop it is, a batch each in turns, and the share of other bits."""
+    """Return how much faster it is than the plain loop, in turns, and the share of bits that differ."""
     plain_network = plain.plain_network(network)
     fast: list[float] = []
     slow: list[float] = []
