@@ -104,7 +104,7 @@ def measure(data: Path, store: Store) -> dict[str, float]:
 
     first, last, peak = streamed.rss_mb[0], streamed.rss_mb[-1], max(streamed.rss_mb)
     _print(
-        f"bare forward pass: {bare:.1f} chips/s, {ratio:.2f} x the plain loop, {bits_changed:.2%} of bits differ"
+        f"bare forward pass: {bare:.1f} chips/s, {ratio:.2f} x the plain loop, {bits_changed:.2%} other bits"
     )
     _print(f"pipeline, while it runs: {streamed.images_per_second:.1f} chips/s")
     _print(f"DataLoader, float32, one Parquet file: {loader:.1f} chips/s while it runs")
