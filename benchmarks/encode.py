@@ -105,8 +105,7 @@ def measure(data: Path, store: Store) -> dict[str, float]:
 
     first, last, peak = streamed.rss_mb[0], streamed.rss_mb[-1], max(streamed.rss_mb)
     _print(
-        f"bare forward pass: {bare:.1f} chips/s, {ratio:.2f} x the plain loop, "
-        f"{bits_changed:.2%} of bits differ"
+        f"bare forward pass: {bare:.1f} chips/s, {ratio:.2f} x the plain loop, {bits_changed:.2%} other bits"
     )
     _print(f"pipeline, while it runs: {streamed.images_per_second:.1f} chips/s")
     _print(f"DataLoader, float32, one Parquet file: {loader:.1f} chips/s while it runs")
@@ -123,7 +122,7 @@ def measure(data: Path, store: Store) -> dict[str, float]:
 
 
 def fit(data: Path) -> HashNetwork:
-    """Return Inception v3 with a head fitted on the first scenes of each class: outputs are learned ones."""
+    """Return Inception v3 with a head fitted on the first scenes of each class."""
     weights = data / "weights" / INCEPTION
     torch.manual_seed(0)
     network = HashNetwork(
@@ -201,7 +200,7 @@ def forward(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> float
 
 
 def compare(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> tuple[float, float]:
-    """Return how much faster than the plain loop it is, batch by batch in turns, and other bits' share."""
+    """Return how much faster it is than the plain loop, in turns, and the share of bits that differ."""
     plain_network = plain.plain_network(network)
     fast: list[float] = []
     slow: list[float] = []

@@ -49,7 +49,7 @@ def encode_unit(
 def encoded_rows(
     unit: pa.Table, config: EncodeConfig, bundle_uri: str, pixels: PixelSpec
 ) -> ray.data.Dataset:
-    """Return the rows that are to be written, in no order; nothing is done before they are asked for."""
+    """Return the rows to be written, in no particular order; nothing is done before they are asked for."""
     return (
         ray.data.from_arrow(unit)
         .repartition(target_num_rows_per_block=_OBJECTS_PER_TASK)
