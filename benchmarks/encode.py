@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import cast
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import torch
 from PIL import Image
@@ -186,7 +186,7 @@ def stream(unit: pa.Table, config: EncodeConfig, network: HashNetwork, chips: in
         block = cast(pa.Table, batch)
         last = time.perf_counter()
         began = began or last
-        counts.append(block["outcome"].to_pylist().count(CHIP))
+        counts.append(int(np.count_nonzero(np.asarray(block["outcome"]) == CHIP)))
         rss_mb.append(driver.memory_info().rss / 1e6)
     if sum(counts) != chips:
         raise AssertionError(f"the pipeline gave {sum(counts)} chips of {chips}")
