@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import cast
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pyarrow as pa
 import torch
 from PIL import Image
