@@ -64,7 +64,7 @@ class HashNetwork(nn.Module):
         Nights and queries both encode with this: the backbone in bfloat16 where the device multiplies it, the
         head in float32. On a CPU with bfloat16 (AMX) features were seen to depend neither on the batch that a
         chip is in nor on the number of threads: a picture's code is the table's, bit for bit. Between
-        kinds of devices, as between bfloat16 and float32, a few bits in a thousand differ: those of an output near 0.
+        kinds of devices, as between bfloat16 and float32, a few bits in a thousand differ: outputs near 0.
         """
         self._require_eval()
         if not len(chips_BHWC):

@@ -49,4 +49,4 @@ def test_a_server_that_does_not_come_up_shows_its_log(tmp_path):
 
 def test_a_job_that_fails_says_why(tmp_path):
     with pytest.raises(ScenehashError, match=r"exit code 2:\n(.|\n)*source: is required"):
-        run_job(Console(quiet=True), "encode", {"table": "t"}, tmp_path / "log")
+        run_job(Console(quiet=True), "nightly", {"table": "t"}, tmp_path / "log")
