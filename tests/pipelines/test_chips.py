@@ -95,7 +95,7 @@ def test_one_bad_object_never_costs_another(store, any_root, geotiff, scene_HWC)
     for name, content in contents.items():
         store.write(f"{any_root}/{name}", content)
     places = [(f"{any_root}/{name}", None) for name in (*contents, "none.tif")]
-    places += [("s3://no-such-bucket/x.tif", None), ("https://example.com/x.tif", None)]
+    places += [("s3://no-such-bucket/x.tif", None), ("ftp://example.com/x.tif", None)]
     found = reasons(read(store, places))
     assert [reason and reason.partition(":")[0] for reason in found[:8]] == [
         None,
