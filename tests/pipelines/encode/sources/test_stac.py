@@ -1,7 +1,6 @@
 """Static STAC written with pystac, and a small STAC API over HTTP."""
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from pipelines.encode.spill import read_spilled
 from pipelines.errors import ConfigError, ScenehashError, StorageError
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
-SHARED = Path(os.environ.get("SCENEHASH_SHARED", "../shared")) / "data/geotiff/stac"
+SHARED = Path("../shared/data/geotiff/stac")
 
 
 def listed(store, folder: Path, source: str, **fields: object) -> dict[str, dict]:
@@ -114,7 +113,7 @@ def test_a_link_to_nothing_is_told(store, root, tmp_path):
 
 def test_real_catalogs(store, tmp_path):
     if not SHARED.exists():
-        pytest.skip(f"no STAC files at {SHARED}; SCENEHASH_SHARED names the folder of shared data")
+        pytest.skip(f"no STAC files at {SHARED}")
     source = str(SHARED / "planet-example-v1.0.0-beta.2/collection.json")
     rows = listed(store, tmp_path / "work", source)
     assert len(rows) == 5
