@@ -130,10 +130,6 @@ class CodeTable:
         chosen = pc.field("model_id") == model_id
         return dataset.count_rows(filter=chosen), dataset.scanner(list(columns), filter=chosen).to_reader()
 
-    def read_rejects(self, model_id: str, columns: Sequence[str]) -> pa.Table:
-        """Return some columns of all of a model's rejects."""
-        return _rows_of(self.open_rejects(), model_id, columns)
-
     def stream_rejects(
         self, model_id: str, columns: Sequence[str], since: datetime | None = None
     ) -> pa.RecordBatchReader:

@@ -10,11 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.index.found import Int64s
+from pipelines.index.found import TOGETHER, Int64s
 from pipelines.index.kernels import Words, compiled, signed
 from pipelines.index.selection import NONE, Selection, UInt32s, ask_rows
-
-_TOGETHER = 64  # rows asked for at a time
 
 
 class Groups(NamedTuple):
@@ -111,7 +109,7 @@ def weigh(
             size = signed(starts_U[group + 1]) - signed(starts_U[group]) if starts_U.size else 1
             near_C3[near, 2] = size - (1 if group == excluded_group else 0)
         return
-    rows_R, owners_R = np.empty(_TOGETHER, np.int64), np.empty(_TOGETHER, np.int64)
+    rows_R, owners_R = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
     count = 0
     for near in range(near_C3.shape[0]):
         group = near_C3[near, 1]
@@ -119,7 +117,7 @@ def weigh(
         for place in range(first_row(starts_U, group), first_row(starts_U, group + 1)):
             rows_R[count], owners_R[count] = rows_N[place], near
             count += rows_R[count] != excluded_row
-            if count == _TOGETHER:
+            if count == TOGETHER:
                 _add_selected(selection, rows_R, owners_R, near_C3)
                 count = 0
     _add_selected(selection, rows_R[:count], owners_R, near_C3)

@@ -24,7 +24,7 @@ PROBE_COST = 50
 CANDIDATE_COST = 10
 """The same of comparing a code of a bucket."""
 _TRIAL = 0.3  # of the budget: spent in the hope that something near ends the search early
-_TOGETHER = 64  # probes looked up at a time, so that memory answers many at once
+_PROBES = 64  # looked up at a time, so that memory answers many at once
 
 
 class Query(NamedTuple):
@@ -109,8 +109,8 @@ def _visit(
     word, skipped = (table * length) >> 6, (table * length) & 63
     query_W = query.words_W1[:, 0]
     own = bit_field(query_W[word], query_W[min(word + 1, query_W.size - 1)], skipped, length)
-    first_P, last_P = np.empty(_TOGETHER, np.int64), np.empty(_TOGETHER, np.int64)
-    near_C3 = np.empty((_TOGETHER, 3), np.int64)
+    first_P, last_P = np.empty(_PROBES, np.int64), np.empty(_PROBES, np.int64)
+    near_C3 = np.empty((_PROBES, 3), np.int64)
     difference, end = (1 << step) - 1, 1 << length
     while difference < end:
         probes, candidates, difference = _look_up(

@@ -67,6 +67,7 @@ def run_publish(config: PublishConfig) -> PublishReport:
     isn't overridden, ConflictError where somebody else publishes at the same time.
     """
     table = CodeTable(config.table, Store(config.store))
+    table.open()  # a table that isn't there has no history either
     if config.history:
         found = [Publication.of(published) for published in publications(table.uri, table.store)]
         return PublishReport(table=table.uri, publications=found)

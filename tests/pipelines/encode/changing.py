@@ -83,7 +83,11 @@ class Archive:
         published = find_pointer(table_uri, self.store)
         if published is None:
             return {}
-        rejects = CodeTable(table_uri, self.store).read_rejects(self.model_id, ["uri", "etag", "reason"])
+        rejects = (
+            CodeTable(table_uri, self.store)
+            .stream_rejects(self.model_id, ["uri", "etag", "reason"])
+            .read_all()
+        )
         return {
             "publications": [self._rows(table_uri, entry) for entry in publications(table_uri, self.store)],
             "rejects": sorted({tuple(row.values()) for row in rejects.to_pylist()}),

@@ -152,7 +152,7 @@ def test_rows_say_where_when_and_from_what(archive):
         assert row["datetime"].isoformat() == "2024-06-01T10:00:00+00:00"
         assert (row["run_id"], row["collection"], row["valid_fraction"]) == (report.run_id, "default", 1)
         assert shapely.from_wkb(row["geometry"]).bounds == pytest.approx(tuple(row["bbox"].values()))
-    rejects = archive.table.read_rejects(report.model_id, ["uri", "reason"]).to_pylist()
+    rejects = archive.table.stream_rejects(report.model_id, ["uri", "reason"]).read_all().to_pylist()
     expected = {f"{archive.config.source}/{name}": reason for name, (_, reason) in BROKEN.items()}
     assert {row["uri"]: row["reason"] for row in rejects} == expected
 

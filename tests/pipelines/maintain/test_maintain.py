@@ -113,7 +113,7 @@ def test_maintenance_of_a_table_never_published(night):
     assert (report.merged, report.shards, report.kept_versions) == (3, 1, [])
     assert night.rows() == rows
     assert len(night.table.open_rejects().file_uris()) == 1
-    assert len(night.table.read_rejects(night.model_id, ["uri"])) == 3
+    assert len(night.table.stream_rejects(night.model_id, ["uri"]).read_all()) == 3
     again = maintain(night)
     assert (again.merged, again.shards, again.removed_files) == (0, 1, 0)
 

@@ -157,3 +157,9 @@ def test_a_torn_history_is_told(local_night):
 def test_what_is_asked_must_be_one_thing(options, message):
     with pytest.raises((ConfigError, ValueError), match=message):
         PublishConfig(table="t", **options)
+
+
+@pytest.mark.parametrize("options", [{"history": True}, {"rollback": True}, {"version": 1}])
+def test_a_table_that_is_not_there_is_told(store, tmp_path, options):
+    with pytest.raises(TableError, match="no code table at"):
+        run_publish(PublishConfig(table=f"{tmp_path}/mistyped", store=store.config, **options))
