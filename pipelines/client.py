@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from pipelines.api import Chip, EncodeAnswer, ErrorBody, SearchAnswer, SnapshotInfo
+from pipelines.api.answers import Chip, EncodeAnswer, ErrorBody, SearchAnswer, SnapshotInfo
 from pipelines.errors import QueryError
 
 Answer = TypeVar("Answer", bound=BaseModel)

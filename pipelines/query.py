@@ -7,7 +7,8 @@ from pydantic import Field, SecretStr, model_validator
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.api import MAX_K, Match, SearchAnswer
+from pipelines.api.answers import Match, SearchAnswer
+from pipelines.api.requests import MAX_K
 from pipelines.client import Client
 from pipelines.config import StageConfig
 from pipelines.errors import ConfigError

@@ -18,7 +18,7 @@ class Hit:
 
     thumbnail: bytes
     """PNG."""
-    distance: int
+    distance: int | float
     """Bits."""
     bbox: tuple[float, float, float, float] | None
     """west, south, east, north in degrees."""

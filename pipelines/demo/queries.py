@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.api import SearchAnswer
+from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client
 from pipelines.demo.pictures import Answer, Hit
 from pipelines.demo.world import chip_centre

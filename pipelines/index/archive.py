@@ -6,7 +6,7 @@ Shapes: N rows, in the table's order, near to near; Y bytes a code.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from pipelines.index.files import Arrays, open_folder, write_folder
 from pipelines.index.filters import Spans, regions_of, spans_of
 from pipelines.index.rows import ANSWER_COLUMNS, Rows
 from pipelines.index.selection import NO_TIME, Columns
-from pipelines.table import CodeTable
+from pipelines.table import WHOLE, CodeTable, Part
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +44,24 @@ class Archive:
 
 
 def open_archive(
-    folder: Path, table: CodeTable, model_id: str, version: int, bits: int, threads: int = 1
+    folder: Path,
+    table: CodeTable,
+    model_id: str,
+    version: int,
+    bits: int,
+    threads: int = 1,
+    part: Part = WHOLE,
 ) -> Archive:
-    """Open a version's index from a folder; build it there first, unless it is there and whole.
+    """Open the index of a version, or of a part of its rows; built in a folder, unless it is there and whole.
 
     Raises TableError where the table's codes aren't of ``bits`` bits, or two rows have one chip id.
     """
-    source = {"table": table.uri, "model_id": model_id, "version": version, "bits": bits}
+    source = {"table": table.uri, "model_id": model_id, "version": version, "bits": bits} | asdict(part)
     try:
         return _opened(folder, open_folder(folder, source), threads)
     except StaleIndexError as reason:
         log.info("building the index of version %d: %s", version, reason)
-    count, batches = table.stream(model_id, _COLUMNS, version)
+    count, batches = table.stream(model_id, _COLUMNS, version, part)
     where = f"version {version} of {table.uri}"
     write_folder(folder, lambda new: _build(new, count, batches, bits, where), source)
     return _opened(folder, open_folder(folder, source), threads)

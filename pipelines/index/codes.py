@@ -3,6 +3,7 @@
 Shapes: N rows, Q queries, Y bytes a code, W words of 64 bits, U groups (distinct codes).
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -95,10 +96,23 @@ class CodeIndex:
         return self._scan(query, limit)
 
     def search_batch(
-        self, codes_QY: Codes, k: int | None, max_distance: int | None = None, *, method: Method = "auto"
+        self,
+        codes_QY: Codes,
+        k: int | None,
+        max_distance: int | None = None,
+        *,
+        excluded_rows: Sequence[int | None] | None = None,
+        method: Method = "auto",
     ) -> list[Hits]:
-        """Return the answer of `search` to each query; a scan reads the codes once for all of them."""
-        queries = [self._query(code_Y, k, max_distance, None, EVERY_ROW) for code_Y in codes_QY]
+        """Return the answer of `search` to each query; a scan reads the codes once for all of them.
+
+        ``excluded_rows``: one of each query, or None.
+        """
+        excluded = [None] * len(codes_QY) if excluded_rows is None else excluded_rows
+        queries = [
+            self._query(code_Y, k, max_distance, row, EVERY_ROW)
+            for code_Y, row in zip(codes_QY, excluded, strict=True)
+        ]
         answers: list[Hits | None] = [None] * len(queries)
         if method != "scan" and self.arrays.tables.starts_TP.size:
             budget = ALL if method == "mih" else int(self._scan_cost(EVERY_ROW, len(queries)))

@@ -5,7 +5,6 @@ Shapes: N rows, M rows asked for.
 
 from bisect import bisect_left
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,29 +33,30 @@ class Rows:
     def find(self, chip_id: str) -> int | None:
         """Return a chip's row, or None where the table has no such chip."""
         place = bisect_left(
-            range(len(self)), chip_id, key=lambda rank: self._chip_id(int(self._order_N[rank]))
+            range(len(self)), chip_id, key=lambda rank: self.chip_id(int(self._order_N[rank]))
         )
         if place == len(self):
             return None
         row = int(self._order_N[place])
-        return row if self._chip_id(row) == chip_id else None
+        return row if self.chip_id(row) == chip_id else None
 
-    def _chip_id(self, row: int) -> str:
+    def chip_id(self, row: int) -> str:
+        """Return a row's chip id."""
         batch = int(np.searchsorted(self._starts, row, "right")) - 1
         chip_id: str = self._batches[batch]["chip_id"][row - int(self._starts[batch])].as_py()
         return chip_id
 
-    def take(self, rows_M: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Return the values of some rows, in their order."""
+    def take(self, rows_M: NDArray[np.int64]) -> pa.Table:
+        """Return some rows, in their order."""
         batch_M = np.searchsorted(self._starts, rows_M, "right") - 1
-        taken: list[dict[str, Any]] = [{}] * len(rows_M)
-        for number in np.unique(batch_M):
-            places = np.flatnonzero(batch_M == number)
-            offsets = pa.array(rows_M[places] - self._starts[number])
-            values = self._batches[number].take(offsets).to_pylist()
-            for place, value in zip(places.tolist(), values, strict=True):
-                taken[place] = value
-        return taken
+        order_M = np.argsort(batch_M, kind="stable")
+        parts = []
+        for number in np.unique(batch_M).tolist():
+            offsets = rows_M[batch_M == number] - self._starts[number]
+            parts.append(self._batches[number].take(pa.array(offsets)))
+        places_M = np.empty(len(rows_M), np.int64)
+        places_M[order_M] = np.arange(len(rows_M))
+        return pa.Table.from_batches(parts, self._schema).take(pa.array(places_M))
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a whole column."""

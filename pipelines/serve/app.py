@@ -1,33 +1,39 @@
-"""The HTTP ingress: FastAPI routes over the deployments, and the Serve application that they make up."""
+"""The HTTP ingress: FastAPI routes over the deployments."""
 
 import asyncio
+import time
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
-from ray import serve
-from ray.serve import Application
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from ray.serve.handle import DeploymentHandle
 
-from pipelines.api import (
+from pipelines.api.answers import (
+    BatchAnswer,
     Chip,
     EncodeAnswer,
     ErrorBody,
     SearchAnswer,
-    SearchLimits,
-    SearchRequest,
     SnapshotInfo,
+    Status,
 )
+from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.encoder import Encoded, Encoder
+from pipelines.serve.fanout import Shards
 from pipelines.serve.gate import Gate
+from pipelines.serve.metrics import RequestMetrics
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
-from pipelines.serve.shard import ChipSource, Shard
+from pipelines.serve.search import no_such_chip, search, search_batch
+from pipelines.serve.shard import Shard
+from pipelines.serve.status import snapshot_info, status_of
 from pipelines.serve.uploads import read_thumbnail
 from pipelines.storage import Store
 
 Answer = TypeVar("Answer")
+ChipId = Annotated[str, Path(min_length=1, max_length=200)]
 
-_MODEL_CHANGING = Refusal(503, "model_changing", "a new model is being published", "try again in a moment")
 _ERRORS: dict[int | str, dict[str, object]] = {
     "default": {"model": ErrorBody, "description": "What was wrong"}
 }
@@ -42,67 +48,102 @@ _IMAGE_BODY = {
 }
 
 
+class GeoJSON(Response):
+    """A GeoJSON body (RFC 7946)."""
+
+    media_type = "application/geo+json"
+
+
+class Json(Response):
+    """A JSON body that is text already."""
+
+    media_type = "application/json"
+
+
+class Png(Response):
+    """A picture."""
+
+    media_type = "image/png"
+
+
 class Ingress:
     """Checks requests, asks the deployments, and words the answers."""
 
     def __init__(
-        self, config: ServeConfig, shard: DeploymentHandle[Shard], encoder: DeploymentHandle[Encoder]
+        self,
+        config: ServeConfig,
+        shards: list[DeploymentHandle[Shard]],
+        encoder: DeploymentHandle[Encoder],
     ) -> None:
         """Keep what the routes need."""
         self._config, self._store = config, Store(config.store)
-        self._shard, self._encoder = shard, encoder
+        self._shards, self._encoder = Shards(shards), encoder
+        self._metrics = RequestMetrics()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app; Serve calls it in the replica."""
-        app = FastAPI(title="Scenehash", summary="Search a satellite image archive by example")
-        app.add_middleware(
-            Gate, key_hashes=self._config.key_hashes, max_body=int(self._config.max_upload_mb * 1e6)
-        )
-        add_handlers(app)
+        app = FastAPI(title="Scenehash", summary="Search a satellite image archive by example", version="1")
+        app.add_middleware(Gate, config=self._config, metrics=self._metrics)
+        add_handlers(app, self._metrics)
         app.include_router(self._routes())
         return app
 
     def _routes(self) -> APIRouter:
         router = APIRouter(responses=_ERRORS)
-        router.post("/v1/search")(self.search)
-        router.post("/v1/search/image", openapi_extra=_IMAGE_BODY)(self.search_image)
-        router.get("/v1/chips/{chip_id}")(self.chip)
-        router.get("/v1/chips/{chip_id}/thumbnail", response_class=Response)(self.thumbnail)
-        router.post("/v1/encode", openapi_extra=_IMAGE_BODY)(self.encode)
-        router.get("/v1/snapshot")(self.snapshot)
-        router.get("/healthz")(self.healthz)
-        router.get("/readyz")(self.readyz)
+        post, get = router.post, router.get
+        post("/v1/search", response_model=SearchAnswer, response_class=GeoJSON)(self.search)
+        post(
+            "/v1/search/image",
+            response_model=SearchAnswer,
+            response_class=GeoJSON,
+            openapi_extra=_IMAGE_BODY,
+        )(self.search_image)
+        post("/v1/search/batch", response_model=BatchAnswer)(self.search_batch)
+        get("/v1/chips/{chip_id}", response_model=Chip, response_class=GeoJSON)(self.chip)
+        get("/v1/chips/{chip_id}/thumbnail", response_class=Png)(self.thumbnail)
+        post("/v1/encode", openapi_extra=_IMAGE_BODY)(self.encode)
+        get("/v1/snapshot")(self.snapshot)
+        get("/v1/status")(self.status)
+        get("/healthz")(self.healthz)
+        get("/readyz")(self.readyz)
         return router
 
-    async def search(self, query: SearchRequest) -> SearchAnswer:
-        """Find the chips most like one of the table, a code, or the chip at a point."""
-        answer: SearchAnswer = _answered(await self._shard.search.remote(query))
-        return answer
+    async def search(self, request: Request, query: SearchRequest) -> Response:
+        """Find the chips most like examples of the table, a code, or the chip at a point."""
+        return self._worded(await search(self._shards, query), request)
 
-    async def search_image(self, request: Request, limits: Annotated[SearchLimits, Query()]) -> SearchAnswer:
+    async def search_image(self, request: Request, limits: Annotated[ImageParameters, Query()]) -> Response:
         """Find the chips most like an uploaded image, the raw bytes of which are the body."""
         encoded: Encoded = _answered(await self._encoder.encode.remote(await request.body()))
         if limits.model_id not in (None, encoded.model_id):
             message = f"images are encoded with {encoded.model_id}, not {limits.model_id}"
             raise RefusedRequest(Refusal(409, "other_model", message, "leave model_id out, or name that one"))
-        query = SearchRequest(
-            code=encoded.code.hex(), k=limits.k, max_distance=limits.max_distance, model_id=encoded.model_id
-        )
-        answer: SearchAnswer | Refusal = await self._shard.search.remote(query)
-        if isinstance(answer, Refusal) and answer.code == "other_model":
-            raise RefusedRequest(_MODEL_CHANGING)
-        return _answered(answer)
+        given = limits.model_dump(exclude_unset=True) | {"model_id": encoded.model_id}
+        try:
+            query = SearchRequest.model_validate(given | {"code": encoded.code.hex()})
+        except ValidationError as error:
+            raise RequestValidationError(error.errors()) from error
+        return self._worded(await search(self._shards, query, encoded.model_id), request)
 
-    async def chip(self, chip_id: str) -> Chip:
+    async def search_batch(self, request: Request, batch: BatchRequest) -> Response:
+        """Answer several searches, in order and from one snapshot."""
+        answers = await search_batch(self._shards, batch.queries)
+        for answer in answers:
+            if isinstance(answer, SearchAnswer):
+                self._measure(answer, request)
+        worded = [answer.body if isinstance(answer, Refusal) else answer for answer in answers]
+        return Json(_json(BatchAnswer(answers=worded)))
+
+    async def chip(self, chip_id: ChipId) -> Response:
         """Return one chip."""
-        chip: Chip = _answered(await self._shard.chip.remote(chip_id))
-        return chip
+        chip = await self._shards.chip(chip_id)
+        return GeoJSON(_json(_answered(chip or no_such_chip(chip_id))))
 
-    async def thumbnail(self, chip_id: str) -> Response:
+    async def thumbnail(self, chip_id: ChipId) -> Response:
         """Return one chip's pixels as PNG."""
-        source: ChipSource = _answered(await self._shard.source.remote(chip_id))
+        source = _answered(await self._shards.source(chip_id) or no_such_chip(chip_id))
         png = await asyncio.to_thread(read_thumbnail, source.uri, source.window, source.pixels, self._store)
-        return Response(_answered(png), media_type="image/png")
+        return Png(_answered(png))
 
     async def encode(self, request: Request) -> EncodeAnswer:
         """Return the code of an uploaded image, the raw bytes of which are the body."""
@@ -111,19 +152,35 @@ class Ingress:
 
     async def snapshot(self) -> SnapshotInfo:
         """Return what is being served."""
-        info: SnapshotInfo = await self._shard.info.remote()
-        return info
+        return snapshot_info(await self._shards.infos())
+
+    async def status(self) -> Status:
+        """Return what each deployment holds; for keys of the admin role."""
+        infos, encoder = await asyncio.gather(self._shards.infos(), self._encoder.info.remote())
+        return status_of(infos, encoder)
 
     async def healthz(self) -> dict[str, str]:
         """Say that the process is alive."""
         return {"status": "alive"}
 
     async def readyz(self) -> dict[str, str]:
-        """Say that queries can be answered: snapshot loaded, encoder of the same model."""
-        info, model_id = await asyncio.gather(self._shard.info.remote(), self._encoder.model_id.remote())
-        if info.model_id != model_id:
+        """Say that queries can be answered: all shards have a snapshot, and the encoder their model."""
+        infos, encoder = await asyncio.gather(self._shards.infos(), self._encoder.info.remote())
+        if {info.published.model_id for info in infos} != {encoder.model_id}:
             raise RefusedRequest(NOT_READY)
         return {"status": "ready"}
+
+    def _worded(self, answer: SearchAnswer, request: Request) -> Response:
+        self._measure(answer, request)
+        return GeoJSON(_json(answer))
+
+    def _measure(self, answer: SearchAnswer, request: Request) -> None:
+        answer.search.took_ms = round((time.perf_counter() - request.state.started) * 1000, 3)
+        self._metrics.searched(answer.search.method, answer.search.codes_compared)
+
+
+def _json(answer: BaseModel) -> str:
+    return answer.model_dump_json()
 
 
 def _answered(answer: Answer | Refusal) -> Answer:
@@ -131,12 +188,3 @@ def _answered(answer: Answer | Refusal) -> Answer:
     if isinstance(answer, Refusal):
         raise RefusedRequest(answer)
     return answer
-
-
-def build_app(config: ServeConfig) -> Application:
-    """Return the Serve application: one ingress, one encoder, one shard that holds the whole table."""
-    half_cpu = {"num_cpus": 0.5}
-    shard = serve.deployment(max_ongoing_requests=64, ray_actor_options=half_cpu)(Shard).bind(config)
-    encoder = serve.deployment(max_ongoing_requests=64, ray_actor_options=half_cpu)(Encoder).bind(config)
-    ingress = serve.deployment(max_ongoing_requests=256, ray_actor_options={"num_cpus": 0})
-    return ingress(serve.ingress()(Ingress)).bind(config, shard, encoder)

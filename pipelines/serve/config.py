@@ -18,8 +18,24 @@ class ServeConfig(StageConfig):
     """How to reach the object stores of table, bundle and imagery"""
     index_folder: Path = Path("~/.cache/scenehash")
     """Local folder where built indices are kept, so that a restart is quick"""
+    kept_snapshots: int = Field(default=3, ge=1)
+    """How many of the last published versions can be asked for: pages of an answer are all of one"""
+    shards: int = Field(default=1, ge=1)
+    """Parts that the table's rows are divided into, each in a deployment of its own"""
+    shard_replicas: int = Field(default=1, ge=1)
+    """Replicas of each shard"""
+    shard_cpus: float = Field(default=0.5, ge=0)
+    """Logical CPUs of each of them"""
     search_threads: int = Field(default=1, ge=1)
     """Threads that share one query's scan"""
+    encoder_replicas: int = Field(default=1, ge=1)
+    """Replicas that encode uploaded images"""
+    encoder_cpus: float = Field(default=0.5, ge=0)
+    """Logical CPUs of each of them"""
+    encoder_gpus: float = Field(default=0, ge=0)
+    """GPUs of each of them; 0: CPU"""
+    ingress_replicas: int = Field(default=1, ge=1)
+    """Replicas that speak HTTP"""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0: all of the machine's"""
     port: int = Field(default=8000, ge=1, le=65535)
@@ -27,9 +43,15 @@ class ServeConfig(StageConfig):
     open: bool = False
     """Answer without an API key"""
     key_hashes: tuple[str, ...] = ()
-    """Accepted API keys, each as the sha256 of the key [64 hex digits]: printf %s KEY | sha256sum"""
+    """Keys that may search, each as the sha256 of the key [64 hex digits]: printf %s KEY | sha256sum"""
+    admin_key_hashes: tuple[str, ...] = ()
+    """Keys that may see /v1/status too, written alike"""
     poll_seconds: float = Field(default=10.0, gt=0)
     """How often to look for a newly published version [seconds]"""
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """Longest that a request may take, its body's arrival included [seconds]"""
+    max_requests: int = Field(default=128, ge=1)
+    """Requests that an ingress replica works on at a time; more are told to come again (429)"""
     max_upload_mb: float = Field(default=16.0, gt=0)
     """Largest request body [MB of 10^6 bytes]"""
     max_image_pixels: int = Field(default=4_194_304, ge=1)
@@ -44,7 +66,7 @@ class ServeConfig(StageConfig):
     def _expand(cls, index_folder: Path) -> Path:
         return index_folder.expanduser().absolute()
 
-    @field_validator("key_hashes")
+    @field_validator("key_hashes", "admin_key_hashes")
     @classmethod
     def _are_sha256(cls, key_hashes: tuple[str, ...]) -> tuple[str, ...]:
         for key_hash in key_hashes:
@@ -54,8 +76,9 @@ class ServeConfig(StageConfig):
 
     @model_validator(mode="after")
     def _is_guarded(self) -> Self:
-        if not self.open and not self.key_hashes:
+        keys = self.key_hashes + self.admin_key_hashes
+        if not self.open and not keys:
             raise ValueError("name the accepted API keys with key_hashes, or ask for open to need none")
-        if self.open and self.key_hashes:
+        if self.open and keys:
             raise ValueError("open needs no key, so key_hashes would guard nothing: give one of them only")
         return self

@@ -6,7 +6,7 @@ Shapes: B images, H x W pixels, C bands.
 import asyncio
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,9 +37,21 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class _Model:
+class EncoderInfo:
+    """What images are encoded with."""
+
     model_id: str
+    device: str
+
+
+@dataclass(frozen=True)
+class _Model:
+    published: Published
     network: HashNetwork
+
+    @property
+    def model_id(self) -> str:
+        return self.published.model_id
 
 
 @dataclass(frozen=True)
@@ -56,25 +68,27 @@ class Encoder:
         """Load the published bundle. Raises TableError, BundleError, StorageError."""
         torch.set_num_threads(1)  # replicas, not threads, are how it is scaled
         store = Store(config.store)
+        device = torch.device("cuda" if config.encoder_gpus else "cpu")
 
         def load(published: Published, current: _Model | None) -> _Model:
             if current is not None and current.model_id == published.model_id:
-                return current
+                return replace(current, published=published)
             with _NETWORKS:
                 manifest, network = read_bundle(published.bundle_uri, store)
             check_model(published, manifest)
-            return _Model(manifest.model_id, network)
+            return _Model(published, network.to(device))
 
         self._max_pixels = config.max_image_pixels
-        self._follower = Follower(config, load)
+        self._device = device.type
+        self._follower = Follower(config, load, show=lambda published, refused: None)  # noqa: ARG005
         batched = serve.batch(
             max_batch_size=config.encode_batch, batch_wait_timeout_s=config.encode_wait_ms / 1000
         )
         self._encode_batch = batched(_encode_batch)
 
-    def model_id(self) -> str:
-        """Return the model that the next image is encoded with."""
-        return self._follower.current.model_id
+    def info(self) -> EncoderInfo:
+        """Return what the next image is encoded with."""
+        return EncoderInfo(self._follower.current.model_id, self._device)
 
     async def encode(self, content: bytes) -> Encoded | Refusal:
         """Return the code of an uploaded image, or why it has none."""

@@ -1,32 +1,42 @@
-"""What stands before every route: no key, no answer; and no more of a body is read than is allowed."""
+"""What stands before every route: no key, no answer; no more of a body than is allowed, and not for ever.
 
+It also measures what passes, and says no to what is too much at a time.
+"""
+
+import asyncio
 import hashlib
 import hmac
+import time
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipelines.serve.refusals import Refusal, RefusedRequest, respond
+from pipelines.serve.config import ServeConfig
+from pipelines.serve.metrics import RequestMetrics
+from pipelines.serve.refusals import QUEUE_FULL, Refusal, RefusedRequest, respond
 
-_GUARDED = "/v1/"
+_GUARDED, _ADMIN = "/v1/", "/v1/status"
 _NO_KEY = Refusal(
     401, "unauthorized", "a valid API key is needed", "send the header 'Authorization: Bearer KEY'"
 )
+_NOT_ADMIN = Refusal(403, "forbidden", "this key may search, no more", "use a key of the admin role")
+_SLOW_BODY = Refusal(408, "slow_body", "the body took too long to arrive", "send it faster, or a smaller one")
+_TIMED_OUT = Refusal(503, "timed_out", "the answer took too long", "ask for less, or try again in a moment")
 
 
 class Gate:
-    """ASGI middleware. Both checks come before the body is read, whatever the route would do with it."""
+    """ASGI middleware. Key and announced length are checked before the body is read."""
 
-    def __init__(self, app: ASGIApp, key_hashes: Sequence[str], max_body: int) -> None:
-        """Guard ``/v1/`` with these keys (sha256 in hex; none: open); bodies end at ``max_body`` bytes."""
-        self._app = app
-        self._key_hashes = key_hashes
-        self._max_body = max_body
+    def __init__(self, app: ASGIApp, config: ServeConfig, metrics: RequestMetrics) -> None:
+        """Guard ``/v1/``; see `ServeConfig` for keys and limits."""
+        self._app, self._config, self._metrics = app, config, metrics
+        self._max_body = int(config.max_upload_mb * 1e6)
+        self._ongoing = 0
         self._too_large = Refusal(
             413,
             "too_large",
-            f"the body is larger than {max_body} bytes",
+            f"the body is larger than {self._max_body} bytes",
             "send a smaller image, or a part of it",
         )
 
@@ -35,31 +45,92 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        if self._key_hashes and scope["path"].startswith(_GUARDED) and not self._is_known(headers):
-            await respond(_NO_KEY)(scope, receive, send)
-        elif int(headers.get("content-length") or 0) > self._max_body:
-            await respond(self._too_large)(scope, receive, send)
-        else:
-            await self._app(scope, self._counted(receive), send)
+        started = time.perf_counter()
+        scope["state"] = {**scope.get("state", {}), "started": started}
+        status = 500
 
-    def _is_known(self, headers: Headers) -> bool:
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        digest = hashlib.sha256(key.strip().encode()).hexdigest()
-        # every hash is compared, so that the time taken tells nothing
-        known = [hmac.compare_digest(digest, key_hash) for key_hash in self._key_hashes]
-        return scheme.lower() == "bearer" and any(known)
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
 
-    def _counted(self, receive: Receive) -> Receive:
-        """Count a body that doesn't announce its length."""
-        total = 0
+        self._ongoing += 1
+        self._metrics.ongoing(self._ongoing)
+        try:
+            await self._answer(scope, receive, watched)
+        finally:
+            self._ongoing -= 1
+            self._metrics.ongoing(self._ongoing)
+            route = getattr(scope.get("route"), "path", "none")  # never a path of the client's choosing
+            self._metrics.answered(route, status, time.perf_counter() - started)
 
-        async def counted() -> Message:
-            nonlocal total
-            message = await receive()
-            total += len(message.get("body", b""))
-            if total > self._max_body:
-                raise RefusedRequest(self._too_large)
-            return message
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            self._metrics.refused(refusal.code)
+            await respond(refusal)(scope, receive, send)
+            return
+        deadline = asyncio.timeout(self._config.timeout_seconds)
+        answering = False
 
-        return counted
+        async def noted(message: Message) -> None:
+            nonlocal answering
+            answering = True
+            await send(message)
+
+        body = _Body(receive, self._max_body, self._too_large)
+        try:
+            async with deadline:
+                await self._app(scope, body.receive, noted)
+        except TimeoutError:
+            if answering or not deadline.expired():
+                raise
+            refusal = _TIMED_OUT if body.is_whole else _SLOW_BODY
+            self._metrics.refused(refusal.code)
+            await respond(refusal)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        """Return why a request isn't let in."""
+        headers, path = Headers(scope=scope), scope["path"]
+        if path.startswith(_GUARDED) and not self._config.open:
+            admin, reader = (
+                _is_known(headers, hashes)
+                for hashes in (self._config.admin_key_hashes, self._config.key_hashes)
+            )
+            if not (admin or reader):
+                return _NO_KEY
+            if path == _ADMIN and not admin:
+                return _NOT_ADMIN
+        if path.startswith(_GUARDED) and self._ongoing > self._config.max_requests:
+            return QUEUE_FULL
+        length = headers.get("content-length", "0")
+        # what isn't a number is the server's to refuse, before it comes here
+        return self._too_large if length.isdecimal() and int(length) > self._max_body else None
+
+
+def _is_known(headers: Headers, key_hashes: Sequence[str]) -> bool:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    digest = hashlib.sha256(key.strip().encode()).hexdigest()
+    # every hash is compared, so that the time taken tells nothing
+    known = [hmac.compare_digest(digest, key_hash) for key_hash in key_hashes]
+    return scheme.lower() == "bearer" and any(known)
+
+
+class _Body:
+    """A request's body on its way in: counted, as it needn't announce its length."""
+
+    is_whole = False
+
+    def __init__(self, receive: Receive, max_body: int, too_large: Refusal) -> None:
+        self._receive, self._max_body, self._too_large = receive, max_body, too_large
+        self._total = 0
+
+    async def receive(self) -> Message:
+        """Return the next message. Raises RefusedRequest past the limit."""
+        message = await self._receive()
+        self._total += len(message.get("body", b""))
+        self.is_whole |= not message.get("more_body", False)
+        if self._total > self._max_body:
+            raise RefusedRequest(self._too_large)
+        return message

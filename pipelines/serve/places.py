@@ -13,11 +13,13 @@ from pipelines.index.archive import Archive
 from pipelines.index.filters import criteria, select_rows
 from pipelines.index.selection import rows_of
 
+Preference = tuple[float, float, str]
+"""Of several chips at a point the least is meant."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-def chip_at(archive: Archive, longitude: float, latitude: float) -> int | None:
-    """Return the row of the chip whose footprint contains the point, or None.
+def chip_at(archive: Archive, longitude: float, latitude: float) -> tuple[int, Preference] | None:
+    """Return the row of the chip whose footprint contains the point, or None; and what tells it from others.
 
     Of several, the one with the nearest centre; of those, the latest; of those, the first by chip id.
     """
@@ -25,17 +27,17 @@ def chip_at(archive: Archive, longitude: float, latitude: float) -> int | None:
     rows_M = rows_of(select_rows(archive.columns, archive.spans, archive.regions, wanted))
     point = shapely.Point(longitude, latitude)
     chips = [
-        (chip, row)
-        for chip, row in zip(archive.rows.take(rows_M), rows_M.tolist(), strict=True)
+        (_preference(chip, longitude, latitude), row)
+        for chip, row in zip(archive.rows.take(rows_M).to_pylist(), rows_M.tolist(), strict=True)
         if shapely.covers(shapely.from_wkb(chip["geometry"]), point)
     ]
     if not chips:
         return None
-    nearest: int = min(chips, key=lambda chip: _preference(chip[0], longitude, latitude))[1]
-    return nearest
+    preference, row = min(chips)
+    return row, preference
 
 
-def _preference(chip: dict[str, Any], longitude: float, latitude: float) -> tuple[float, float, str]:
+def _preference(chip: dict[str, Any], longitude: float, latitude: float) -> Preference:
     """Return the sort key: distance to the centre [degrees of latitude], age, chip id."""
     box = chip["bbox"]
     width = (box["xmax"] - box["xmin"]) % 360

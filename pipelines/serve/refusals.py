@@ -1,16 +1,21 @@
 """Answers that aren't a success: how they travel between replicas, and how they end as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from ray.exceptions import RayError, RayTaskError
-from ray.serve.exceptions import RayServeException
+from ray.serve.exceptions import BackPressureError, RayServeException
 from starlette.exceptions import HTTPException
 
-from pipelines.api import CONTRADICTION, ErrorBody
+from pipelines.api.answers import ErrorBody
+from pipelines.api.requests import BAD_INTERVAL, CONTRADICTION
+from pipelines.serve.metrics import RequestMetrics
+
+_MOST_DETAILS = 20  # of what is wrong with a request
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,11 @@ class Refusal:
     message: str
     hint: str
 
+    @property
+    def body(self) -> ErrorBody:
+        """What is told of it."""
+        return ErrorBody(code=self.code, message=self.message, hint=self.hint)
+
 
 class RefusedRequest(HTTPException):
     """A refusal on its way out of a route."""
@@ -31,45 +41,65 @@ class RefusedRequest(HTTPException):
         self.refusal = refusal
 
 
+QUEUE_FULL = Refusal(429, "queue_full", "the service has as much to do as it can", "try again in a moment")
 NOT_READY = Refusal(503, "not_ready", "the service isn't ready to answer", "try again in a moment")
 
 
 def respond(refusal: Refusal) -> JSONResponse:
     """Return the response that tells a refusal."""
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(refusal.status)
-    body = ErrorBody(code=refusal.code, message=refusal.message, hint=refusal.hint)
-    return JSONResponse(body.model_dump(), refusal.status, headers)
+    retry = {"Retry-After": "1"}
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: retry, 503: retry}.get(refusal.status)
+    return JSONResponse(refusal.body.model_dump(), refusal.status, headers)
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Make every error of the app end as an `ErrorBody`."""
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
+def add_handlers(app: FastAPI, metrics: RequestMetrics) -> None:
+    """Make every error of the app end as an `ErrorBody`, and count it."""
+
+    def handle(refusal_of: Callable[[Request, Any], Refusal]) -> Callable[[Request, Exception], JSONResponse]:
+        def handler(request: Request, error: Exception) -> JSONResponse:
+            refusal = refusal_of(request, error)
+            metrics.refused(refusal.code)
+            return respond(refusal)
+
+        return handler
+
+    app.add_exception_handler(HTTPException, handle(_of_http_error))
+    app.add_exception_handler(RequestValidationError, handle(_of_invalid))
     for failure in (RayError, RayServeException):
-        app.add_exception_handler(failure, _on_replica_failure)
+        app.add_exception_handler(failure, handle(_of_replica_failure))
     for bug in (RayTaskError, Exception):  # the first: raised in another deployment's code
-        app.add_exception_handler(bug, _on_bug)
+        app.add_exception_handler(bug, handle(_of_bug))
 
 
-def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+def _of_http_error(request: Request, error: HTTPException) -> Refusal:
     if isinstance(error, RefusedRequest):
-        return respond(error.refusal)
-    assert isinstance(error, HTTPException)  # noqa: S101 - what this handler is registered for
+        return error.refusal
     code = {404: "no_such_path", 405: "wrong_method"}.get(error.status_code, "bad_request")
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return respond(Refusal(error.status_code, code, message, "see /openapi.json"))
+    return Refusal(error.status_code, code, message, "see /openapi.json")
 
 
-def _on_invalid(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    assert isinstance(error, RequestValidationError)  # noqa: S101
+def _of_invalid(request: Request, error: RequestValidationError) -> Refusal:  # noqa: ARG001
     details = error.errors()
-    message = "; ".join(_explain(detail) for detail in details)
+    message = "; ".join(_explain(detail) for detail in details[:_MOST_DETAILS])
     kinds = {detail["type"] for detail in details}
     if "json_invalid" in kinds:
-        return respond(Refusal(400, "not_json", message, "send a JSON object as the body"))
-    if CONTRADICTION in kinds:
-        return respond(Refusal(400, CONTRADICTION, message, "see SearchRequest in /openapi.json"))
-    return respond(Refusal(422, "invalid", message, "correct the named fields; /openapi.json describes them"))
+        return Refusal(400, "not_json", message, "send a JSON object as the body")
+    for kind in (CONTRADICTION, BAD_INTERVAL):
+        if kind in kinds:
+            return Refusal(400, kind, message, "see SearchRequest in /openapi.json")
+    return Refusal(422, "invalid", message, "correct the named fields; /openapi.json describes them")
+
+
+def _of_replica_failure(request: Request, error: RayError | RayServeException) -> Refusal:  # noqa: ARG001
+    return QUEUE_FULL if isinstance(error, BackPressureError) else NOT_READY
+
+
+def _of_bug(request: Request, error: Exception) -> Refusal:  # noqa: ARG001 - Serve logs the traceback
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, BackPressureError):
+        return QUEUE_FULL
+    return Refusal(500, "internal", "the service failed on this request", "report it to its operator")
 
 
 def _explain(detail: Mapping[str, object]) -> str:
@@ -81,13 +111,3 @@ def _explain(detail: Mapping[str, object]) -> str:
     if detail["type"] == "extra_forbidden":
         message = "isn't supported"
     return f"{field}: {message}" if field else message
-
-
-def _on_replica_failure(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    return respond(NOT_READY)
-
-
-def _on_bug(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - Serve logs the traceback
-    return respond(
-        Refusal(500, "internal", "the service failed on this request", "report it to its operator")
-    )

@@ -15,8 +15,8 @@ from pipelines.bundles import read_manifest
 from pipelines.cluster import connected
 from pipelines.errors import ConfigError
 from pipelines.pointer import read_pointer
-from pipelines.serve.app import build_app
 from pipelines.serve.config import ServeConfig
+from pipelines.serve.deployments import build_app
 from pipelines.serve.follow import check_model
 from pipelines.storage import Store
 

@@ -1,28 +1,23 @@
-"""The Serve deployment that holds the snapshot and searches it."""
+"""The Serve deployment that holds the snapshots of a part of the table, and searches them."""
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ray import serve
 
-from pipelines.api import (
-    DEFAULT_K,
-    MAX_K,
-    Chip,
-    SearchAnswer,
-    SearchInfo,
-    SearchLimits,
-    SearchRequest,
-    SnapshotInfo,
-)
+from pipelines.api.answers import Chip, RefusedSnapshot
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.follow import Follower
-from pipelines.serve.places import chip_at
-from pipelines.serve.refusals import Refusal
+from pipelines.serve.features import chip
+from pipelines.serve.find import answer
+from pipelines.serve.follow import Follower, Refused
+from pipelines.serve.metrics import SnapshotMetrics
+from pipelines.serve.question import Pin, Question, Said, Source
+from pipelines.serve.refusals import NOT_READY, Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
-from pipelines.storage import Store
+from pipelines.table import Part
 
 
 @dataclass(frozen=True)
@@ -37,124 +32,109 @@ class ChipSource:
 
 
 @dataclass(frozen=True)
-class _Example:
-    code_Y: np.ndarray
-    row: int | None = None
+class ShardInfo:
+    """What a shard holds."""
+
+    replica: str
+    published: Published
+    bits: int
+    chips: int
+    distinct_codes: int
+    kept: tuple[tuple[int, int], ...]
+    """Number of the publication and version of the table of each snapshot that is held, the newest first"""
+    refused: RefusedSnapshot | None
 
 
 class Shard:
-    """Answers from one snapshot at a time; every method reads the reference once."""
+    """Answers each call from one snapshot."""
 
-    def __init__(self, config: ServeConfig) -> None:
+    def __init__(self, config: ServeConfig, part: Part) -> None:
         """Load what is published. Raises TableError, BundleError, StorageError."""
-        store = Store(config.store)
+        self._part = part
 
-        def load(published: Published, current: Snapshot | None) -> Snapshot:  # noqa: ARG001
-            return load_snapshot(config.table, published, store, config.index_folder, config.search_threads)
+        def load(published: Published, newest: Snapshot | None) -> Snapshot:  # noqa: ARG001
+            return load_snapshot(config, published, part)
 
-        self._follower = Follower(config, load)
+        self._follower = Follower(config, load, SnapshotMetrics(part.number).show)
 
-    def search(self, request: SearchRequest) -> SearchAnswer | Refusal:
-        """Answer a query."""
-        started = time.perf_counter()
-        snapshot = self._follower.current
-        if request.model_id not in (None, snapshot.published.model_id):
-            return _other_model(request.model_id, snapshot)
-        example = _example(snapshot, request)
-        if isinstance(example, Refusal):
-            return example
-        excludes = request.exclude_self if request.exclude_self is not None else request.chip_ids is not None
-        answer = _answer(snapshot, example.code_Y, request, example.row if excludes else None)
-        answer.search.took_ms = round((time.perf_counter() - started) * 1000, 3)
-        return answer
+    def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[Said | Refusal]] | Refusal:
+        """Return what one snapshot says to each question."""
+        snapshot = self._snapshot(pin)
+        if isinstance(snapshot, Refusal):
+            return snapshot
+        published, bits = snapshot.published, snapshot.archive.codes.bits
+        refused = {
+            place: refusal
+            for place, question in enumerate(questions)
+            if (refusal := _check(question, published, bits)) is not None
+        }
+        asked = [question for place, question in enumerate(questions) if place not in refused]
+        said = iter(answer(snapshot.archive, asked, is_whole=self._part.parts == 1))
+        source = Source(published.number, published.table_version, published.model_id, bits)
+        return source, [refused[place] if place in refused else next(said) for place in range(len(questions))]
 
-    def chip(self, chip_id: str) -> Chip | Refusal:
-        """Return one chip."""
-        snapshot = self._follower.current
-        row = snapshot.archive.rows.find(chip_id)
-        return _no_such_chip(chip_id) if row is None else snapshot.chip(row)
-
-    def source(self, chip_id: str) -> ChipSource | Refusal:
-        """Return where one chip's pixels are."""
+    def chip(self, chip_id: str) -> Chip | None:
+        """Return one chip; None where it isn't here."""
         snapshot = self._follower.current
         row = snapshot.archive.rows.find(chip_id)
         if row is None:
-            return _no_such_chip(chip_id)
-        properties = snapshot.chip(row).properties
-        return ChipSource(properties.uri, properties.window, PixelSpec.of(snapshot.manifest.input))
+            return None
+        values = snapshot.archive.rows.take(np.array([row])).to_pylist()[0]
+        return chip(values, snapshot.published.table_version, snapshot.published.model_id)
 
-    def info(self) -> SnapshotInfo:
-        """Return what is being served."""
-        snapshot = self._follower.current
-        return SnapshotInfo(
-            snapshot=snapshot.published.table_version,
-            model_id=snapshot.published.model_id,
+    def source(self, chip_id: str) -> ChipSource | None:
+        """Return where one chip's pixels are; None where it isn't here."""
+        found = self.chip(chip_id)
+        if found is None:
+            return None
+        pixels = PixelSpec.of(self._follower.current.manifest.input)
+        return ChipSource(found.properties.uri, found.properties.window, pixels)
+
+    def info(self) -> ShardInfo:
+        """Return what is held."""
+        snapshot, refused = self._follower.current, self._follower.refused
+        kept = tuple((held.published.number, held.published.table_version) for held in self._follower.kept)
+        return ShardInfo(
+            replica=serve.get_replica_context().replica_id.unique_id,
+            published=snapshot.published,
             bits=snapshot.archive.codes.bits,
             chips=len(snapshot.archive.codes),
             distinct_codes=snapshot.archive.codes.distinct_codes,
-            run_id=snapshot.published.run_id,
-            published_at=snapshot.published.published_at,
+            kept=kept,
+            refused=None if refused is None else _told(refused),
         )
 
-
-def _example(snapshot: Snapshot, request: SearchRequest) -> _Example | Refusal:
-    """Return the code to compare with, and its row where it is a chip of the table."""
-    if request.code is not None:
-        return _decoded(snapshot, request.code)
-    if request.chip_ids is not None:
-        row = snapshot.archive.rows.find(request.chip_ids[0])
-        if row is None:
-            return _no_such_chip(request.chip_ids[0])
-    else:
-        assert request.point is not None  # noqa: S101 - SearchRequest has exactly one of the three
-        row = chip_at(snapshot.archive, *request.point)
-        if row is None:
-            where = f"longitude {request.point[0]}, latitude {request.point[1]}"
-            return Refusal(
-                404, "no_chip_here", f"no chip lies at {where}", "choose a point inside the archive"
-            )
-    return _Example(snapshot.archive.codes.code(row), row)
+    def _snapshot(self, pin: Pin) -> Snapshot | Refusal:
+        """Return the snapshot that is to answer."""
+        if pin.wants(self._follower.current.published):
+            return self._follower.current
+        try:
+            found = self._follower.find(pin.wants)
+        except TimeoutError:
+            return NOT_READY
+        if found is not None:
+            return found
+        if pin.version is None:  # other shards are ahead, or the encoder is: this one follows
+            return NOT_READY
+        served = self._follower.current.published.table_version
+        message = f"version {pin.version} isn't kept; {served} is served"
+        return Refusal(410, "not_kept", message, "leave snapshot and token out, and start again")
 
 
-def _decoded(snapshot: Snapshot, code: str) -> _Example | Refusal:
-    code_Y = np.frombuffer(bytes.fromhex(code), np.uint8)
-    if code_Y.size * 8 != snapshot.archive.codes.bits:
-        message = (
-            f"code: it has {code_Y.size * 8} bits, this model's codes have {snapshot.archive.codes.bits}"
-        )
-        return Refusal(422, "invalid", message, f"send {snapshot.archive.codes.bits // 4} hex digits")
-    return _Example(code_Y)
-
-
-def _answer(
-    snapshot: Snapshot, code_Y: np.ndarray, limits: SearchLimits, excluded_row: int | None
-) -> SearchAnswer:
-    k = limits.k or (MAX_K if limits.max_distance is not None else DEFAULT_K)
-    hits = snapshot.archive.codes.search(code_Y, k, limits.max_distance, excluded_row=excluded_row)
-    features = snapshot.matches(hits)
-    return SearchAnswer(
-        numberMatched=len(features) if limits.k is not None or hits.within is None else hits.within,
-        numberReturned=len(features),
-        features=features,
-        search=SearchInfo(
-            model_id=snapshot.published.model_id,
-            bits=snapshot.archive.codes.bits,
-            snapshot=snapshot.published.table_version,
-            kth_distance=hits.kth_distance,
-            ties_at_cutoff=hits.ties_at_cutoff,
-            method=hits.method,
-            codes_compared=hits.codes_compared,
-            took_ms=0.0,
-        ),
+def _told(refused: Refused) -> RefusedSnapshot:
+    published = refused.published
+    return RefusedSnapshot(
+        snapshot=published.table_version, published_at=published.published_at, reason=refused.reason
     )
 
 
-def _no_such_chip(chip_id: str) -> Refusal:
-    return Refusal(
-        404, "no_such_chip", f"the table has no chip {chip_id!r}", "see GET /v1/snapshot for what is served"
-    )
-
-
-def _other_model(model_id: str | None, snapshot: Snapshot) -> Refusal:
-    message = f"the codes served are of model {snapshot.published.model_id}, not {model_id}"
-    return Refusal(409, "other_model", message, "encode the example with the model that is served")
+def _check(question: Question, published: Published, bits: int) -> Refusal | None:
+    """Return why a snapshot can't answer a question."""
+    request = question.request
+    if request.model_id not in (None, published.model_id):
+        message = f"the codes served are of model {published.model_id}, not {request.model_id}"
+        return Refusal(409, "other_model", message, "encode the example with the model that is served")
+    if request.code is not None and len(request.code) * 4 != bits:
+        message = f"code: it has {len(request.code) * 4} bits, this model's codes have {bits}"
+        return Refusal(422, "invalid", message, f"send {bits // 4} hex digits")
+    return None

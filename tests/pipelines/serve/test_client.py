@@ -8,7 +8,7 @@ from rich.console import Console
 
 from jobs.config import run_job
 from jobs.query import _run
-from pipelines.api import SearchAnswer
+from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client
 from pipelines.demo.objectstore import free_port
 from pipelines.errors import QueryError

@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
-from pipelines.api import ErrorBody
+from pipelines.api.answers import ErrorBody
 from tests.pipelines.serve.conftest import KEY, Archive, png
 
 
@@ -23,8 +23,9 @@ def check(answer: httpx.Response, status: int, code: str, part: str) -> None:
         ({}, 400, "contradiction", "not none"),
         ({"code": "00000000", "point": [0, 0]}, 400, "contradiction", "code and point"),
         ({"code": "00000000", "exclude_self": True}, 400, "contradiction", "exclude_self"),
-        ({"chip_ids": ["a", "b"]}, 422, "invalid", "chip_ids: exactly one"),
-        ({"chip_ids": []}, 422, "invalid", "chip_ids: exactly one"),
+        ({"code": "00000000", "negative_ids": ["a"]}, 400, "contradiction", "negative_ids"),
+        ({"chip_ids": []}, 422, "invalid", "chip_ids: "),
+        ({"chip_ids": ["a"] * 101}, 422, "invalid", "chip_ids: "),
         ({"code": "xyz"}, 422, "invalid", "code: "),
         ({"code": "00"}, 422, "invalid", "8 bits, this model's codes have 32"),
         ({"point": [200, 0]}, 422, "invalid", "point.0: "),
@@ -32,8 +33,36 @@ def check(answer: httpx.Response, status: int, code: str, part: str) -> None:
         ({"code": "00000000", "k": 0}, 422, "invalid", "k: "),
         ({"code": "00000000", "k": 10_001}, 422, "invalid", "k: "),
         ({"code": "00000000", "max_distance": -1}, 422, "invalid", "max_distance: "),
-        ({"code": "00000000", "bbox": [0, 0, 1, 1]}, 422, "invalid", "bbox: isn't supported"),
-        ({"code": "00000000", "limit": 5}, 422, "invalid", "limit: isn't supported"),
+        ({"code": "00000000", "limit": 0}, 422, "invalid", "limit: "),
+        ({"code": "00000000", "ids": ["a"]}, 422, "invalid", "ids: isn't supported"),
+        ({"code": "00000000", "bbox": [0, 0, 1]}, 422, "invalid", "bbox.3: "),
+        ({"code": "00000000", "bbox": [0, 1, 1, 0]}, 422, "invalid", "bbox: south (1) lies north"),
+        ({"code": "00000000", "bbox": [0, 0, 1, 91]}, 422, "invalid", "bbox.3: "),
+        (
+            {"code": "00000000", "bbox": [0, 0, 1, 1], "intersects": {"type": "Point", "coordinates": [0, 0]}},
+            400,
+            "contradiction",
+            "bbox or intersects",
+        ),
+        ({"code": "00000000", "intersects": {"type": "Blob"}}, 422, "invalid", "intersects: no GeoJSON"),
+        (
+            {"code": "00000000", "intersects": {"type": "Point", "coordinates": [200, 0]}},
+            422,
+            "invalid",
+            "longitude",
+        ),
+        ({"code": "00000000", "datetime": "yesterday"}, 422, "invalid", "datetime: "),
+        (
+            {"code": "00000000", "datetime": "2026-01-02T00:00:00Z/2026-01-01T00:00:00Z"},
+            400,
+            "bad_interval",
+            "ends before",
+        ),
+        ({"code": "00000000", "datetime": "2026-02-30T00:00:00Z"}, 400, "bad_interval", "2026-02-30"),
+        ({"code": "00000000", "collections": []}, 422, "invalid", "collections: "),
+        ({"code": "00000000", "min_valid_fraction": 1.5}, 422, "invalid", "min_valid_fraction: "),
+        ({"code": "00000000", "token": "abc"}, 400, "bad_token", "token"),
+        ({"code": "00000000", "snapshot": 999}, 410, "not_kept", "999"),
         ({"code": "00000000", "model_id": "other@000000000000"}, 409, "other_model", "tiny@"),
         ({"chip_ids": ["nobody"]}, 404, "no_such_chip", "nobody"),
         ({"point": [100, 50]}, 404, "no_chip_here", "longitude 100"),
@@ -109,7 +138,8 @@ def test_image_queries(archive: Archive, http: httpx.Client) -> None:
     content = png(archive.pixels(0))
     for params, status, code, part in (
         ({"k": 0}, 422, "invalid", "k: "),
-        ({"bbox": "0,0,1,1"}, 422, "invalid", "bbox: isn't supported"),
+        ({"bbox": "0,0,1"}, 422, "invalid", "bbox.3: "),
+        ({"ids": "a"}, 422, "invalid", "ids: isn't supported"),
         ({"model_id": "other@0"}, 409, "other_model", "tiny@"),
     ):
         check(http.post("/v1/search/image", content=content, params=params), status, code, part)

@@ -10,7 +10,7 @@ import shapely
 import torch
 from PIL import Image
 
-from pipelines.api import SearchAnswer
+from pipelines.api.answers import SearchAnswer
 from tests.pipelines.serve.conftest import Archive, png
 
 
@@ -181,4 +181,7 @@ def test_the_snapshot(archive: Archive, http: httpx.Client) -> None:
         "distinct_codes": distinct,
         "run_id": f"run-{archive.versions[0]}",
         "published_at": "2026-01-02T00:00:00Z",
+        "shards": 1,
+        "kept": [archive.versions[0]],
+        "refused": None,
     }

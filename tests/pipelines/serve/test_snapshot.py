@@ -10,13 +10,21 @@ from pipelines.errors import BundleError, TableError
 from pipelines.index.filters import criteria, select_rows
 from pipelines.index.polygons import rectangles_of, select_touching
 from pipelines.index.selection import rows_of
-from pipelines.pointer import read_pointer
+from pipelines.pointer import Published, read_pointer
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.places import chip_at
 from pipelines.serve.run import run_serve
-from pipelines.serve.snapshot import load_snapshot
+from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.storage import Store
+from pipelines.table import WHOLE, Part
 from tests.pipelines.serve.conftest import Archive, commit
+
+
+def load(archive: Archive, published: Published, folder: Path, part: Part = WHOLE) -> Snapshot:
+    config = ServeConfig(
+        table=archive.table, store=archive.store.config, open=True, index_folder=folder, kept_snapshots=2
+    )
+    return load_snapshot(config, published, part)
 
 
 def test_a_missing_table_is_told_before_anything_starts(store: Store, root: str) -> None:
@@ -26,23 +34,23 @@ def test_a_missing_table_is_told_before_anything_starts(store: Store, root: str)
 
 def test_finds_every_chip_and_no_other(archive: Archive, tmp_path: Path) -> None:
     published = read_pointer(archive.table, archive.store)
-    rows = load_snapshot(archive.table, published, archive.store, tmp_path).archive.rows
+    rows = load(archive, published, tmp_path).archive.rows
     found = [rows.find(chip) for chip in archive.ids()]
     assert sorted(found) == list(range(64))
-    assert [chip["chip_id"] for chip in rows.take(np.array(found))] == archive.ids()
+    assert [chip["chip_id"] for chip in rows.take(np.array(found)).to_pylist()] == archive.ids()
     assert [rows.find(stranger) for stranger in ("", "zzz", archive.ids()[0] + "0")] == [None] * 3
 
 
 def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> None:
     published = read_pointer(archive.table, archive.store)
-    index = load_snapshot(archive.table, published, archive.store, tmp_path).archive
+    index = load(archive, published, tmp_path).archive
     table = archive.rows[archive.versions[0]].to_pylist()
     collection, time = next((row["collection"], row["datetime"]) for row in table if row["datetime"])
     wanted = np.array([name == collection for name in index.collections])
     selection = select_rows(
         index.columns, index.spans, index.regions, criteria(interval=(time, time), wanted_C=wanted)
     )
-    found = {chip["chip_id"] for chip in index.rows.take(rows_of(selection))}
+    found = {chip["chip_id"] for chip in index.rows.take(rows_of(selection)).to_pylist()}
     assert found == {
         row["chip_id"] for row in table if row["datetime"] == time and row["collection"] == collection
     }
@@ -52,7 +60,7 @@ def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> No
     boxes = select_rows(index.columns, index.spans, index.regions, criteria(rectangles_of(shape)))
     footprints = index.rows.column("geometry")
     touching = select_touching(shape, boxes, index.columns, index.spans, footprints)
-    found = {chip["chip_id"] for chip in index.rows.take(rows_of(touching))}
+    found = {chip["chip_id"] for chip in index.rows.take(rows_of(touching)).to_pylist()}
     assert placed["chip_id"] in found
     assert found == {
         row["chip_id"]
@@ -65,13 +73,13 @@ def test_keeps_the_indices_of_two_versions(archive: Archive, tmp_path: Path) -> 
     published = read_pointer(archive.table, archive.store)
     for version in (0, 1, published.table_version):
         at_version = published.model_copy(update={"table_version": version})
-        load_snapshot(archive.table, at_version, archive.store, tmp_path)
+        load(archive, at_version, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_an_empty_version_can_be_served(archive: Archive, tmp_path: Path) -> None:
     published = read_pointer(archive.table, archive.store).model_copy(update={"table_version": 0})
-    empty = load_snapshot(archive.table, published, archive.store, tmp_path).archive
+    empty = load(archive, published, tmp_path).archive
     assert (len(empty.codes), empty.rows.find("x"), chip_at(empty, 0, 0)) == (0, None, None)
 
 
@@ -79,10 +87,10 @@ def test_refuses_another_models_bundle(archive: Archive, tmp_path: Path) -> None
     published = read_pointer(archive.table, archive.store)
     other = published.model_copy(update={"bundle_uri": archive.models[1].uri})
     with pytest.raises(TableError, match="publish again"):
-        load_snapshot(archive.table, other, archive.store, tmp_path)
+        load(archive, other, tmp_path)
     none = published.model_copy(update={"bundle_uri": f"{archive.root}/none"})
     with pytest.raises(BundleError, match="no bundle"):
-        load_snapshot(archive.table, none, archive.store, tmp_path)
+        load(archive, none, tmp_path)
 
 
 @pytest.mark.parametrize(("change", "message"), [({"code": b"12345"}, "32 bits"), ({}, "two rows")])
@@ -94,4 +102,4 @@ def test_refuses_rows_that_do_not_fit(
     commit(other, archive.models[0], 1, [row, row | change | ({"chip_id": "x"} if change else {})], None)
     published = read_pointer(archive.table, archive.store)
     with pytest.raises(TableError, match=message):
-        load_snapshot(other.table, published.model_copy(update={"table_version": 1}), archive.store, tmp_path)
+        load(other, published.model_copy(update={"table_version": 1}), tmp_path)

@@ -1,0 +1,201 @@
+"""The requests of the query API. Unknown fields are refused: what isn't supported is never ignored."""
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+DEFAULT_K = 10
+MAX_K = 10_000
+"""Most chips that can be asked for by number, and in one page."""
+DEFAULT_LIMIT = 1000
+MAX_BATCH = 256
+MAX_EXAMPLES = 100
+"""Of each kind, positive and negative."""
+MAX_VERTICES = 10_000
+"""Of the geometry that a search is limited to."""
+CONTRADICTION, BAD_INTERVAL = "contradiction", "bad_interval"
+"""Types of the validation errors that are about several values at once."""
+
+Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
+BBox = tuple[Longitude, Latitude, Longitude, Latitude]
+ChipIds = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    Field(min_length=1, max_length=MAX_EXAMPLES),
+]
+_TIME = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
+_INTERVAL = rf"^({_TIME}|{_TIME}/{_TIME}|(\.\.)?/{_TIME}|{_TIME}/(\.\.)?)$"
+
+Interval = tuple[datetime | None, datetime | None]
+
+
+class Filters(BaseModel):
+    """Which chips may be in an answer: all that is given must hold. Applied before ranking."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    bbox: BBox | None = None
+    """West, south, east, north [degrees]: chips that touch it; west > east: over the antimeridian"""
+    intersects: dict[str, Any] | None = None
+    """GeoJSON geometry (RFC 7946) in degrees: chips whose footprint touches it; not with bbox"""
+    datetime: Annotated[str | None, Field(pattern=_INTERVAL)] = None
+    """Acquired then: a time (RFC 3339), or an interval, "start/end", either of them ".." where it is open"""
+    collections: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Chips of these collections"""
+    min_valid_fraction: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    """Chips with at least this share of valid pixels [0..1]"""
+
+    @field_validator("bbox")
+    @classmethod
+    def _is_upright(cls, bbox: BBox | None) -> BBox | None:
+        if bbox is not None and bbox[1] > bbox[3]:
+            raise ValueError(f"south ({bbox[1]:g}) lies north of north ({bbox[3]:g})")
+        return bbox
+
+    @field_validator("intersects")
+    @classmethod
+    def _is_a_geometry(cls, geometry: dict[str, Any] | None) -> dict[str, Any] | None:
+        if geometry is not None:
+            parse_geometry(geometry)
+        return geometry
+
+    @field_validator("datetime")
+    @classmethod
+    def _is_an_interval(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_interval(text)
+        return text
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether not every chip may be in the answer."""
+        given = (self.bbox, self.intersects, self.datetime, self.collections, self.min_valid_fraction)
+        return any(value is not None for value in given)
+
+    @model_validator(mode="after")
+    def _is_in_one_place(self) -> Self:
+        if self.bbox is not None and self.intersects is not None:
+            raise PydanticCustomError(CONTRADICTION, "give bbox or intersects, not both")
+        return self
+
+
+def parse_interval(text: str) -> Interval:
+    """Return the two ends of a STAC interval; None: open. Raises PydanticCustomError (`BAD_INTERVAL`)."""
+    ends = text.split("/")
+    try:
+        times = [None if end in ("", "..") else datetime.fromisoformat(end.upper()) for end in ends]
+        # a date near the year 1 or 9999 may have no counterpart in UTC
+        first, last = (None if time is None else time.astimezone(UTC) for time in (times[0], times[-1]))
+    except (ValueError, OverflowError) as error:
+        raise PydanticCustomError(
+            BAD_INTERVAL, "{text} isn't a time or interval: {why}", {"text": repr(text), "why": str(error)}
+        ) from error
+    if first is not None and last is not None and first > last:
+        raise PydanticCustomError(BAD_INTERVAL, "{text} ends before it starts", {"text": repr(text)})
+    return first, last
+
+
+def parse_geometry(geometry: dict[str, Any]) -> "BaseGeometry":
+    """Return a GeoJSON geometry. Raises ValueError unless it is one, valid, not empty, and on the globe."""
+    import shapely  # only a search with a geometry waits for it
+
+    try:
+        shape = shapely.from_geojson(json.dumps(geometry, allow_nan=False))
+    except (ValueError, RecursionError, shapely.GEOSException) as error:
+        raise ValueError(f"no GeoJSON geometry: {error}") from error
+    if shape.is_empty or geometry.get("type") in ("Feature", "FeatureCollection"):
+        raise ValueError("no GeoJSON geometry: send the geometry itself, with at least one position")
+    if shapely.get_num_coordinates(shape) > MAX_VERTICES:
+        raise ValueError(f"more than {MAX_VERTICES} positions; simplify it")
+    west, south, east, north = shape.bounds
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        raise ValueError("positions must be longitude [-180..180], latitude [-90..90]")
+    if not shape.is_valid:
+        raise ValueError(f"not valid: {shapely.is_valid_reason(shape)}")
+    return shape
+
+
+class SearchLimits(Filters):
+    """What every search takes besides its example."""
+
+    k: int | None = Field(default=None, ge=1, le=MAX_K)
+    """How many of the nearest chips [1..10000]; 10 where max_distance isn't given either"""
+    max_distance: int | None = Field(default=None, ge=0, le=1024)
+    """Only chips at most this far away [bits]; without k all of them, page by page"""
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_K)
+    """Chips in a page [1..10000]; the link `next` of an answer leads on"""
+    model_id: str | None = None
+    """Refuse to answer (409) unless this is the model being served"""
+    snapshot: int | None = Field(default=None, ge=0)
+    """Answer from this version of the table; 410 where it is no longer kept"""
+    token: str | None = Field(default=None, max_length=1000)
+    """From the link `next`: the page after that answer, of the same query and snapshot"""
+
+
+def _split(values: object) -> object:
+    """Return the parts of what was sent as one text, "a,b,c"; the same may come as repeated parameters."""
+    return values[0].split(",") if isinstance(values, list) and len(values) == 1 else values
+
+
+class ImageParameters(SearchLimits):
+    """What a search by image takes besides it, as query parameters."""
+
+    bbox: Annotated[BBox | None, BeforeValidator(_split)] = None
+    """West, south, east, north [degrees]: chips that touch it; west > east: over the antimeridian"""
+    intersects: Json[dict[str, Any]] | None = None
+    """GeoJSON geometry (RFC 7946) in degrees: chips whose footprint touches it; not with bbox"""
+    collections: Annotated[tuple[str, ...] | None, BeforeValidator(_split)] = None
+    """Chips of these collections"""
+
+
+class SearchRequest(SearchLimits):
+    """A search by exactly one of ``chip_ids``, ``code`` and ``point``."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [name]} for name in ("chip_ids", "code", "point")],
+            "not": {"required": ["bbox", "intersects"]},
+        }
+    )
+
+    chip_ids: ChipIds | None = None
+    """The examples: ids of chips of the table; several: near to them on average"""
+    negative_ids: ChipIds | None = None
+    """Chips to keep away from, with chip_ids: their mean distance is subtracted"""
+    code: str | None = Field(default=None, pattern=r"^([0-9a-fA-F]{2})+$", max_length=256)
+    """The example's code, as hex digits"""
+    point: tuple[Longitude, Latitude] | None = None
+    """The example: the chip at this longitude and latitude [degrees]"""
+    exclude_self: bool | None = None
+    """Leave the examples out of the answer; by default with chip_ids, not with point"""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        given = [name for name in ("chip_ids", "code", "point") if getattr(self, name) is not None]
+        if len(given) != 1:
+            named = " and ".join(given) or "none"
+            raise PydanticCustomError(
+                CONTRADICTION, "give exactly one of chip_ids, code and point, not {named}", {"named": named}
+            )
+        if self.negative_ids is not None and self.chip_ids is None:
+            raise PydanticCustomError(CONTRADICTION, "negative_ids goes with chip_ids")
+        if self.code is not None and self.exclude_self is not None:
+            raise PydanticCustomError(
+                CONTRADICTION, "exclude_self goes with chip_ids or point, not with code"
+            )
+        return self
+
+
+class BatchRequest(BaseModel):
+    """Several searches at once, answered in order and from one snapshot."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    queries: Annotated[tuple[SearchRequest, ...], Field(min_length=1, max_length=MAX_BATCH)]
+    """Up to 256 searches"""

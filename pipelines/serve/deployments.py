@@ -1,0 +1,58 @@
+"""The Serve application: ingress, encoder, and as many shards as the table is divided into."""
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import BackpressureConfig
+from ray.serve.schema import LoggingConfig
+
+from pipelines.serve.app import Ingress
+from pipelines.serve.config import ServeConfig
+from pipelines.serve.encoder import Encoder
+from pipelines.serve.shard import Shard
+from pipelines.table import Part
+
+_AT_A_TIME = 64  # requests that a shard or an encoder works on
+
+
+def build_app(config: ServeConfig) -> Application:
+    """Return the application."""
+    return _ingress(config, [_shard(config, number) for number in range(config.shards)], _encoder(config))
+
+
+def _shard(config: ServeConfig, number: int) -> Application:
+    deployment = serve.deployment(
+        name=f"Shard{number}",
+        num_replicas=config.shard_replicas,
+        max_ongoing_requests=_AT_A_TIME,
+        max_queued_requests=config.max_requests,
+        ray_actor_options={"num_cpus": config.shard_cpus},
+        logging_config=_LOGS,
+    )
+    return deployment(Shard).bind(config, Part(number, config.shards))
+
+
+def _encoder(config: ServeConfig) -> Application:
+    deployment = serve.deployment(
+        num_replicas=config.encoder_replicas,
+        max_ongoing_requests=_AT_A_TIME,
+        max_queued_requests=config.max_requests,
+        ray_actor_options={"num_cpus": config.encoder_cpus, "num_gpus": config.encoder_gpus},
+        logging_config=_LOGS,
+    )
+    return deployment(Encoder).bind(config)
+
+
+def _ingress(config: ServeConfig, shards: list[Application], encoder: Application) -> Application:
+    # it counts its requests itself, so that a refusal has a body; Serve's own limits are farther away
+    deployment = serve.deployment(
+        num_replicas=config.ingress_replicas,
+        max_ongoing_requests=4 * config.max_requests,
+        max_queued_requests=4 * config.max_requests,
+        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
+        ray_actor_options={"num_cpus": 0},
+        logging_config=_LOGS,
+    )
+    return deployment(serve.ingress()(Ingress)).bind(config, shards, encoder)
+
+
+_LOGS = LoggingConfig(encoding="JSON")

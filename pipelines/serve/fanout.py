@@ -1,0 +1,70 @@
+"""Asking all shards, until they answer from one snapshot."""
+
+import asyncio
+from collections.abc import Sequence
+
+from ray.serve.handle import DeploymentHandle
+
+from pipelines.api.answers import Chip
+from pipelines.serve.question import Pin, Question, Said, Source
+from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest
+from pipelines.serve.shard import ChipSource, Shard, ShardInfo
+
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.1  # before the next one: a shard follows the others in a moment
+
+_Told = tuple[Source, list[Said | Refusal]]
+
+
+class Shards:
+    """All shards of a table; their replicas follow what is published each in its own time."""
+
+    def __init__(self, handles: Sequence[DeploymentHandle[Shard]]) -> None:
+        self._handles = handles
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    async def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[list[Said] | Refusal]]:
+        """Return the snapshot that all shards have answered from, and what they say to each question.
+
+        Raises RefusedRequest where the snapshot that is asked for isn't kept, or where shards have none in
+        common for seconds.
+        """
+        asked = pin
+        for attempt in range(_ATTEMPTS):
+            told = await asyncio.gather(*(handle.ask.remote(questions, asked) for handle in self._handles))
+            refusals = [each for each in told if isinstance(each, Refusal)]
+            if any(refusal != NOT_READY for refusal in refusals):
+                raise RefusedRequest(next(refusal for refusal in refusals if refusal != NOT_READY))
+            answered: list[_Told] = [each for each in told if not isinstance(each, Refusal)]
+            numbers = {source.number for source, _ in answered}
+            if not refusals and len(numbers) == 1:
+                return answered[0][0], [
+                    _joined(each) for each in zip(*(said for _, said in answered), strict=True)
+                ]
+            # those that are ahead still have the older one; those behind may never have what is newer
+            asked = Pin(min(numbers), pin.version, pin.model_id) if numbers and not refusals else pin
+            if attempt:
+                await asyncio.sleep(_PAUSE_SECONDS)
+        raise RefusedRequest(NOT_READY)
+
+    async def chip(self, chip_id: str) -> Chip | None:
+        """Return a chip, from the shard that holds it."""
+        said = await asyncio.gather(*(handle.chip.remote(chip_id) for handle in self._handles))
+        return next((chip for chip in said if chip is not None), None)
+
+    async def source(self, chip_id: str) -> ChipSource | None:
+        """Return where a chip's pixels are, from the shard that holds it."""
+        said = await asyncio.gather(*(handle.source.remote(chip_id) for handle in self._handles))
+        return next((source for source in said if source is not None), None)
+
+    async def infos(self) -> list[ShardInfo]:
+        """Return what each shard holds: of one replica each."""
+        return list(await asyncio.gather(*(handle.info.remote() for handle in self._handles)))
+
+
+def _joined(said: Sequence[Said | Refusal]) -> list[Said] | Refusal:
+    """Return what all shards say to a question, or why one of them refuses it."""
+    refusal = next((each for each in said if isinstance(each, Refusal)), None)
+    return refusal or [each for each in said if not isinstance(each, Refusal)]

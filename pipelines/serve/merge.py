@@ -1,0 +1,75 @@
+"""The shards' parts to one answer: the same, however many shards there are."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from pipelines.api.answers import Link, SearchAnswer, SearchInfo
+from pipelines.serve.cursor import Cursor, write_token
+from pipelines.serve.features import matches, whole
+from pipelines.serve.question import Found, Question, Source
+
+
+def merged(
+    question: Question, source: Source, parts: Sequence[Found], *, is_image: bool = False
+) -> SearchAnswer:
+    """Return the answer of one snapshot; ``is_image``: an image was asked with, the request has its code."""
+    chips = _page(question, parts)
+    matched, kth_distance, ties = _summary(question, parts)
+    returned = question.cursor.returned + len(chips)
+    links = [_next(question, source, chips, is_image=is_image)] if len(chips) and returned < matched else []
+    return SearchAnswer(
+        numberMatched=matched,
+        numberReturned=len(chips),
+        features=matches(chips, question.cursor.returned + 1, source.bits),
+        search=SearchInfo(
+            model_id=source.model_id,
+            bits=source.bits,
+            snapshot=source.version,
+            kth_distance=kth_distance,
+            ties_at_cutoff=ties,
+            method="mih" if all(part.method == "mih" for part in parts) else "scan",
+            codes_compared=sum(part.codes_compared for part in parts),
+            took_ms=0.0,
+        ),
+        links=links,
+    )
+
+
+def _page(question: Question, parts: Sequence[Found]) -> pa.Table:
+    if len(parts) == 1:
+        return parts[0].chips
+    chips = pa.concat_tables([part.chips for part in parts])
+    return chips.sort_by([("distance", "ascending"), ("chip_id", "ascending")]).slice(0, question.page_size)
+
+
+def _summary(question: Question, parts: Sequence[Found]) -> tuple[int, int | float | None, int]:
+    """Return how many chips all pages have, the distance of the last one, and how many tie with it.
+
+    The last one of k or, without k, of this page: then none is left out, and the next page has what ties.
+    """
+    rows_at: Counter[float] = Counter()
+    for part in parts:
+        rows_at.update(dict(part.distances))
+    taken, last, ties = 0, None, 0
+    for distance, rows in sorted(rows_at.items()):
+        if taken == question.reach:
+            break
+        fresh = min(question.reach - taken, rows)
+        taken, last, ties = taken + fresh, whole(distance), rows - fresh
+    if question.k is None:
+        return sum(part.within or 0 for part in parts), last, 0
+    ties += sum(part.ties for part in parts if part.distances and part.distances[-1][0] == last)
+    return taken, last, ties
+
+
+def _next(question: Question, source: Source, chips: pa.Table, *, is_image: bool) -> Link:
+    """Return the link to the page after this one; an image needn't be sent again."""
+    last = chips.slice(len(chips) - 1).to_pylist()[0]
+    cursor = Cursor(question.cursor.returned + len(chips), last["distance"], last["chip_id"])
+    token = write_token(question.request, source.version, cursor)
+    if not is_image:
+        return Link(merge=True, body={"token": token})
+    query = question.request.model_dump(mode="json", exclude_unset=True, exclude={"token"})
+    return Link(merge=False, body=query | {"token": token})
