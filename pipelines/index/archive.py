@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipelines.errors import StaleIndexError, TableError
 from pipelines.index.arrays import build_arrays, joined, separate
 from pipelines.index.codes import CodeIndex
-from pipelines.index.files import Arrays, open_folder, write_folder
+from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, regions_of, spans_of
 from pipelines.index.rows import ANSWER_COLUMNS, Rows
 from pipelines.index.selection import NO_TIME, Columns
@@ -57,14 +57,15 @@ def open_archive(
     Raises TableError where the table's codes aren't of ``bits`` bits, or two rows have one chip id.
     """
     source = {"table": table.uri, "model_id": model_id, "version": version, "bits": bits} | asdict(part)
-    try:
+    with building(folder):  # of several processes that want it at once, one builds it
+        try:
+            return _opened(folder, open_folder(folder, source), threads)
+        except StaleIndexError as reason:
+            log.info("building the index of version %d: %s", version, reason)
+        count, batches = table.stream(model_id, _COLUMNS, version, part)
+        where = f"version {version} of {table.uri}"
+        write_folder(folder, lambda new: _build(new, count, batches, bits, where), source)
         return _opened(folder, open_folder(folder, source), threads)
-    except StaleIndexError as reason:
-        log.info("building the index of version %d: %s", version, reason)
-    count, batches = table.stream(model_id, _COLUMNS, version, part)
-    where = f"version {version} of {table.uri}"
-    write_folder(folder, lambda new: _build(new, count, batches, bits, where), source)
-    return _opened(folder, open_folder(folder, source), threads)
 
 
 def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, where: str) -> Arrays:

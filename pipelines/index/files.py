@@ -4,13 +4,15 @@ The manifest is written last and names every file with its size and checksum, so
 an index; and what it was built from, so that another's is not either.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,15 @@ _PIECE, _PIECES = 1 << 20, 64  # of a larger file so many pieces of so many byte
 _READERS = 4
 
 Arrays = dict[str, NDArray[Any]]
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[None]:
+    """Be the only process, among those of this machine, that builds a folder; others wait."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_folder(

@@ -6,6 +6,7 @@ Shapes: B images, H x W pixels, C bands.
 import asyncio
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,9 +71,10 @@ class Encoder:
         store = Store(config.store)
         device = torch.device("cuda" if config.encoder_gpus else "cpu")
 
-        def load(published: Published, current: _Model | None) -> _Model:
-            if current is not None and current.model_id == published.model_id:
-                return replace(current, published=published)
+        def load(published: Published, kept: Sequence[_Model]) -> _Model:
+            same = next((model for model in kept if model.model_id == published.model_id), None)
+            if same is not None and same.published.bundle_uri == published.bundle_uri:
+                return replace(same, published=published)
             with _NETWORKS:
                 manifest, network = read_bundle(published.bundle_uri, store)
             check_model(published, manifest)

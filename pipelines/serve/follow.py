@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
@@ -50,14 +50,14 @@ class Follower(Generic[Loaded]):
     def __init__(
         self,
         config: ServeConfig,
-        load: Callable[[Published, Loaded | None], Loaded],
+        load: Callable[[Published, Sequence[Loaded]], Loaded],
         show: Callable[[Published, Refused | None], None],
     ) -> None:
         """Load what is published or, where that can't be, what was before it.
 
-        ``load`` gets a publication and the newest that is held so far; ``show`` is told after each look for
-        news what is served and what is refused. Raises what ``load`` raises of the
-        newest publication where none of the last ones can be loaded, TableError where nothing is published.
+        ``load`` gets a publication and what is held so far, the newest first; ``show`` is told after each
+        look for news what is served and what is refused. Raises what ``load`` raises of the newest
+        publication where none of the last ones can be loaded, TableError where nothing is published.
         """
         self._table_uri, self._store, self._config = config.table, Store(config.store), config
         self._load, self._show = load, show
@@ -153,7 +153,7 @@ class Follower(Generic[Loaded]):
         self._kept = {number: held for number, held in self._kept.items() if number > oldest}
 
     def _keep(self, published: Published) -> None:
-        loaded = self._load(published, next(iter(self.kept), None))
+        loaded = self._load(published, self.kept)
         self._kept = {**self._kept, published.number: loaded}  # a new one: requests read the old meanwhile
 
     def _follow(self) -> None:

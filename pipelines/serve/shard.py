@@ -52,8 +52,8 @@ class Shard:
         """Load what is published. Raises TableError, BundleError, StorageError."""
         self._part = part
 
-        def load(published: Published, newest: Snapshot | None) -> Snapshot:  # noqa: ARG001
-            return load_snapshot(config, published, part)
+        def load(published: Published, kept: Sequence[Snapshot]) -> Snapshot:
+            return load_snapshot(config, published, part, kept)
 
         self._follower = Follower(config, load, SnapshotMetrics(part.number).show)
 

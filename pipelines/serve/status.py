@@ -20,7 +20,7 @@ def snapshot_info(infos: Sequence[ShardInfo]) -> SnapshotInfo:
         run_id=last.published.run_id,
         published_at=last.published.published_at,
         shards=len(infos),
-        kept=[version for _, version in last.kept if version in kept_by_all],
+        kept=list(dict.fromkeys(version for _, version in last.kept if version in kept_by_all)),
         refused=next((info.refused for info in infos if info.refused), None),
     )
 
@@ -33,7 +33,7 @@ def status_of(infos: Sequence[ShardInfo], encoder: EncoderInfo) -> Status:
             number=info.published.number,
             snapshot=info.published.table_version,
             chips=info.chips,
-            kept=[version for _, version in info.kept],
+            kept=list(dict.fromkeys(version for _, version in info.kept)),
             refused=info.refused,
         )
         for info in infos

@@ -213,7 +213,7 @@ def archive(store: Store) -> Archive:
 
 @pytest.fixture(scope="package")
 def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the service over the archive."""
+    """The address of the service over the archive: two shards, two replicas of each."""
     from pipelines.serve.run import serving
 
     config = ServeConfig(
@@ -223,6 +223,9 @@ def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFact
         index_folder=tmp_path_factory.mktemp("indices"),
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
         poll_seconds=0.2,
+        shards=2,
+        shard_replicas=2,
+        shard_cpus=0.1,
         max_upload_mb=0.2,
         max_image_pixels=40_000,
     )
