@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.api.requests import SearchRequest
 from pipelines.index.answer import Hits
 from pipelines.index.archive import Archive
 from pipelines.index.examples import search_examples
@@ -38,6 +39,17 @@ class _Search:
         """Whether the index can answer it together with others."""
         alone = len(self.positives_EY) == 1 and not len(self.negatives_EY) and len(self.excluded_rows) <= 1
         return alone and not self.question.request.has_filters
+
+
+def warm_up(archive: Archive) -> None:
+    """Search in every way once: what isn't compiled on this machine yet takes seconds each."""
+    if not len(archive.codes):
+        return
+    code, chip_ids = archive.codes.code(0).tobytes().hex(), (archive.rows.chip_id(0),)
+    for filters in ({}, {"bbox": (-180, -90, 180, 90)}):
+        queries = ({"code": code}, {"chip_ids": chip_ids, "max_distance": 0}, {"chip_ids": chip_ids * 2})
+        questions = [Question(SearchRequest.model_validate(query | filters)) for query in queries]
+        answer(archive, [*questions, questions[0]], is_whole=True)
 
 
 def answer(archive: Archive, questions: Sequence[Question], *, is_whole: bool) -> list[Said]:

@@ -11,7 +11,7 @@ from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.features import chip
-from pipelines.serve.find import answer
+from pipelines.serve.find import answer, warm_up
 from pipelines.serve.follow import Follower, Refused
 from pipelines.serve.metrics import SnapshotMetrics
 from pipelines.serve.question import Pin, Question, Said, Source
@@ -56,6 +56,7 @@ class Shard:
             return load_snapshot(config, published, part, kept)
 
         self._follower = Follower(config, load, SnapshotMetrics(part.number).show)
+        warm_up(self._follower.current.archive)
 
     def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[Said | Refusal]] | Refusal:
         """Return what one snapshot says to each question."""

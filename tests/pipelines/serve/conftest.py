@@ -223,6 +223,7 @@ def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFact
         index_folder=tmp_path_factory.mktemp("indices"),
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
         poll_seconds=0.2,
+        timeout_seconds=10,
         shards=2,
         shard_replicas=2,
         shard_cpus=0.1,
