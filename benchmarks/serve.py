@@ -197,7 +197,7 @@ def expected(codes_NY: codes.Codes, row: int) -> list[tuple[int, str]]:
 
 
 def images(folder: Path, console: Console) -> dict[str, float]:
-    """Return how many images a second are encoded and searched for, 16 at a time, with and without batches."""
+    """Return how many images a second are searched with, 16 at a time, with and without batches."""
     rng = np.random.default_rng(3)
     pictures = []
     for _ in range(32):

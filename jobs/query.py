@@ -1,7 +1,7 @@
 """`python -m jobs.query`: search by example from the command line."""
 
 from jobs.config import run_job
-from pipelines.api import SearchAnswer
+from pipelines.api.answers import SearchAnswer
 from pipelines.query import QueryConfig, print_answer, run_query
 
 

@@ -3,8 +3,10 @@
 Shapes: N rows, M rows asked for.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +26,12 @@ class Rows:
             reader = pa.ipc.open_file(source)
             self._schema = reader.schema
             self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)])
-        self._order_N = order_N
+        self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
+        self._chip_ids = [batch["chip_id"] for batch in self._batches]
+        self._order_N = order_N.view(np.ndarray)  # a memory map is slow to take an item from
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._starts[-1]
 
     def find(self, chip_id: str) -> int | None:
         """Return a chip's row, or None where the table has no such chip."""
@@ -42,21 +45,21 @@ class Rows:
 
     def chip_id(self, row: int) -> str:
         """Return a row's chip id."""
-        batch = int(np.searchsorted(self._starts, row, "right")) - 1
-        chip_id: str = self._batches[batch]["chip_id"][row - int(self._starts[batch])].as_py()
+        batch = bisect_right(self._starts, row) - 1
+        chip_id: str = self._chip_ids[batch][row - self._starts[batch]].as_py()
         return chip_id
 
-    def take(self, rows_M: NDArray[np.int64]) -> pa.Table:
-        """Return some rows, in their order."""
+    def take(self, rows_M: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Return the values of some rows, in their order."""
         batch_M = np.searchsorted(self._starts, rows_M, "right") - 1
-        order_M = np.argsort(batch_M, kind="stable")
-        parts = []
-        for number in np.unique(batch_M).tolist():
-            offsets = rows_M[batch_M == number] - self._starts[number]
-            parts.append(self._batches[number].take(pa.array(offsets)))
-        places_M = np.empty(len(rows_M), np.int64)
-        places_M[order_M] = np.arange(len(rows_M))
-        return pa.Table.from_batches(parts, self._schema).take(pa.array(places_M))
+        taken: list[dict[str, Any]] = [{}] * len(rows_M)
+        for number in set(batch_M.tolist()):
+            places = np.flatnonzero(batch_M == number)
+            offsets = pa.array(rows_M[places] - self._starts[number])
+            values = self._batches[number].take(offsets).to_pylist()
+            for place, value in zip(places.tolist(), values, strict=True):
+                taken[place] = value
+        return taken
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a whole column."""

@@ -4,12 +4,11 @@ Shapes: E examples, Y bytes a code, K rows found.
 """
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.api.requests import SearchRequest
@@ -19,10 +18,11 @@ from pipelines.index.examples import search_examples
 from pipelines.index.selection import EVERY_ROW
 from pipelines.serve.cursor import START
 from pipelines.serve.filters import select
-from pipelines.serve.places import chip_at
+from pipelines.serve.places import Preference, chip_at
 from pipelines.serve.question import Example, Found, Question, Said
 
 Codes = NDArray[np.uint8]
+_Here = dict[str, tuple[int, Preference | None]]  # row, and for a chip at a point what it is preferred by
 
 
 @dataclass(frozen=True)
@@ -61,42 +61,46 @@ def answer(archive: Archive, questions: Sequence[Question], *, is_whole: bool) -
     said: list[Said] = []
     searches: dict[int, _Search] = {}
     for place, question in enumerate(questions):
-        examples = () if question.is_resolved else _examples(archive, question)
-        said.append(Said(tuple(examples)))
-        resolved = question.with_examples(examples) if is_whole else question
+        here = _here(archive, question)
+        resolved, examples = question, tuple[Example, ...]()
+        if not question.is_resolved:
+            examples = tuple(_example(archive, *each) for each in here.items())
+            resolved = question.with_examples(examples) if is_whole else question
+        said.append(Said(examples))
         if resolved.is_resolved:
-            searches[place] = _search_of(archive, resolved)
+            excluded = [row for row, _ in here.values()] if question.excludes_examples else []
+            searches[place] = _search_of(resolved, excluded)
     for place, hits in _all_hits(archive, searches).items():
         said[place] = replace(said[place], found=_found(archive, searches[place].question, hits))
     return said
 
 
-def _examples(archive: Archive, question: Question) -> list[Example]:
+def _here(archive: Archive, question: Question) -> _Here:
     """Return those of a question's examples that are here."""
     point = question.request.point
-    if point is not None:
-        here = chip_at(archive, *point)
-        return [] if here is None else [_example(archive, here[0], here[1])]
-    rows = [archive.rows.find(chip_id) for chip_id in question.example_ids]
-    return [_example(archive, row) for row in rows if row is not None]
+    if point is not None and not question.is_resolved:
+        found = chip_at(archive, *point)
+        return {} if found is None else {archive.rows.chip_id(found[0]): found}
+    rows = {chip_id: archive.rows.find(chip_id) for chip_id in question.example_ids}
+    return {chip_id: (row, None) for chip_id, row in rows.items() if row is not None}
 
 
-def _example(archive: Archive, row: int, preference: tuple[float, float, str] | None = None) -> Example:
-    return Example(archive.rows.chip_id(row), archive.codes.code(row).tobytes(), preference)
+def _example(archive: Archive, chip_id: str, found: tuple[int, Preference | None]) -> Example:
+    row, preference = found
+    return Example(chip_id, archive.codes.code(row).tobytes(), preference)
 
 
-def _search_of(archive: Archive, question: Question) -> _Search:
+def _search_of(question: Question, excluded_rows: list[int]) -> _Search:
     request = question.request
     if request.code is not None:
-        return _Search(question, _stacked([bytes.fromhex(request.code)]), np.empty((0, 0), np.uint8), [])
+        return _Search(question, _stacked([bytes.fromhex(request.code)]), _stacked([]), [])
     negative_ids = request.negative_ids or ()
     positives = question.example_ids[: len(question.example_ids) - len(negative_ids)]
-    rows = [archive.rows.find(chip_id) for chip_id in question.example_ids if question.excludes_examples]
     return _Search(
         question,
         _stacked([question.codes[chip_id] for chip_id in positives]),
         _stacked([question.codes[chip_id] for chip_id in negative_ids]),
-        [row for row in rows if row is not None],
+        excluded_rows,
     )
 
 
@@ -156,11 +160,11 @@ def _found(archive: Archive, question: Question, hits: Hits) -> Found:
     """Return what the ingress must know of the hits to word its page."""
     first = _passed(archive, question, hits)
     page = slice(first, first + question.page_size)
-    chips = archive.rows.take(hits.rows_K[page])
-    distances, counts = np.unique(hits.distances_K, return_counts=True)
+    distances = hits.distances_K.tolist()
+    chips = zip(archive.rows.take(hits.rows_K[page]), distances[page], strict=True)
     return Found(
-        chips.append_column("distance", pa.array(hits.distances_K[page].astype(np.float64))),
-        tuple(zip(distances.tolist(), counts.tolist(), strict=True)),
+        [chip | {"distance": distance} for chip, distance in chips],
+        tuple(Counter(distances).items()),
         hits.ties_at_cutoff,
         hits.within,
         hits.method,

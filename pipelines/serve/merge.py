@@ -1,9 +1,10 @@
 """The shards' parts to one answer: the same, however many shards there are."""
 
+import heapq
 from collections import Counter
 from collections.abc import Sequence
-
-import pyarrow as pa
+from itertools import islice
+from typing import Any
 
 from pipelines.api.answers import Link, SearchAnswer, SearchInfo
 from pipelines.serve.cursor import Cursor, write_token
@@ -18,7 +19,7 @@ def merged(
     chips = _page(question, parts)
     matched, kth_distance, ties = _summary(question, parts)
     returned = question.cursor.returned + len(chips)
-    links = [_next(question, source, chips, is_image=is_image)] if len(chips) and returned < matched else []
+    links = [_next(question, source, chips, is_image=is_image)] if chips and returned < matched else []
     return SearchAnswer(
         numberMatched=matched,
         numberReturned=len(chips),
@@ -37,11 +38,11 @@ def merged(
     )
 
 
-def _page(question: Question, parts: Sequence[Found]) -> pa.Table:
-    if len(parts) == 1:
-        return parts[0].chips
-    chips = pa.concat_tables([part.chips for part in parts])
-    return chips.sort_by([("distance", "ascending"), ("chip_id", "ascending")]).slice(0, question.page_size)
+def _page(question: Question, parts: Sequence[Found]) -> list[dict[str, Any]]:
+    nearest = heapq.merge(
+        *(part.chips for part in parts), key=lambda chip: (chip["distance"], chip["chip_id"])
+    )
+    return list(islice(nearest, question.page_size))
 
 
 def _summary(question: Question, parts: Sequence[Found]) -> tuple[int, int | float | None, int]:
@@ -64,9 +65,9 @@ def _summary(question: Question, parts: Sequence[Found]) -> tuple[int, int | flo
     return taken, last, ties
 
 
-def _next(question: Question, source: Source, chips: pa.Table, *, is_image: bool) -> Link:
+def _next(question: Question, source: Source, chips: Sequence[dict[str, Any]], *, is_image: bool) -> Link:
     """Return the link to the page after this one; an image needn't be sent again."""
-    last = chips.slice(len(chips) - 1).to_pylist()[0]
+    last = chips[-1]
     cursor = Cursor(question.cursor.returned + len(chips), last["distance"], last["chip_id"])
     token = write_token(question.request, source.version, cursor)
     if not is_image:

@@ -28,7 +28,7 @@ def chip_at(archive: Archive, longitude: float, latitude: float) -> tuple[int, P
     point = shapely.Point(longitude, latitude)
     chips = [
         (_preference(chip, longitude, latitude), row)
-        for chip, row in zip(archive.rows.take(rows_M).to_pylist(), rows_M.tolist(), strict=True)
+        for chip, row in zip(archive.rows.take(rows_M), rows_M.tolist(), strict=True)
         if shapely.covers(shapely.from_wkb(chip["geometry"]), point)
     ]
     if not chips:

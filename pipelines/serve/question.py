@@ -5,9 +5,7 @@ A shard holds a part of the table's rows, so what it says is a part of the answe
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
-
-import pyarrow as pa
+from typing import Any, Literal
 
 from pipelines.api.requests import DEFAULT_K, SearchRequest
 from pipelines.pointer import Published
@@ -104,8 +102,8 @@ class Example:
 class Found:
     """A shard's part of an answer."""
 
-    chips: pa.Table
-    """The rows that may be on the page, in order, at most a page of them; and ``distance``."""
+    chips: list[dict[str, Any]]
+    """The rows that may be on the page, in order, at most a page of them; with a ``distance`` each."""
     distances: tuple[tuple[float, int], ...]
     """Of all its rows that may be in the answer: how many there are at each distance, the nearest first."""
     ties: int

@@ -80,7 +80,7 @@ class Shard:
         row = snapshot.archive.rows.find(chip_id)
         if row is None:
             return None
-        values = snapshot.archive.rows.take(np.array([row])).to_pylist()[0]
+        values = snapshot.archive.rows.take(np.array([row]))[0]
         return chip(values, snapshot.published.table_version, snapshot.published.model_id)
 
     def source(self, chip_id: str) -> ChipSource | None:

@@ -37,7 +37,7 @@ def test_finds_every_chip_and_no_other(archive: Archive, tmp_path: Path) -> None
     rows = load(archive, published, tmp_path).archive.rows
     found = [rows.find(chip) for chip in archive.ids()]
     assert sorted(found) == list(range(64))
-    assert [chip["chip_id"] for chip in rows.take(np.array(found)).to_pylist()] == archive.ids()
+    assert [chip["chip_id"] for chip in rows.take(np.array(found))] == archive.ids()
     assert [rows.find(stranger) for stranger in ("", "zzz", archive.ids()[0] + "0")] == [None] * 3
 
 
@@ -50,7 +50,7 @@ def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> No
     selection = select_rows(
         index.columns, index.spans, index.regions, criteria(interval=(time, time), wanted_C=wanted)
     )
-    found = {chip["chip_id"] for chip in index.rows.take(rows_of(selection)).to_pylist()}
+    found = {chip["chip_id"] for chip in index.rows.take(rows_of(selection))}
     assert found == {
         row["chip_id"] for row in table if row["datetime"] == time and row["collection"] == collection
     }
@@ -60,7 +60,7 @@ def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> No
     boxes = select_rows(index.columns, index.spans, index.regions, criteria(rectangles_of(shape)))
     footprints = index.rows.column("geometry")
     touching = select_touching(shape, boxes, index.columns, index.spans, footprints)
-    found = {chip["chip_id"] for chip in index.rows.take(rows_of(touching)).to_pylist()}
+    found = {chip["chip_id"] for chip in index.rows.take(rows_of(touching))}
     assert placed["chip_id"] in found
     assert found == {
         row["chip_id"]
