@@ -39,10 +39,10 @@ def _ask(client: Client, config: QueryConfig) -> SearchAnswer:
         pages = client.image_pages(read_image(config.image), search_limits(config))
     else:
         pages = client.pages(search_request(config))
-    return _joined(pages) if config.all else next(pages)
+    return joined(pages) if config.all else next(pages)
 
 
-def _joined(pages: Iterator[SearchAnswer]) -> SearchAnswer:
+def joined(pages: Iterator[SearchAnswer]) -> SearchAnswer:
     """Return all pages as one answer; its cost is that of all."""
     features: list[Match] = []
     codes_compared, took_ms = 0, 0.0
