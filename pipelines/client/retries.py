@@ -11,14 +11,16 @@ MOST_TRIES = 10
 
 _BUSY = (429, 503)
 _FIRST_PAUSE = 0.1  # seconds, where the service doesn't say how long; doubled each time
+_LAST_RECONNECTION = 1.0  # seconds: no longer pause before a new connection, as nothing may be there at all
 
 
 class Tries:
     """The tries of one call.
 
     Tried again are 429 and 503, after the time that ``Retry-After`` names (RFC 9110, 10.2.3), and a
-    connection that fails before the whole answer is there; nothing else, a timeout neither. Never more than
-    `MOST_TRIES` in all, and none that would start more than ``patience`` seconds after the first.
+    connection that fails before the whole answer is there, over about a second; nothing else, a timeout
+    neither. Never more than `MOST_TRIES` in all, and none that would start more than ``patience`` seconds
+    after the first.
     """
 
     def __init__(self, patience: float) -> None:
@@ -37,7 +39,7 @@ class Tries:
 
 def _wanted_pause(outcome: httpx.Response | httpx.RequestError, default: float) -> float | None:
     if isinstance(outcome, httpx.NetworkError | httpx.RemoteProtocolError):
-        return default
+        return default if default <= _LAST_RECONNECTION else None
     if isinstance(outcome, httpx.Response) and outcome.status_code in _BUSY:
         return _retry_after(outcome.headers.get("Retry-After", ""), default)
     return None

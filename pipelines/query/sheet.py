@@ -85,7 +85,7 @@ def render(sheet: Sheet) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Scenehash: {escape(sheet.note)}</title><style>{_STYLE}</style></head>\n<body>"
         f'<h1>Search by example</h1><p class="note">{escape(sheet.note)}</p>\n'
-        f"<main><aside><h2>The example</h2>{_figures(sheet.examples)}</aside>\n"
+        f"<main><aside><h2>Asked with</h2>{_figures(sheet.examples)}</aside>\n"
         f"<div><h2>What is most like it</h2><section>{_figures(sheet.matches)}</section></div></main>"
         "</body></html>\n"
     )

@@ -73,15 +73,16 @@ def test_each_example(archive: Archive, query: Asked) -> None:
 
 
 def test_several_examples_for_and_against(archive: Archive, query: Asked, url: str) -> None:
-    likes, unlike = archive.ids()[3:5], archive.ids()[9]
+    like, unlike = archive.ids()[3], archive.ids()[9]
+    odd = next(chip for distance, chip in archive.nearest(archive.code(3)) if distance % 2 and chip != unlike)
+    likes = [like, odd]  # so that every mean distance to both is a half
     flags = [flag for chip in likes for flag in ("--chip-id", chip)]
     _, shown, _ = query(*flags, "--negative-id", unlike, "--geojson")
     with Client(url, KEY) as client:
         answer = client.search(SearchRequest(chip_ids=tuple(likes), negative_ids=(unlike,)))
     assert found(shown) == [(match.properties.distance, match.id) for match in answer.features]
-    halves = [distance for distance, _ in found(shown) if distance % 1]
-    assert halves
-    assert f" {halves[0]:.2f} " in query(*flags, "--negative-id", unlike)[1]  # as a table
+    assert f" {found(shown)[0][0]:.2f} " in query(*flags, "--negative-id", unlike)[1]  # as a table
+    assert found(shown)[0][0] % 1 == 0.5
 
 
 @pytest.mark.parametrize(
