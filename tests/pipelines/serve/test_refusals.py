@@ -39,11 +39,7 @@ def check(answer: httpx.Response, status: int, code: str, part: str) -> None:
         ({"code": "00000000", "bbox": [0, 1, 1, 0]}, 422, "invalid", "bbox: south (1) lies north"),
         ({"code": "00000000", "bbox": [0, 0, 1, 91]}, 422, "invalid", "bbox.3: "),
         (
-            {
-                "code": "00000000",
-                "bbox": [0, 0, 1, 1],
-                "intersects": {"type": "Point", "coordinates": [0, 0]},
-            },
+            {"code": "00000000", "bbox": [0, 0, 1, 1], "intersects": {"type": "Point", "coordinates": [0, 0]}},
             400,
             "contradiction",
             "bbox or intersects",
