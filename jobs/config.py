@@ -158,7 +158,7 @@ def _all_configs() -> list[type[BaseModel]]:
     from pipelines.evaluate.config import EvaluateConfig
     from pipelines.maintain.config import MaintainConfig
     from pipelines.publish.config import PublishConfig
-    from pipelines.query import QueryConfig
+    from pipelines.query.config import QueryConfig
     from pipelines.serve.config import ServeConfig
     from pipelines.train.config import TrainConfig
 

@@ -1,18 +1,18 @@
 """`python -m jobs.query`: search by example from the command line."""
 
+from typing import TYPE_CHECKING
+
 from jobs.config import run_job
-from pipelines.api.answers import SearchAnswer
-from pipelines.query import QueryConfig, print_answer, run_query
+from pipelines.query.config import QueryConfig
+
+if TYPE_CHECKING:
+    from pipelines.api.answers import SearchAnswer
 
 
-def _run(config: QueryConfig) -> SearchAnswer | None:
-    answer = run_query(config)
-    if config.geojson:
-        return answer
-    from rich.console import Console
+def _run(config: QueryConfig) -> "SearchAnswer | None":
+    from pipelines.query.run import run_query  # after --help, which needs no HTTP
 
-    print_answer(answer, Console())
-    return None
+    return run_query(config)
 
 
 if __name__ == "__main__":

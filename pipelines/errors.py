@@ -54,7 +54,43 @@ class StaleIndexError(ScenehashError):
 
 
 class QueryError(UserError):
-    """The query service refused a query, or can't be reached."""
+    """The query service gave no answer. A kind of its own stands for each thing that callers do about it."""
+
+    def __init__(
+        self, message: str, hint: str = "", code: str | None = None, status: int | None = None
+    ) -> None:
+        """Say what was wrong and what to do; ``code`` and HTTP ``status`` are the service's, if it spoke."""
+        super().__init__(message, hint, code, status)
+        self.message, self.hint, self.code, self.status = message, hint, code, status
+
+    def __str__(self) -> str:
+        """Return all of it on one line."""
+        spoke = f" ({self.code or 'no code'}, {self.status})" if self.status else ""
+        return f"{self.message}{spoke}; {self.hint}" if self.hint else f"{self.message}{spoke}"
+
+
+class InvalidQueryError(QueryError):
+    """The query must be another one: contradictory, out of range, too large, no image that is read."""
+
+
+class UnauthorizedError(QueryError):
+    """The key is missing or wrong, or may not do this."""
+
+
+class NotFoundError(QueryError):
+    """No such chip, no chip at this place, or its source has gone."""
+
+
+class OtherModelError(QueryError):
+    """The query names a model, or has a code of a model, that isn't the one being served."""
+
+
+class SnapshotGoneError(QueryError):
+    """The version of the table that was asked for, or that the pages so far are of, is no longer kept."""
+
+
+class UnavailableError(QueryError):
+    """The service can't be reached, is too busy, or isn't ready: later it may answer."""
 
 
 class TrainingError(ScenehashError):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.api.answers import SearchAnswer
-from pipelines.client import Client
+from pipelines.client import Client, SearchRequest
 from pipelines.demo.pictures import Answer, Hit
 from pipelines.demo.world import chip_centre
 from pipelines.imagery import chip_id, open_raster
@@ -35,9 +35,10 @@ def ask(client: Client, labels: pa.Table, store: Store, console: Console) -> lis
     for title, (label, place) in _EXAMPLES.items():
         example = _nearest(held_out, label, place)
         name = chip_id(example["uri"], _window(example))
-        answers.append(_show(client, console, title, client.thumbnail(name), client.search(chip_id=name)))
-    here = client.search(point=_COAST, k=1).features[0]
-    coast = client.search(point=_COAST, exclude_self=True)
+        answer = client.search(SearchRequest(chip_ids=(name,)))
+        answers.append(_show(client, console, title, client.thumbnail(name), answer))
+    here = client.search(SearchRequest(point=_COAST, k=1)).features[0]
+    coast = client.search(SearchRequest(point=_COAST, exclude_self=True))
     title = f"the coast at\n{_COAST[1]:.0f} north, {-_COAST[0]:.0f} west"
     answers.append(_show(client, console, title, client.thumbnail(here.id), coast))
     picture = _png(_nearest(held_out, *_UPLOADED), store)

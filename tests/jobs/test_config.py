@@ -230,7 +230,7 @@ def test_help_lists_every_field_and_is_quick(job):
             "s3://no-such-bucket/o: no such bucket; check the name, endpoint and keys",
         ),
         ("serve", ["--table=s3://no-such-bucket/t", "--open"], "nothing is published"),
-        ("publish", ["--table=s3://archive/none", "--rollback"], "nothing is published at s3://archive/none"),
+        ("publish", ["--table=s3://archive/none", "--rollback"], "no code table at s3://archive/none"),
         ("publish", ["--table=t", "--history", "--version=3"], "give one of --version N"),
         ("maintain", ["--table=s3://archive/none"], "no code table at s3://archive/none"),
         ("query", ["--url=http://127.0.0.1:9", "--code=00"], "127.0.0.1:9"),

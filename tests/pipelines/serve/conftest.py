@@ -37,6 +37,7 @@ from pipelines.storage import Store
 from pipelines.table import FILE_SCHEMA, CodeTable, Shard
 
 KEY = "a key for tests"
+ADMIN_KEY = "an admin's key for tests"
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,7 @@ def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFact
 
     config = ServeConfig(
         table=archive.table,
+        admin_key_hashes=(hashlib.sha256(ADMIN_KEY.encode()).hexdigest(),),
         store=archive.store.config,
         port=free_port(),
         index_folder=tmp_path_factory.mktemp("indices"),

@@ -1,72 +1,282 @@
-"""The Python client and the command line, over the real service."""
+"""The Python clients, over the real service: every answer equals the brute-force one, sync and async alike.
 
-import io
-from pathlib import Path
+Shapes: E examples, Y bytes a code, N chips.
+"""
 
+import asyncio
+import inspect
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
 import pytest
-from rich.console import Console
+import shapely
+from pydantic import BaseModel
 
-from jobs.config import run_job
-from jobs.query import _run
-from pipelines.api.answers import SearchAnswer
-from pipelines.client import Client
-from pipelines.demo.objectstore import free_port
-from pipelines.errors import QueryError
-from pipelines.query import QueryConfig, print_answer, run_query
-from tests.pipelines.serve.conftest import KEY, Archive, png
+from model.codes import hamming_distances
+from pipelines.api.answers import ErrorBody, SearchAnswer
+from pipelines.client import AsyncClient, Client, SearchLimits, SearchRequest
+from pipelines.errors import (
+    InvalidQueryError,
+    NotFoundError,
+    OtherModelError,
+    QueryError,
+    SnapshotGoneError,
+    UnauthorizedError,
+)
+from tests.pipelines.serve.conftest import ADMIN_KEY, KEY, Archive, png
+
+TRIANGLE = {"type": "Polygon", "coordinates": [[[0.3, 5], [3, 5], [3, 9.1], [0.3, 5]]]}
+Row = dict[str, Any]
 
 
-def found(answer: SearchAnswer) -> list[tuple[int, str]]:
-    return [(match.properties.distance, match.id) for match in answer.features]
+def found(*pages: SearchAnswer) -> list[tuple[float, str]]:
+    return [(match.properties.distance, match.id) for page in pages for match in page.features]
+
+
+def hexed(code_Y: np.ndarray) -> str:
+    return code_Y.tobytes().hex()
+
+
+def ask(url: str, method: str, *arguments: object, key: str = KEY) -> Any:
+    """Call both clients and return the answer, which must be one and the same."""
+    with Client(url, key) as client:
+        answer = getattr(client, method)(*arguments)
+        answer = list(answer) if inspect.isgenerator(answer) else answer
+
+    async def again() -> Any:
+        async with AsyncClient(url, key) as client:
+            answer = getattr(client, method)(*arguments)
+            return [page async for page in answer] if inspect.isasyncgen(answer) else await answer
+
+    assert timeless(asyncio.run(again())) == timeless(answer)
+    return answer
+
+
+def timeless(answer: Any) -> Any:
+    """Return the answer without what differs each time: how long it took, which replica said it."""
+    if isinstance(answer, list):
+        return [timeless(page) for page in answer]
+    if not isinstance(answer, BaseModel):
+        return answer
+    return json.loads(answer.model_dump_json(), object_hook=_without_time)
+
+
+def _without_time(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: each for name, each in value.items() if name not in ("took_ms", "replica")}
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    sync, asynchronous = (
+        {
+            name: list(inspect.signature(method).parameters.values())
+            for name, method in inspect.getmembers(client, inspect.isfunction)
+            if not name.startswith("_") or name == "__init__"
+        }
+        for client in (Client, AsyncClient)
+    )
+    assert sync == asynchronous
+    assert len(sync) == 12
 
 
 def test_every_method(archive: Archive, url: str) -> None:
     content, code_Y, chip = png(archive.pixels(4)), archive.code(4), archive.ids()[4]
     nearest = archive.nearest(code_Y)
+    by_id = SearchRequest(chip_ids=(chip,), k=3)
+    by_code = SearchRequest(code=hexed(code_Y), max_distance=2)
+    without = archive.nearest(code_Y, leave_out=chip)[:3]
+    assert found(ask(url, "search", by_id)) == without
+    assert found(ask(url, "search", by_code)) == [pair for pair in nearest if pair[0] <= 2]
+    assert ask(url, "search", SearchRequest(point=(2.0, 6.0))).numberReturned == 10
+    assert found(ask(url, "search_image", content, SearchLimits(k=3))) == nearest[:3]
+    assert ask(url, "search_image", content).numberReturned == 10
+    assert ask(url, "encode", content).code == hexed(code_Y)
+    assert ask(url, "chip", chip).id == chip
+    assert ask(url, "thumbnail", chip).startswith(b"\x89PNG")
+    assert ask(url, "snapshot").chips == 64
+    assert {shard.chips for shard in ask(url, "status", key=ADMIN_KEY).shards} <= {64, 32}
+    batch = ask(url, "search_batch", [by_id, SearchRequest(chip_ids=("none",)), by_code]).answers
+    assert found(batch[0]) == without
+    assert isinstance(batch[1], ErrorBody)
+    assert batch[1].code == "no_such_chip"
+    assert found(batch[2]) == [pair for pair in nearest if pair[0] <= 2]
+
+
+def overlaps(west: float, south: float, east: float, north: float) -> Callable[[Row], bool]:
+    """Whether a chip's box touches a box; both may lie over the antimeridian."""
+
+    def spans(first: float, last: float) -> list[tuple[float, float]]:
+        return [(first, last)] if first <= last else [(first, 180), (-180, last)]
+
+    def touches(row: Row) -> bool:
+        box = row["bbox"]
+        return box is not None and any(
+            first <= box_last and box_first <= last and south <= box["ymax"] and box["ymin"] <= north
+            for first, last in spans(west, east)
+            for box_first, box_last in spans(box["xmin"], box["xmax"])
+        )
+
+    return touches
+
+
+def in_triangle(row: Row) -> bool:
+    shape = None if row["geometry"] is None else shapely.from_wkb(row["geometry"])
+    return shape is not None and bool(shape.intersects(shapely.from_geojson(json.dumps(TRIANGLE))))
+
+
+FILTERS: list[tuple[dict[str, Any], Callable[[Row], bool]]] = [
+    ({"bbox": (0.5, 6, 2.5, 9)}, overlaps(0.5, 6, 2.5, 9)),
+    ({"bbox": (179.9, -5, -179.3, 8)}, overlaps(179.9, -5, -179.3, 8)),
+    ({"intersects": TRIANGLE}, in_triangle),
+    ({"datetime": "2025-01-03T00:00:00Z/.."}, lambda row: row["datetime"] and row["datetime"].day >= 3),
+    ({"collections": ("tests", "others")}, lambda row: True),
+    ({"collections": ("others",)}, lambda row: False),
+    (
+        {"bbox": (0, 0, 9, 9), "datetime": "2025-01-02T01:00:00+01:00", "min_valid_fraction": 0.5},
+        lambda row: overlaps(0, 0, 9, 9)(row) and row["datetime"] is not None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("filters", "keeps"), FILTERS, ids=[str(sorted(given)) for given, _ in FILTERS])
+def test_filters(archive: Archive, url: str, filters: dict[str, Any], keeps: Callable[[Row], bool]) -> None:
+    kept = {row["chip_id"] for row in archive.rows[archive.versions[0]].to_pylist() if keeps(row)}
+    assert len(kept) < 64 or "collections" in filters
+    limits = {"k": 30, "max_distance": 20} | filters
+    wanted = [pair for pair in archive.nearest(archive.code(9)) if pair[1] in kept and pair[0] <= 20][:30]
+    by_code = SearchRequest(code=hexed(archive.code(9)), **limits)
+    assert found(ask(url, "search", by_code)) == wanted
+    by_image = ask(url, "search_image", png(archive.pixels(9)), SearchLimits(**limits))
+    assert found(by_image) == wanted
+    assert [page.numberReturned for page in ask(url, "pages", by_code)] == [len(wanted)]
+
+
+def test_several_examples_for_and_against(archive: Archive, url: str) -> None:
+    ids = archive.ids()
+    codes_NY = np.stack([archive.code(row) for row in range(64)])
+    to_positives_N = hamming_distances(codes_NY[[3, 11]], codes_NY).mean(axis=0)
+    to_negatives_N = hamming_distances(codes_NY[[40]], codes_NY).mean(axis=0)
+    pairs = zip((to_positives_N - to_negatives_N).tolist(), ids, strict=True)
+    wanted = sorted(pair for pair in pairs if pair[1] not in (ids[3], ids[11], ids[40]))
+    request = SearchRequest(chip_ids=(ids[3], ids[11]), negative_ids=(ids[40],), k=20)
+    assert found(ask(url, "search", request)) == wanted[:20]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 64])
+def test_the_pages_have_every_chip_once(archive: Archive, url: str, limit: int) -> None:
+    nearest = archive.nearest(archive.code(9))
+    limits = {"max_distance": 32, "limit": limit}
+    pages = ask(url, "pages", SearchRequest(code=hexed(archive.code(9)), **limits))
+    assert found(*pages) == nearest
+    assert {page.numberReturned for page in pages[:-1]} <= {limit}
+    assert [match.properties.rank for page in pages for match in page.features] == list(range(1, 65))
+    assert found(*ask(url, "image_pages", png(archive.pixels(9)), SearchLimits(**limits))) == nearest
+
+
+def test_k_ends_the_pages(archive: Archive, url: str) -> None:
+    request = SearchRequest(chip_ids=(archive.ids()[9],), k=20, limit=6, bbox=(-180, -90, 180, 90))
+    assert [page.numberReturned for page in ask(url, "pages", request)] == [6, 6, 6, 2]
+
+
+@pytest.mark.parametrize("by_image", [False, True])
+def test_all_pages_are_of_one_snapshot(archive: Archive, url: str, by_image: bool) -> None:
+    old, new = archive.versions[:2]
     with Client(url, KEY) as client:
-        assert found(client.search(chip_id=chip, k=3)) == archive.nearest(code_Y, leave_out=chip)[:3]
-        assert found(client.search(code=code_Y.tobytes().hex(), max_distance=2)) == [
-            pair for pair in nearest if pair[0] <= 2
-        ]
-        assert client.search(point=(2.0, 6.0)).numberReturned == 10
-        assert found(client.search_image(content, k=3)) == nearest[:3]
-        assert client.encode(content).code == code_Y.tobytes().hex()
-        assert client.chip(chip).id == chip
-        assert client.thumbnail(chip).startswith(b"\x89PNG")
-        assert client.snapshot().chips == 64
+
+        def publish(version: int) -> None:
+            archive.publish(version)
+            deadline = time.monotonic() + 30
+            while client.snapshot().snapshot != version:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+        limits = {"max_distance": 32, "limit": 30}
+        if by_image:
+            pages = client.image_pages(png(archive.pixels(9)), SearchLimits(**limits))
+        else:
+            pages = client.pages(SearchRequest(code=hexed(archive.code(9)), **limits))
+        first = next(pages)
+        publish(new)
+        try:
+            rest = list(pages)
+            assert client.search(SearchRequest(code="00000000", k=100)).numberMatched == 80
+        finally:
+            publish(old)
+    assert {page.search.snapshot for page in (first, *rest)} == {old}
+    assert found(first, *rest) == archive.nearest(archive.code(9))
 
 
-def test_errors_carry_the_services_message_and_hint(url: str) -> None:
-    with (
-        Client(url, KEY) as client,
-        pytest.raises(QueryError, match=r"no chip 'a/b' .*404.*GET /v1/snapshot"),
-    ):
-        client.search(chip_id="a/b")
-    with Client(url) as client, pytest.raises(QueryError, match="Authorization"):
+def refusals(archive: Archive) -> dict[str, tuple[type[QueryError], int, str, tuple[object, ...]]]:
+    chip = archive.ids()[0]
+    return {
+        "chip": (NotFoundError, 404, "no_such_chip", ("a?b#c %",)),
+        "thumbnail": (NotFoundError, 404, "no_such_path", ("../../snapshot?",)),
+        "search": (OtherModelError, 409, "other_model", (SearchRequest(chip_ids=(chip,), model_id="x@0"),)),
+        "pages": (SnapshotGoneError, 410, "not_kept", (SearchRequest(chip_ids=(chip,), snapshot=99),)),
+        "encode": (InvalidQueryError, 415, "not_an_image", (b"no image",)),
+        "search_image": (InvalidQueryError, 413, "too_large", (b"0" * 300_000,)),
+        "status": (UnauthorizedError, 403, "forbidden", ()),
+        "image_pages": (
+            InvalidQueryError,
+            400,
+            "bad_token",
+            (png(archive.pixels(0)), SearchLimits(token="none")),
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "method", ["chip", "thumbnail", "search", "pages", "encode", "search_image", "status", "image_pages"]
+)
+def test_errors_are_typed(archive: Archive, url: str, method: str) -> None:
+    kind, status, code, arguments = refusals(archive)[method]
+    with Client(url, KEY) as client, pytest.raises(kind) as caught:
+        list(getattr(client, method)(*arguments))  # pages come one by one
+    error = caught.value
+    assert (type(error), error.status, error.code) == (kind, status, code)
+    assert error.hint
+    assert str(error) == f"{error.message} ({code}, {status}); {error.hint}"
+    with pytest.raises(kind, match=code):
+        ask_async(url, method, arguments)
+
+
+def ask_async(url: str, method: str, arguments: tuple[object, ...]) -> None:
+    async def call() -> None:
+        async with AsyncClient(url, KEY) as client:
+            answer = getattr(client, method)(*arguments)
+            await (anext(answer) if inspect.isasyncgen(answer) else answer)
+
+    asyncio.run(call())
+
+
+def test_a_missing_key(url: str) -> None:
+    with Client(url) as client, pytest.raises(UnauthorizedError, match="Authorization: Bearer"):
         client.snapshot()
-    with Client(f"http://127.0.0.1:{free_port()}") as client, pytest.raises(QueryError, match=r"jobs\.serve"):
-        client.snapshot()
 
 
-def test_the_table_of_a_query_by_image(archive: Archive, url: str, tmp_path: Path) -> None:
-    image = tmp_path / "chip.png"
-    image.write_bytes(png(archive.pixels(0)))
-    answer = run_query(QueryConfig(url=url, key=KEY, image=image, k=4))
-    shown = io.StringIO()
-    print_answer(answer, Console(file=shown, width=240))
-    for distance, chip in archive.nearest(archive.code(0))[:4]:
-        assert any(chip in line and f" {distance} " in line for line in shown.getvalue().splitlines())
+def test_threads_share_a_client(archive: Archive, url: str) -> None:
+    with Client(url, KEY) as client, ThreadPoolExecutor(8) as pool:
+        chips = list(pool.map(client.chip, archive.ids()))
+    assert [chip.id for chip in chips] == archive.ids()
 
 
-def test_the_command_line(archive: Archive, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--url", url, "--key", KEY, "--point=-179.9,9", "-k", "2"]
-    assert run_job("query", QueryConfig, _run, [*flags, "--geojson"]) == 0
-    answer = SearchAnswer.model_validate_json(capsys.readouterr().out)
-    row = archive.row_at("2.tif", 0, 0)
-    assert found(answer) == archive.nearest(archive.code(row))[:2]
-    assert run_job("query", QueryConfig, _run, flags) == 0
-    assert "2 of 2 chips" in capsys.readouterr().out
-    assert run_job("query", QueryConfig, _run, [*flags, "--code", "00"]) == 2
-    assert "exactly one" in capsys.readouterr().err
-    assert run_job("query", QueryConfig, _run, ["--url", url, "--point", "here,there"]) == 2
-    assert "longitude,latitude" in capsys.readouterr().err
+def test_an_answer_is_geojson(archive: Archive, url: str) -> None:
+    with Client(url, KEY) as client:
+        answer = client.search(SearchRequest(code=hexed(archive.code(0)), k=64))
+    collection = answer.model_dump(mode="json")
+    assert json.loads(answer.model_dump_json()) == collection
+    assert (collection["type"], len(collection["features"])) == ("FeatureCollection", 64)
+    by_id = {row["chip_id"]: row for row in archive.rows[archive.versions[0]].to_pylist()}
+    for feature in collection["features"]:
+        assert {"type", "id", "geometry", "properties"} <= feature.keys()  # RFC 7946, 3.2
+        row = by_id[feature["id"]]
+        if row["geometry"] is None:
+            assert feature["geometry"] is None
+            assert "bbox" not in feature
+        else:
+            shape = shapely.from_geojson(json.dumps(feature["geometry"], allow_nan=False))
+            assert shape.equals(shapely.from_wkb(row["geometry"]))
+            assert len(feature["bbox"]) == 4

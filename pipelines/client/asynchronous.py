@@ -1,0 +1,103 @@
+"""The query service from asynchronous Python: many calls at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Self
+
+import httpx
+
+from pipelines.api.answers import BatchAnswer, Chip, EncodeAnswer, SearchAnswer, SnapshotInfo, Status
+from pipelines.api.requests import SearchLimits, SearchRequest
+from pipelines.client import calls
+from pipelines.client.calls import Answer, Call
+from pipelines.client.connection import settings
+from pipelines.client.retries import Tries
+
+
+class AsyncClient:
+    """`Client` for asyncio, with the same methods; close it, or use it in an ``async with`` block."""
+
+    def __init__(
+        self, base_url: str, key: str | None = None, *, timeout: float = 60.0, patience: float = 30.0
+    ) -> None:
+        """Connect as `Client` does."""
+        self._http = httpx.AsyncClient(**settings(base_url, key, timeout))
+        self._patience = patience
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._http.aclose()
+
+    async def search(self, request: SearchRequest) -> SearchAnswer:
+        """Find the chips most like examples of the table, a code, or the chip at a point: the first page."""
+        return await self._send(calls.search(request))
+
+    async def search_image(self, content: bytes, limits: SearchLimits | None = None) -> SearchAnswer:
+        """Find the chips most like an image (JPEG, PNG, JPEG 2000 or GeoTIFF): the first page."""
+        return await self._send(calls.search_image(content, limits or SearchLimits()))
+
+    async def search_batch(self, requests: Sequence[SearchRequest]) -> BatchAnswer:
+        """Answer up to 256 searches, in order and from one snapshot; what fails is an ErrorBody."""
+        return await self._send(calls.search_batch(requests))
+
+    async def pages(self, request: SearchRequest) -> AsyncIterator[SearchAnswer]:
+        """Yield all pages of an answer, all of one snapshot; see `Client.pages`."""
+        async for page in self._pages(await self.search(request), request):
+            yield page
+
+    async def image_pages(
+        self, content: bytes, limits: SearchLimits | None = None
+    ) -> AsyncIterator[SearchAnswer]:
+        """Yield all pages of the answer to an image, which is sent once; see `Client.pages`."""
+        async for page in self._pages(await self.search_image(content, limits), None):
+            yield page
+
+    async def chip(self, chip_id: str) -> Chip:
+        """Return one chip."""
+        return await self._send(calls.chip(chip_id))
+
+    async def thumbnail(self, chip_id: str) -> bytes:
+        """Return one chip's pixels as PNG."""
+        return await self._send(calls.thumbnail(chip_id))
+
+    async def encode(self, content: bytes) -> EncodeAnswer:
+        """Return an image's code."""
+        return await self._send(calls.encode(content))
+
+    async def snapshot(self) -> SnapshotInfo:
+        """Return what is being served."""
+        return await self._send(calls.snapshot())
+
+    async def status(self) -> Status:
+        """Return what each deployment holds; for keys of the admin role."""
+        return await self._send(calls.status())
+
+    async def _pages(
+        self, answer: SearchAnswer, request: SearchRequest | None
+    ) -> AsyncIterator[SearchAnswer]:
+        yield answer
+        while (following := calls.next_request(answer, request)) is not None:
+            request = following
+            answer = await self.search(request)
+            yield answer
+
+    async def _send(self, call: Call[Answer]) -> Answer:
+        tries = Tries(self._patience)
+        while True:
+            outcome = await self._try(call)
+            pause = tries.pause(outcome)
+            if pause is None:
+                return call.answer(outcome)
+            await asyncio.sleep(pause)
+
+    async def _try(self, call: Call[Answer]) -> httpx.Response | httpx.RequestError:
+        try:
+            return await self._http.send(call.request(self._http))
+        except httpx.RequestError as error:
+            return error

@@ -1,0 +1,161 @@
+"""Calls of the query API: what is sent, and how the answer is read. Nothing here sends."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from json import dumps
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from pipelines.api.answers import (
+    BatchAnswer,
+    Chip,
+    EncodeAnswer,
+    ErrorBody,
+    SearchAnswer,
+    SnapshotInfo,
+    Status,
+)
+from pipelines.api.requests import BatchRequest, SearchLimits, SearchRequest
+from pipelines.errors import (
+    InvalidQueryError,
+    NotFoundError,
+    OtherModelError,
+    QueryError,
+    SnapshotGoneError,
+    UnauthorizedError,
+    UnavailableError,
+)
+
+Answer = TypeVar("Answer")
+Body = TypeVar("Body", bound=BaseModel)
+
+_ERRORS: Mapping[int, type[QueryError]] = {
+    400: InvalidQueryError,
+    401: UnauthorizedError,
+    403: UnauthorizedError,
+    404: NotFoundError,
+    409: OtherModelError,
+    410: SnapshotGoneError,
+    413: InvalidQueryError,
+    415: InvalidQueryError,
+    422: InvalidQueryError,
+    429: UnavailableError,
+    503: UnavailableError,
+}
+"""What callers handle, by HTTP status; every other one is a plain QueryError."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Answer]):
+    """A request of the API."""
+
+    method: str
+    path: str
+    read: Callable[[bytes], Answer]
+    """The body of a success to the answer. Raises pydantic's ValidationError."""
+    json: Mapping[str, Any] | None = None
+    params: Mapping[str, str | int | float | Sequence[str]] | None = None
+    content: bytes | None = None
+
+    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """Return it as a connection sends it."""
+        return http.build_request(
+            self.method, self.path, json=self.json, params=self.params, content=self.content
+        )
+
+    def answer(self, outcome: httpx.Response | httpx.RequestError) -> Answer:
+        """Return the answer in what came of sending it. Raises QueryError where that isn't one."""
+        if isinstance(outcome, httpx.RequestError):
+            raise UnavailableError(
+                f"no answer from {outcome.request.url}: {outcome or type(outcome).__name__}",
+                "is jobs.serve running there?",
+            ) from outcome
+        try:
+            if outcome.is_success:
+                return self.read(outcome.content)
+            refusal = ErrorBody.model_validate_json(outcome.content)
+        except ValidationError as error:
+            kind = UnavailableError if outcome.status_code in (502, 503, 504) else QueryError
+            raise kind(
+                f"{outcome.request.url} answers {outcome.status_code}, not as a query service would",
+                "check the address; a proxy in between may have answered",
+                status=outcome.status_code,
+            ) from error
+        error_type = _ERRORS.get(outcome.status_code, QueryError)
+        raise error_type(refusal.message, refusal.hint, refusal.code, outcome.status_code)
+
+
+def search(request: SearchRequest) -> Call[SearchAnswer]:
+    """Find the chips most like examples of the table, a code, or the chip at a point."""
+    return Call("POST", "/v1/search", _reader(SearchAnswer), json=_given(request))
+
+
+def search_image(content: bytes, limits: SearchLimits) -> Call[SearchAnswer]:
+    """Find the chips most like an image; what limits the search goes into the query string."""
+    given = _given(limits)
+    if "bbox" in given:
+        given["bbox"] = ",".join(str(degrees) for degrees in given["bbox"])
+    if "intersects" in given:
+        given["intersects"] = dumps(given["intersects"])
+    return Call("POST", "/v1/search/image", _reader(SearchAnswer), params=given, content=content)
+
+
+def search_batch(requests: Sequence[SearchRequest]) -> Call[BatchAnswer]:
+    """Answer several searches, in order and from one snapshot."""
+    body = _given(BatchRequest(queries=tuple(requests)))
+    return Call("POST", "/v1/search/batch", _reader(BatchAnswer), json=body)
+
+
+def next_request(answer: SearchAnswer, request: SearchRequest | None) -> SearchRequest | None:
+    """Return the request for the page after an answer, None after the last.
+
+    ``request`` is what was asked, None where an image was. Raises QueryError on a link that leads nowhere.
+    """
+    link = next((link for link in answer.links if link.rel == "next"), None)
+    if link is None:
+        return None
+    own = _given(request) if link.merge and request is not None else {}
+    try:
+        return SearchRequest.model_validate(own | link.body)
+    except ValidationError as error:
+        raise QueryError("the answer's link to its next page leads nowhere", "update this client") from error
+
+
+def chip(chip_id: str) -> Call[Chip]:
+    """Return one chip."""
+    return Call("GET", _chip_path(chip_id), _reader(Chip))
+
+
+def thumbnail(chip_id: str) -> Call[bytes]:
+    """Return one chip's pixels as PNG."""
+    return Call("GET", f"{_chip_path(chip_id)}/thumbnail", bytes)
+
+
+def encode(content: bytes) -> Call[EncodeAnswer]:
+    """Return an image's code."""
+    return Call("POST", "/v1/encode", _reader(EncodeAnswer), content=content)
+
+
+def snapshot() -> Call[SnapshotInfo]:
+    """Return what is being served."""
+    return Call("GET", "/v1/snapshot", _reader(SnapshotInfo))
+
+
+def status() -> Call[Status]:
+    """Return what each deployment holds."""
+    return Call("GET", "/v1/status", _reader(Status))
+
+
+def _given(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+
+def _reader(kind: type[Body]) -> Callable[[bytes], Body]:
+    return kind.model_validate_json
+
+
+def _chip_path(chip_id: str) -> str:
+    return f"/v1/chips/{quote(chip_id, safe='')}"

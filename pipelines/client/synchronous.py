@@ -1,0 +1,108 @@
+"""The query service from Python, one call after the other."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import httpx
+
+from pipelines.api.answers import BatchAnswer, Chip, EncodeAnswer, SearchAnswer, SnapshotInfo, Status
+from pipelines.api.requests import SearchLimits, SearchRequest
+from pipelines.client import calls
+from pipelines.client.calls import Answer, Call
+from pipelines.client.connection import settings
+from pipelines.client.retries import Tries
+
+
+class Client:
+    """A connection to one query service; close it, or use it in a ``with`` block. Threads may share it.
+
+    Every method raises QueryError, or what is below it, with the service's own message and hint. A service
+    that is busy or restarts is asked again for a while; see `retries.Tries`.
+    """
+
+    def __init__(
+        self, base_url: str, key: str | None = None, *, timeout: float = 60.0, patience: float = 30.0
+    ) -> None:
+        """Connect to ``base_url``, e.g. http://127.0.0.1:8000.
+
+        ``timeout``: longest wait for the network [seconds]; ``patience``: how long after the first try of a
+        call another one may start [seconds], 0: never. Raises QueryError on a bad address or key.
+        """
+        self._http = httpx.Client(**settings(base_url, key, timeout))
+        self._patience = patience
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def search(self, request: SearchRequest) -> SearchAnswer:
+        """Find the chips most like examples of the table, a code, or the chip at a point: the first page."""
+        return self._send(calls.search(request))
+
+    def search_image(self, content: bytes, limits: SearchLimits | None = None) -> SearchAnswer:
+        """Find the chips most like an image (JPEG, PNG, JPEG 2000 or GeoTIFF): the first page."""
+        return self._send(calls.search_image(content, limits or SearchLimits()))
+
+    def search_batch(self, requests: Sequence[SearchRequest]) -> BatchAnswer:
+        """Answer up to 256 searches, in order and from one snapshot; what fails is an ErrorBody."""
+        return self._send(calls.search_batch(requests))
+
+    def pages(self, request: SearchRequest) -> Iterator[SearchAnswer]:
+        """Yield all pages of an answer, of ``request.limit`` chips each, all of one snapshot.
+
+        Raises SnapshotGoneError where that is dropped before the last page.
+        """
+        yield from self._pages(self.search(request), request)
+
+    def image_pages(self, content: bytes, limits: SearchLimits | None = None) -> Iterator[SearchAnswer]:
+        """Yield all pages of the answer to an image; see `pages`. It is sent once."""
+        yield from self._pages(self.search_image(content, limits), None)
+
+    def chip(self, chip_id: str) -> Chip:
+        """Return one chip."""
+        return self._send(calls.chip(chip_id))
+
+    def thumbnail(self, chip_id: str) -> bytes:
+        """Return one chip's pixels as PNG."""
+        return self._send(calls.thumbnail(chip_id))
+
+    def encode(self, content: bytes) -> EncodeAnswer:
+        """Return an image's code."""
+        return self._send(calls.encode(content))
+
+    def snapshot(self) -> SnapshotInfo:
+        """Return what is being served."""
+        return self._send(calls.snapshot())
+
+    def status(self) -> Status:
+        """Return what each deployment holds; for keys of the admin role."""
+        return self._send(calls.status())
+
+    def _pages(self, answer: SearchAnswer, request: SearchRequest | None) -> Iterator[SearchAnswer]:
+        yield answer
+        while (following := calls.next_request(answer, request)) is not None:
+            request = following
+            answer = self.search(request)
+            yield answer
+
+    def _send(self, call: Call[Answer]) -> Answer:
+        tries = Tries(self._patience)
+        while True:
+            outcome = self._try(call)
+            pause = tries.pause(outcome)
+            if pause is None:
+                return call.answer(outcome)
+            time.sleep(pause)
+
+    def _try(self, call: Call[Answer]) -> httpx.Response | httpx.RequestError:
+        try:
+            return self._http.send(call.request(self._http))
+        except httpx.RequestError as error:
+            return error

@@ -1,0 +1,61 @@
+"""What jobs.query is told. Light on purpose: `--help` reads this module."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from pipelines.api.requests import MAX_K
+from pipelines.config import StageConfig
+
+
+class QueryConfig(StageConfig):
+    """Search by example: exactly one of chip-id (once or more), point, code and image."""
+
+    url: str = "http://127.0.0.1:8000"
+    """Address of the query service"""
+    key: SecretStr | None = None
+    """API key, where the service needs one"""
+    chip_id: tuple[str, ...] = ()
+    """The example: a chip of the table; given several times: near to all of them on average"""
+    negative_id: tuple[str, ...] = ()
+    """A chip to keep away from, with chip-id; may be given several times"""
+    point: str | None = None
+    """The example: the chip at this place, "longitude,latitude" [degrees]"""
+    code: str | None = None
+    """The example: a code [hex digits]"""
+    image: Path | None = None
+    """The example: an image file, JPEG, PNG, JPEG 2000 or GeoTIFF"""
+    bbox: str | None = None
+    """Only chips that touch this box, "west,south,east,north" [degrees]; west > east: over 180 degrees"""
+    intersects: Path | None = None
+    """Only chips whose footprint touches the geometry in this file: GeoJSON, a geometry or one feature"""
+    datetime: str | None = None
+    """Only chips acquired then: a time (RFC 3339) or an interval, "start/end", ".." where it is open"""
+    collection: tuple[str, ...] = ()
+    """Only chips of this collection; may be given several times"""
+    min_valid_fraction: float | None = Field(default=None, ge=0, le=1)
+    """Only chips with at least this share of valid pixels [0..1]"""
+    k: int | None = Field(default=None, ge=1, le=MAX_K)
+    """How many of the nearest chips [1..10000; empty: 10, or all within max-distance]"""
+    max_distance: int | None = Field(default=None, ge=0)
+    """Only chips at most this far away [bits]"""
+    snapshot: int | None = Field(default=None, ge=0)
+    """Version of the table that is to answer; empty: the one being served"""
+    all: bool = False
+    """All chips of the answer, however many; otherwise its first 1000"""
+    geojson: bool = False
+    """Print the answer as GeoJSON instead of a table"""
+    open: bool = False
+    """Show a contact sheet in the browser: the example's picture and those of the first 200 chips"""
+    output: Path | None = None
+    """File that the contact sheet is written to, with or without open; empty: a temporary one"""
+
+    @model_validator(mode="after")
+    def _has_one_example(self) -> Self:
+        examples = (self.chip_id or None, self.point, self.code, self.image)
+        if sum(example is not None for example in examples) != 1:
+            raise ValueError("give exactly one of chip_id, point, code and image")
+        if self.negative_id and not self.chip_id:
+            raise ValueError("negative_id goes with chip_id")
+        return self

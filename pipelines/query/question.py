@@ -1,0 +1,106 @@
+"""What the command line asks, as the API takes it: files read, texts parsed, all of it checked."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pipelines.api.requests import SearchLimits, SearchRequest
+from pipelines.errors import ConfigError
+from pipelines.query.config import QueryConfig
+
+Request = TypeVar("Request", bound=BaseModel)
+
+_FLAGS = {"chip_ids": "chip-id", "negative_ids": "negative-id", "collections": "collection"}
+
+
+def search_request(config: QueryConfig) -> SearchRequest:
+    """Return what to ask where the example is no image. Raises ConfigError on what can't be asked."""
+    example = {
+        "chip_ids": config.chip_id or None,
+        "negative_ids": config.negative_id or None,
+        "point": None if config.point is None else _numbers("point", config.point, "longitude,latitude"),
+        "code": config.code,
+    }
+    return _checked(SearchRequest, example | _limits(config))
+
+
+def search_limits(config: QueryConfig) -> SearchLimits:
+    """Return what limits a search by image. Raises ConfigError on what can't be asked."""
+    return _checked(SearchLimits, _limits(config))
+
+
+def read_image(image: Path) -> bytes:
+    """Return the example's bytes. Raises ConfigError where there are none."""
+    return _read("image", image)
+
+
+def _limits(config: QueryConfig) -> dict[str, Any]:
+    bbox = None if config.bbox is None else _numbers("bbox", config.bbox, "west,south,east,north")
+    return {
+        "bbox": bbox,
+        "intersects": None if config.intersects is None else _read_geometry(config.intersects),
+        "datetime": config.datetime,
+        "collections": config.collection or None,
+        "min_valid_fraction": config.min_valid_fraction,
+        "k": config.k,
+        "max_distance": config.max_distance,
+        "snapshot": config.snapshot,
+    }
+
+
+def _checked(kind: type[Request], values: dict[str, Any]) -> Request:
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        problems = [
+            f"{_flag(detail['loc'])}{detail['msg'].removeprefix('Value error, ')}"
+            for detail in error.errors()
+        ]
+        raise ConfigError("; ".join(problems)) from error
+
+
+def _flag(location: tuple[int | str, ...]) -> str:
+    """Return the flag that a value came from."""
+    return f"{_FLAGS.get(str(location[0]), str(location[0]).replace('_', '-'))}: " if location else ""
+
+
+def _numbers(name: str, text: str, order: str) -> tuple[float, ...]:
+    parts = text.split(",")
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except ValueError:
+        numbers = ()
+    if len(numbers) != len(order.split(",")):
+        raise ConfigError(f"{name} {text!r}: write {order} in degrees, e.g. --{name}={_EXAMPLES[name]}")
+    return numbers
+
+
+_EXAMPLES = {"point": "-104.99,39.74", "bbox": "-105.2,39.6,-104.8,39.9"}
+
+
+def _read_geometry(file: Path) -> dict[str, Any]:
+    """Return the geometry in a GeoJSON file: itself, that of a feature, or of a collection's only one."""
+    try:
+        content = json.loads(_read("intersects", file))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"intersects {file} holds no JSON: {error}") from error
+    kind = content.get("type") if isinstance(content, dict) else None
+    if kind == "FeatureCollection":
+        features = content.get("features")
+        if not isinstance(features, list) or len(features) != 1:
+            raise ConfigError(f"intersects {file} must hold one feature; join them into one, or choose one")
+        content, kind = features[0], "Feature"
+    geometry = content.get("geometry") if kind == "Feature" and isinstance(content, dict) else content
+    if not isinstance(geometry, dict):
+        raise ConfigError(f"intersects {file} holds no GeoJSON geometry")
+    return geometry
+
+
+def _read(name: str, file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{name} {file} can't be read: {error.strerror}") from error

@@ -1,0 +1,71 @@
+"""Ask a query service, and show its answer in pictures."""
+
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from pipelines.api.answers import Match, SearchAnswer
+from pipelines.client import Client
+from pipelines.errors import ConfigError
+from pipelines.query.config import QueryConfig
+from pipelines.query.question import read_image, search_limits, search_request
+from pipelines.query.sheet import make_sheet, render
+from pipelines.query.table import print_answer
+
+
+def run_query(config: QueryConfig) -> SearchAnswer | None:
+    """Ask, print the answer as a table, and show the contact sheet where it is asked for.
+
+    Returns the answer where it is to be printed as GeoJSON. Raises QueryError where the service gives none,
+    ConfigError on what can't be asked or written.
+    """
+    key = None if config.key is None else config.key.get_secret_value()
+    with Client(config.url, key) as client:
+        answer = _ask(client, config)
+        if not config.geojson:
+            print_answer(answer, Console())
+        if config.open or config.output is not None:
+            file = _write(render(make_sheet(client, config, answer)), config.output)
+            _say(file, is_shown=config.open and webbrowser.open(file.as_uri()))
+    return answer if config.geojson else None
+
+
+def _ask(client: Client, config: QueryConfig) -> SearchAnswer:
+    if config.image is not None:
+        pages = client.image_pages(read_image(config.image), search_limits(config))
+    else:
+        pages = client.pages(search_request(config))
+    return joined(pages) if config.all else next(pages)
+
+
+def joined(pages: Iterator[SearchAnswer]) -> SearchAnswer:
+    """Return all pages as one answer; its cost is that of all."""
+    features: list[Match] = []
+    codes_compared, took_ms = 0, 0.0
+    for page in pages:
+        features += page.features
+        codes_compared += page.search.codes_compared
+        took_ms += page.search.took_ms
+    cost = {"codes_compared": codes_compared, "took_ms": round(took_ms, 3)}
+    whole = {"features": features, "numberReturned": len(features), "links": ()}
+    return page.model_copy(update=whole | {"search": page.search.model_copy(update=cost)})
+
+
+def _write(html: str, output: Path | None) -> Path:
+    """Write the sheet where it was asked for, or to a file that the user alone can read; return which."""
+    try:
+        if output is None:
+            with tempfile.NamedTemporaryFile(prefix="scenehash-", suffix=".html", delete=False) as file:
+                output = Path(file.name)
+        output.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"output {output} can't be written: {error.strerror}") from error
+    return output.absolute()
+
+
+def _say(file: Path, *, is_shown: bool) -> None:
+    print(f"contact sheet{' shown' if is_shown else ''}: {file}", file=sys.stderr)  # noqa: T201 - it has no other output
