@@ -4,7 +4,17 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    StrictBool,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
@@ -22,12 +32,27 @@ MAX_VERTICES = 10_000
 CONTRADICTION, BAD_INTERVAL = "contradiction", "bad_interval"
 """Types of the validation errors that are about several values at once."""
 
+GEOMETRIES = ["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
+
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 BBox = tuple[Longitude, Latitude, Longitude, Latitude]
 ChipIds = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
     Field(min_length=1, max_length=MAX_EXAMPLES),
+]
+Geometry = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["type", "coordinates"],
+            "properties": {
+                "type": {"enum": GEOMETRIES},
+                "coordinates": {"type": "array", "minItems": 1},
+            },
+        }
+    ),
 ]
 _TIME = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
 _INTERVAL = rf"^({_TIME}|{_TIME}/{_TIME}|(\.\.)?/{_TIME}|{_TIME}/(\.\.)?)$"
@@ -42,7 +67,7 @@ class Filters(BaseModel):
 
     bbox: BBox | None = None
     """West, south, east, north [degrees]: chips that touch it; west > east: over the antimeridian"""
-    intersects: dict[str, Any] | None = None
+    intersects: Geometry | None = None
     """GeoJSON geometry (RFC 7946) in degrees: chips whose footprint touches it; not with bbox"""
     datetime: Annotated[str | None, Field(pattern=_INTERVAL)] = None
     """Acquired then: a time (RFC 3339), or an interval, "start/end", either of them ".." where it is open"""
@@ -105,12 +130,14 @@ def parse_geometry(geometry: dict[str, Any]) -> "BaseGeometry":
     """Return a GeoJSON geometry. Raises ValueError unless it is one, valid, not empty, and on the globe."""
     import shapely  # only a search with a geometry waits for it
 
+    if geometry.get("type") not in GEOMETRIES:
+        raise ValueError(f"no GeoJSON geometry; its type must be one of {', '.join(GEOMETRIES)}")
     try:
         shape = shapely.from_geojson(json.dumps(geometry, allow_nan=False))
     except (ValueError, RecursionError, shapely.GEOSException) as error:
         raise ValueError(f"no GeoJSON geometry: {error}") from error
-    if shape.is_empty or geometry.get("type") in ("Feature", "FeatureCollection"):
-        raise ValueError("no GeoJSON geometry: send the geometry itself, with at least one position")
+    if shape.is_empty:
+        raise ValueError("no GeoJSON geometry: it has no position")
     if shapely.get_num_coordinates(shape) > MAX_VERTICES:
         raise ValueError(f"more than {MAX_VERTICES} positions; simplify it")
     west, south, east, north = shape.bounds
@@ -159,8 +186,10 @@ class SearchRequest(SearchLimits):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [{"required": [name]} for name in ("chip_ids", "code", "point")],
-            "not": {"required": ["bbox", "intersects"]},
+            "oneOf": [
+                {"required": [name], "properties": {name: {"type": kind}}}
+                for name, kind in (("chip_ids", "array"), ("code", "string"), ("point", "array"))
+            ],
         }
     )
 
@@ -172,8 +201,19 @@ class SearchRequest(SearchLimits):
     """The example's code, as hex digits"""
     point: tuple[Longitude, Latitude] | None = None
     """The example: the chip at this longitude and latitude [degrees]"""
-    exclude_self: bool | None = None
+    exclude_self: StrictBool | None = None
     """Leave the examples out of the answer; by default with chip_ids, not with point"""
+
+    @field_validator(
+        "k", "max_distance", "limit", "snapshot", "min_valid_fraction", "bbox", "point", mode="before"
+    )
+    @classmethod
+    def _is_of_numbers(cls, value: object) -> object:
+        """Refuse "7" and true: query parameters are text, JSON has types."""
+        items = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(item, bool | str) for item in items):
+            raise ValueError("must be a number, not text or a truth value")
+        return value
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

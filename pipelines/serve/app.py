@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from ray.serve.handle import DeploymentHandle
 
@@ -34,8 +35,10 @@ from pipelines.storage import Store
 Answer = TypeVar("Answer")
 ChipId = Annotated[str, Path(min_length=1, max_length=200)]
 
+# spelled out: else errors would be said to have the media type of the route's success
+_ERROR_CONTENT = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorBody.__name__}"}}}
 _ERRORS: dict[int | str, dict[str, object]] = {
-    "default": {"model": ErrorBody, "description": "What was wrong"}
+    "default": {"description": "What was wrong", "content": _ERROR_CONTENT}
 }
 _IMAGE_BODY = {
     "requestBody": {
@@ -48,16 +51,18 @@ _IMAGE_BODY = {
 }
 
 
-class GeoJSON(Response):
+class Json(JSONResponse):
+    """A JSON body that is text already."""
+
+    def render(self, content: str) -> bytes:
+        """Return the body."""
+        return content.encode()
+
+
+class GeoJSON(Json):
     """A GeoJSON body (RFC 7946)."""
 
     media_type = "application/geo+json"
-
-
-class Json(Response):
-    """A JSON body that is text already."""
-
-    media_type = "application/json"
 
 
 class Png(Response):

@@ -26,6 +26,8 @@ class Refusal:
     code: str
     message: str
     hint: str
+    allow: str = ""
+    """The methods that a path has, where another was used (RFC 9110, 15.5.6)"""
 
     @property
     def body(self) -> ErrorBody:
@@ -48,8 +50,8 @@ NOT_READY = Refusal(503, "not_ready", "the service isn't ready to answer", "try 
 def respond(refusal: Refusal) -> JSONResponse:
     """Return the response that tells a refusal."""
     retry = {"Retry-After": "1"}
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: retry, 503: retry}.get(refusal.status)
-    return JSONResponse(refusal.body.model_dump(), refusal.status, headers)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 405: {"Allow": refusal.allow}, 429: retry, 503: retry}
+    return JSONResponse(refusal.body.model_dump(), refusal.status, headers.get(refusal.status))
 
 
 def add_handlers(app: FastAPI, metrics: RequestMetrics) -> None:
@@ -76,14 +78,15 @@ def _of_http_error(request: Request, error: HTTPException) -> Refusal:
         return error.refusal
     code = {404: "no_such_path", 405: "wrong_method"}.get(error.status_code, "bad_request")
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return Refusal(error.status_code, code, message, "see /openapi.json")
+    allow = (error.headers or {}).get("Allow", "")
+    return Refusal(error.status_code, code, message, "see /openapi.json", allow)
 
 
 def _of_invalid(request: Request, error: RequestValidationError) -> Refusal:  # noqa: ARG001
     details = error.errors()
     message = "; ".join(_explain(detail) for detail in details[:_MOST_DETAILS])
     kinds = {detail["type"] for detail in details}
-    if "json_invalid" in kinds:
+    if any(detail["type"] == "json_invalid" and detail["loc"][0] == "body" for detail in details):
         return Refusal(400, "not_json", message, "send a JSON object as the body")
     for kind in (CONTRADICTION, BAD_INTERVAL):
         if kind in kinds:

@@ -1,0 +1,42 @@
+"""The OpenAPI description holds: schemathesis makes requests of it, and checks every answer against it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.pipelines.serve.conftest import ADMIN_KEY
+
+
+def test_what_schemathesis_makes_of_it(url: str, tmp_path: Path) -> None:
+    command = [
+        *(str(Path(sys.executable).with_name("schemathesis")), "--config-file"),
+        *(str(Path(__file__).with_name("schemathesis.toml")), "run", f"{url}/openapi.json"),
+        *("--header", f"Authorization: Bearer {ADMIN_KEY}", "--checks", "all", "--no-color"),
+        *("--phases", "coverage,fuzzing", "--max-examples", "25", "--generation-deterministic"),
+        *("--request-timeout", "30", "--continue-on-failure"),
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=170, check=False)
+    assert found.returncode == 0, found.stdout[-20_000:] + found.stderr[-2000:]
+    assert "No issues found" in found.stdout
+
+
+def test_every_path_of_the_contract_is_described(url: str) -> None:
+    described = httpx.get(f"{url}/openapi.json").json()
+    paths = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
+    assert paths == {
+        ("POST", "/v1/search"),
+        ("POST", "/v1/search/image"),
+        ("POST", "/v1/search/batch"),
+        ("GET", "/v1/chips/{chip_id}"),
+        ("GET", "/v1/chips/{chip_id}/thumbnail"),
+        ("POST", "/v1/encode"),
+        ("GET", "/v1/snapshot"),
+        ("GET", "/v1/status"),
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+    }
+    for name, schema in described["components"]["schemas"].items():
+        for field, content in schema.get("properties", {}).items():
+            assert name.startswith(("HTTPValidation", "Validation")) or content, f"{name}.{field}"
