@@ -155,6 +155,26 @@ class CodeTable:
             return _stream_part(dataset, chosen, list(columns), part)
         return dataset.count_rows(filter=chosen), dataset.scanner(list(columns), filter=chosen).to_reader()
 
+    def stream_unlike(
+        self, model_id: str, columns: Sequence[str], version: int, other: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield some columns of the rows in files that a version has and another hasn't, batch by batch.
+
+        These hold all rows that the other version hasn't, and rows of files that were written anew. Raises
+        TableError where one of the versions can't be opened any more.
+        """
+        known = {fragment.path for fragment in self._fragments(model_id, other)[1]}
+        dataset, fragments = self._fragments(model_id, version)
+        news = [fragment for fragment in fragments if fragment.path not in known]
+        own = pyarrow.dataset.FileSystemDataset(news, dataset.schema, dataset.format, dataset.filesystem)
+        yield from own.scanner(list(columns)).to_batches()
+
+    def _fragments(
+        self, model_id: str, version: int
+    ) -> tuple[pyarrow.dataset.Dataset, list[pyarrow.dataset.Fragment]]:
+        dataset = self.open(version).to_pyarrow_dataset()
+        return dataset, list(dataset.get_fragments(filter=pc.field("model_id") == model_id))
+
     def stream_rejects(
         self, model_id: str, columns: Sequence[str], since: datetime | None = None
     ) -> pa.RecordBatchReader:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from pipelines.api.answers import Link, SearchAnswer, SearchInfo
+from pipelines.geojson import whole
 from pipelines.serve.cursor import Cursor, write_token
-from pipelines.serve.features import matches, whole
+from pipelines.serve.features import matches
 from pipelines.serve.question import Found, Question, Source
 
 
