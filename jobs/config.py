@@ -161,14 +161,17 @@ def _all_configs() -> list[type[BaseModel]]:
     from pipelines.query import QueryConfig
     from pipelines.serve.config import ServeConfig
     from pipelines.train.config import TrainConfig
+    from pipelines.watch.config import AddWatchConfig, RunWatchesConfig
 
     return [
+        AddWatchConfig,
         DemoConfig,
         EncodeConfig,
         EvaluateConfig,
         MaintainConfig,
         PublishConfig,
         QueryConfig,
+        RunWatchesConfig,
         ServeConfig,
         TrainConfig,
     ]
