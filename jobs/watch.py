@@ -10,9 +10,9 @@ from jobs.config import run_job
 from pipelines.watch.config import AddWatchConfig, ListWatchesConfig, RemoveWatchConfig, RunWatchesConfig
 
 if TYPE_CHECKING:
-    from pipelines.watch.add import WatchList
     from pipelines.watch.kept import Watch
-    from pipelines.watch.run import WatchReport
+    from pipelines.watch.listing import WatchList
+    from pipelines.watch.report import WatchReport
 
 
 def _add(config: AddWatchConfig) -> "Watch":
@@ -24,7 +24,7 @@ def _add(config: AddWatchConfig) -> "Watch":
 def _list(config: ListWatchesConfig) -> "WatchList":
     from rich.console import Console
 
-    from pipelines.watch.add import list_watches, print_watches
+    from pipelines.watch.listing import list_watches, print_watches
 
     watches = list_watches(config)
     print_watches(watches, Console())

@@ -70,7 +70,9 @@ def geojson(hits: Sequence[Hit]) -> bytes:
 def json_lines(hits: Sequence[Hit]) -> bytes:
     """Return hits as JSON, one a line."""
     lines = (
-        {"chip_id": hit.id, "bbox": hit.bbox} | hit.properties.model_dump(mode="json", exclude_none=False)
+        {"watch": hit.properties.watch, "chip_id": hit.id, "distance": hit.properties.distance}
+        | hit.properties.model_dump(mode="json")
+        | {"bbox": hit.bbox}
         for hit in hits
     )
     return "".join(f"{json.dumps(line)}\n" for line in lines).encode()

@@ -77,7 +77,8 @@ def find_news(
 ) -> News:
     """Return the rows of a publication that are new since some versions were looked at, and near.
 
-    Where one of these can't be read any more, the notes say so. Raises TableError where the publication can't.
+    Where one of these can't be read any more, the notes say so. Raises TableError where the publication
+    can't.
     """
     try:
         news = _near(table, published, looked.get(published.model_id), searches)

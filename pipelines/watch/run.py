@@ -1,25 +1,23 @@
 """Watches run: what is new near their examples goes to files, each hit once.
 
-    read the state -> find -> hits into the state, if it is still the one that was read -> files -> done, into the state
+    state -> what is new and near -> hits into the state, if that is still as it was read -> files -> state
 
-The second step but two is the one that counts: what is in the state is reported, by this run or the next;
-what isn't, is found again.
+The first write decides: hits that are in the state are reported, by this run or the next one; what isn't
+there is found again.
 
 Shapes: E examples, Y bytes a code.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import structlog
-from pydantic import BaseModel, ConfigDict
 
-from pipelines.errors import ConfigError, ScenehashError, WatchError
+from pipelines.errors import ConfigError, ConflictError
 from pipelines.pointer import Published, read_pointer
 from pipelines.storage import Store
 from pipelines.table import CodeTable
@@ -38,35 +36,9 @@ from pipelines.watch.kept import (
     write_state,
 )
 from pipelines.watch.look import News, Search, find_news, is_news
+from pipelines.watch.report import Tally, WatchReport, report_of, told
 
 log = structlog.get_logger()
-
-
-class WatchOutcome(BaseModel):
-    """What a watch has come to in this run."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    publication: int | None
-    """Number of the publication that it looked at; null where it didn't come so far"""
-    compared: int
-    """Chips that were looked at: those of the table's files that are new"""
-    hits: int
-    """New ones"""
-    files: list[str]
-    """Written now"""
-    notes: list[str]
-    error: str | None
-    """Why it failed, and what to do"""
-
-
-class WatchReport(BaseModel):
-    """What all watches have come to."""
-
-    model_config = ConfigDict(frozen=True)
-
-    watches: list[WatchOutcome]
 
 
 @dataclass
@@ -82,22 +54,6 @@ class _Run:
     """As the state's, with the example as the published model sees it."""
 
 
-@dataclass
-class _Tally:
-    """What is told of a watch."""
-
-    publication: int | None = None
-    compared: int = 0
-    hits: int = 0
-    files: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    error: ScenehashError | None = None
-
-    def outcome(self, name: str) -> WatchOutcome:
-        told = {key: value for key, value in vars(self).items() if key != "error"}
-        return WatchOutcome(name=name, **told, error=None if self.error is None else str(self.error))
-
-
 def run_watches(config: RunWatchesConfig) -> WatchReport:
     """Write what is new near each watch's example since it ran last. One that fails costs no other.
 
@@ -107,47 +63,28 @@ def run_watches(config: RunWatchesConfig) -> WatchReport:
     store = Store(config.store)
     store.require_bucket(config.output)
     names = [config.name] if config.name else watch_names(config.watches, store)
-    tallies = {name: _Tally() for name in names}
+    tallies = {name: Tally() for name in names}
     published: dict[str, Published] = {}
     groups: dict[tuple[str, str], list[_Run]] = defaultdict(list)
     for name, tally in tallies.items():
-        with _told(tally):
+        with told(tally):
             run = _prepare(config, name, tally, published, store)
             # those that have come equally far are looked for together
             groups[run.watch.table, repr(sorted(run.progress.looked.items()))].append(run)
     for runs in groups.values():
         _run_group(config, runs, tallies, store)
-    report = WatchReport(watches=[tally.outcome(name) for name, tally in tallies.items()])
-    errors = {name: tally.error for name, tally in tallies.items() if tally.error}
-    if errors:
-        raise _failure(errors, len(names), report)
-    return report
-
-
-@contextmanager
-def _told(*tallies: _Tally) -> Iterator[None]:
-    """Keep an error where it is told."""
-    try:
-        yield
-    except ScenehashError as error:
-        for tally in tallies:
-            tally.error = error
-
-
-def _failure(errors: dict[str, ScenehashError], count: int, report: WatchReport) -> WatchError:
-    reasons = "; ".join(f"{name}: {error}" for name, error in errors.items())
-    failure = WatchError(f"{len(errors)} of {count} watches failed: {reasons}", report)
-    failure.exit_code = min(error.exit_code for error in errors.values())
-    return failure
+    return report_of(tallies)
 
 
 def _prepare(
-    config: RunWatchesConfig, name: str, tally: _Tally, published: dict[str, Published], store: Store
+    config: RunWatchesConfig, name: str, tally: Tally, published: dict[str, Published], store: Store
 ) -> _Run:
     """Write what an earlier run has left unwritten, and make a watch ready to look."""
     watch = read_watch(config.watches, name, store)
     tally.files += _deliver(config, watch, store)
     state, etag = read_state(config.watches, watch, store)
+    if state.undelivered:  # another run has come between: its hits aren't ours to replace
+        raise ConflictError(f"another run has just found hits of {name}; run again when it is done")
     if watch.table not in published:  # all look at the same publication
         published[watch.table] = read_pointer(watch.table, store)
     news, progress = published[watch.table], state.progress
@@ -173,18 +110,18 @@ def _read_image(folder: str, watch: Watch, store: Store) -> bytes:
 
 
 def _run_group(
-    config: RunWatchesConfig, runs: Sequence[_Run], tallies: dict[str, _Tally], store: Store
+    config: RunWatchesConfig, runs: Sequence[_Run], tallies: dict[str, Tally], store: Store
 ) -> None:
     """Look for what is near watches of one table that have come equally far, and report it."""
     published, looked = runs[0].published, runs[0].progress.looked
     news = News([pa.table({"chip_id": []}) for _ in runs], 0)
-    with _told(*(tallies[run.watch.name] for run in runs)):
+    with told(*(tallies[run.watch.name] for run in runs)):
         if is_news(published, looked):
             table = CodeTable(runs[0].watch.table, store)
             news = find_news(table, published, looked, [_search(run) for run in runs])
         for run, rows in zip(runs, news.found, strict=True):
             tally = tallies[run.watch.name]
-            with _told(tally):
+            with told(tally):
                 tally.compared, tally.notes = news.compared, news.notes
                 tally.hits = _commit(config, run, rows, news.gone, store)
                 tally.files += _deliver(config, run.watch, store)
