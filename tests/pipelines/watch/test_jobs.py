@@ -38,7 +38,7 @@ def test_from_add_to_remove(local_site, watch):
     assert site.all_written() == [("a-0", "1")]
     exit_code, out, _ = watch("list")
     assert (exit_code, json.loads(out.splitlines()[-1])["watches"][0]["hits"]) == (0, 1)
-    assert "the harbour" in out.splitlines()[3]
+    assert "ships" in out.splitlines()[3]
     assert watch("remove", "--name=ships")[0] == 0
     assert json.loads(watch("list")[1].splitlines()[-1]) == {"watches": []}
 
