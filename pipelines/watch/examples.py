@@ -46,4 +46,5 @@ def _encode(content: bytes, published: Published, store: Store) -> bytes:
     manifest, network = read_bundle(published.bundle_uri, store)
     check_model(published, manifest)
     chip_HWC = read_picture(content, PixelSpec.of(network.input_spec))
-    return network.encode(torch.from_numpy(chip_HWC[None]))[0].tobytes()
+    code_Y = network.encode(torch.from_numpy(chip_HWC[None]))[0]
+    return bytes(code_Y.tobytes())
