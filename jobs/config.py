@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from pipelines.errors import ConfigError, GateError, ScenehashError
+from pipelines.errors import ConfigError, ReportedError, ScenehashError
 
 ENV_PREFIX = "SCENEHASH_"
 
@@ -35,7 +35,7 @@ def run_job(
     try:
         report = run(load_config(name, config_type, sys.argv[1:] if arguments is None else arguments))
     except ScenehashError as error:
-        if isinstance(error, GateError):
+        if isinstance(error, ReportedError):
             _print_report(error.report)
         print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201 - a CLI's last word
         return error.exit_code
@@ -161,14 +161,17 @@ def _all_configs() -> list[type[BaseModel]]:
     from pipelines.query.config import QueryConfig
     from pipelines.serve.config import ServeConfig
     from pipelines.train.config import TrainConfig
+    from pipelines.watch.config import AddWatchConfig, RunWatchesConfig
 
     return [
+        AddWatchConfig,
         DemoConfig,
         EncodeConfig,
         EvaluateConfig,
         MaintainConfig,
         PublishConfig,
         QueryConfig,
+        RunWatchesConfig,
         ServeConfig,
         TrainConfig,
     ]

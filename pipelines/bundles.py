@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from model.bundle import MANIFEST, WEIGHTS, Manifest, unpack_bundle
 from pipelines.config import TrackingConfig
-from pipelines.errors import BundleError
+from pipelines.errors import BundleError, TableError
+from pipelines.pointer import Published
 from pipelines.storage import Store
 from pipelines.tracking import resolve_model
 
@@ -48,3 +49,12 @@ def read_bundle(uri: str, store: Store) -> "tuple[Manifest, HashNetwork]":
 def resolve_bundle(uri: str, tracking: TrackingConfig) -> str:
     """Return the URI of the bundle's folder: ``models:/name@alias`` is looked up in the registry."""
     return (resolve_model(uri, tracking) if uri.startswith("models:/") else uri).rstrip("/")
+
+
+def check_model(published: Published, manifest: Manifest) -> None:
+    """Raise TableError unless the bundle holds the model that the pointer names."""
+    if manifest.model_id != published.model_id:
+        raise TableError(
+            f"the pointer names model {published.model_id}, but the bundle {published.bundle_uri} "
+            f"is {manifest.model_id}; publish again with the bundle that the codes are from"
+        )

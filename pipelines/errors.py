@@ -97,15 +97,32 @@ class TrainingError(ScenehashError):
     """A training came to nothing."""
 
 
-class GateError(ScenehashError):
-    """The new table version failed a check and wasn't published."""
+class PictureError(UserError):
+    """A picture that was sent as an example can't be one."""
 
-    exit_code = 3
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        """``code`` is a name that programs can switch on; ``hint`` says what to do."""
+        super().__init__(f"{message}; {hint}")
+        self.code, self.message, self.hint = code, message, hint
+
+
+class ReportedError(ScenehashError):
+    """A job ended badly, but not without a report."""
 
     def __init__(self, message: str, report: "BaseModel | None" = None) -> None:
         """``report`` is the job's, which is printed all the same."""
         super().__init__(message)
         self.report = report
+
+
+class GateError(ReportedError):
+    """The new table version failed a check and wasn't published."""
+
+    exit_code = 3
+
+
+class WatchError(ReportedError):
+    """Some watches failed; the others ran. Its exit code is theirs."""
 
 
 class ConflictError(ScenehashError):

@@ -157,7 +157,10 @@ class Store:
         """
         filesystem, path = self._resolve(uri)
         if not isinstance(filesystem, S3FileSystem):
-            _replace_file_if(Path(path), content, etag)
+            try:
+                _replace_file_if(Path(path), content, etag)
+            except OSError as error:
+                raise StorageError(f"{uri} can't be written: {error}") from error
             return
         bucket, _, key = path.partition("/")
         condition = {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}

@@ -118,6 +118,14 @@ class CodeTable:
         """Open the code table, at a version. Raises TableError where there is none."""
         return self._open(self.uri, version)
 
+    def has_version(self, version: int) -> bool:
+        """Return whether a version of the code table can be opened still; its files may be gone."""
+        try:
+            self.open(version)
+        except TableError:
+            return False
+        return True
+
     def open_rejects(self) -> DeltaTable:
         """Open the rejects table. Raises TableError where there is none."""
         return self._open(self.rejects_uri)
@@ -154,6 +162,32 @@ class CodeTable:
         if part.parts > 1:
             return _stream_part(dataset, chosen, list(columns), part)
         return dataset.count_rows(filter=chosen), dataset.scanner(list(columns), filter=chosen).to_reader()
+
+    def stream_unlike(
+        self, model_id: str, columns: Sequence[str], version: int, other: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield some columns of the rows in files that a version has and another hasn't, batch by batch.
+
+        These hold all rows that the other version hasn't, and rows of files that were written anew. Raises
+        TableError where one of the versions can't be opened any more.
+        """
+        known = {fragment.path for fragment in self._fragments(model_id, other)[1]}
+        dataset, fragments = self._fragments(model_id, version)
+        news = [fragment for fragment in fragments if fragment.path not in known]
+        own = pyarrow.dataset.FileSystemDataset(news, dataset.schema, dataset.format, dataset.filesystem)
+        yield from own.scanner(list(columns)).to_batches()
+
+    def _fragments(
+        self, model_id: str, version: int
+    ) -> tuple[pyarrow.dataset.Dataset, list[pyarrow.dataset.Fragment]]:
+        dataset = self.open(version).to_pyarrow_dataset()
+        return dataset, list(dataset.get_fragments(filter=pc.field("model_id") == model_id))
+
+    def codes(self, model_id: str, chip_ids: Sequence[str], version: int) -> dict[str, bytes]:
+        """Return the codes of some chips by id, at a version; chips that aren't there are left out."""
+        chosen = (pc.field("model_id") == model_id) & pc.field("chip_id").isin(list(chip_ids))
+        rows = self.open(version).to_pyarrow_dataset().to_table(["chip_id", "code"], filter=chosen)
+        return dict(zip(rows["chip_id"].to_pylist(), rows["code"].to_pylist(), strict=True))
 
     def stream_rejects(
         self, model_id: str, columns: Sequence[str], since: datetime | None = None

@@ -49,16 +49,21 @@ class Feature(BaseModel):
     bbox: tuple[float, float, float, float] | None = Field(default=None, exclude_if=lambda bbox: bbox is None)
     """west, south, east, north; west > east over the antimeridian; absent where geometry is null"""
     properties: ChipProperties
+
+
+class LinkedFeature(Feature):
+    """A chip in an answer of the service."""
+
     assets: dict[str, Asset]
 
 
-class Match(Feature):
+class Match(LinkedFeature):
     """A chip in an answer."""
 
     properties: MatchProperties
 
 
-class Chip(Feature):
+class Chip(LinkedFeature):
     """One chip by its id."""
 
     snapshot: int

@@ -70,12 +70,7 @@ def open_archive(
 
 def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, where: str) -> Arrays:
     codes_NY = np.empty((count, bits // 8), np.uint8)
-    columns = Columns(
-        np.empty((count, 4)),
-        np.empty(count, np.int64),
-        np.empty(count, np.float32),
-        np.empty(count, np.uint32),
-    )
+    columns = empty_columns(count)
     names: dict[str, int] = {}
     chip_ids: list[pa.Array] = []
     kept = pa.schema([batches.schema.field(name) for name in ANSWER_COLUMNS])
@@ -86,8 +81,8 @@ def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, w
                 continue
             rows.write_batch(batch.select(ANSWER_COLUMNS))
             chip_ids.append(batch["chip_id"].cast(pa.large_string()))
-            codes_NY[row : row + len(batch)] = _codes_of(batch["code"], bits // 8, where)
-            _fill(columns, slice(row, row + len(batch)), batch, names)
+            codes_NY[row : row + len(batch)] = codes_of(batch["code"], bits // 8, where)
+            fill_columns(columns, slice(row, row + len(batch)), batch, names)
             row += len(batch)
     ids = pa.chunked_array(chip_ids, pa.large_string())  # together they may be more than 2 GB
     order_N = pc.sort_indices(ids).to_numpy().astype(np.uint32)
@@ -104,8 +99,8 @@ def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, w
     )
 
 
-def _codes_of(column: pa.Array, width: int, where: str) -> NDArray[np.uint8]:
-    """Return codes_NY. Raises TableError unless every code has ``width`` bytes."""
+def codes_of(column: pa.Array, width: int, where: str) -> NDArray[np.uint8]:
+    """Return a column as codes_NY. Raises TableError unless every code has ``width`` bytes."""
     try:
         fixed = column.cast(pa.binary(width))
     except pa.ArrowInvalid as error:
@@ -116,7 +111,18 @@ def _codes_of(column: pa.Array, width: int, where: str) -> NDArray[np.uint8]:
     return content.reshape(-1, width)
 
 
-def _fill(columns: Columns, rows: slice, batch: pa.RecordBatch, names: dict[str, int]) -> None:
+def empty_columns(count: int) -> Columns:
+    """Return room for what so many rows are filtered by."""
+    return Columns(
+        np.empty((count, 4)),
+        np.empty(count, np.int64),
+        np.empty(count, np.float32),
+        np.empty(count, np.uint32),
+    )
+
+
+def fill_columns(columns: Columns, rows: slice, batch: pa.RecordBatch, names: dict[str, int]) -> None:
+    """Write what a batch is filtered by; ``names`` are the collections so far and their numbers, and grow."""
     for side, name in enumerate(_SIDES):
         columns.boxes_N4[rows, side] = pc.struct_field(batch["bbox"], name).to_numpy(zero_copy_only=False)
     columns.times_N[rows] = batch["datetime"].cast(pa.int64()).fill_null(NO_TIME).to_numpy()

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ray import serve
 
 from model.network import HashNetwork
-from pipelines.bundles import read_bundle
+from pipelines.bundles import check_model, read_bundle
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.follow import Follower, check_model
+from pipelines.serve.follow import Follower
 from pipelines.serve.refusals import Refusal
 from pipelines.serve.uploads import read_upload
 from pipelines.storage import Store

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.api.requests import SearchRequest
+from pipelines.filters import select
 from pipelines.index.answer import Hits
 from pipelines.index.archive import Archive
 from pipelines.index.examples import search_examples
 from pipelines.index.selection import EVERY_ROW
 from pipelines.serve.cursor import START
-from pipelines.serve.filters import select
 from pipelines.serve.places import Preference, chip_at
 from pipelines.serve.question import Example, Found, Question, Said
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-from model.bundle import Manifest
-from pipelines.errors import ScenehashError, TableError
+from pipelines.errors import ScenehashError
 from pipelines.pointer import Published, publications, read_pointer
 from pipelines.serve.config import ServeConfig
 from pipelines.storage import Store
@@ -167,12 +166,3 @@ def _reason(error: Exception) -> str:
     """Return why in a line; of an error that isn't ours its kind as well."""
     text = " ".join(str(error).split())
     return text if isinstance(error, ScenehashError) else f"{type(error).__name__}: {text}"
-
-
-def check_model(published: Published, manifest: Manifest) -> None:
-    """Raise TableError unless the bundle holds the model that the pointer names."""
-    if manifest.model_id != published.model_id:
-        raise TableError(
-            f"the pointer names model {published.model_id}, but the bundle {published.bundle_uri} "
-            f"is {manifest.model_id}; publish again with the bundle that the codes are from"
-        )

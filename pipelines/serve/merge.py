@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any
 
 from pipelines.api.answers import Link, SearchAnswer, SearchInfo
+from pipelines.geojson import whole
 from pipelines.serve.cursor import Cursor, write_token
-from pipelines.serve.features import matches, whole
+from pipelines.serve.features import matches
 from pipelines.serve.question import Found, Question, Source
 
 

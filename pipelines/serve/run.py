@@ -11,13 +11,12 @@ import structlog
 from ray import serve
 from ray.exceptions import RayTaskError
 
-from pipelines.bundles import read_manifest
+from pipelines.bundles import check_model, read_manifest
 from pipelines.cluster import connected
 from pipelines.errors import ConfigError
 from pipelines.pointer import read_pointer
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.deployments import build_app
-from pipelines.serve.follow import check_model
 from pipelines.storage import Store
 
 _APP = "scenehash"

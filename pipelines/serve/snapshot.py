@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from model.bundle import Manifest
-from pipelines.bundles import read_manifest
+from pipelines.bundles import check_model, read_manifest
 from pipelines.index.archive import Archive, open_archive
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.follow import check_model
 from pipelines.storage import Store
 from pipelines.table import CodeTable, Part
 

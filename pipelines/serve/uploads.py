@@ -4,51 +4,30 @@ Shapes: H x W pixels, C bands.
 """
 
 import io
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from pipelines.errors import RejectedObject, StorageError
+from pipelines.errors import PictureError, RejectedObject, StorageError
 from pipelines.imagery import WindowTuple, open_raster
+from pipelines.picture import read_picture
 from pipelines.pixels import PixelSpec, check_bands, read_window, with_own_range
 from pipelines.serve.refusals import Refusal
 from pipelines.storage import Store
 
-_STATUS = {"zero_bytes": 415, "not_an_image": 415, "too_large": 413}  # every other reason: 422
+# every other reason: 422
+_STATUS = {"zero_bytes": 415, "not_an_image": 415, "too_large": 413, "too_many_pixels": 413}
 _THUMBNAIL_SIDE = 1024  # pixels, at most: a chip in metres may have any number of them in its source
 
 
 def read_upload(content: bytes, pixels: PixelSpec, max_pixels: int) -> NDArray[np.uint8] | Refusal:
-    """Return an uploaded image as one chip_HWC, or why it can't be one.
-
-    A grey image counts as one whose bands are all alike.
-    """
+    """Return an uploaded image as one chip_HWC, or why it can't be one."""
     try:
-        with open_raster(content) as dataset:
-            if _pixels_to_decode(dataset) > max_pixels:
-                size = f"{dataset.width} x {dataset.height} pixels in blocks of {dataset.block_shapes[0]}"
-                message = f"the image has {size}; {max_pixels} are decoded at most"
-                return Refusal(413, "too_many_pixels", message, "send a smaller image, or a part of it")
-            is_grey = dataset.count == 1 and dataset.colorinterp[0] == ColorInterp.gray
-            taken = replace(pixels, bands=(1,) * len(pixels.bands)) if is_grey else pixels
-            chip = read_window(dataset, (0, 0, dataset.width, dataset.height), taken)
-            if chip.valid_fraction:
-                return chip.pixels_HWC
-            return Refusal(422, "empty", "no pixel of the image is valid", "send one that shows something")
-    except RejectedObject as error:
-        kind = f"values of {pixels.low} to {pixels.high}" if pixels.low else "8 bits"
-        hint = f"send a JPEG, PNG, JPEG 2000 or GeoTIFF with bands {list(pixels.bands)} in {kind}"
-        return Refusal(_STATUS.get(error.reason, 422), error.reason, error.detail, hint)
-
-
-def _pixels_to_decode(dataset: DatasetReader) -> int:
-    """Return the size of the image or of one of its blocks: a small image can claim huge ones."""
-    blocks = [height * width for height, width in dataset.block_shapes]
-    return int(max(dataset.width * dataset.height, *blocks))
+        return read_picture(content, pixels, max_pixels)
+    except PictureError as error:
+        return Refusal(_STATUS.get(error.code, 422), error.code, error.message, error.hint)
 
 
 def read_thumbnail(uri: str, window: WindowTuple, pixels: PixelSpec, store: Store) -> bytes | Refusal:

@@ -17,7 +17,7 @@ from pipelines.maintain.config import MaintainConfig
 from pipelines.serve.config import ServeConfig
 from pipelines.train.config import TrainConfig
 
-JOBS = ("train", "evaluate", "nightly", "publish", "maintain", "serve", "query", "demo")
+JOBS = ("train", "evaluate", "nightly", "publish", "maintain", "serve", "query", "watch", "demo")
 REQUIRED = ["--source", "s3://a/b", "--table", "t", "--bundle", "b"]
 
 

@@ -1,0 +1,70 @@
+"""Saved queries: `python -m jobs.watch add | list | run | remove`."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from jobs.config import run_job
+from pipelines.watch.config import AddWatchConfig, ListWatchesConfig, RemoveWatchConfig, RunWatchesConfig
+
+if TYPE_CHECKING:
+    from pipelines.watch.kept import Watch
+    from pipelines.watch.listing import WatchList
+    from pipelines.watch.report import WatchReport
+
+
+def _add(config: AddWatchConfig) -> "Watch":
+    from pipelines.watch.add import add_watch  # after --help
+
+    return add_watch(config)
+
+
+def _list(config: ListWatchesConfig) -> "WatchList":
+    from rich.console import Console
+
+    from pipelines.watch.listing import list_watches, print_watches
+
+    watches = list_watches(config)
+    print_watches(watches, Console())
+    return watches
+
+
+def _run(config: RunWatchesConfig) -> "WatchReport":
+    from pipelines.watch.run import run_watches
+
+    return run_watches(config)
+
+
+def _remove(config: RemoveWatchConfig) -> "Watch":
+    from pipelines.watch.add import remove_watch
+
+    return remove_watch(config)
+
+
+_COMMANDS: dict[str, tuple[type[Any], Callable[[Any], BaseModel]]] = {
+    "add": (AddWatchConfig, _add),
+    "list": (ListWatchesConfig, _list),
+    "run": (RunWatchesConfig, _run),
+    "remove": (RemoveWatchConfig, _remove),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that the first argument names; return the exit code."""
+    command = arguments[0] if arguments else ""
+    if command in _COMMANDS:
+        return run_job(f"watch {command}", *_COMMANDS[command], arguments[1:])
+    if command in ("-h", "--help"):
+        print(f"usage: python -m jobs.watch {{{','.join(_COMMANDS)}}} ...\n\n{__doc__}")  # noqa: T201
+        for name, (config_type, _) in _COMMANDS.items():
+            print(f"  {name:8} {config_type.__doc__}")  # noqa: T201 - help is a CLI's output
+        return 0
+    said = f"{command!r} is none of them" if command else "nothing was said"
+    print(f"jobs.watch: say first what to do: {', '.join(_COMMANDS)}; {said}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

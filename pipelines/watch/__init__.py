@@ -1,0 +1,1 @@
+"""Watches: saved examples, and what each night brings near them."""

@@ -1,0 +1,114 @@
+"""Watches added and removed."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.bundles import check_model, read_manifest
+from pipelines.errors import ConfigError, ConflictError
+from pipelines.pointer import Published, read_pointer
+from pipelines.storage import ABSENT, Store
+from pipelines.table import CodeTable
+from pipelines.watch.config import AddWatchConfig, RemoveWatchConfig
+from pipelines.watch.examples import resolve_example
+from pipelines.watch.kept import (
+    Example,
+    Looked,
+    Progress,
+    Watch,
+    image_uri,
+    read_watch,
+    state_uri,
+    watch_uri,
+)
+
+
+def add_watch(config: AddWatchConfig) -> Watch:
+    """Save a watch that begins with what is published now, or with --from-start before it; return it.
+
+    Raises ConfigError where there is a watch of this name already, or the example or distance doesn't fit the
+    model; TableError where nothing is published, or a chip isn't there; PictureError, BundleError.
+    """
+    store = Store(config.store)
+    store.require_bucket(config.watches)
+    table = CodeTable(config.table, store)
+    published = read_pointer(table.uri, store)
+    image = b"" if config.image is None else _read(config.image)
+    example = Example(
+        chip_ids=config.chip_ids,
+        code=config.code,
+        image=f"{config.name}.{hashlib.sha256(image).hexdigest()[:12]}.image" if image else None,
+    )
+    codes = resolve_example(example, published.model_id, lambda: image, table, published)
+    _check_bits(config, published, store)
+    looked = Looked(version=published.table_version, encoded_until=published.encoded_until)
+    watch = Watch(
+        name=config.name,
+        table=table.uri,
+        example=example,
+        max_distance=config.max_distance,
+        filters=config.filters,
+        notes=config.notes,
+        created_at=datetime.now(UTC),
+        start=Progress(
+            publication=0 if config.from_start else published.number,
+            looked={} if config.from_start else {published.model_id: looked},
+            example=codes,
+        ),
+    )
+    _save(config, watch, image, store)
+    return watch
+
+
+def _read(image: Path) -> bytes:
+    try:
+        content = image.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"image {image} can't be read: {error.strerror}") from error
+    if not content:
+        raise ConfigError(f"image {image} is empty")
+    return content
+
+
+def _check_bits(config: AddWatchConfig, published: Published, store: Store) -> None:
+    manifest = read_manifest(published.bundle_uri, store)
+    check_model(published, manifest)
+    bits = manifest.network.num_bits
+    if config.max_distance > bits:
+        raise ConfigError(
+            f"max_distance: {published.model_id} has {bits} bits; {config.max_distance} is more"
+        )
+    if config.code is not None and len(config.code) * 4 != bits:
+        raise ConfigError(
+            f"code: it has {len(config.code) * 4} bits, the codes of {published.model_id} have {bits}"
+        )
+
+
+def _save(config: AddWatchConfig, watch: Watch, image: bytes, store: Store) -> None:
+    """Write a watch, its image first: without the watch it is nothing."""
+    uri = watch_uri(config.watches, watch.name)
+    try:
+        old, etag = store.read_with_etag(uri)
+    except FileNotFoundError:
+        old, etag = b"", ABSENT
+    if old and not config.replace:
+        raise ConfigError(f"there is a watch {watch.name} at {config.watches} already; --replace starts anew")
+    if watch.example.image:
+        store.write(image_uri(config.watches, watch.example.image), image)
+    try:
+        store.write_if_match(uri, watch.model_dump_json(indent=2).encode(), etag)
+    except ConflictError as error:
+        raise ConfigError(
+            f"somebody else has just written the watch {watch.name}; look at it first"
+        ) from error
+
+
+def remove_watch(config: RemoveWatchConfig) -> Watch:
+    """Remove a watch, its state and image; return what it was. Raises ConfigError where there is none."""
+    store = Store(config.store)
+    watch = read_watch(config.watches, config.name, store)
+    store.remove(watch_uri(config.watches, watch.name))  # first: what is left without it is nothing
+    store.remove(state_uri(config.watches, watch.name))
+    if watch.example.image:
+        store.remove(image_uri(config.watches, watch.example.image))
+    return watch

@@ -1,0 +1,65 @@
+"""What `jobs.watch add | list | run | remove` take."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from pipelines.api.requests import MAX_EXAMPLES, Filters
+from pipelines.config import StageConfig, StoreConfig
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+
+
+class ListWatchesConfig(StageConfig):
+    """Show all watches: their examples, how far they have come, their hits so far."""
+
+    watches: str
+    """Where the watches are kept: URI of a folder"""
+    store: StoreConfig = StoreConfig()
+
+
+class RemoveWatchConfig(ListWatchesConfig):
+    """Remove a watch; the files of its hits stay."""
+
+    name: str = Field(pattern=NAME)
+    """The watch's name"""
+
+
+class RunWatchesConfig(ListWatchesConfig):
+    """Write what is new near the watches' examples since they ran last."""
+
+    output: str
+    """Hits go to `<output>/<watch>/<publication>.geojson` and `.jsonl`: URI"""
+    name: str | None = Field(None, pattern=NAME)
+    """Only this watch; empty: all"""
+
+
+class AddWatchConfig(ListWatchesConfig):
+    """Save a watch: what is published from now on near an example: chip-ids, code or image."""
+
+    name: str = Field(pattern=NAME)
+    """A name for it: a to z, 0 to 9, - and _"""
+    table: str
+    """Code table that is watched: URI"""
+    max_distance: int = Field(ge=0)
+    """Chips at most this far from the example are hits; from several, on average [bits]"""
+    chip_ids: tuple[str, ...] = Field((), max_length=MAX_EXAMPLES)
+    """The example: chips of the table, which are no hits themselves"""
+    code: str | None = Field(None, pattern=r"^([0-9a-fA-F]{2})+$")
+    """The example: a code of the model that is published [hex digits]"""
+    image: Path | None = None
+    """The example: an image file, JPEG, PNG, JPEG 2000 or GeoTIFF"""
+    filters: Filters = Filters()
+    notes: str = ""
+    """What it is for"""
+    from_start: bool = False
+    """Report with the first run what is there already"""
+    replace: bool = False
+    """Put it in the place of a watch of the same name, and start anew"""
+
+    @model_validator(mode="after")
+    def _has_one_example(self) -> Self:
+        if bool(self.chip_ids) + (self.code is not None) + (self.image is not None) != 1:
+            raise ValueError("give exactly one of chip_ids, code and image")
+        return self

@@ -1,0 +1,78 @@
+"""Hits, and the files that they are reported in: GeoJSON (RFC 7946) and JSON lines."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel
+
+from pipelines.api.answers import ChipProperties, Feature
+from pipelines.geojson import placed, properties, whole
+from pipelines.pointer import Published
+
+Key = tuple[str, str]
+"""Of a hit: chip id and etag. The same chip of a source object that has changed is another hit."""
+
+
+class HitProperties(ChipProperties):
+    """What is known of a hit besides its footprint."""
+
+    watch: str
+    distance: int | float
+    """To the example [bits]; of several examples the mean"""
+    publication: int
+    """Number of the publication that it was found in"""
+    snapshot: int
+    """Version of the table that was published"""
+    model_id: str
+    encoded_at: AwareDatetime
+
+
+class Hit(Feature):
+    """A new chip near a watch's example, as a GeoJSON Feature."""
+
+    properties: HitProperties
+
+    @property
+    def key(self) -> Key:
+        """What tells it from other hits of its watch."""
+        return self.id, self.properties.etag
+
+
+class HitCollection(BaseModel):
+    """A GeoJSON FeatureCollection, nearest first, ties by chip id."""
+
+    type: Literal["FeatureCollection"] = "FeatureCollection"
+    features: Sequence[Hit]
+
+
+def hit_of(row: dict[str, Any], watch: str, published: Published) -> Hit:
+    """Return a row of the table, which has a ``distance``, as a hit."""
+    return Hit(
+        **placed([row])[0],
+        properties=HitProperties(
+            **properties(row),
+            watch=watch,
+            distance=whole(row["distance"]),
+            publication=published.number,
+            snapshot=published.table_version,
+            model_id=published.model_id,
+            encoded_at=row["encoded_at"],
+        ),
+    )
+
+
+def geojson(hits: Sequence[Hit]) -> bytes:
+    """Return hits as a GeoJSON document."""
+    return HitCollection(features=hits).model_dump_json().encode() + b"\n"
+
+
+def json_lines(hits: Sequence[Hit]) -> bytes:
+    """Return hits as JSON, one a line."""
+    lines = (
+        {"watch": hit.properties.watch, "chip_id": hit.id, "distance": hit.properties.distance}
+        | hit.properties.model_dump(mode="json")
+        | {"bbox": hit.bbox}
+        for hit in hits
+    )
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()

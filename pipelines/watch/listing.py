@@ -1,0 +1,76 @@
+"""Watches listed."""
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.api.requests import Filters
+from pipelines.storage import Store
+from pipelines.watch.config import ListWatchesConfig
+from pipelines.watch.kept import Example, read_state, read_watch, watch_names
+
+
+class WatchLine(BaseModel):
+    """A watch, and how far it has come."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    table: str
+    example: Example
+    max_distance: int
+    filters: Filters
+    notes: str
+    created_at: AwareDatetime
+    ran_at: AwareDatetime | None
+    publication: int
+    """The newest that it has looked at; 0: none yet."""
+    model_id: str
+    hits: int
+    """So far."""
+
+
+class WatchList(BaseModel):
+    """All watches."""
+
+    model_config = ConfigDict(frozen=True)
+
+    watches: list[WatchLine]
+
+
+def list_watches(config: ListWatchesConfig) -> WatchList:
+    """Return all watches. Raises ConfigError where one can't be understood, StorageError."""
+    store = Store(config.store)
+    return WatchList(
+        watches=[_line(config.watches, name, store) for name in watch_names(config.watches, store)]
+    )
+
+
+def _line(folder: str, name: str, store: Store) -> WatchLine:
+    watch = read_watch(folder, name, store)
+    state, _ = read_state(folder, watch, store)
+    told = {field: getattr(watch, field) for field in WatchLine.model_fields if hasattr(watch, field)}
+    return WatchLine(
+        **told,
+        ran_at=state.ran_at,
+        publication=state.progress.publication,
+        model_id=state.progress.example.model_id,
+        hits=len(state.reported),
+    )
+
+
+def print_watches(watches: WatchList, console: Console) -> None:
+    """Print watches as a table, one line a watch."""
+    table = Table("watch", "example", "bits", "filters", "last run", "hits so far", "notes")
+    for watch in watches.watches:
+        example = watch.example
+        table.add_row(
+            watch.name,
+            example.image or example.code or ", ".join(example.chip_ids),
+            str(watch.max_distance),
+            watch.filters.model_dump_json(exclude_none=True) if watch.filters.has_filters else "",
+            f"{watch.ran_at:%Y-%m-%d %H:%M}" if watch.ran_at else "",
+            str(watch.hits),
+            watch.notes,
+        )
+    console.print(table)

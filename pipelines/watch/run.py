@@ -1,0 +1,174 @@
+"""Watches run: what is new near their examples goes to files, each hit once.
+
+    state -> what is new and near -> hits into the state, if that is still as it was read -> files -> state
+
+The first write decides: hits that are in the state are reported, by this run or the next one; what isn't
+there is found again.
+
+Shapes: E examples, Y bytes a code.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import structlog
+
+from pipelines.errors import ConfigError, ConflictError
+from pipelines.pointer import Published, read_pointer
+from pipelines.storage import Store
+from pipelines.table import CodeTable
+from pipelines.watch.config import RunWatchesConfig
+from pipelines.watch.examples import resolve_example
+from pipelines.watch.hits import Hit, geojson, hit_of, json_lines
+from pipelines.watch.kept import (
+    Looked,
+    Progress,
+    State,
+    Watch,
+    image_uri,
+    read_state,
+    read_watch,
+    watch_names,
+    write_state,
+)
+from pipelines.watch.look import News, Search, find_news, is_news
+from pipelines.watch.report import Tally, WatchReport, report_of, told
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _Run:
+    """One watch in this run."""
+
+    watch: Watch
+    state: State
+    etag: str
+    """Of the state, as it was read."""
+    published: Published
+    progress: Progress
+    """As the state's, with the example as the published model sees it."""
+
+
+def run_watches(config: RunWatchesConfig) -> WatchReport:
+    """Write what is new near each watch's example since it ran last. One that fails costs no other.
+
+    Raises WatchError, with the report, where watches have failed; StorageError where the watches can't be
+    listed or the output's bucket doesn't exist.
+    """
+    store = Store(config.store)
+    store.require_bucket(config.output)
+    names = [config.name] if config.name else watch_names(config.watches, store)
+    tallies = {name: Tally() for name in names}
+    published: dict[str, Published] = {}
+    groups: dict[tuple[str, str], list[_Run]] = defaultdict(list)
+    for name, tally in tallies.items():
+        with told(tally):
+            run = _prepare(config, name, tally, published, store)
+            # those that have come equally far are looked for together
+            groups[run.watch.table, repr(sorted(run.progress.looked.items()))].append(run)
+    for runs in groups.values():
+        _run_group(config, runs, tallies, store)
+    return report_of(tallies)
+
+
+def _prepare(
+    config: RunWatchesConfig, name: str, tally: Tally, published: dict[str, Published], store: Store
+) -> _Run:
+    """Write what an earlier run has left unwritten, and make a watch ready to look."""
+    watch = read_watch(config.watches, name, store)
+    tally.files += _deliver(config, watch, store)
+    state, etag = read_state(config.watches, watch, store)
+    if state.undelivered:  # another run has come between: its hits aren't ours to replace
+        raise ConflictError(f"another run has just found hits of {name}; run again when it is done")
+    if watch.table not in published:  # all look at the same publication
+        published[watch.table] = read_pointer(watch.table, store)
+    news, progress = published[watch.table], state.progress
+    tally.publication = news.number
+    if is_news(news, progress.looked) and progress.example.model_id != news.model_id:
+        codes = resolve_example(
+            watch.example,
+            watch.start.example.model_id,
+            lambda: _read_image(config.watches, watch, store),
+            CodeTable(watch.table, store),
+            news,
+        )
+        progress = progress.model_copy(update={"example": codes})
+    return _Run(watch, state, etag, news, progress)
+
+
+def _read_image(folder: str, watch: Watch, store: Store) -> bytes:
+    uri = image_uri(folder, watch.example.image or "")
+    try:
+        return store.read(uri)
+    except FileNotFoundError as error:
+        raise ConfigError(f"the example's image {uri} is gone; add the watch again (--replace)") from error
+
+
+def _run_group(
+    config: RunWatchesConfig, runs: Sequence[_Run], tallies: dict[str, Tally], store: Store
+) -> None:
+    """Look for what is near watches of one table that have come equally far, and report it."""
+    published, looked = runs[0].published, runs[0].progress.looked
+    news = News([pa.table({"chip_id": []}) for _ in runs], 0)
+    with told(*(tallies[run.watch.name] for run in runs)):
+        if is_news(published, looked):
+            table = CodeTable(runs[0].watch.table, store)
+            news = find_news(table, published, looked, [_search(run) for run in runs])
+        for run, rows in zip(runs, news.found, strict=True):
+            tally = tallies[run.watch.name]
+            with told(tally):
+                tally.compared, tally.notes = news.compared, news.notes
+                tally.hits = _commit(config, run, rows, news.gone, store)
+                tally.files += _deliver(config, run.watch, store)
+                log.info("watch", name=run.watch.name, publication=published.number, hits=tally.hits)
+
+
+def _search(run: _Run) -> Search:
+    codes_EY = np.stack([np.frombuffer(bytes.fromhex(code), np.uint8) for code in run.progress.example.codes])
+    watch = run.watch
+    return Search(codes_EY, watch.max_distance, watch.filters, watch.example.chip_ids)
+
+
+def _commit(config: RunWatchesConfig, run: _Run, rows: pa.Table, gone: set[str], store: Store) -> int:
+    """Write into a watch's state how far it has come, and its hits; return how many. Raises ConflictError."""
+    published, known = run.published, set(run.state.reported)
+    hits = [hit_of(row, run.watch.name, published) for row in rows.to_pylist()]
+    hits = [hit for hit in hits if hit.key not in known]
+    hits.sort(key=lambda hit: (hit.properties.distance, hit.id))
+    progress = run.progress
+    if is_news(published, progress.looked):
+        newest = Looked(version=published.table_version, encoded_until=published.encoded_until)
+        kept = {model_id: before for model_id, before in progress.looked.items() if model_id not in gone}
+        looked = kept | {published.model_id: newest}
+        progress = progress.model_copy(update={"publication": published.number, "looked": looked})
+    state = State(
+        created_at=run.watch.created_at,
+        ran_at=datetime.now(UTC),
+        progress=progress,
+        reported=(*run.state.reported, *(hit.key for hit in hits)),
+        undelivered=tuple(hits),
+    )
+    write_state(config.watches, run.watch, state, run.etag, store)
+    return len(hits)
+
+
+def _deliver(config: RunWatchesConfig, watch: Watch, store: Store) -> list[str]:
+    """Write the files of hits that are in the state and nowhere else; return their URIs.
+
+    A run that is killed here is followed by one that writes the same files again.
+    """
+    state, etag = read_state(config.watches, watch, store)
+    if not state.undelivered:
+        return []
+    hits: Sequence[Hit] = state.undelivered
+    stem = f"{config.output.rstrip('/')}/{watch.name}/{hits[0].properties.publication:06}"
+    contents = {f"{stem}.geojson": geojson(hits), f"{stem}.jsonl": json_lines(hits)}
+    for uri, content in contents.items():
+        store.write(uri, content)
+    write_state(config.watches, watch, state.model_copy(update={"undelivered": ()}), etag, store)
+    return list(contents)
