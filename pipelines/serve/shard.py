@@ -7,6 +7,7 @@ import numpy as np
 from ray import serve
 
 from pipelines.api.answers import Chip, RefusedSnapshot
+from pipelines.index.files import building
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
@@ -56,7 +57,8 @@ class Shard:
             return load_snapshot(config, published, part, kept)
 
         self._follower = Follower(config, load, SnapshotMetrics(part.number).show)
-        warm_up(self._follower.current.archive)
+        with building(config.index_folder / "kernels"):  # one replica compiles them, the others find them
+            warm_up(self._follower.current.archive)
 
     def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[Said | Refusal]] | Refusal:
         """Return what one snapshot says to each question."""
