@@ -12,6 +12,8 @@ from pipelines.serve.shard import Shard
 from pipelines.table import Part
 
 _AT_A_TIME = 64  # requests that a shard or an encoder works on
+_LOGS = LoggingConfig(encoding="JSON")
+_NO_CALLS = LoggingConfig(encoding="JSON", enable_access_log=False)  # the ingress has logged the request
 
 
 def build_app(config: ServeConfig) -> Application:
@@ -26,7 +28,7 @@ def _shard(config: ServeConfig, number: int) -> Application:
         max_ongoing_requests=_AT_A_TIME,
         max_queued_requests=config.max_requests,
         ray_actor_options={"num_cpus": config.shard_cpus},
-        logging_config=_LOGS,
+        logging_config=_NO_CALLS,
     )
     return deployment(Shard).bind(config, Part(number, config.shards))
 
@@ -37,7 +39,7 @@ def _encoder(config: ServeConfig) -> Application:
         max_ongoing_requests=_AT_A_TIME,
         max_queued_requests=config.max_requests,
         ray_actor_options={"num_cpus": config.encoder_cpus, "num_gpus": config.encoder_gpus},
-        logging_config=_LOGS,
+        logging_config=_NO_CALLS,
     )
     return deployment(Encoder).bind(config)
 
@@ -53,6 +55,3 @@ def _ingress(config: ServeConfig, shards: list[Application], encoder: Applicatio
         logging_config=_LOGS,
     )
     return deployment(serve.ingress()(Ingress)).bind(config, shards, encoder)
-
-
-_LOGS = LoggingConfig(encoding="JSON")
