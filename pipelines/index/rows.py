@@ -27,7 +27,8 @@ class Rows:
             self._schema = reader.schema
             self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
-        self._chip_ids = [batch["chip_id"] for batch in self._batches]
+        self._columns = [dict(zip(batch.schema.names, batch.columns, strict=True)) for batch in self._batches]
+        self._chip_ids = [columns["chip_id"] for columns in self._columns]
         self._order_N = order_N.view(np.ndarray)  # a memory map is slow to take an item from
 
     def __len__(self) -> int:
@@ -50,15 +51,12 @@ class Rows:
         return chip_id
 
     def take(self, rows_M: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Return the values of some rows, in their order."""
-        batch_M = np.searchsorted(self._starts, rows_M, "right") - 1
-        taken: list[dict[str, Any]] = [{}] * len(rows_M)
-        for number in set(batch_M.tolist()):
-            places = np.flatnonzero(batch_M == number)
-            offsets = pa.array(rows_M[places] - self._starts[number])
-            values = self._batches[number].take(offsets).to_pylist()
-            for place, value in zip(places.tolist(), values, strict=True):
-                taken[place] = value
+        """Return the values of some rows, in their order; one by one, which is quicker than Arrow's take."""
+        taken = []
+        for row in rows_M.tolist():
+            batch = bisect_right(self._starts, row) - 1
+            offset = row - self._starts[batch]
+            taken.append({name: column[offset].as_py() for name, column in self._columns[batch].items()})
         return taken
 
     def column(self, name: str) -> pa.ChunkedArray:
