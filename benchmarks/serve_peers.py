@@ -1,4 +1,6 @@
-"""Other ways to serve the same codes: Milvus Lite, LanceDB, and faiss behind a bare FastAPI.
+"""Other ways to serve the same codes: LanceDB, and faiss behind a bare FastAPI.
+
+Milvus Lite isn't among them: 3.2 has no binary vectors ("BinaryVector which MilvusLite does not support").
 
 Shapes: N codes, Y bytes a code.
 """
@@ -30,7 +32,6 @@ def compare(codes_NY: Codes, rows: list[int], folder: Path, console: Console) ->
     table = Table("peer", "p50 ms", "p99 ms", "recall@10", title=f"{len(codes_NY)} codes, one client")
     for name, start in (
         ("faiss Flat, FastAPI", _faiss),
-        ("Milvus Lite, Hamming", _milvus),
         ("LanceDB, Hamming", _lance),
     ):
         try:
@@ -93,33 +94,6 @@ def _serve_faiss(path: Path, port: int) -> None:
 
     app.post("/search")(search)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error")
-
-
-@contextmanager
-def _milvus(codes_NY: Codes, folder: Path) -> Iterator[Ask]:
-    pymilvus = importlib.import_module("pymilvus")
-    client = pymilvus.MilvusClient(str(folder / "milvus.db"))
-    bits = codes_NY.shape[1] * 8
-    schema = client.create_schema()
-    schema.add_field("id", pymilvus.DataType.INT64, is_primary=True)
-    schema.add_field("code", pymilvus.DataType.BINARY_VECTOR, dim=bits)
-    index = client.prepare_index_params()
-    index.add_index("code", index_type="BIN_FLAT", metric_type="HAMMING")
-    client.create_collection("codes", schema=schema, index_params=index)
-    for start in range(0, len(codes_NY), 10_000):
-        part = codes_NY[start : start + 10_000]
-        rows = [{"id": start + row, "code": code_Y.tobytes()} for row, code_Y in enumerate(part)]
-        client.insert("codes", rows)
-    client.load_collection("codes")
-
-    def ask(code_Y: Codes) -> list[int]:
-        found = client.search("codes", [code_Y.tobytes()], anns_field="code", limit=K)
-        return [int(hit["distance"]) for hit in found[0]]
-
-    try:
-        yield ask
-    finally:
-        client.close()
 
 
 @contextmanager

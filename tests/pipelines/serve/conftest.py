@@ -37,7 +37,6 @@ from pipelines.storage import Store
 from pipelines.table import FILE_SCHEMA, CodeTable, Shard
 
 KEY = "a key for tests"
-MAX_REQUESTS = 40
 ADMIN_KEY = "an admin's key for tests"
 
 
@@ -227,7 +226,6 @@ def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFact
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
         poll_seconds=0.2,
         timeout_seconds=10,
-        max_requests=MAX_REQUESTS,
         shards=2,
         shard_replicas=2,
         shard_cpus=0.1,
