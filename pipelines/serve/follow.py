@@ -14,7 +14,7 @@ from pipelines.serve.config import ServeConfig
 from pipelines.storage import Store
 
 _PATIENCE_SECONDS = 2.0  # of a request, where something is being loaded
-_REST_SECONDS = 5.0  # between two searches for publications that aren't held
+_REST_SECONDS = 5.0  # between two listings of the last publications
 
 _logger = logging.getLogger("ray.serve")
 
@@ -62,7 +62,8 @@ class Follower(Generic[Loaded]):
         self._load, self._show = load, show
         self._kept: dict[int, Loaded] = {}
         self._loading = threading.Lock()
-        self._searched = -_REST_SECONDS
+        self._last: list[Published] = []
+        self._listed = -_REST_SECONDS
         self._start()
         show(self.current.published, self.refused)
         threading.Thread(target=self._follow, name="pointer-follower", daemon=True).start()
@@ -127,16 +128,15 @@ class Follower(Generic[Loaded]):
 
     def _older(self, wanted: Callable[[Published], bool]) -> Loaded | None:
         """Return one that was published before the current one, within reach; loaded now."""
-        if time.monotonic() - self._searched < _REST_SECONDS:  # clients may ask for what never was
-            return None
         try:
-            for published in self._publications():
+            if time.monotonic() - self._listed >= _REST_SECONDS:  # clients may ask for what never was
+                self._last, self._listed = list(self._publications()), time.monotonic()
+            for published in self._last:
                 if published.number < self.current.published.number and wanted(published):
                     self._keep(published)
                     return self._kept[published.number]
         except Exception:  # a store that is down, a version that has lost files: it can't be had
             _logger.exception("an older publication of %s can't be loaded", self._table_uri)
-        self._searched = time.monotonic()
         return None
 
     def _publications(self) -> Iterator[Published]:

@@ -78,19 +78,15 @@ class Shard:
 
     def chip(self, chip_id: str) -> Chip | None:
         """Return one chip; None where it isn't here."""
-        snapshot = self._follower.current
-        row = snapshot.archive.rows.find(chip_id)
-        if row is None:
-            return None
-        values = snapshot.archive.rows.take(np.array([row]))[0]
-        return chip(values, snapshot.published.table_version, snapshot.published.model_id)
+        return _chip(self._follower.current, chip_id)
 
     def source(self, chip_id: str) -> ChipSource | None:
         """Return where one chip's pixels are; None where it isn't here."""
-        found = self.chip(chip_id)
+        snapshot = self._follower.current
+        found = _chip(snapshot, chip_id)
         if found is None:
             return None
-        pixels = PixelSpec.of(self._follower.current.manifest.input)
+        pixels = PixelSpec.of(snapshot.manifest.input)
         return ChipSource(found.properties.uri, found.properties.window, pixels)
 
     def info(self) -> ShardInfo:
@@ -122,6 +118,14 @@ class Shard:
         served = self._follower.current.published.table_version
         message = f"version {pin.version} isn't kept; {served} is served"
         return Refusal(410, "not_kept", message, "leave snapshot and token out, and start again")
+
+
+def _chip(snapshot: Snapshot, chip_id: str) -> Chip | None:
+    row = snapshot.archive.rows.find(chip_id)
+    if row is None:
+        return None
+    values = snapshot.archive.rows.take(np.array([row]))[0]
+    return chip(values, snapshot.published.table_version, snapshot.published.model_id)
 
 
 def _told(refused: Refused) -> RefusedSnapshot:

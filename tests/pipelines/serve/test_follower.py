@@ -93,6 +93,8 @@ def test_older_ones_are_loaded_when_they_are_asked_for(store: Store, tmp_path: P
     assert follower.find(lambda published: published.table_version == 2) is found
     assert following.loads == [4, 2]
     assert follower.find(lambda published: published.table_version == 1) is None  # one too many ago
+    # what one client asked for in vain keeps no other from what there is
+    assert follower.find(lambda published: published.table_version == 3) is not None
     following.publish(5)
     follower.look()
-    assert [held.published.table_version for held in follower.kept] == [5, 4]  # 2 is out of reach now
+    assert [held.published.table_version for held in follower.kept] == [5, 4, 3]  # 2 is out of reach now
