@@ -50,6 +50,9 @@ def footprint(place: Georeference | None, window: WindowTuple) -> Footprint | No
         west, east = -180.0, 180.0
     elif len(parts) > 1:
         west, east = ((side + 180) % 360 - 180 for side in (west, east))
+        # to the last bit as the parts have them: a box that ends before its outline hides it from filters
+        west = min((part.bounds[0] for part in parts), key=lambda side: abs(side - west))
+        east = min((part.bounds[2] for part in parts), key=lambda side: abs(side - east))
     else:
         west, _, east, _ = parts[0].bounds
     shape = shapely.orient_polygons(parts[0] if len(parts) == 1 else MultiPolygon(parts))

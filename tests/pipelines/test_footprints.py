@@ -100,6 +100,7 @@ def test_ground_control_points(footprint_of):
         ("EPSG:32601", from_origin(100_000, 1_000_000, 3_000, 3_000)),  # UTM 1N starts at 180 W
         ("EPSG:4326", from_origin(178, 10, 0.1, 0.1)),  # a raster that runs past 180
         ("EPSG:4326", from_origin(-182, 10, 0.1, 0.1)),  # to the west
+        ("EPSG:4326", from_origin(179.2, 10, 0.1, 0.1)),  # where a turn of 360 degrees is rounded
         ("EPSG:4326", Affine(0.1, 0, 178, 0, 0.1, 3.6)),  # south up
     ],
 )
@@ -111,7 +112,7 @@ def test_across_the_antimeridian_it_is_split(footprint_of, crs, transform):
     west, east = sorted(shape.geoms, key=lambda part: part.bounds[0])
     assert west.bounds[0] == -180
     assert east.bounds[2] == 180
-    assert found.bbox["xmin"] > 0 > found.bbox["xmax"]
+    assert (found.bbox["xmin"], found.bbox["xmax"]) == (east.bounds[0], west.bounds[2])
     assert shape.area < 60
 
 
