@@ -5,10 +5,12 @@ service without swaps, other libraries over the same codes. `--quick` takes a te
 """
 
 import argparse
+import hashlib
 import io
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,11 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import codes, serve_peers, served
-from benchmarks.traffic import Answered, Request, in_turn, saturated, steady
+from benchmarks.traffic import KEY, Answered, Request, in_turn, saturated, steady
 from pipelines.cluster import connected
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import free_port
 from pipelines.serve.config import ServeConfig
+from pipelines.serve.proxy import haproxy
 from pipelines.serve.run import serving
 from pipelines.storage import Store
 
@@ -50,7 +53,7 @@ def main() -> None:
     chips, seconds = (200_000, 6.0) if arguments.quick else (arguments.chips, arguments.seconds)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     console = Console()
-    with TemporaryDirectory(prefix="scenehash-bench-") as name, connected():
+    with TemporaryDirectory(prefix="scenehash-bench-") as name, haproxy(), connected():
         folder, store = Path(name), Store(StoreConfig())
         versions = served.build(folder, chips, store)
         console.print(f"{chips} chips built")
@@ -73,7 +76,7 @@ def service(folder: Path, shards: int, encode_batch: int = 8) -> Iterator[str]:
     config = ServeConfig(
         table=str(folder / "table"),
         index_folder=folder / "indices",
-        open=True,
+        key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
         port=free_port(),
         shards=shards,
         poll_seconds=0.5,
@@ -102,7 +105,7 @@ def against_nothing(
             loads["nothing"].append(steady(in_turn(idle), RATE, seconds / _ROUNDS))
         joined = {name: _joined(parts) for name, parts in loads.items()}
         throughput(requests, idle, console)
-        memory = resident("Shard")
+        memory = resident("Shard" if shards > 1 else "Ingress")
         swapped = swaps(folder, requests, rows, versions, seconds)
         console.print(latencies({**joined, "search, 20 swaps": swapped.load}))
     search = joined["search"]
@@ -120,7 +123,8 @@ def against_nothing(
 
 def _joined(parts: list[Answered]) -> Answered:
     return Answered(
-        [seconds for part in parts for seconds in part.seconds], sum(part.errors for part in parts)
+        [seconds for part in parts for seconds in part.seconds],
+        sum((part.failed for part in parts), Counter()),
     )
 
 
@@ -222,7 +226,7 @@ def latencies(loads: dict[str, Answered]) -> Table:
     )
     for name, load in loads.items():
         shares = [f"{load.percentile(share):.1f}" for share in (50, 90, 99)]
-        table.add_row(name, *shares, str(len(load.seconds)), str(load.errors))
+        table.add_row(name, *shares, str(len(load.seconds)), str(dict(load.failed) or 0))
     return table
 
 

@@ -129,10 +129,10 @@ class Nothing:
 
 
 class NothingIngress:
-    """In the ingress' place: hands the body on, and the answer back."""
+    """In the ingress' place: hands the body on and the answer back, or has it where there is one shard."""
 
-    def __init__(self, shards: list[DeploymentHandle[Nothing]]) -> None:
-        self._shards = shards
+    def __init__(self, answer: bytes, shards: list[DeploymentHandle[Nothing]]) -> None:
+        self._answer, self._shards = answer, shards
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app."""
@@ -144,7 +144,7 @@ class NothingIngress:
         """Ask every shard."""
         body = await request.body()
         answers = await asyncio.gather(*(handle.ask.remote(body) for handle in self._shards))
-        return Response(answers[0], media_type="application/json")
+        return Response((answers or [self._answer])[0], media_type="application/json")
 
 
 def nothing(answer: bytes, shards: int) -> Application:
@@ -153,7 +153,7 @@ def nothing(answer: bytes, shards: int) -> Application:
         serve.deployment(
             name=f"Nothing{number}", max_ongoing_requests=64, ray_actor_options={"num_cpus": 0.1}
         )(Nothing).bind(answer)
-        for number in range(shards)
+        for number in range(shards if shards > 1 else 0)
     ]
     ingress = serve.deployment(max_ongoing_requests=512, ray_actor_options={"num_cpus": 0})
-    return ingress(serve.ingress()(NothingIngress)).bind(handles)
+    return ingress(serve.ingress()(NothingIngress)).bind(answer, handles)

@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
 import numpy as np
+
+KEY = "a key for benchmarks"
 
 
 @dataclass
@@ -15,10 +18,21 @@ class Answered:
 
     seconds: list[float] = field(default_factory=list)
     """From when each was due to its last byte."""
-    errors: int = 0
+    failed: Counter[int] = field(default_factory=Counter)
+    """How many had which status other than 200; 0: the connection was lost."""
     bodies: list[tuple[int, bytes]] = field(default_factory=list)
     """The number of the request and its answer, where they are kept."""
     elapsed: float = 0.0
+
+    @property
+    def errors(self) -> int:
+        """How many had no answer."""
+        return self.failed.total()
+
+    def count(self, status: int) -> None:
+        """Count an answer."""
+        if status != 200:
+            self.failed[status] += 1
 
     def percentile(self, share: float) -> float:
         """Return a percentile of the latencies [ms]."""
@@ -34,13 +48,13 @@ class Request:
     content_type: str = "application/json"
 
 
-async def _send(session: aiohttp.ClientSession, request: Request) -> tuple[bool, bytes]:
+async def _send(session: aiohttp.ClientSession, request: Request) -> tuple[int, bytes]:
     try:
-        headers = {"Content-Type": request.content_type}
+        headers = {"Content-Type": request.content_type, "Authorization": f"Bearer {KEY}"}
         async with session.post(request.url, data=request.body, headers=headers) as answer:
-            return answer.status == 200, await answer.read()
+            return answer.status, await answer.read()
     except aiohttp.ClientError:
-        return False, b""
+        return 0, b""
 
 
 def steady(
@@ -57,9 +71,9 @@ def steady(
             async def one(number: int) -> None:
                 due = started + number / rate
                 await asyncio.sleep(due - time.perf_counter())
-                good, body = await _send(session, request_of(number))
+                status, body = await _send(session, request_of(number))
                 answered.seconds.append(time.perf_counter() - due)
-                answered.errors += not good
+                answered.count(status)
                 if keep:
                     answered.bodies.append((number, body))
 
@@ -81,9 +95,9 @@ def saturated(request_of: Callable[[int], Request], clients: int, seconds: float
             async def client(first: int) -> None:
                 number = first
                 while (sent := time.perf_counter()) < started + seconds:
-                    good, _ = await _send(session, request_of(number))
+                    status, _ = await _send(session, request_of(number))
                     answered.seconds.append(time.perf_counter() - sent)
-                    answered.errors += not good
+                    answered.count(status)
                     number += clients
 
             await asyncio.gather(*(client(first) for first in range(clients)))

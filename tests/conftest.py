@@ -56,10 +56,13 @@ def ray_local(store: Store) -> Iterator[None]:  # after the store: workers inher
     """A Ray of this machine's own, with more logical CPUs than there are real ones."""
     import ray
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    yield
-    ray.shutdown()
+    from pipelines.serve.proxy import haproxy
+
+    with haproxy():
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        yield
+        ray.shutdown()
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ import asyncio
 import time
 from typing import Annotated, TypeVar
 
+import orjson
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ray.serve.handle import DeploymentHandle
 
 from pipelines.api.answers import (
@@ -22,8 +23,9 @@ from pipelines.api.answers import (
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.encoder import Encoded, Encoder
-from pipelines.serve.fanout import Shards
+from pipelines.serve.fanout import Shards, deployed, in_process
 from pipelines.serve.gate import Gate
+from pipelines.serve.merge import Worded
 from pipelines.serve.metrics import RequestMetrics
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
 from pipelines.serve.search import no_such_chip, search, search_batch
@@ -31,6 +33,7 @@ from pipelines.serve.shard import Shard
 from pipelines.serve.status import snapshot_info, status_of
 from pipelines.serve.uploads import read_thumbnail
 from pipelines.storage import Store
+from pipelines.table import Part
 
 Answer = TypeVar("Answer")
 ChipId = Annotated[str, Path(min_length=1, max_length=200)]
@@ -52,11 +55,11 @@ _IMAGE_BODY = {
 
 
 class Json(JSONResponse):
-    """A JSON body that is text already."""
+    """A JSON body, written from plain values: what the response models of the routes describe."""
 
-    def render(self, content: str) -> bytes:
+    def render(self, content: object) -> bytes:
         """Return the body."""
-        return content.encode()
+        return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
 class GeoJSON(Json):
@@ -80,9 +83,14 @@ class Ingress:
         shards: list[DeploymentHandle[Shard]],
         encoder: DeploymentHandle[Encoder],
     ) -> None:
-        """Keep what the routes need."""
+        """Keep what the routes need; without shards elsewhere, load the table here.
+
+        Raises then what `Shard` does.
+        """
         self._config, self._store = config, Store(config.store)
-        self._shards, self._encoder = Shards(shards), encoder
+        self._encoder = encoder
+        here = [] if shards else [in_process(Shard(config, Part(0, 1)))]
+        self._shards = Shards([*here, *map(deployed, shards)])
         self._metrics = RequestMetrics()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -134,15 +142,15 @@ class Ingress:
         """Answer several searches, in order and from one snapshot."""
         answers = await search_batch(self._shards, batch.queries)
         for answer in answers:
-            if isinstance(answer, SearchAnswer):
+            if not isinstance(answer, Refusal):
                 self._measure(answer, request)
-        worded = [answer.body if isinstance(answer, Refusal) else answer for answer in answers]
-        return Json(_json(BatchAnswer(answers=worded)))
+        worded = [answer.body.model_dump() if isinstance(answer, Refusal) else answer for answer in answers]
+        return Json({"answers": worded})
 
     async def chip(self, chip_id: ChipId) -> Response:
         """Return one chip."""
         chip = await self._shards.chip(chip_id)
-        return GeoJSON(_json(_answered(chip or no_such_chip(chip_id))))
+        return GeoJSON(_answered(chip or no_such_chip(chip_id)))
 
     async def thumbnail(self, chip_id: ChipId) -> Response:
         """Return one chip's pixels as PNG."""
@@ -175,17 +183,14 @@ class Ingress:
             raise RefusedRequest(NOT_READY)
         return {"status": "ready"}
 
-    def _worded(self, answer: SearchAnswer, request: Request) -> Response:
+    def _worded(self, answer: Worded, request: Request) -> Response:
         self._measure(answer, request)
-        return GeoJSON(_json(answer))
+        return GeoJSON(answer)
 
-    def _measure(self, answer: SearchAnswer, request: Request) -> None:
-        answer.search.took_ms = round((time.perf_counter() - request.state.started) * 1000, 3)
-        self._metrics.searched(answer.search.method, answer.search.codes_compared)
-
-
-def _json(answer: BaseModel) -> str:
-    return answer.model_dump_json()
+    def _measure(self, answer: Worded, request: Request) -> None:
+        search = answer["search"]
+        search["took_ms"] = round((time.perf_counter() - request.state.started) * 1000, 3)
+        self._metrics.searched(search["method"], search["codes_compared"])
 
 
 def _answered(answer: Answer | Refusal) -> Answer:

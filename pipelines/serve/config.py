@@ -21,7 +21,7 @@ class ServeConfig(StageConfig):
     kept_snapshots: int = Field(default=3, ge=1)
     """How many of the last published versions can be asked for: pages of an answer are all of one"""
     shards: int = Field(default=1, ge=1)
-    """Parts that the table's rows are divided into, each in a deployment of its own"""
+    """Parts that the table's rows are divided into, each a deployment; a single one is in what speaks HTTP"""
     shard_replicas: int = Field(default=1, ge=1)
     """Replicas of each shard"""
     shard_cpus: float = Field(default=0.5, ge=0)
@@ -35,7 +35,7 @@ class ServeConfig(StageConfig):
     encoder_gpus: float = Field(default=0, ge=0)
     """GPUs of each of them; 0: CPU"""
     ingress_replicas: int = Field(default=1, ge=1)
-    """Replicas that speak HTTP"""
+    """Replicas that speak HTTP; a single shard's replicas do it themselves"""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0: all of the machine's"""
     port: int = Field(default=8000, ge=1, le=65535)
@@ -75,10 +75,12 @@ class ServeConfig(StageConfig):
         return tuple(key_hash.lower() for key_hash in key_hashes)
 
     @model_validator(mode="after")
-    def _is_guarded(self) -> Self:
+    def _fits_together(self) -> Self:
         keys = self.key_hashes + self.admin_key_hashes
         if not self.open and not keys:
             raise ValueError("name the accepted API keys with key_hashes, or ask for open to need none")
+        if self.shards == 1 and self.ingress_replicas > 1:
+            raise ValueError("a single shard's replicas speak HTTP themselves: set shard_replicas instead")
         if self.open and keys:
             raise ValueError("open needs no key, so key_hashes would guard nothing: give one of them only")
         return self

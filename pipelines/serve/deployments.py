@@ -17,8 +17,9 @@ _NO_CALLS = LoggingConfig(encoding="JSON", enable_access_log=False)  # the ingre
 
 
 def build_app(config: ServeConfig) -> Application:
-    """Return the application."""
-    return _ingress(config, [_shard(config, number) for number in range(config.shards)], _encoder(config))
+    """Return the application: the only shard of a table is a part of the ingress, which saves a call."""
+    numbers = range(config.shards) if config.shards > 1 else ()
+    return _ingress(config, [_shard(config, number) for number in numbers], _encoder(config))
 
 
 def _shard(config: ServeConfig, number: int) -> Application:
@@ -47,11 +48,11 @@ def _encoder(config: ServeConfig) -> Application:
 def _ingress(config: ServeConfig, shards: list[Application], encoder: Application) -> Application:
     # it counts its requests itself, so that a refusal has a body; Serve's own limits are farther away
     deployment = serve.deployment(
-        num_replicas=config.ingress_replicas,
+        num_replicas=config.ingress_replicas if shards else config.shard_replicas,
         max_ongoing_requests=4 * config.max_requests,
         max_queued_requests=4 * config.max_requests,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options={"num_cpus": 0 if shards else config.shard_cpus},
         logging_config=_LOGS,
     )
     return deployment(serve.ingress()(Ingress)).bind(config, shards, encoder)

@@ -1,11 +1,12 @@
 """Asking all shards, until they answer from one snapshot."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from pipelines.api.answers import Chip
+from pipelines.serve.features import chip
 from pipelines.serve.question import Pin, Question, Said, Source
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest
 from pipelines.serve.shard import ChipSource, Shard, ShardInfo
@@ -14,16 +15,33 @@ _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.1  # before the next one: a shard follows the others in a moment
 
 _Told = tuple[Source, list[Said | Refusal]]
+Call = Callable[..., Awaitable[Any]]
+"""Calls a method of a shard by its name."""
+
+
+def deployed(handle: DeploymentHandle[Shard]) -> Call:
+    """Return the way to a shard in a deployment of its own: whichever replica is free answers."""
+
+    async def call(method: str, *arguments: object) -> object:
+        return await getattr(handle, method).remote(*arguments)
+
+    return call
+
+
+def in_process(shard: Shard) -> Call:
+    """Return the way to a shard in this process: nothing goes over the wire, and threads answer."""
+
+    async def call(method: str, *arguments: object) -> object:
+        return await asyncio.to_thread(getattr(shard, method), *arguments)
+
+    return call
 
 
 class Shards:
     """All shards of a table; their replicas follow what is published each in its own time."""
 
-    def __init__(self, handles: Sequence[DeploymentHandle[Shard]]) -> None:
-        self._handles = handles
-
-    def __len__(self) -> int:
-        return len(self._handles)
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self._calls = calls
 
     async def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[list[Said] | Refusal]]:
         """Return the snapshot that all shards have answered from, and what they say to each question.
@@ -33,7 +51,7 @@ class Shards:
         """
         asked = pin
         for attempt in range(_ATTEMPTS):
-            told = await asyncio.gather(*(handle.ask.remote(questions, asked) for handle in self._handles))
+            told = await self._all("ask", questions, asked)
             refusals = [each for each in told if isinstance(each, Refusal)]
             if any(refusal != NOT_READY for refusal in refusals):
                 raise RefusedRequest(next(refusal for refusal in refusals if refusal != NOT_READY))
@@ -49,19 +67,26 @@ class Shards:
                 await asyncio.sleep(_PAUSE_SECONDS)
         raise RefusedRequest(NOT_READY)
 
-    async def chip(self, chip_id: str) -> Chip | None:
-        """Return a chip, from the shard that holds it."""
-        said = await asyncio.gather(*(handle.chip.remote(chip_id) for handle in self._handles))
-        return next((chip for chip in said if chip is not None), None)
+    async def chip(self, chip_id: str) -> dict[str, Any] | None:
+        """Return a chip as `Chip`, from the shard that holds it."""
+        said = await self._all("chip", chip_id)
+        held = next((each for each in said if each is not None), None)
+        if held is None:
+            return None
+        row, source = held
+        return chip(row, source.version, source.model_id)
 
     async def source(self, chip_id: str) -> ChipSource | None:
         """Return where a chip's pixels are, from the shard that holds it."""
-        said = await asyncio.gather(*(handle.source.remote(chip_id) for handle in self._handles))
+        said = await self._all("source", chip_id)
         return next((source for source in said if source is not None), None)
 
     async def infos(self) -> list[ShardInfo]:
         """Return what each shard holds: of one replica each."""
-        return list(await asyncio.gather(*(handle.info.remote() for handle in self._handles)))
+        return await self._all("info")
+
+    async def _all(self, method: str, *arguments: object) -> list[Any]:
+        return list(await asyncio.gather(*(call(method, *arguments) for call in self._calls)))
 
 
 def _joined(said: Sequence[Said | Refusal]) -> list[Said] | Refusal:

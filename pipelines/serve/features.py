@@ -1,35 +1,51 @@
-"""Rows of a table as the features of an answer."""
+"""Rows of a table as the features of an answer, as `Match` and `Chip` describe them.
+
+They are worded as plain values: validating what comes from our own table costs more than the search.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.api.answers import Asset, Chip, ChipProperties, Match, MatchProperties
-from pipelines.geojson import placed, properties, whole
+import numpy as np
+import orjson
+import shapely
+
+from pipelines.geojson import properties, whole
 
 
-def matches(chips: Sequence[dict[str, Any]], first_rank: int, bits: int) -> list[Match]:
-    """Return the chips of a page, ranked from ``first_rank`` on; they have a ``distance``."""
-    return [
-        Match(
-            **place,
-            assets=_assets(row),
-            properties=MatchProperties(
-                **properties(row),
-                rank=rank,
-                distance=whole(row["distance"]),
-                similarity=1 - row["distance"] / bits,
-            ),
+def matches(chips: Sequence[dict[str, Any]], first_rank: int, bits: int) -> list[dict[str, Any]]:
+    """Return the chips of a page as `Match`, ranked from ``first_rank`` on; they have a ``distance``."""
+    features = _features(chips)
+    for rank, (feature, row) in enumerate(zip(features, chips, strict=True), start=first_rank):
+        distance = row["distance"]
+        feature["properties"] |= {
+            "rank": rank,
+            "distance": whole(distance),
+            "similarity": 1 - distance / bits,
+        }
+    return features
+
+
+def chip(row: dict[str, Any], snapshot: int, model_id: str) -> dict[str, Any]:
+    """Return a chip by itself, as `Chip`."""
+    return _features([row])[0] | {"snapshot": snapshot, "model_id": model_id}
+
+
+def _features(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    footprints = shapely.from_wkb(np.array([row["geometry"] for row in rows], object))
+    features: list[dict[str, Any]] = []
+    for row, geometry in zip(rows, shapely.to_geojson(footprints), strict=True):
+        bbox = {} if row["bbox"] is None else {"bbox": tuple(row["bbox"].values())}
+        thumbnail = f"/v1/chips/{quote(row['chip_id'], safe='')}/thumbnail"
+        features.append(
+            {
+                "type": "Feature",
+                "id": row["chip_id"],
+                "geometry": None if geometry is None else orjson.Fragment(geometry),
+                **bbox,
+                "properties": properties(row),
+                "assets": {"thumbnail": {"href": thumbnail, "type": "image/png"}},
+            }
         )
-        for rank, (row, place) in enumerate(zip(chips, placed(chips), strict=True), start=first_rank)
-    ]
-
-
-def chip(row: dict[str, Any], snapshot: int, model_id: str) -> Chip:
-    """Return a chip by itself."""
-    about, (place,) = ChipProperties(**properties(row)), placed([row])
-    return Chip(**place, assets=_assets(row), properties=about, snapshot=snapshot, model_id=model_id)
-
-
-def _assets(row: dict[str, Any]) -> dict[str, Asset]:
-    return {"thumbnail": Asset(href=f"/v1/chips/{quote(str(row['chip_id']), safe='')}/thumbnail")}
+    return features

@@ -6,37 +6,38 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from pipelines.api.answers import Link, SearchAnswer, SearchInfo
 from pipelines.geojson import whole
 from pipelines.serve.cursor import Cursor, write_token
 from pipelines.serve.features import matches
 from pipelines.serve.question import Found, Question, Source
 
+Worded = dict[str, Any]
+"""A `SearchAnswer`, but for the time taken, which is known last."""
 
-def merged(
-    question: Question, source: Source, parts: Sequence[Found], *, is_image: bool = False
-) -> SearchAnswer:
+
+def merged(question: Question, source: Source, parts: Sequence[Found], *, is_image: bool = False) -> Worded:
     """Return the answer of one snapshot; ``is_image``: an image was asked with, the request has its code."""
     chips = _page(question, parts)
     matched, kth_distance, ties = _summary(question, parts)
     returned = question.cursor.returned + len(chips)
     links = [_next(question, source, chips, is_image=is_image)] if chips and returned < matched else []
-    return SearchAnswer(
-        numberMatched=matched,
-        numberReturned=len(chips),
-        features=matches(chips, question.cursor.returned + 1, source.bits),
-        search=SearchInfo(
-            model_id=source.model_id,
-            bits=source.bits,
-            snapshot=source.version,
-            kth_distance=kth_distance,
-            ties_at_cutoff=ties,
-            method="mih" if all(part.method == "mih" for part in parts) else "scan",
-            codes_compared=sum(part.codes_compared for part in parts),
-            took_ms=0.0,
-        ),
-        links=links,
-    )
+    return {
+        "type": "FeatureCollection",
+        "numberMatched": matched,
+        "numberReturned": len(chips),
+        "features": matches(chips, question.cursor.returned + 1, source.bits),
+        "search": {
+            "model_id": source.model_id,
+            "bits": source.bits,
+            "snapshot": source.version,
+            "exact": True,
+            "method": "mih" if all(part.method == "mih" for part in parts) else "scan",
+            "kth_distance": kth_distance,
+            "ties_at_cutoff": ties,
+            "codes_compared": sum(part.codes_compared for part in parts),
+        },
+        "links": links,
+    }
 
 
 def _page(question: Question, parts: Sequence[Found]) -> list[dict[str, Any]]:
@@ -66,12 +67,15 @@ def _summary(question: Question, parts: Sequence[Found]) -> tuple[int, int | flo
     return taken, last, ties
 
 
-def _next(question: Question, source: Source, chips: Sequence[dict[str, Any]], *, is_image: bool) -> Link:
+def _next(
+    question: Question, source: Source, chips: Sequence[dict[str, Any]], *, is_image: bool
+) -> dict[str, Any]:
     """Return the link to the page after this one; an image needn't be sent again."""
     last = chips[-1]
     cursor = Cursor(question.cursor.returned + len(chips), last["distance"], last["chip_id"])
     token = write_token(question.request, source.version, cursor)
+    link = {"rel": "next", "method": "POST", "href": "/v1/search"}
     if not is_image:
-        return Link(merge=True, body={"token": token})
+        return link | {"merge": True, "body": {"token": token}}
     query = question.request.model_dump(mode="json", exclude_unset=True, exclude={"token"})
-    return Link(merge=False, body=query | {"token": token})
+    return link | {"merge": False, "body": query | {"token": token}}

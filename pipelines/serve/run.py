@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import httpx
 import structlog
@@ -17,6 +17,7 @@ from pipelines.errors import ConfigError
 from pipelines.pointer import read_pointer
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.deployments import build_app
+from pipelines.serve.proxy import haproxy
 from pipelines.storage import Store
 
 _APP = "scenehash"
@@ -49,7 +50,7 @@ def serving(config: ServeConfig) -> Iterator[str]:
     store = Store(config.store)
     published = read_pointer(config.table, store)
     check_model(published, read_manifest(published.bundle_uri, store))
-    with connected():
+    with nullcontext() if config.open else haproxy(), connected():
         owns_serve = not serve.status().proxies
         try:
             _listen(config)

@@ -5,20 +5,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from pipelines.api.answers import SearchAnswer
 from pipelines.api.requests import SearchRequest
 from pipelines.serve.cursor import read_token
 from pipelines.serve.fanout import Shards
-from pipelines.serve.merge import merged
+from pipelines.serve.merge import Worded, merged
 from pipelines.serve.question import Pin, Question, Said, Source
 from pipelines.serve.refusals import Refusal, RefusedRequest
 
-Answer = SearchAnswer | Refusal
+Answer = Worded | Refusal
 
 _LARGE_PAGE = 100  # chips, from which on other requests needn't wait for the wording
 
 
-async def search(shards: Shards, request: SearchRequest, image_model: str | None = None) -> SearchAnswer:
+async def search(shards: Shards, request: SearchRequest, image_model: str | None = None) -> Worded:
     """Return the answer to a search; ``image_model`` encoded the image whose code the request has.
 
     Raises RefusedRequest.

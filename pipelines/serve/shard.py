@@ -1,17 +1,17 @@
-"""The Serve deployment that holds the snapshots of a part of the table, and searches them."""
+"""Holds the snapshots of a part of the table and searches them: a deployment, or a part of the ingress."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ray import serve
 
-from pipelines.api.answers import Chip, RefusedSnapshot
+from pipelines.api.answers import RefusedSnapshot
 from pipelines.index.files import building
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.features import chip
 from pipelines.serve.find import answer, warm_up
 from pipelines.serve.follow import Follower, Refused
 from pipelines.serve.metrics import SnapshotMetrics
@@ -73,21 +73,24 @@ class Shard:
         }
         asked = [question for place, question in enumerate(questions) if place not in refused]
         said = iter(answer(snapshot.archive, asked, is_whole=self._part.parts == 1))
-        source = Source(published.number, published.table_version, published.model_id, bits)
-        return source, [refused[place] if place in refused else next(said) for place in range(len(questions))]
+        return _source(snapshot), [
+            refused[place] if place in refused else next(said) for place in range(len(questions))
+        ]
 
-    def chip(self, chip_id: str) -> Chip | None:
-        """Return one chip; None where it isn't here."""
-        return _chip(self._follower.current, chip_id)
+    def chip(self, chip_id: str) -> tuple[dict[str, Any], Source] | None:
+        """Return one chip's row and the snapshot that it is of; None where it isn't here."""
+        snapshot = self._follower.current
+        row = _row(snapshot, chip_id)
+        return None if row is None else (row, _source(snapshot))
 
     def source(self, chip_id: str) -> ChipSource | None:
         """Return where one chip's pixels are; None where it isn't here."""
         snapshot = self._follower.current
-        found = _chip(snapshot, chip_id)
-        if found is None:
+        row = _row(snapshot, chip_id)
+        if row is None:
             return None
-        pixels = PixelSpec.of(snapshot.manifest.input)
-        return ChipSource(found.properties.uri, found.properties.window, pixels)
+        x, y, width, height = row["window"].values()
+        return ChipSource(row["uri"], (x, y, width, height), PixelSpec.of(snapshot.manifest.input))
 
     def info(self) -> ShardInfo:
         """Return what is held."""
@@ -120,12 +123,14 @@ class Shard:
         return Refusal(410, "not_kept", message, "leave snapshot and token out, and start again")
 
 
-def _chip(snapshot: Snapshot, chip_id: str) -> Chip | None:
+def _row(snapshot: Snapshot, chip_id: str) -> dict[str, Any] | None:
     row = snapshot.archive.rows.find(chip_id)
-    if row is None:
-        return None
-    values = snapshot.archive.rows.take(np.array([row]))[0]
-    return chip(values, snapshot.published.table_version, snapshot.published.model_id)
+    return None if row is None else snapshot.archive.rows.take(np.array([row]))[0]
+
+
+def _source(snapshot: Snapshot) -> Source:
+    published = snapshot.published
+    return Source(published.number, published.table_version, published.model_id, snapshot.archive.codes.bits)
 
 
 def _told(refused: Refused) -> RefusedSnapshot:

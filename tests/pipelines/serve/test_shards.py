@@ -16,10 +16,12 @@ from model.codes import hamming_distances
 from pipelines.api.answers import SearchAnswer
 from pipelines.api.requests import SearchRequest, parse_interval
 from pipelines.pointer import read_pointer
+from pipelines.serve.app import Json
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer
+from pipelines.serve.merge import Worded
 from pipelines.serve.question import Pin, Question, Said, Source
-from pipelines.serve.refusals import RefusedRequest
+from pipelines.serve.refusals import Refusal, RefusedRequest
 from pipelines.serve.search import search, search_batch
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.table import Part
@@ -45,7 +47,13 @@ class Divided:
         return self.source, [list(each) for each in zip(*said, strict=True)]
 
     def search(self, query: dict[str, Any]) -> SearchAnswer:
-        return asyncio.run(search(self, SearchRequest.model_validate(query)))
+        return _read(asyncio.run(search(self, SearchRequest.model_validate(query))))
+
+
+def _read(worded: Worded) -> SearchAnswer:
+    """Return an answer as a client reads it."""
+    worded["search"]["took_ms"] = 1.0
+    return SearchAnswer.model_validate_json(bytes(Json(worded).body))
 
 
 @pytest.fixture(scope="module")
@@ -241,11 +249,11 @@ def test_batches(archive: Archive, divided: dict[int, Divided], parts: int) -> N
     queries += [{"chip_ids": archive.ids()[:3], "bbox": [0, 5, 3, 9]}, {"code": "00000000", "token": "x"}]
     requests = [SearchRequest.model_validate(query) for query in queries]
     answers = asyncio.run(search_batch(divided[parts], requests))
-    refused = [None if isinstance(each, SearchAnswer) else each.code for each in answers]
+    refused = [each.code if isinstance(each, Refusal) else None for each in answers]
     assert refused == [None] * 21 + ["no_such_chip", "no_chip_here", None, "bad_token"]
     for query, each in zip(queries, answers, strict=True):
-        if isinstance(each, SearchAnswer):
-            assert each.features == divided[1].search(query).features
+        if not isinstance(each, Refusal):
+            assert _read(each).features == divided[1].search(query).features
 
 
 def test_a_token_holds_the_query_to_what_it_was(archive: Archive, divided: dict[int, Divided]) -> None:

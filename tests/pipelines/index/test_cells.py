@@ -1,0 +1,38 @@
+"""Cells are what Arrow's scalars say."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.index.cells import cells
+
+TIMES = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+BOX = pa.struct([("xmin", pa.float64()), ("ymin", pa.float64())])
+WINDOW = pa.struct([("x", pa.int32()), ("y", pa.int32())])
+KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
+    (pa.string(), st.text()),
+    (pa.large_string(), st.text()),
+    (pa.binary(), st.binary()),
+    (pa.large_binary(), st.binary()),
+    (pa.string_view(), st.text()),
+    (pa.timestamp("us", tz="UTC"), TIMES),
+    (pa.timestamp("ms", tz="UTC"), TIMES.map(lambda time: time.replace(microsecond=0))),
+    (
+        BOX,
+        st.fixed_dictionaries({"xmin": st.none() | st.floats(allow_nan=False), "ymin": st.just(1.5)}),
+    ),
+    (WINDOW, st.fixed_dictionaries({"x": st.integers(-(2**31), 2**31 - 1), "y": st.just(0)})),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), KINDS, ids=[str(kind) for kind, _ in KINDS])
+@given(data=st.data(), skipped=st.integers(0, 2))
+def test_cells(kind: pa.DataType, values: st.SearchStrategy[Any], data: st.DataObject, skipped: int) -> None:
+    wanted = data.draw(st.lists(st.none() | values, min_size=skipped, max_size=20))
+    array = pa.array(wanted, kind).slice(skipped)
+    read = cells(array)
+    assert [read(place) for place in range(len(array))] == array.to_pylist() == wanted[skipped:]
