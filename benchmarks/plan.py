@@ -19,17 +19,21 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipelines.config import StoreConfig
+from pipelines.cut import Cut
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.plan import make_plan
 from pipelines.encode.shards import write_shard
 from pipelines.encode.sources.listing import list_source
 from pipelines.encode.versions import read_encoded, read_rejected
+from pipelines.grid import Grid
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 from pipelines.table import FILE_SCHEMA, REJECT_SCHEMA, CodeTable
 
 MODEL = "bench@0123456789ab"
 _OBJECTS_PER_FILE, _CHIPS = 2000, 4
 _FILES_PER_COMMIT = 50
+_CUT = Cut(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))).text()
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 # of a thousand objects: not encoded yet, encoded from an older version, rejected
@@ -73,7 +77,7 @@ def build(folder: Path, objects: int) -> None:
             table.commit_unit(shards, MODEL, commits, {})
             shards = []
     rejected = np.flatnonzero(np.isin(np.arange(objects) % 1000, _REJECTED))
-    said = {"model_id": MODEL, "reason": "empty", "detail": "", "run_id": "r", "at": _NOW}
+    said = {"model_id": MODEL, "reason": "empty", "detail": "", "cut": _CUT, "run_id": "r", "at": _NOW}
     columns = {
         name: pa.array([value] * len(rejected), REJECT_SCHEMA.field(name).type)
         for name, value in said.items()
@@ -91,6 +95,7 @@ def chip_columns(count: int) -> pa.Table:
         "window": {"x": 0, "y": 0, "w": 256, "h": 256},
         "collection": "aerial",
         "valid_fraction": 1.0,
+        "cut": _CUT,
         "code": b"12345678",
         "run_id": "r",
         "encoded_at": _NOW,

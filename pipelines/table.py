@@ -39,6 +39,7 @@ CODE_SCHEMA = pa.schema(
         pa.field("collection", pa.string(), nullable=False),
         pa.field("properties", pa.map_(pa.string(), pa.string())),
         pa.field("valid_fraction", pa.float32(), nullable=False),
+        pa.field("cut", pa.string(), nullable=False),
         pa.field("code", pa.binary(), nullable=False),
         pa.field("model_id", pa.string(), nullable=False),
         pa.field("run_id", pa.string(), nullable=False),
@@ -53,7 +54,7 @@ FILE_SCHEMA = pa.schema([field for field in CODE_SCHEMA if field.name != "model_
 REJECT_SCHEMA = pa.schema(
     [
         pa.field(name, pa.string(), nullable=False)
-        for name in ("uri", "etag", "model_id", "reason", "detail", "run_id")
+        for name in ("uri", "etag", "model_id", "reason", "detail", "cut", "run_id")
     ]
     + [pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False)]
 )

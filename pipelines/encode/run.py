@@ -15,8 +15,8 @@ import structlog
 from pipelines import __version__
 from pipelines.bundles import read_manifest, resolve_bundle
 from pipelines.cluster import connected, warn_if_short
-from pipelines.encode.chips import pixel_spec
 from pipelines.encode.config import EncodeConfig
+from pipelines.encode.cuts import cuts_of
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.progress import progress
 from pipelines.encode.report import EncodeReport, Tally, log_report, make_report, tracked_night
@@ -46,7 +46,7 @@ class _Night:
         self.folder = folder  # for what is spilled
         self.store = Store(config.store)
         self.manifest = read_manifest(bundle_uri, self.store)
-        self.pixels = pixel_spec(self.manifest.input, config.pixels)
+        self.cuts = cuts_of(config, self.manifest.input)
         self.table = CodeTable(config.table, self.store)
         self.lineage = Lineage(
             model_id=self.manifest.model_id,
@@ -172,7 +172,7 @@ def _encode_and_commit(night: _Night, unit: pa.Table, number: int) -> None:
     from pipelines.encode.unit import encode_unit
 
     metrics, started = night.metrics(), time.monotonic()
-    result = encode_unit(unit, night.config, night.bundle_uri, night.pixels, night.lineage)
+    result = encode_unit(unit, night.config, night.bundle_uri, night.cuts, night.lineage)
     night.table.commit_rejects(result.rejects)
     night.table.commit_unit(result.shards, night.lineage.model_id, number, _metadata(night, number))
     seconds = time.monotonic() - started

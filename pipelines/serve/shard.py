@@ -7,6 +7,7 @@ import numpy as np
 from ray import serve
 
 from pipelines.api.answers import Chip, RefusedSnapshot
+from pipelines.cut import Cut
 from pipelines.index.files import building
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
@@ -29,7 +30,7 @@ class ChipSource:
     window: tuple[int, int, int, int]
     """x, y, width, height [pixels]"""
     pixels: PixelSpec
-    """What the model sees of them"""
+    """What the model saw of them"""
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ class Shard:
 
     def source(self, chip_id: str) -> ChipSource | None:
         """Return where one chip's pixels are; None where it isn't here."""
-        snapshot = self._follower.current
-        found = _chip(snapshot, chip_id)
-        if found is None:
+        rows = self._follower.current.archive.rows
+        row = rows.find(chip_id)
+        if row is None:
             return None
-        pixels = PixelSpec.of(snapshot.manifest.input)
-        return ChipSource(found.properties.uri, found.properties.window, pixels)
+        chip = rows.take(np.array([row]))[0]
+        x, y, w, h = (chip["window"][side] for side in "xywh")
+        return ChipSource(chip["uri"], (x, y, w, h), Cut.read(rows.cut(row)).pixels)
 
     def info(self) -> ShardInfo:
         """Return what is held."""
