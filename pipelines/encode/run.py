@@ -111,17 +111,34 @@ def _report(night: _Night, plan: Plan, outcome: Outcome | None, started: float) 
 
 
 def _plan(night: _Night) -> Plan:
-    """Compare the archive with the table as it is now. Raises ConfigError where too much would be pruned."""
+    """Compare the archive with the table as it is now.
+
+    Raises ConfigError where too much would be pruned, or objects be cut otherwise than they were.
+    """
     model_id, config = night.lineage.model_id, night.config
     encoded = read_encoded(night.table, model_id, night.folder)
     rejected = read_rejected(night.table, model_id, night.folder)
-    plan = make_plan(night.listing, encoded, rejected, night.tally.failed, night.folder, prune=config.prune)
+    plan = make_plan(
+        night.listing,
+        night.cuts,
+        encoded,
+        rejected,
+        night.tally.failed,
+        night.folder,
+        prune=config.prune,
+    )
     share = plan.num_vanished / (plan.num_vanished + night.listing.count)
     if share > config.max_prune_share:
         raise ConfigError(
             f"stopped: {config.source} doesn't list {plan.num_vanished} encoded objects any more "
             f"({share:.3f} of all), and max_prune_share is {config.max_prune_share}; "
             "check the source, or raise it for this run"
+        )
+    if plan.recut and not config.recut:
+        uri, was, now = plan.recut
+        raise ConfigError(
+            f"stopped: {plan.num_recut} objects of {config.source} were cut otherwise before, such as {uri}: "
+            f"{was}, and now {now}; go back to that, take another table, or encode them again with --recut"
         )
     return plan
 

@@ -19,6 +19,7 @@ from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 from pipelines.table import CODE_SCHEMA, CodeTable
 from tests.pipelines.encode.changing import encode_in_process
+from tests.pipelines.encode.faults import Killed, Operations, killed_after
 
 DEEP = {"bands": (4, 3, 2), "low": (100, 100, 100), "high": (3000, 3000, 3000)}
 LINEAGE = ("run_id", "encoded_at")
@@ -87,6 +88,57 @@ def test_one_night_over_two_sensors_gives_the_rows_of_two(archive):
     grid = Grid(16, min_valid_fraction=0.5)
     assert cuts["aerial"] == Cut(grid, PixelSpec((1, 2, 3)))
     assert cuts["deep"] == Cut(grid, PixelSpec((4, 3, 2), (100.0,) * 3, (3000.0,) * 3))
+
+
+def test_what_was_cut_otherwise_is_refused_or_encoded_again(archive, monkeypatch):
+    """It is told before anything is done; encoded again, the table is as if it had always been cut so."""
+    config = archive.night(collection_pixels={"deep": DEEP}, objects_per_unit=1)
+    run_encode(config)
+    before = archive.rows(config)
+    wider = config.model_copy(update={"chip_size": 32})
+    was, now = (r'"chip_size":16,.*', r'"chip_size":32,.*')
+    with pytest.raises(
+        ConfigError,
+        match=rf"stopped: 4 objects .* such as .*aerial-0\.tif: {{.*{was}}}, and now {{.*{now}}}; .*--recut",
+    ):
+        run_encode(wider)
+    other_pixels = archive.night(collection_pixels={"deep": DEEP | {"bands": (1, 2, 3)}})
+    with pytest.raises(
+        ConfigError, match=r'stopped: 2 objects .*deep-0.*"bands":\[4,3,2\].*"bands":\[1,2,3\]'
+    ):
+        run_encode(other_pixels)
+    assert archive.rows(config) == before, "nothing was done"
+
+    again = wider.model_copy(update={"recut": True})
+    break_off(again, monkeypatch)
+    with pytest.raises(ConfigError, match="stopped: 2 objects"):
+        run_encode(wider)
+    report = run_encode(config)
+    assert (report.new, report.chips, report.removed, archive.rows(config)) == (0, 0, 2, before), "back again"
+    break_off(again, monkeypatch)
+    report = run_encode(again)
+    assert (report.new, report.changed, report.chips, report.removed) == (2, 2, 2, 16)
+    fresh = wider.model_copy(update={"table": f"{config.table}_fresh"})
+    run_encode(fresh)
+    assert archive.rows(wider) == archive.rows(fresh)
+    assert run_encode(wider).new == 0
+
+
+def break_off(config, monkeypatch):
+    """Begin a night; it is killed after two of its units."""
+    with monkeypatch.context() as patch:
+        Operations(patch).let(killed_after, 6)  # two to make the tables, which are there; two in each unit
+        with pytest.raises(Killed):
+            run_encode(config)
+
+
+def test_what_was_rejected_is_tried_again_when_it_is_cut_otherwise(archive):
+    undeclared = archive.night(gate={"min_objects": 1, "max_reject_share": 1})
+    report = run_encode(undeclared)
+    assert (report.chips, report.rejects) == (8, {"wrong_bands": 2})
+    assert run_encode(undeclared).new == 0
+    report = run_encode(archive.night(collection_pixels={"deep": DEEP}))
+    assert (report.new, report.chips, report.rejects) == (2, 8, {})
 
 
 def test_pixels_of_a_collection_stand_for_themselves():

@@ -15,7 +15,7 @@ from pipelines.errors import ConflictError
 from pipelines.table import CodeTable, files_of
 
 MODEL = "demo@0123456789ab"
-OLD_SCHEMA = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("file", pa.int32())])
+OLD_SCHEMA = pa.schema([*((name, pa.string()) for name in ("uri", "etag", "cut")), ("file", pa.int32())])
 
 
 @pytest.fixture
