@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.errors import ConflictError, StorageError, TableError
+from pipelines.outage import one_line, told
 from pipelines.storage import Store
 
 Actions = list[AddAction | RemoveAction]
@@ -113,7 +114,7 @@ class CodeTable:
 
     def exists(self) -> bool:
         """Return whether both tables have been made."""
-        return DeltaTable.is_deltatable(self.uri, storage_options=self.store.delta_options())
+        return self._is_table(self.uri)
 
     def open(self, version: int | None = None) -> DeltaTable:
         """Open the code table, at a version. Raises TableError where there is none."""
@@ -135,11 +136,16 @@ class CodeTable:
         """Merge the small files of the rejects table. Two at once may repeat rows, which is harmless."""
         self.open_rejects().optimize.compact()
 
+    def _is_table(self, uri: str) -> bool:
+        with told(uri, "opened"):
+            return DeltaTable.is_deltatable(uri, storage_options=self.store.delta_options())
+
     def _open(self, uri: str, version: int | None = None) -> DeltaTable:
         try:
-            return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
+            with told(uri, "opened"):
+                return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
         except TableNotFoundError as error:
-            if version is not None and DeltaTable.is_deltatable(uri, self.store.delta_options()):
+            if version is not None and self._is_table(uri):
                 raise TableError(
                     f"{uri} has no version {version} any more; see jobs.publish --history"
                 ) from error
@@ -305,13 +311,14 @@ class CodeTable:
 
 @contextmanager
 def _writing(uri: str) -> Iterator[None]:
-    """Tell Delta's errors of a commit as ours."""
+    """Tell of Delta's errors of a commit as ours."""
     try:
-        yield
+        with told(uri, "written"):
+            yield
     except CommitFailedError as error:
         raise ConflictError(f"another run committed to {uri} at the same time") from error
-    except (OSError, DeltaError) as error:
-        raise StorageError(f"{uri} can't be written: {error}; run again once it can") from error
+    except DeltaError as error:
+        raise StorageError(f"{uri} can't be written: {one_line(error)}; run again once it can") from error
 
 
 def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Table:

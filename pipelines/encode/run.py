@@ -24,6 +24,7 @@ from pipelines.encode.shards import Lineage
 from pipelines.encode.sources.listing import list_source
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConfigError, ConflictError, GateError
+from pipelines.outage import told
 from pipelines.publish.canary import read_canary
 from pipelines.publish.forward import Outcome, publish_forward
 from pipelines.publish.gate import ArchiveCounts
@@ -79,8 +80,14 @@ def run_encode(config: EncodeConfig) -> EncodeReport:
     """Encode what is new and publish. Needs a running Ray, or starts one on this machine if there is work.
 
     Raises UserError on a missing bucket, bundle or table, or pixels that don't fit the bundle; GateError,
-    with the report, where the result isn't published.
+    with the report, where the result isn't published; StoreDownError where a store has gone for too long,
+    EncodingError where the cluster can't: what was committed by then stands, and the next run goes on.
     """
+    with told(config.table, "brought up to date"):  # reading a table, Arrow and Delta fail in many places
+        return _run(config)
+
+
+def _run(config: EncodeConfig) -> EncodeReport:
     started = time.monotonic()
     store = Store(config.store)
     store.require_bucket(config.table)

@@ -5,6 +5,7 @@ from functools import partial
 
 import pyarrow as pa
 import ray
+from ray.exceptions import RayError
 
 from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
@@ -12,6 +13,7 @@ from pipelines.encode.cuts import Cuts
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
+from pipelines.errors import EncodingError, ScenehashError
 from pipelines.storage import Store
 
 READ_CPUS = 0.5
@@ -36,14 +38,31 @@ def count_encoders(config: EncodeConfig, objects: int) -> int:
 def encode_unit(
     unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cuts, lineage: Lineage
 ) -> UnitResult:
-    """Read and cut objects on CPU tasks, encode on an actor pool, write from one task."""
+    """Read and cut objects on CPU tasks, encode on an actor pool, write from one task.
+
+    Raises what one of them raised on purpose; EncodingError for all else that Ray tells of.
+    """
     store = Store(config.store)
     encoded = encoded_rows(unit, config, bundle_uri, cuts)
     write = ray.remote(num_cpus=READ_CPUS)(write_unit)
-    result: UnitResult = ray.get(
-        write.remote(config.table.rstrip("/"), store, lineage, *encoded.to_arrow_refs())
-    )
+    try:
+        result: UnitResult = ray.get(
+            write.remote(config.table.rstrip("/"), store, lineage, *encoded.to_arrow_refs())
+        )
+    except RayError as error:
+        raise _plain(error, len(unit)) from error
     return result
+
+
+def _plain(error: RayError, objects: int) -> ScenehashError:
+    """Return what a task raised on purpose, or else an error whose message is the last line of Ray's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ScenehashError) and not isinstance(cause, RayError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    *_, last = str(error).strip().splitlines() or [repr(error)]
+    return EncodingError(f"a unit of {objects} objects couldn't be encoded: {last.strip()}; run again")
 
 
 def encoded_rows(unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cuts) -> ray.data.Dataset:

@@ -81,7 +81,9 @@ class Ingress:
         encoder: DeploymentHandle[Encoder],
     ) -> None:
         """Keep what the routes need."""
-        self._config, self._store = config, Store(config.store)
+        # a picture that comes too late is no answer
+        patience = min(config.store.patience, config.timeout_seconds / 2)
+        self._config, self._store = config, Store(config.store.model_copy(update={"patience": patience}))
         self._shards, self._encoder = Shards(shards), encoder
         self._metrics = RequestMetrics()
 
