@@ -174,7 +174,7 @@ def _carry_out(night: _Night, plan: Plan) -> int:
     with progress(plan.num_new) as advance:
         for number, unit in enumerate(plan.units(night.config.objects_per_unit), start=1):
             commits += 1
-            _encode_and_commit(night, unit, commits)
+            _encode_and_commit(night, unit, commits, is_last=number == units and not plan.num_old)
             advance(len(unit))
             log.info("unit done", unit=number, units=units, chips=night.tally.chips)
     if plan.num_old:
@@ -185,20 +185,27 @@ def _carry_out(night: _Night, plan: Plan) -> int:
         )
         night.tally.removed += removed
         commits -= not removed
+    if not night.table.is_whole(
+        model_id
+    ):  # no old rows went, or nothing is left of what an earlier night began
+        commits += 1
+        night.table.commit_unit([], model_id, commits, _metadata(night, commits))
     version = night.table.open().version()
     if night.table.commits(model_id, version) != commits:
         raise ConflictError(f"another run has committed to {night.table.uri} since this one planned its work")
     return version
 
 
-def _encode_and_commit(night: _Night, unit: pa.Table, number: int) -> None:
+def _encode_and_commit(night: _Night, unit: pa.Table, number: int, *, is_last: bool) -> None:
     """Encode one unit and commit it: rejects first, then codes, so that nothing is done before it is."""
     from pipelines.encode.unit import encode_unit
 
     metrics, started = night.metrics(), time.monotonic()
     result = encode_unit(unit, night.config, night.bundle_uri, night.cuts, night.lineage)
     night.table.commit_rejects(result.rejects)
-    night.table.commit_unit(result.shards, night.lineage.model_id, number, _metadata(night, number))
+    night.table.commit_unit(
+        result.shards, night.lineage.model_id, number, _metadata(night, number), is_last=is_last
+    )
     seconds = time.monotonic() - started
     night.known_rejects += len(result.rejects)
     night.tally.add(result, seconds)

@@ -28,13 +28,21 @@ class Night:
     table: CodeTable
     model_id: str
 
-    def commit(self, codes: dict[str, np.ndarray], etag: str = "1", rejected: tuple[str, ...] = ()) -> int:
+    def commit(
+        self,
+        codes: dict[str, np.ndarray],
+        etag: str = "1",
+        rejected: tuple[str, ...] = (),
+        *,
+        is_last: bool = True,
+    ) -> int:
         """Commit one unit, uri -> codes_NY of its chips; return the table's version."""
         self.table.create()
         result = self.write(codes, etag, rejected)
         self.table.commit_rejects(result.rejects)
         number = self.table.commits(self.model_id) + 1
-        return self.table.commit_unit(result.shards, self.model_id, number, {"run_id": "run"})
+        lineage = {"run_id": "run"}
+        return self.table.commit_unit(result.shards, self.model_id, number, lineage, is_last=is_last)
 
     def write(
         self, codes: dict[str, np.ndarray], etag: str = "1", rejected: tuple[str, ...] = ()
