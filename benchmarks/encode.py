@@ -40,8 +40,9 @@ from pipelines.bundles import write_bundle
 from pipelines.cluster import connected
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
-from pipelines.encode.chips import CHIP, pixel_spec, read_objects
+from pipelines.encode.chips import CHIP, read_objects
 from pipelines.encode.config import EncodeConfig
+from pipelines.encode.cuts import cuts_of
 from pipelines.encode.unit import encoded_rows
 from pipelines.storage import Store
 
@@ -170,7 +171,7 @@ def upload(data: Path, source: str, store: Store) -> None:
 
 def chips_of(unit: pa.Table, config: EncodeConfig, network: HashNetwork) -> torch.Tensor:
     """Return the archive's chips_NHWC, read as a night reads them."""
-    tables = list(read_objects(unit, pixel_spec(network.input_spec, config.pixels), config))
+    tables = list(read_objects(unit, cuts_of(config, network.input_spec), Store(config.store)))
     pixels = [row for table in tables for row in table["pixels"].to_pylist() if row]
     if len(pixels) < sum(map(len, tables)):
         raise AssertionError("an object gave no chips")
@@ -182,7 +183,7 @@ def stream(unit: pa.Table, config: EncodeConfig, network: HashNetwork, chips: in
     driver, began, last = psutil.Process(), 0.0, 0.0
     rss_mb: list[float] = []
     counts: list[int] = []
-    rows = encoded_rows(unit, config, config.bundle, pixel_spec(network.input_spec, config.pixels))
+    rows = encoded_rows(unit, config, config.bundle, cuts_of(config, network.input_spec))
     for batch in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         block = cast(pa.Table, batch)
         last = time.perf_counter()

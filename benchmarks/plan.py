@@ -18,18 +18,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from model.spec import InputSpec
 from pipelines.config import StoreConfig
+from pipelines.cut import Cut
 from pipelines.encode.config import EncodeConfig
+from pipelines.encode.cuts import cuts_of
 from pipelines.encode.plan import make_plan
 from pipelines.encode.shards import write_shard
 from pipelines.encode.sources.listing import list_source
 from pipelines.encode.versions import read_encoded, read_rejected
+from pipelines.grid import Grid
+from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 from pipelines.table import FILE_SCHEMA, REJECT_SCHEMA, CodeTable
 
 MODEL = "bench@0123456789ab"
 _OBJECTS_PER_FILE, _CHIPS = 2000, 4
 _FILES_PER_COMMIT = 50
+_CUT = Cut(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))).text()  # `cuts_of` a default config
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 # of a thousand objects: not encoded yet, encoded from an older version, rejected
@@ -73,7 +79,7 @@ def build(folder: Path, objects: int) -> None:
             table.commit_unit(shards, MODEL, commits, {})
             shards = []
     rejected = np.flatnonzero(np.isin(np.arange(objects) % 1000, _REJECTED))
-    said = {"model_id": MODEL, "reason": "empty", "detail": "", "run_id": "r", "at": _NOW}
+    said = {"model_id": MODEL, "reason": "empty", "detail": "", "cut": _CUT, "run_id": "r", "at": _NOW}
     columns = {
         name: pa.array([value] * len(rejected), REJECT_SCHEMA.field(name).type)
         for name, value in said.items()
@@ -91,6 +97,7 @@ def chip_columns(count: int) -> pa.Table:
         "window": {"x": 0, "y": 0, "w": 256, "h": 256},
         "collection": "aerial",
         "valid_fraction": 1.0,
+        "cut": _CUT,
         "code": b"12345678",
         "run_id": "r",
         "encoded_at": _NOW,
@@ -118,7 +125,7 @@ def rows(numbers: np.ndarray, rest: pa.Table) -> pa.Table:
 def measure(folder: Path) -> dict[str, float]:
     """Plan once; return the figures."""
     config = EncodeConfig(source=str(folder / "manifest.parquet"), table=str(folder / "codes"), bundle="")
-    store, laps = Store(config.store), {}
+    store, cuts, laps = Store(config.store), cuts_of(config, InputSpec()), {}
     table = CodeTable(config.table, store)
     started = last = time.perf_counter(), time.process_time()
 
@@ -133,7 +140,7 @@ def measure(folder: Path) -> dict[str, float]:
         encoded = read_encoded(table, MODEL, Path(work))
         rejected = read_rejected(table, MODEL, Path(work))
         lap("read what is done")
-        plan = make_plan(listing, encoded, rejected, [], Path(work), prune=False)
+        plan = make_plan(listing, cuts, encoded, rejected, [], Path(work), prune=False)
         lap("compare")
         drawn = sum(len(unit) for unit in plan.units(config.objects_per_unit))
         lap("draw units")

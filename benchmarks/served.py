@@ -22,6 +22,9 @@ from model.bundle import pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import write_bundle
+from pipelines.cut import Cut
+from pipelines.grid import Grid
+from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published, find_pointer, publish
 from pipelines.storage import Store
 from pipelines.table import FILE_SCHEMA, CodeTable, Shard
@@ -86,6 +89,7 @@ def _rows(rows: slice, codes_NY: codes.Codes) -> pa.Table:
         "collection": pa.array(np.where(scenes % 2, "aerial", "satellite").tolist()),
         "properties": pa.array([[]] * count, FILE_SCHEMA.field("properties").type),
         "valid_fraction": pa.array(np.ones(count, np.float32)),
+        "cut": pa.array([Cut(Grid(256), PixelSpec((1, 2, 3))).text()] * count),
         "code": pa.array([code_Y.tobytes() for code_Y in codes_NY], pa.binary()),
         "run_id": pa.array(["bench"] * count),
         "encoded_at": pa.array([_EPOCH] * count, stamp),

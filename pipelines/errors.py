@@ -41,6 +41,16 @@ class StorageError(UserError):
     """A bucket, prefix or object is missing, or access to it is refused."""
 
 
+class StoreDownError(StorageError):
+    """A store doesn't answer, for as long as there was patience; later it may."""
+
+    exit_code = 1
+
+
+class EncodingError(ScenehashError):
+    """The cluster couldn't encode a unit; what was committed before stands, and the next run goes on."""
+
+
 class BundleError(UserError):
     """A model bundle is missing, incomplete or altered."""
 

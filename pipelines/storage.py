@@ -5,14 +5,16 @@ What lies at `https://` can be read, and no more.
 
 import fcntl
 import hashlib
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import httpx
@@ -22,12 +24,18 @@ from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
 from pipelines.errors import ConflictError, StorageError
+from pipelines.outage import ask, is_down
+
+Answer = TypeVar("Answer")
 
 _WEB_SECONDS = 60.0
+_ARROW_PAUSE = 0.025  # seconds, doubled each time (AWS SDK for C++, DefaultRetryStrategy)
+_NO_LIMIT = 1_000_000  # tries: their time is limited
 
 ABSENT = ""
 """The etag of an object that isn't there, for `Store.write_if_match`."""
 
+_CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _S3_ETAG = re.compile(r"[0-9a-f]{32}(-\d+)?")
 _FILE_ETAG = re.compile(r"\d+\.\d{6}-[0-9a-f]+")
 
@@ -72,6 +80,7 @@ class Store:
             endpoint_url=self.config.endpoint,
             client_kwargs={"region_name": self.config.region},
             use_listings_cache=False,
+            config_kwargs={"retries": {"total_max_attempts": 1}},  # `ask` has the patience
         )
 
     def _resolve(self, uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -84,17 +93,18 @@ class Store:
         # not Path.absolute(), which keeps "..": an object must have one name
         return local, os.path.abspath(uri.removeprefix("file://"))  # noqa: PTH100
 
+    def _ask(self, problem: str, call: Callable[..., Answer], *args: Any, **options: Any) -> Answer:  # noqa: ANN401
+        return ask(problem, self.config.patience, partial(call, *args, **options))
+
     def read(self, uri: str) -> bytes:
         """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""
         if _is_web(uri):
             return _web_read(uri)
         filesystem, path = self._resolve(uri)
         try:
-            return bytes(filesystem.cat_file(path))
-        except (FileNotFoundError, IsADirectoryError) as error:
+            return bytes(self._ask(f"{uri} can't be read", _content_of, filesystem, path))
+        except FileNotFoundError as error:
             raise FileNotFoundError(uri) from error
-        except (OSError, BotoCoreError, ClientError) as error:
-            raise StorageError(f"{uri} can't be read: {error}") from error
 
     def read_version(self, uri: str, etag: str) -> bytes:
         """Return an object's content, of the version that was listed with this etag.
@@ -123,13 +133,17 @@ class Store:
     def write(self, uri: str, content: bytes) -> None:
         """Write an object, whole or not at all. Raises StorageError where access fails."""
         filesystem, path = self._resolve(uri)
+        if isinstance(filesystem, S3FileSystem):
+            self._put(uri, filesystem.pipe_file, path, content)
+        else:
+            self._put(uri, _replace_file, Path(path), content)
+
+    def _put(self, uri: str, call: Callable[..., object], *args: Any, **options: Any) -> None:  # noqa: ANN401
+        problem = f"{uri} can't be written"
         try:
-            if isinstance(filesystem, S3FileSystem):
-                filesystem.pipe_file(path, content)
-            else:
-                _replace_file(Path(path), content)
-        except (OSError, BotoCoreError, ClientError) as error:
-            raise StorageError(f"{uri} can't be written: {error}") from error
+            self._ask(problem, call, *args, **options)
+        except FileNotFoundError as error:  # no such bucket
+            raise StorageError(f"{problem}: {error}") from error
 
     def read_with_etag(self, uri: str) -> tuple[bytes, str]:
         """Return an object's content and its etag. Raises FileNotFoundError, StorageError."""
@@ -137,39 +151,30 @@ class Store:
         if not isinstance(filesystem, S3FileSystem):
             content = self.read(uri)
             return content, _content_etag(content)
-        bucket, _, key = path.partition("/")
         try:
-            answer = filesystem.call_s3("get_object", Bucket=bucket, Key=key)
-            return self._body(filesystem, answer), str(answer["ETag"]).strip('"')
-        except (FileNotFoundError, ClientError) as error:
-            if isinstance(error, FileNotFoundError) or _error_code(error) in ("NoSuchKey", "404"):
-                raise FileNotFoundError(uri) from error
-            raise StorageError(f"{uri} can't be read: {error}") from error
-
-    @staticmethod
-    def _body(filesystem: S3FileSystem, answer: dict[str, Any]) -> bytes:
-        return bytes(fsspec.asyn.sync(filesystem.loop, answer["Body"].read))
+            return self._ask(f"{uri} can't be read", _s3_object, filesystem, path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(uri) from error
 
     def write_if_match(self, uri: str, content: bytes, etag: str) -> None:
         """Write an object only while its etag is still ``etag`` (`ABSENT`: only while there is none).
 
-        Raises ConflictError where somebody else wrote first, StorageError where access fails.
+        Raises ConflictError where somebody else wrote first, or this very call, whose answer was lost;
+        StorageError where access fails.
         """
         filesystem, path = self._resolve(uri)
         if not isinstance(filesystem, S3FileSystem):
-            try:
-                _replace_file_if(Path(path), content, etag)
-            except OSError as error:
-                raise StorageError(f"{uri} can't be written: {error}") from error
+            self._put(uri, _replace_file_if, Path(path), content, etag)
             return
         bucket, _, key = path.partition("/")
         condition = {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}
+        put = {"Bucket": bucket, "Key": key, "Body": content} | condition
         try:
-            filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
-        except (OSError, ClientError) as error:
-            if _error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+            self._put(uri, filesystem.call_s3, "put_object", **put)
+        except StorageError as error:
+            if _error_code(error.__cause__) in _CONFLICTS:
                 raise ConflictError(f"{uri} was changed by somebody else; nothing was written") from error
-            raise StorageError(f"{uri} can't be written: {error}") from error
+            raise
 
     def list(self, prefix: str, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         """Yield the objects below a prefix, or those in this one folder, a page of the listing at a time.
@@ -194,14 +199,14 @@ class Store:
         isn't there lists as an empty one: see `require_folder`. Raises StorageError where it can't be listed.
         """
         filesystem, path = self._resolve(folder)
+        problem = f"{folder} can't be listed"
         try:
             if isinstance(filesystem, S3FileSystem):
-                return _s3_page(filesystem, path, token, flat=flat)
-            infos = filesystem.ls(path, detail=True) if filesystem.isdir(path) else []
+                return self._ask(problem, _s3_page, filesystem, path, token, flat=flat)
+            is_there = filesystem.isdir(path)
+            infos = self._ask(problem, filesystem.ls, path, detail=True) if is_there else []
         except FileNotFoundError:
             infos = []
-        except (OSError, BotoCoreError, ClientError) as error:
-            raise StorageError(f"{folder} can't be listed: {error}") from error
         folders = [info["name"] for info in infos if info["type"] == "directory"]
         files = [info for info in infos if info["type"] != "directory"]
         return Page([_file_info(info) for info in files], folders, None)
@@ -215,49 +220,40 @@ class Store:
             return _web_etag(uri)
         filesystem, path = self._resolve(uri)
         try:
-            info = filesystem.info(path)
+            info = self._ask(f"{uri} can't be looked up", filesystem.info, path)
         except FileNotFoundError:
             return None
-        except (OSError, BotoCoreError, ClientError) as error:
-            raise StorageError(f"{uri} can't be looked up: {error}") from error
         return str(info["ETag"]).strip('"') if isinstance(filesystem, S3FileSystem) else _file_info(info).etag
 
     def require_folder(self, prefix: str) -> None:
         """Raise StorageError where a prefix's bucket, or a local folder, doesn't exist."""
         filesystem, path = self._resolve(prefix)
-        place = path.split("/")[0] if isinstance(filesystem, S3FileSystem) else path
-        try:
-            if filesystem.exists(place):
-                return
-        except (OSError, BotoCoreError, ClientError) as error:
-            raise StorageError(f"{prefix} can't be listed: {error}") from error
-        raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
+        is_s3 = isinstance(filesystem, S3FileSystem)
+        found = self._has_bucket(prefix) if is_s3 else filesystem.exists(path)
+        if not found:
+            raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
 
     def require_bucket(self, uri: str) -> None:
         """Raise StorageError where a URI's bucket doesn't exist: before hours of work, not after them."""
-        filesystem, path = self._resolve(uri)
-        if isinstance(filesystem, S3FileSystem) and not filesystem.exists(path.split("/")[0]):
+        if isinstance(self._resolve(uri)[0], S3FileSystem) and not self._has_bucket(uri):
             raise StorageError(f"{uri}: no such bucket; check the name, endpoint and keys")
+
+    def _has_bucket(self, uri: str) -> bool:
+        filesystem, path = self._resolve(uri)
+        bucket = path.split("/")[0]
+        return self._ask(f"{uri} can't be reached", _bucket_answers, filesystem, bucket)
 
     def remove(self, uri: str) -> None:
         """Remove an object; it is no error if there is none. Raises StorageError where access fails."""
         filesystem, path = self._resolve(uri)
-        try:
-            filesystem.rm_file(path)
-        except FileNotFoundError:
-            return
-        except (OSError, BotoCoreError, ClientError) as error:
-            raise StorageError(f"{uri} can't be removed: {error}") from error
+        with suppress(FileNotFoundError):
+            self._ask(f"{uri} can't be removed", filesystem.rm_file, path)
 
     def remove_folder(self, uri: str) -> None:
         """Remove all objects below a prefix; it is no error if there are none."""
         filesystem, path = self._resolve(uri)
-        try:
-            filesystem.rm(path, recursive=True)
-        except FileNotFoundError:
-            return
-        except (OSError, BotoCoreError, ClientError) as error:
-            raise StorageError(f"{uri} can't be removed: {error}") from error
+        with suppress(FileNotFoundError):
+            self._ask(f"{uri} can't be removed", filesystem.rm, path, recursive=True)
 
     def arrow_filesystem(self, uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
         """Return pyarrow's file system for a URI and the path in it."""
@@ -265,17 +261,60 @@ class Store:
         if not isinstance(filesystem, S3FileSystem):
             return pyarrow.fs.LocalFileSystem(), path
         endpoint = {"endpoint_override": self.config.endpoint} if self.config.endpoint else {}
-        s3 = pyarrow.fs.S3FileSystem(region=self.config.region, anonymous=self.config.anonymous, **endpoint)
+        tries = max(1, int(math.log2(self.config.patience / _ARROW_PAUSE + 1)))
+        s3 = pyarrow.fs.S3FileSystem(
+            region=self.config.region,
+            anonymous=self.config.anonymous,
+            retry_strategy=pyarrow.fs.AwsDefaultS3RetryStrategy(max_attempts=tries),
+            **endpoint,
+        )
         return s3, path
 
     def delta_options(self) -> dict[str, str]:
         """Return the options that let `deltalake` reach the same store."""
-        options = {"region": self.config.region, "conditional_put": "etag"}
+        options = {
+            "region": self.config.region,
+            "conditional_put": "etag",
+            "max_retries": str(_NO_LIMIT),
+            "retry_timeout": f"{round(self.config.patience * 1000)}ms",
+        }
         if self.config.endpoint:
             options |= {"endpoint": self.config.endpoint, "allow_http": "true"}
         if self.config.anonymous:
             options["skip_signature"] = "true"
         return options
+
+
+def _content_of(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
+    try:
+        return bytes(filesystem.cat_file(path))
+    except IsADirectoryError as error:
+        raise FileNotFoundError(path) from error
+
+
+def _s3_object(filesystem: S3FileSystem, path: str) -> tuple[bytes, str]:
+    bucket, _, key = path.partition("/")
+    try:
+        answer = filesystem.call_s3("get_object", Bucket=bucket, Key=key)
+    except ClientError as error:
+        if _error_code(error) in ("NoSuchKey", "404"):
+            raise FileNotFoundError(path) from error
+        raise
+    content = bytes(fsspec.asyn.sync(filesystem.loop, answer["Body"].read))
+    return content, str(answer["ETag"]).strip('"')
+
+
+def _bucket_answers(filesystem: S3FileSystem, bucket: str) -> bool:
+    """Return whether there is such a bucket; s3fs's own `exists` says no where the store is down, too."""
+    for probe in ("head_bucket", "get_bucket_location"):  # a key may be allowed one of them
+        try:
+            filesystem.call_s3(probe, Bucket=bucket)
+        except (OSError, BotoCoreError, ClientError) as error:
+            if is_down(error):
+                raise
+        else:
+            return True
+    return False
 
 
 def _s3_page(filesystem: S3FileSystem, path: str, token: str | None, *, flat: bool) -> Page:
@@ -331,9 +370,9 @@ def _file_etag(info: dict[str, Any]) -> str:
     return f"{info['mtime']:.6f}-{info['size']:x}"
 
 
-def _error_code(error: BaseException) -> str:
+def _error_code(error: BaseException | None) -> str:
     """Return S3's own code of an error, also where s3fs has turned it into an OSError."""
-    cause = error if isinstance(error, ClientError) else error.__cause__
+    cause = error if isinstance(error, ClientError) or error is None else error.__cause__
     return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else ""
 
 

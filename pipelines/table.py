@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.errors import ConflictError, StorageError, TableError
+from pipelines.outage import one_line, told
 from pipelines.storage import Store
 
 Actions = list[AddAction | RemoveAction]
@@ -39,6 +40,7 @@ CODE_SCHEMA = pa.schema(
         pa.field("collection", pa.string(), nullable=False),
         pa.field("properties", pa.map_(pa.string(), pa.string())),
         pa.field("valid_fraction", pa.float32(), nullable=False),
+        pa.field("cut", pa.string(), nullable=False),
         pa.field("code", pa.binary(), nullable=False),
         pa.field("model_id", pa.string(), nullable=False),
         pa.field("run_id", pa.string(), nullable=False),
@@ -53,7 +55,7 @@ FILE_SCHEMA = pa.schema([field for field in CODE_SCHEMA if field.name != "model_
 REJECT_SCHEMA = pa.schema(
     [
         pa.field(name, pa.string(), nullable=False)
-        for name in ("uri", "etag", "model_id", "reason", "detail", "run_id")
+        for name in ("uri", "etag", "model_id", "reason", "detail", "cut", "run_id")
     ]
     + [pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False)]
 )
@@ -112,7 +114,7 @@ class CodeTable:
 
     def exists(self) -> bool:
         """Return whether both tables have been made."""
-        return DeltaTable.is_deltatable(self.uri, storage_options=self.store.delta_options())
+        return self._is_table(self.uri)
 
     def open(self, version: int | None = None) -> DeltaTable:
         """Open the code table, at a version. Raises TableError where there is none."""
@@ -134,11 +136,16 @@ class CodeTable:
         """Merge the small files of the rejects table. Two at once may repeat rows, which is harmless."""
         self.open_rejects().optimize.compact()
 
+    def _is_table(self, uri: str) -> bool:
+        with told(uri, "opened"):
+            return DeltaTable.is_deltatable(uri, storage_options=self.store.delta_options())
+
     def _open(self, uri: str, version: int | None = None) -> DeltaTable:
         try:
-            return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
+            with told(uri, "opened"):
+                return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
         except TableNotFoundError as error:
-            if version is not None and DeltaTable.is_deltatable(uri, self.store.delta_options()):
+            if version is not None and self._is_table(uri):
                 raise TableError(
                     f"{uri} has no version {version} any more; see jobs.publish --history"
                 ) from error
@@ -217,6 +224,12 @@ class CodeTable:
         """Return how many numbered commits a model has had, up to a version: the last one's number."""
         return self.open(version).transaction_version(_app_id(model_id)) or 0
 
+    def is_whole(self, model_id: str, version: int | None = None) -> bool:
+        """Return whether a version is what a night has left for a model, not one between its commits."""
+        table = self.open(version)
+        ended = table.transaction_version(_nights_id(model_id)) or 0
+        return ended == (table.transaction_version(_app_id(model_id)) or 0)
+
     def commit_rejects(self, rejects: pa.Table) -> None:
         """Append to the rejects table. A repeated row is harmless: readers look at distinct ones.
 
@@ -228,28 +241,36 @@ class CodeTable:
                 write_deltalake(self.rejects_uri, rejects, mode="append", storage_options=options)
 
     def commit_unit(
-        self, shards: Sequence[Shard], model_id: str, number: int, lineage: dict[str, str]
+        self,
+        shards: Sequence[Shard],
+        model_id: str,
+        number: int,
+        lineage: dict[str, str],
+        *,
+        is_last: bool = True,
     ) -> int:
         """Append one unit's shards in one transaction; return the table's new version.
+
+        ``is_last`` says that the night has nothing more to commit: see `is_whole`.
 
         ``number`` must be one more than `commits` was when the unit was planned: two nights over one
         model can't both commit against the same plan. Raises ConflictError for the later of them,
         StorageError where the commit can't be written.
         """
         table = self.open()
-        numbered = self._numbered(table, model_id, number)
+        transactions = self._numbered(table, model_id, number, is_last=is_last)
         metadata = lineage | {"model_id": model_id, "chips": str(sum(shard.rows for shard in shards))}
-        return self._commit(table, [_added(shard, model_id) for shard in shards], metadata, [numbered])
+        return self._commit(table, [_added(shard, model_id) for shard in shards], metadata, transactions)
 
     def remove_rows(
         self, old: Sequence[str], new: Sequence[Shard], model_id: str, number: int, lineage: dict[str, str]
     ) -> int:
-        """Put shards that lack some rows in the place of files, as commit ``number`` of the model.
+        """Put shards that lack some rows in the place of files, as commit ``number`` of the model, its last.
 
         As in `commit_unit`; and as in `replace_files`. Returns the table's new version.
         """
         table = self.open()
-        transactions = [self._numbered(table, model_id, number), self._next_removal(table)]
+        transactions = [*self._numbered(table, model_id, number, is_last=True), self._next_removal(table)]
         actions = self._replacements(table, old, new, model_id, data_change=True)
         return self._commit(table, actions, lineage | {"model_id": model_id}, transactions)
 
@@ -267,11 +288,12 @@ class CodeTable:
         actions = self._replacements(table, old, new, model_id, data_change=False)
         return self._commit(table, actions, lineage | {"model_id": model_id}, transactions)
 
-    def _numbered(self, table: DeltaTable, model_id: str, number: int) -> Transaction:
+    def _numbered(self, table: DeltaTable, model_id: str, number: int, *, is_last: bool) -> list[Transaction]:
         app_id = _app_id(model_id)
         if (table.transaction_version(app_id) or 0) != number - 1:
             raise ConflictError(f"another run has committed to {self.uri} since this one planned its work")
-        return Transaction(app_id, number)
+        ids = [app_id, _nights_id(model_id)] if is_last else [app_id]
+        return [Transaction(each, number) for each in ids]
 
     def _next_removal(self, table: DeltaTable) -> Transaction:
         return Transaction(_REMOVALS, (table.transaction_version(_REMOVALS) or 0) + 1)
@@ -304,13 +326,14 @@ class CodeTable:
 
 @contextmanager
 def _writing(uri: str) -> Iterator[None]:
-    """Tell Delta's errors of a commit as ours."""
+    """Tell of Delta's errors of a commit as ours."""
     try:
-        yield
+        with told(uri, "written"):
+            yield
     except CommitFailedError as error:
         raise ConflictError(f"another run committed to {uri} at the same time") from error
-    except (OSError, DeltaError) as error:
-        raise StorageError(f"{uri} can't be written: {error}; run again once it can") from error
+    except DeltaError as error:
+        raise StorageError(f"{uri} can't be written: {one_line(error)}; run again once it can") from error
 
 
 def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Table:
@@ -380,3 +403,8 @@ def lost_files(uri: str, version: int, error: OSError) -> TableError:
 
 def _app_id(model_id: str) -> str:
     return f"scenehash/{model_id}"
+
+
+def _nights_id(model_id: str) -> str:
+    """Return the transaction id whose number is that of the last commit of a night."""
+    return f"{_app_id(model_id)}/nights"

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from model.spec import InputSpec
-from pipelines.encode.config import EncodeConfig, PixelConfig
-from pipelines.errors import ConfigError, RejectedObject, StorageError
+from pipelines.cut import Cut
+from pipelines.encode.cuts import Cuts
+from pipelines.errors import RejectedObject, StorageError
 from pipelines.footprints import footprint
 from pipelines.georeference import georeference
-from pipelines.grid import Grid, read_chips
+from pipelines.grid import read_chips
 from pipelines.imagery import acquired_at, chip_id, open_raster
-from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 from pipelines.table import FILE_SCHEMA
 
@@ -25,6 +24,7 @@ CHIP_SCHEMA = pa.schema(
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("bbox", "geometry", "datetime")),
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("collection", "properties")),
         pa.field("valid_fraction", pa.float32()),
+        pa.field("cut", pa.string()),
         pa.field("bytes_read", pa.int64()),  # of the object, in one of its rows
         pa.field("pixels", pa.binary()),  # chip_HWC, row by row
     ]
@@ -40,38 +40,23 @@ _BATCH_BYTES = 64 << 20  # pixels in memory before they are handed on: however l
 Row = dict[str, object]
 
 
-def pixel_spec(model: InputSpec, override: PixelConfig) -> PixelSpec:
-    """Return how an archive's values become the model's pixels. Raises ConfigError where they don't fit."""
-    bands = override.bands or model.bands
-    low, high = (override.low, override.high) if override.low else (model.low, model.high)
-    if override.percentiles:
-        low, high = (), ()
-    for name, given in (("bands", bands), ("low and high", low)):
-        if given and len(given) != len(model.bands):
-            raise ConfigError(
-                f"pixels: {name} must have {len(model.bands)} entries, one for each band of the model "
-                f"({', '.join(map(str, model.bands))} in training), not {len(given)}"
-            )
-    return PixelSpec(bands, low, high, override.percentiles, override.nodata, override.mask)
-
-
-def read_objects(objects: pa.Table, pixels: PixelSpec, config: EncodeConfig) -> Iterator[pa.Table]:
+def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Table]:
     """Read and cut the objects of one batch: one bad object never costs another.
 
-    Their columns are uri, etag, and as far as the source says datetime, collection and properties.
+    Their columns are uri, etag, collection, and as far as the source says datetime and properties.
     """
-    store = Store(config.store)
-    grid = Grid(config.chip_size, config.stride, config.resolution, config.edges, config.min_valid_fraction)
-    chip_bytes = config.chip_size**2 * len(pixels.bands)
+    chip_bytes = cuts.default.grid.chip_size**2 * len(cuts.default.pixels.bands)
     most_rows = max(1, _BATCH_BYTES // chip_bytes)
     waiting: list[Row] = []
-    for entry in objects.to_pylist():
+    for listed in objects.to_pylist():
+        cut = cuts.of(listed["collection"])
+        entry = listed | {"cut": cut.text()}
         rows: list[Row] = []
         size = 0  # until a row has it
         try:
             content = _content(entry, store)
             size = len(content)
-            for row in _chips_of(entry, content, grid, pixels):
+            for row in _chips_of(entry, content, cut):
                 rows.append(row | {"bytes_read": size})
                 size = 0
                 if len(waiting) + len(rows) >= most_rows:
@@ -107,10 +92,10 @@ def _content(entry: Row, store: Store) -> bytes:
         raise FileNotFoundError(f"{uri} has gone since it was listed") from error
 
 
-def _chips_of(entry: Row, content: bytes, grid: Grid, pixels: PixelSpec) -> Iterator[Row]:
+def _chips_of(entry: Row, content: bytes, cut: Cut) -> Iterator[Row]:
     with open_raster(content) as dataset:
         place, acquired = georeference(dataset), acquired_at(dataset)
-        for chip in read_chips(dataset, place, grid, pixels):
+        for chip in read_chips(dataset, place, cut.grid, cut.pixels):
             outline = footprint(place, chip.window)
             yield entry | {
                 "outcome": CHIP,

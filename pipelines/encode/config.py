@@ -99,6 +99,10 @@ S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"
     edges: Literal["drop", "shift", "pad"] = "drop"
     """Partial chips at the right and lower edge: none, moved inside over others, or filled up with nodata"""
     pixels: PixelConfig = PixelConfig()
+    collection_pixels: dict[str, PixelConfig] = Field(default_factory=dict)
+    """In place of pixels, by name of the collection (as a flag: JSON); what one leaves open is the model's"""
+    recut: bool = False
+    """Encode again what the table holds in another grid, or of other pixels; else such a night is refused"""
     min_valid_fraction: float = Field(0.5, ge=0, le=1)
     """Least share of a chip that isn't nodata [0..1]"""
     objects_per_unit: int = Field(2000, ge=1)

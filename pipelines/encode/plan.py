@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipelines.encode.cuts import Cuts
 from pipelines.encode.sources.listing import Listing
 from pipelines.encode.spill import database, in_pieces, number, read_spilled, view, write
 from pipelines.encode.versions import Encoded
@@ -23,7 +24,11 @@ class Plan:
     """Parquet file of the versions of objects to remove once these are encoded: see `read_encoded`."""
     num_new: int
     num_changed: int
-    """Of the new ones, those of which an older version is encoded."""
+    """Of the new ones, those of which another version is encoded, or this one cut otherwise."""
+    num_recut: int
+    """Of them, those of which this version is encoded, cut otherwise."""
+    recut: tuple[str, str, str] | None
+    """Of these, one: its uri, how it was cut, how it is to be cut now."""
     num_rejected: int
     """Objects of the archive that are known to be rejects."""
     num_old: int
@@ -37,22 +42,37 @@ class Plan:
 
 
 def make_plan(
-    listing: Listing, encoded: Encoded, rejected: Path, failed: Sequence[str], folder: Path, *, prune: bool
+    listing: Listing,
+    cuts: Cuts,
+    encoded: Encoded,
+    rejected: Path,
+    failed: Sequence[str],
+    folder: Path,
+    *,
+    prune: bool,
 ) -> Plan:
     """Compare the archive with what is encoded and rejected; those that ``failed`` (uri) are left alone.
 
-    ``rejected`` is a Parquet file with the columns uri and etag. Where an object has changed, its old version
-    is to be removed; with ``prune`` so are all versions of objects that have vanished.
+    ``rejected`` is a Parquet file with the columns uri, etag and cut. Done is what was encoded or rejected in
+    this version and cut as it would be now. Where an object has changed, its old version is to be removed;
+    with ``prune`` so are all versions of objects that have vanished.
     """
     new, old, difference = (folder / f"{name}.parquet" for name in ("new", "old", "difference"))
     with database(folder) as sql:
         sql.register("failed", pa.table({"uri": pa.array(failed, pa.string())}))
-        sql.execute("CREATE TABLE source AS SELECT ? AS prune, ?::VARCHAR AS below", [prune, listing.below])
+        sql.execute(
+            "CREATE TABLE source AS SELECT ? AS prune, ?::VARCHAR AS below, ? AS cut",
+            [prune, listing.below, cuts.default.text()],
+        )
+        declared = [{"collection": name, "cut": cut.text()} for name, cut in cuts.by_collection.items()]
+        sql.register("declared", pa.Table.from_pylist(declared, _DECLARED_SCHEMA))
         view(sql, "listed", listing.objects)
-        view(sql, "encoded", encoded.objects)
-        view(sql, "rejected", rejected)
+        view(sql, "encoded_as", encoded.objects)
+        view(sql, "rejected_as", rejected)
+        sql.execute(_VIEWS)
         view(sql, "difference", write(sql, _DIFFERENCE, difference))
         sql.execute("CREATE TABLE todo AS " + _TODO)
+        sql.execute("CREATE TABLE recut AS " + _RECUT)
         write(sql, _NEW, new)
         view(sql, "old", write(sql, _OLD, old))
         return Plan(
@@ -61,22 +81,41 @@ def make_plan(
             old=old,
             num_new=number(sql, "SELECT count(*) FROM todo"),
             num_changed=number(sql, _CHANGED),
+            num_recut=number(sql, "SELECT count(DISTINCT uri) FROM recut"),
+            recut=sql.execute("FROM recut ORDER BY ALL LIMIT 1").fetchone(),
             num_rejected=number(sql, _REJECTED),
             num_old=number(sql, "SELECT count(*) FROM old"),
             num_vanished=number(sql, "SELECT count(DISTINCT uri) FROM old WHERE vanished"),
         )
 
 
+_DECLARED_SCHEMA = pa.schema([("collection", pa.string()), ("cut", pa.string())])
+
+# How an object was cut is compared by its hash: the texts are few, and a hundred bytes each.
+_VIEWS = """
+    CREATE VIEW wanted AS
+        SELECT listed.uri, listed.etag, hash(coalesce(declared.cut, source.cut)) AS cut
+        FROM listed LEFT JOIN declared USING (collection) CROSS JOIN source;
+    CREATE VIEW encoded AS SELECT * REPLACE (hash(cut) AS cut) FROM encoded_as;
+    CREATE VIEW rejected AS SELECT * REPLACE (hash(cut) AS cut) FROM rejected_as;
+    CREATE TABLE texts AS
+        SELECT hash(cut) AS cut, cut AS text FROM (
+            SELECT cut FROM encoded_as UNION SELECT cut FROM declared UNION SELECT cut FROM source
+        )
+"""
+
 # The only join of all with all; what both have, nearly everything, isn't kept.
 _DIFFERENCE = """
-    SELECT listed.uri AS listed_uri, listed.etag AS listed_etag, encoded.*
-    FROM listed FULL JOIN encoded ON listed.uri = encoded.uri AND listed.etag = encoded.etag
-    WHERE listed.uri IS NULL OR encoded.uri IS NULL
+    SELECT wanted.uri AS listed_uri, wanted.etag AS listed_etag, wanted.cut AS listed_cut, encoded.*
+    FROM wanted FULL JOIN encoded
+        ON wanted.uri = encoded.uri AND wanted.etag = encoded.etag AND wanted.cut = encoded.cut
+    WHERE wanted.uri IS NULL OR encoded.uri IS NULL
 """
 
 _TODO = """
-    SELECT listed_uri AS uri FROM difference
-    ANTI JOIN rejected ON rejected.uri = listed_uri AND rejected.etag = listed_etag
+    SELECT listed_uri AS uri, listed_etag AS etag, listed_cut AS cut FROM difference
+    ANTI JOIN rejected
+        ON rejected.uri = listed_uri AND rejected.etag = listed_etag AND rejected.cut = listed_cut
     ANTI JOIN failed ON failed.uri = listed_uri
     WHERE listed_uri IS NOT NULL
 """
@@ -87,15 +126,22 @@ _NEW = """
 
 _CHANGED = "SELECT count(*) FROM todo WHERE uri IN (SELECT uri FROM difference WHERE uri IS NOT NULL)"
 
+_RECUT = """
+    SELECT todo.uri, was.text AS was, now.text AS now
+    FROM todo JOIN difference ON difference.uri = todo.uri AND difference.etag = todo.etag
+    JOIN texts was ON was.cut = difference.cut JOIN texts now ON now.cut = todo.cut
+"""
+
 _REJECTED = """
     SELECT count(*) FROM difference
-    SEMI JOIN rejected ON rejected.uri = listed_uri AND rejected.etag = listed_etag
+    SEMI JOIN rejected
+        ON rejected.uri = listed_uri AND rejected.etag = listed_etag AND rejected.cut = listed_cut
 """
 
 _OLD = """
-    SELECT stale.uri, stale.etag, stale.file, listed.uri IS NULL AS vanished
+    SELECT stale.uri, stale.etag, texts.text AS cut, stale.file, listed.uri IS NULL AS vanished
     FROM (SELECT * FROM difference WHERE uri IS NOT NULL) stale
-    LEFT JOIN listed USING (uri) CROSS JOIN source
+    JOIN texts USING (cut) LEFT JOIN listed USING (uri) CROSS JOIN source
     WHERE CASE
         WHEN listed.uri IS NOT NULL THEN stale.uri NOT IN (SELECT uri FROM failed)
         WHEN NOT prune THEN false

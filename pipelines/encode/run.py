@@ -15,8 +15,8 @@ import structlog
 from pipelines import __version__
 from pipelines.bundles import read_manifest, resolve_bundle
 from pipelines.cluster import connected, warn_if_short
-from pipelines.encode.chips import pixel_spec
 from pipelines.encode.config import EncodeConfig
+from pipelines.encode.cuts import cuts_of
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.progress import progress
 from pipelines.encode.report import EncodeReport, Tally, log_report, make_report, tracked_night
@@ -24,6 +24,7 @@ from pipelines.encode.shards import Lineage
 from pipelines.encode.sources.listing import list_source
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConfigError, ConflictError, GateError
+from pipelines.outage import told
 from pipelines.publish.canary import read_canary
 from pipelines.publish.forward import Outcome, publish_forward
 from pipelines.publish.gate import ArchiveCounts
@@ -46,7 +47,7 @@ class _Night:
         self.folder = folder  # for what is spilled
         self.store = Store(config.store)
         self.manifest = read_manifest(bundle_uri, self.store)
-        self.pixels = pixel_spec(self.manifest.input, config.pixels)
+        self.cuts = cuts_of(config, self.manifest.input)
         self.table = CodeTable(config.table, self.store)
         self.lineage = Lineage(
             model_id=self.manifest.model_id,
@@ -79,8 +80,14 @@ def run_encode(config: EncodeConfig) -> EncodeReport:
     """Encode what is new and publish. Needs a running Ray, or starts one on this machine if there is work.
 
     Raises UserError on a missing bucket, bundle or table, or pixels that don't fit the bundle; GateError,
-    with the report, where the result isn't published.
+    with the report, where the result isn't published; StoreDownError where a store has gone for too long,
+    EncodingError where the cluster can't: what was committed by then stands, and the next run goes on.
     """
+    with told(config.table, "brought up to date"):  # reading a table, Arrow and Delta fail in many places
+        return _run(config)
+
+
+def _run(config: EncodeConfig) -> EncodeReport:
     started = time.monotonic()
     store = Store(config.store)
     store.require_bucket(config.table)
@@ -111,17 +118,34 @@ def _report(night: _Night, plan: Plan, outcome: Outcome | None, started: float) 
 
 
 def _plan(night: _Night) -> Plan:
-    """Compare the archive with the table as it is now. Raises ConfigError where too much would be pruned."""
+    """Compare the archive with the table as it is now.
+
+    Raises ConfigError where too much would be pruned, or objects be cut otherwise than they were.
+    """
     model_id, config = night.lineage.model_id, night.config
     encoded = read_encoded(night.table, model_id, night.folder)
     rejected = read_rejected(night.table, model_id, night.folder)
-    plan = make_plan(night.listing, encoded, rejected, night.tally.failed, night.folder, prune=config.prune)
+    plan = make_plan(
+        night.listing,
+        night.cuts,
+        encoded,
+        rejected,
+        night.tally.failed,
+        night.folder,
+        prune=config.prune,
+    )
     share = plan.num_vanished / (plan.num_vanished + night.listing.count)
     if share > config.max_prune_share:
         raise ConfigError(
             f"stopped: {config.source} doesn't list {plan.num_vanished} encoded objects any more "
             f"({share:.3f} of all), and max_prune_share is {config.max_prune_share}; "
             "check the source, or raise it for this run"
+        )
+    if plan.recut and not config.recut:
+        uri, was, now = plan.recut
+        raise ConfigError(
+            f"stopped: {plan.num_recut} objects of {config.source} were cut otherwise before, such as {uri}: "
+            f"{was}, and now {now}; go back to that, take another table, or encode them again with --recut"
         )
     return plan
 
@@ -150,7 +174,7 @@ def _carry_out(night: _Night, plan: Plan) -> int:
     with progress(plan.num_new) as advance:
         for number, unit in enumerate(plan.units(night.config.objects_per_unit), start=1):
             commits += 1
-            _encode_and_commit(night, unit, commits)
+            _encode_and_commit(night, unit, commits, is_last=number == units and not plan.num_old)
             advance(len(unit))
             log.info("unit done", unit=number, units=units, chips=night.tally.chips)
     if plan.num_old:
@@ -161,20 +185,27 @@ def _carry_out(night: _Night, plan: Plan) -> int:
         )
         night.tally.removed += removed
         commits -= not removed
+    if not night.table.is_whole(
+        model_id
+    ):  # no old rows went, or nothing is left of what an earlier night began
+        commits += 1
+        night.table.commit_unit([], model_id, commits, _metadata(night, commits))
     version = night.table.open().version()
     if night.table.commits(model_id, version) != commits:
         raise ConflictError(f"another run has committed to {night.table.uri} since this one planned its work")
     return version
 
 
-def _encode_and_commit(night: _Night, unit: pa.Table, number: int) -> None:
+def _encode_and_commit(night: _Night, unit: pa.Table, number: int, *, is_last: bool) -> None:
     """Encode one unit and commit it: rejects first, then codes, so that nothing is done before it is."""
     from pipelines.encode.unit import encode_unit
 
     metrics, started = night.metrics(), time.monotonic()
-    result = encode_unit(unit, night.config, night.bundle_uri, night.pixels, night.lineage)
+    result = encode_unit(unit, night.config, night.bundle_uri, night.cuts, night.lineage)
     night.table.commit_rejects(result.rejects)
-    night.table.commit_unit(result.shards, night.lineage.model_id, number, _metadata(night, number))
+    night.table.commit_unit(
+        result.shards, night.lineage.model_id, number, _metadata(night, number), is_last=is_last
+    )
     seconds = time.monotonic() - started
     night.known_rejects += len(result.rejects)
     night.tally.add(result, seconds)

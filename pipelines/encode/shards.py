@@ -91,7 +91,9 @@ def spatial_key(bbox: pa.ChunkedArray) -> np.ndarray:
 
 
 def _reject_rows(rejects: pa.Table, lineage: Lineage) -> pa.Table:
-    columns = {name: rejects[name] for name in ("uri", "etag", "detail")} | {"reason": rejects["outcome"]}
+    columns = {name: rejects[name] for name in ("uri", "etag", "detail", "cut")} | {
+        "reason": rejects["outcome"]
+    }
     constant = {"model_id": lineage.model_id, "run_id": lineage.run_id, "at": datetime.now(UTC)}
     for name, value in constant.items():
         columns[name] = pa.array([value] * len(rejects), REJECT_SCHEMA.field(name).type)

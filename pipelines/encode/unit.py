@@ -5,13 +5,15 @@ from functools import partial
 
 import pyarrow as pa
 import ray
+from ray.exceptions import RayError
 
 from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
+from pipelines.encode.cuts import Cuts
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
-from pipelines.pixels import PixelSpec
+from pipelines.errors import EncodingError, ScenehashError
 from pipelines.storage import Store
 
 READ_CPUS = 0.5
@@ -34,27 +36,43 @@ def count_encoders(config: EncodeConfig, objects: int) -> int:
 
 
 def encode_unit(
-    unit: pa.Table, config: EncodeConfig, bundle_uri: str, pixels: PixelSpec, lineage: Lineage
+    unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cuts, lineage: Lineage
 ) -> UnitResult:
-    """Read and cut objects on CPU tasks, encode on an actor pool, write from one task."""
+    """Read and cut objects on CPU tasks, encode on an actor pool, write from one task.
+
+    Raises what one of them raised on purpose; EncodingError for all else that Ray tells of.
+    """
     store = Store(config.store)
-    encoded = encoded_rows(unit, config, bundle_uri, pixels)
+    encoded = encoded_rows(unit, config, bundle_uri, cuts)
     write = ray.remote(num_cpus=READ_CPUS)(write_unit)
-    result: UnitResult = ray.get(
-        write.remote(config.table.rstrip("/"), store, lineage, *encoded.to_arrow_refs())
-    )
+    try:
+        result: UnitResult = ray.get(
+            write.remote(config.table.rstrip("/"), store, lineage, *encoded.to_arrow_refs())
+        )
+    except RayError as error:
+        raise _plain(error, len(unit)) from error
     return result
 
 
-def encoded_rows(
-    unit: pa.Table, config: EncodeConfig, bundle_uri: str, pixels: PixelSpec
-) -> ray.data.Dataset:
+def _plain(error: RayError, objects: int) -> ScenehashError:
+    """Return what a task raised on purpose, or else an error whose message is the last line of Ray's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ScenehashError) and not isinstance(cause, RayError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    *_, last = str(error).strip().splitlines() or [repr(error)]
+    return EncodingError(f"a unit of {objects} objects couldn't be encoded: {last.strip()}; run again")
+
+
+def encoded_rows(unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cuts) -> ray.data.Dataset:
     """Return the rows to be written, in no particular order; nothing is done before they are asked for."""
+    store = Store(config.store)
     return (
         ray.data.from_arrow(unit)
         .repartition(target_num_rows_per_block=_OBJECTS_PER_TASK)
         .map_batches(
-            partial(_read, pixels=pixels, config=config),
+            partial(_read, cuts=cuts, store=store),
             batch_size=_OBJECTS_PER_TASK,
             batch_format="pyarrow",
             num_cpus=READ_CPUS,
@@ -63,7 +81,7 @@ def encoded_rows(
             Encoder,
             fn_constructor_kwargs={
                 "bundle_uri": bundle_uri,
-                "store": Store(config.store),
+                "store": store,
                 "chip_size": config.chip_size,
                 "gpus": config.gpus_per_encoder,
             },
@@ -76,5 +94,5 @@ def encoded_rows(
     )
 
 
-def _read(objects: pa.Table, pixels: PixelSpec, config: EncodeConfig) -> Iterator[pa.Table]:
-    yield from metered(read_objects(objects, pixels, config))
+def _read(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Table]:
+    yield from metered(read_objects(objects, cuts, store))

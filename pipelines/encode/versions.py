@@ -19,11 +19,12 @@ from pipelines.threads import mapped_ahead
 
 _READS = 4  # files at a time: each may hold a million rows
 
-_REJECTED = ("uri", "etag")
+_REJECTED = ("uri", "etag", "cut")
 _ENCODED = (*_REJECTED, "collection")
 
 VERSION_SCHEMA = pa.schema([*((name, pa.string()) for name in _ENCODED), ("file", pa.int32())])
-"""An object (uri) in the version that was encoded (etag), and the number of a file that holds chips of it."""
+"""An object (uri) in the version that was encoded (etag), as it was cut (`pipelines.cut`), and the number of
+a file that holds chips of it."""
 
 REJECTED_SCHEMA = pa.schema([*((name, pa.string()) for name in _REJECTED), ("file", pa.int32())])
 
@@ -53,7 +54,7 @@ def read_encoded(table: CodeTable, model_id: str, folder: Path) -> Encoded:
 
 
 def read_rejected(table: CodeTable, model_id: str, folder: Path) -> Path:
-    """Read which (uri, etag) a model has rejected into a Parquet file; one may come more than once."""
+    """Read which (uri, etag, cut) a model has rejected into a Parquet file; one may come more than once."""
     files = files_of(table.open_rejects(), model_id) if table.exists() else []
     rows = _distinct(table.rejects_uri, files, _REJECTED, REJECTED_SCHEMA, table.store)
     return spill(rows, REJECTED_SCHEMA, folder / "rejected.parquet")
@@ -70,7 +71,7 @@ def remove_versions(
 ) -> int:
     """Remove the rows of old versions of objects in commit ``number``; return how many rows went.
 
-    ``old`` is a Parquet file (uri, etag, file), by file; the objects in ``kept`` (uri) keep their rows.
+    ``old`` is a Parquet file (uri, etag, cut, file), by file; the objects in ``kept`` (uri) keep their rows.
     Shards that hold old rows are written anew without them.
 
     Raises ConflictError where another run has committed, or replaced one of them.
@@ -132,4 +133,4 @@ def _by_file(versions: Path) -> Iterator[tuple[int, pa.Table]]:
 
 
 def _version_of(rows: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(rows["uri"], rows["etag"], "\0")
+    return pc.binary_join_element_wise(rows["uri"], rows["etag"], rows["cut"], "\0")

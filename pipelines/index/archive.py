@@ -19,13 +19,13 @@ from pipelines.index.arrays import build_arrays, joined, separate
 from pipelines.index.codes import CodeIndex
 from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, regions_of, spans_of
-from pipelines.index.rows import ANSWER_COLUMNS, Rows
+from pipelines.index.rows import ROW_COLUMNS, Rows
 from pipelines.index.selection import NO_TIME, Columns
 from pipelines.table import WHOLE, CodeTable, Part
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = [*ANSWER_COLUMNS, "valid_fraction", "code"]
+_COLUMNS = [*ROW_COLUMNS, "valid_fraction", "code"]
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _ROWS = "rows.arrow"
 
@@ -73,13 +73,13 @@ def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, w
     columns = empty_columns(count)
     names: dict[str, int] = {}
     chip_ids: list[pa.Array] = []
-    kept = pa.schema([batches.schema.field(name) for name in ANSWER_COLUMNS])
+    kept = pa.schema([batches.schema.field(name) for name in ROW_COLUMNS])
     row = 0
     with pa.ipc.new_file(str(folder / _ROWS), kept) as rows:
         for batch in batches:
             if not len(batch):
                 continue
-            rows.write_batch(batch.select(ANSWER_COLUMNS))
+            rows.write_batch(batch.select(ROW_COLUMNS))
             chip_ids.append(batch["chip_id"].cast(pa.large_string()))
             codes_NY[row : row + len(batch)] = codes_of(batch["code"], bits // 8, where)
             fill_columns(columns, slice(row, row + len(batch)), batch, names)

@@ -17,9 +17,12 @@ from pipelines.index.selection import UInt32s
 
 ANSWER_COLUMNS = ["chip_id", "uri", "etag", "window", "bbox", "geometry", "datetime", "collection"]
 
+ROW_COLUMNS = [*ANSWER_COLUMNS, "cut"]
+"""Of the file: how a chip was cut is needed to show it, not to tell of it."""
+
 
 class Rows:
-    """`ANSWER_COLUMNS` of each row, mapped from a file."""
+    """`ROW_COLUMNS` of each row, mapped from a file."""
 
     def __init__(self, path: Path, order_N: UInt32s) -> None:
         """Open the file; ``order_N`` lists the rows by chip id."""
@@ -28,10 +31,7 @@ class Rows:
             self._schema = reader.schema
             self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
-        self._columns = [
-            [(name, cells(column)) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
-            for batch in self._batches
-        ]
+        self._columns = [[(name, cells(batch[name])) for name in ANSWER_COLUMNS] for batch in self._batches]
         self._chip_ids = [dict(columns)["chip_id"] for columns in self._columns]
         self._order_N = order_N.view(np.ndarray)  # a memory map is slow to take an item from
 
@@ -54,8 +54,14 @@ class Rows:
         chip_id: str = self._chip_ids[batch](row - self._starts[batch])
         return chip_id
 
+    def cut(self, row: int) -> str:
+        """Return how a row's chip was cut: `pipelines.cut.Cut` as text."""
+        batch = bisect_right(self._starts, row) - 1
+        cut: str = self._batches[batch]["cut"][row - self._starts[batch]].as_py()
+        return cut
+
     def take(self, rows_M: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Return the values of some rows, in their order."""
+        """Return `ANSWER_COLUMNS` of some rows, in their order."""
         taken = []
         for row in rows_M.tolist():
             batch = bisect_right(self._starts, row) - 1

@@ -42,7 +42,7 @@ class PublishConfig(StageConfig):
     table: str
     """Code table: URI"""
     version: int | None = Field(None, ge=0)
-    """Publish this version of the table, if it passes the gate"""
+    """Publish this version of the table, if a night has left it so and it passes the gate"""
     bundle: str | None = None
     """Bundle whose codes are published: URI or models:/name@alias; empty: of what is published now"""
     force: bool = False

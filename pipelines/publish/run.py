@@ -63,8 +63,9 @@ class PublishReport(BaseModel):
 def run_publish(config: PublishConfig) -> PublishReport:
     """Do what the config asks for and tell what is published now.
 
-    Raises TableError where there is no such version or publication, GateError where the gate fails and
-    isn't overridden, ConflictError where somebody else publishes at the same time.
+    Raises TableError where there is no such version or publication, or a version is only part of a night's;
+    GateError where the gate fails and isn't overridden, ConflictError where somebody else publishes at the
+    same time.
     """
     table = CodeTable(config.table, Store(config.store))
     table.open()  # a table that isn't there has no history either
@@ -87,6 +88,12 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
         raise TableError(f"nothing is published at {table.uri} yet: say with --bundle of which model")
     bundle_uri = resolve_bundle(bundle_uri, config.tracking)
     model_id = read_manifest(bundle_uri, table.store).model_id
+    if not table.is_whole(model_id, version):
+        raise TableError(
+            f"version {version} of {table.uri} stands between the commits of a night: objects may be "
+            "missing, or stand there twice; run jobs.nightly, which ends what that night began and publishes "
+            "it, or take a version of --history"
+        )
     verdict = check_version(table, model_id, version, config.gate)
     news = publication(verdict, version, model_id, bundle_uri, run_id)
     if not news.gate["chips"]:

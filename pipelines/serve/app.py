@@ -87,7 +87,9 @@ class Ingress:
 
         Raises then what `Shard` does.
         """
-        self._config, self._store = config, Store(config.store)
+        # a picture that comes too late is no answer
+        patience = min(config.store.patience, config.timeout_seconds / 2)
+        self._config, self._store = config, Store(config.store.model_copy(update={"patience": patience}))
         self._encoder = encoder
         here = [] if shards else [in_process(Shard(config, Part(0, 1)))]
         self._shards = Shards([*here, *map(deployed, shards)])

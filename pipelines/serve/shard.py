@@ -8,6 +8,7 @@ import numpy as np
 from ray import serve
 
 from pipelines.api.answers import RefusedSnapshot
+from pipelines.cut import Cut
 from pipelines.index.files import building
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
@@ -29,7 +30,7 @@ class ChipSource:
     window: tuple[int, int, int, int]
     """x, y, width, height [pixels]"""
     pixels: PixelSpec
-    """What the model sees of them"""
+    """What the model saw of them"""
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,13 @@ class Shard:
 
     def source(self, chip_id: str) -> ChipSource | None:
         """Return where one chip's pixels are; None where it isn't here."""
-        snapshot = self._follower.current
-        row = _row(snapshot, chip_id)
+        rows = self._follower.current.archive.rows
+        row = rows.find(chip_id)
         if row is None:
             return None
-        x, y, width, height = row["window"].values()
-        return ChipSource(row["uri"], (x, y, width, height), PixelSpec.of(snapshot.manifest.input))
+        chip = rows.take(np.array([row]))[0]
+        x, y, w, h = chip["window"].values()
+        return ChipSource(chip["uri"], (x, y, w, h), Cut.read(rows.cut(row)).pixels)
 
     def info(self) -> ShardInfo:
         """Return what is held."""

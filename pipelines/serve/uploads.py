@@ -8,12 +8,11 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio.io import DatasetReader
 
 from pipelines.errors import PictureError, RejectedObject, StorageError
 from pipelines.imagery import WindowTuple, open_raster
 from pipelines.picture import read_picture
-from pipelines.pixels import PixelSpec, check_bands, read_window, with_own_range
+from pipelines.pixels import PixelSpec, read_window, with_own_range
 from pipelines.serve.refusals import Refusal
 from pipelines.storage import Store
 
@@ -31,28 +30,16 @@ def read_upload(content: bytes, pixels: PixelSpec, max_pixels: int) -> NDArray[n
 
 
 def read_thumbnail(uri: str, window: WindowTuple, pixels: PixelSpec, store: Store) -> bytes | Refusal:
-    """Return a chip as PNG, in the model's first three bands or its first, or why there is none."""
+    """Return a chip as PNG, as it was encoded: its first three bands, or its first; or why there is none."""
     size = _THUMBNAIL_SIDE if max(window[2:]) > _THUMBNAIL_SIDE else None
     try:
         with open_raster(store.read(uri)) as dataset:
-            chip_HWC = read_window(dataset, window, _shown(dataset, pixels), size).pixels_HWC
+            chip_HWC = read_window(dataset, window, with_own_range(dataset, pixels), size).pixels_HWC
     except (FileNotFoundError, RejectedObject):
         message = f"{uri} is gone, or has changed since it was encoded"
         return Refusal(404, "source_gone", message, "the next nightly removes its chips, or renews them")
     except StorageError as error:
         return Refusal(503, "source_unavailable", str(error), "try again in a moment")
     png = io.BytesIO()
-    Image.fromarray(chip_HWC[..., 0] if chip_HWC.shape[2] == 1 else chip_HWC).save(png, "PNG")
+    Image.fromarray(chip_HWC[..., 0] if len(pixels.bands) < 3 else chip_HWC[..., :3]).save(png, "PNG")
     return png.getvalue()
-
-
-def _shown(dataset: DatasetReader, pixels: PixelSpec) -> PixelSpec:
-    """Return what the model sees or, where the night read this archive otherwise, what there is."""
-    count = 3 if len(pixels.bands) >= 3 else 1
-    shown = PixelSpec(pixels.bands[:count], pixels.low[:count], pixels.high[:count])
-    try:
-        check_bands(dataset, shown)
-    except RejectedObject:
-        bands = (1, 2, 3) if dataset.count >= 3 else (1,)
-        return with_own_range(dataset, PixelSpec(bands, percentiles=(2, 98)))
-    return shown

@@ -28,13 +28,21 @@ class Night:
     table: CodeTable
     model_id: str
 
-    def commit(self, codes: dict[str, np.ndarray], etag: str = "1", rejected: tuple[str, ...] = ()) -> int:
+    def commit(
+        self,
+        codes: dict[str, np.ndarray],
+        etag: str = "1",
+        rejected: tuple[str, ...] = (),
+        *,
+        is_last: bool = True,
+    ) -> int:
         """Commit one unit, uri -> codes_NY of its chips; return the table's version."""
         self.table.create()
         result = self.write(codes, etag, rejected)
         self.table.commit_rejects(result.rejects)
         number = self.table.commits(self.model_id) + 1
-        return self.table.commit_unit(result.shards, self.model_id, number, {"run_id": "run"})
+        lineage = {"run_id": "run"}
+        return self.table.commit_unit(result.shards, self.model_id, number, lineage, is_last=is_last)
 
     def write(
         self, codes: dict[str, np.ndarray], etag: str = "1", rejected: tuple[str, ...] = ()
@@ -54,6 +62,7 @@ class Night:
                 "datetime": datetime(2026, 1, 1, tzinfo=UTC),
                 "collection": "tests",
                 "valid_fraction": 1.0,
+                "cut": CUT,
                 "bytes_read": 0,
                 "code": code_Y.tobytes(),
             }
@@ -61,7 +70,7 @@ class Night:
             for number, code_Y in enumerate(codes_NY)
             for x, y in [(float(hash_of(uri, number) % 359 - 180), float(hash_of(uri, number) % 177 - 89))]
         ]
-        rows += [{"outcome": "empty", "detail": "", "uri": uri, "etag": etag} for uri in rejected]
+        rows += [{"outcome": "empty", "detail": "", "uri": uri, "etag": etag, "cut": CUT} for uri in rejected]
         columns = pa.schema([field for field in CHIP_SCHEMA if field.name != "pixels"])
         for field in (("code", pa.binary()), ("cpu_seconds", pa.float64()), ("gpu_seconds", pa.float64())):
             columns = columns.append(pa.field(*field))
@@ -90,6 +99,7 @@ class Night:
         return sorted(rows, key=lambda row: str(row["chip_id"]))
 
 
+CUT = '{"bands":[1,2,3],"chip_size":1}'
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 

@@ -113,7 +113,7 @@ def test_one_bad_object_never_costs_another(store, any_root, geotiff, scene_HWC)
 
 
 def test_an_unreachable_store_is_a_reason(ray_local):
-    nowhere = Store(StoreConfig(endpoint="http://127.0.0.1:1"))
+    nowhere = Store(StoreConfig(endpoint="http://127.0.0.1:1", patience=0))
     (reason,) = reasons(read(nowhere, [("s3://archive/a.tif", None)]))
     assert "s3://archive/a.tif can't be read" in reason
 

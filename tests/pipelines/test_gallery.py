@@ -19,8 +19,9 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine, from_origin
 
 from model.spec import InputSpec
-from pipelines.encode.chips import CHIP, FAILED, pixel_spec, read_objects
+from pipelines.encode.chips import CHIP, FAILED, read_objects
 from pipelines.encode.config import EncodeConfig, PixelConfig
+from pipelines.encode.cuts import cuts_of
 
 RNG = np.random.default_rng(0)
 SCENE_HWC = RNG.integers(1, 255, (32, 48, 3), dtype=np.uint8)
@@ -161,10 +162,10 @@ def rows_of(store, root, geotiff, tmp_path):
     store.remove_folder(f"{root}/vanishes.tif")
     store.write(f"{root}/is_replaced.tif", geotiff(SCENE_HWC[::-1]))
     config = EncodeConfig(source=root, store=store.config, pixels=AS_IT_IS, **CONFIG)
-    objects = [{"uri": info.uri, "etag": info.etag} for info in listed.values()]
-    objects.insert(3, {"uri": "s3://no-such-bucket/a.tif", "etag": "0"})
+    objects = [{"uri": info.uri, "etag": info.etag, "collection": "c"} for info in listed.values()]
+    objects.insert(3, {"uri": "s3://no-such-bucket/a.tif", "etag": "0", "collection": "c"})
     rows = {entry["uri"].removeprefix(f"{root}/"): [] for entry in objects}
-    for table in read_objects(pa.Table.from_pylist(objects), pixel_spec(InputSpec(), AS_IT_IS), config):
+    for table in read_objects(pa.Table.from_pylist(objects), cuts_of(config, InputSpec()), store):
         for row in table.to_pylist():
             rows[row["uri"].removeprefix(f"{root}/")].append(row)
     return rows

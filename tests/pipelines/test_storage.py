@@ -1,14 +1,17 @@
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 
 from pipelines.config import StoreConfig
-from pipelines.errors import ConflictError, StorageError
+from pipelines.errors import ConflictError, StorageError, StoreDownError
+from pipelines.outage import told
 from pipelines.storage import ABSENT, Store
+from pipelines.table import CodeTable
 
 
 def test_what_is_written_is_read(store, any_root):
@@ -65,9 +68,65 @@ def test_writing_to_a_missing_bucket_is_the_users_error(store):
         store.write("s3://no-such-bucket/x", b"")
 
 
-def test_an_unreachable_endpoint_is_the_users_error():
-    with pytest.raises(StorageError, match="endpoint"):
-        list(Store(StoreConfig(endpoint="http://127.0.0.1:1")).list("s3://archive/x"))
+NOWHERE = Store(StoreConfig(endpoint="http://127.0.0.1:1", patience=0.5))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: list(NOWHERE.list("s3://archive/x")),
+        lambda: NOWHERE.page("s3://archive/x"),
+        lambda: NOWHERE.read("s3://archive/x"),
+        lambda: NOWHERE.read_with_etag("s3://archive/x"),
+        lambda: NOWHERE.write("s3://archive/x", b""),
+        lambda: NOWHERE.write_if_match("s3://archive/x", b"", ABSENT),
+        lambda: NOWHERE.etag("s3://archive/x"),
+        lambda: NOWHERE.require_bucket("s3://archive/x"),
+        lambda: NOWHERE.remove("s3://archive/x"),
+        lambda: NOWHERE.remove_folder("s3://archive/x"),
+        CodeTable("s3://archive/x", NOWHERE).exists,
+        CodeTable("s3://archive/x", NOWHERE).open,
+        CodeTable("s3://archive/x", NOWHERE).create,
+    ],
+)
+def test_a_store_that_does_not_answer_is_asked_for_a_while(store, call):
+    started = time.monotonic()
+    with pytest.raises(StoreDownError, match=r"can't be \w+.*; run again once the store answers") as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert 0.1 < time.monotonic() - started < 5
+
+
+def test_arrow_asks_for_a_while_too(store):
+    filesystem, path = NOWHERE.arrow_filesystem("s3://archive/x")
+    with pytest.raises(StoreDownError, match="NETWORK_CONNECTION"), told("s3://archive/x", "read"):
+        filesystem.open_input_file(path)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_store_that_is_too_busy_is_asked_again(store, status):
+    """It refuses each other request."""
+
+    class Busy(BaseHTTPRequestHandler):
+        asked = 0
+
+        def do_GET(self) -> None:
+            Busy.asked += 1
+            self.send_response(status if Busy.asked % 2 else 200)
+            self.send_header("Content-Length", "7")
+            self.send_header("ETag", '"1"')
+            self.end_headers()
+            self.wfile.write(b"content")
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        busy = Store(StoreConfig(endpoint=f"http://127.0.0.1:{server.server_port}", patience=5))
+        assert [busy.read_with_etag("s3://archive/x") for _ in range(2)] == [(b"content", "1")] * 2
+        server.shutdown()
+    assert Busy.asked == 4
 
 
 def test_other_schemes_are_refused(store):

@@ -36,6 +36,7 @@ def write_shard(table: CodeTable, uri: str, etag: str, chips: int = 2) -> Shard:
             "collection": "c",
             "properties": [("cloud", "3")],
             "valid_fraction": 1.0,
+            "cut": "{}",
             "code": bytes([number] * 8),
             "run_id": "run",
             "encoded_at": NOW,

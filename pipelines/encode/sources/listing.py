@@ -52,6 +52,7 @@ def list_source(config: EncodeConfig, store: Store, folder: Path) -> Listing:
         count = file.metadata.num_rows
     if not count:
         raise StorageError(_nothing(kind, config))
+    _warn_of_unused(set(config.collection_pixels), objects, folder)
     below = absolute(config.source).rstrip("/") + "/" if kind == "prefix" else None
     return Listing(objects, count, below)
 
@@ -89,6 +90,13 @@ def _check(kind: Kind, config: EncodeConfig) -> None:
         raise ConfigError(f"search is for a STAC API; source {config.source} is none")
     if config.asset and kind not in ("stac", "stac api"):
         raise ConfigError(f"asset is for STAC; source {config.source} is none")
+    others = sorted(set(config.collection_pixels) - {config.collection})
+    if others and kind in ("prefix", "inventory"):
+        raise ConfigError(
+            f"collection_pixels names {', '.join(others)}, and a listing names no collections: all its "
+            f"objects are filed under {config.collection}; take a manifest with a column collection, or run "
+            "once for each"
+        )
     untimed = kind in ("prefix", "inventory") and config.by == "acquisition"
     if untimed and (config.since or config.until):
         raise ConfigError("a listing doesn't say when its objects were acquired; add --by modified")
@@ -142,6 +150,19 @@ def _filed(tables: Iterator[pa.Table], collection: str) -> Iterator[pa.Table]:
     for table in tables:
         place = table.column_names.index("collection")
         yield table.set_column(place, "collection", pc.fill_null(table["collection"], collection))
+
+
+def _warn_of_unused(declared: set[str], objects: Path, folder: Path) -> None:
+    """Warn of collections whose pixels are declared and that no object is of: perhaps it is mistyped."""
+    if not declared:
+        return
+    with database(folder) as sql:
+        view(sql, "objects", objects)
+        found = {name for (name,) in sql.execute("SELECT DISTINCT collection FROM objects").fetchall()}
+    if declared - found:
+        log.warning(
+            "collection_pixels: no object is of these", names=sorted(declared - found), found=sorted(found)
+        )
 
 
 def _each_once(objects: Path, folder: Path) -> Path:

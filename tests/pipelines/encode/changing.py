@@ -14,10 +14,10 @@ import pytest
 
 from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
+from pipelines.encode.cuts import Cuts
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
-from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published, find_pointer, publications
 from pipelines.storage import Store
 from pipelines.table import CODE_SCHEMA, CodeTable
@@ -131,11 +131,11 @@ def encode_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = cache(Encoder)
 
     def encode_unit(
-        unit: pa.Table, config: EncodeConfig, bundle_uri: str, pixels: PixelSpec, lineage: Lineage
+        unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cuts, lineage: Lineage
     ) -> UnitResult:
         store = Store(config.store)
         network = encoder(bundle_uri, store, config.chip_size)
-        chips = metered(read_objects(unit, pixels, config))
+        chips = metered(read_objects(unit, cuts, store))
         return write_unit(config.table, store, lineage, *(rows for table in chips for rows in network(table)))
 
     monkeypatch.setattr("pipelines.encode.unit.encode_unit", encode_unit)

@@ -1,4 +1,4 @@
-"""Objects to rows of chips: scenes larger than memory should be, and how the config fits the model.
+"""Objects to rows of chips: scenes larger than memory should be, objects that change while they are read.
 
 What becomes of each kind of object is in tests/pipelines/test_gallery.py.
 """
@@ -9,25 +9,19 @@ import time
 
 import numpy as np
 import pyarrow as pa
-import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from model.spec import InputSpec
-from pipelines.encode.chips import CHIP, FAILED, pixel_spec, read_objects
-from pipelines.encode.config import EncodeConfig, PixelConfig
+from pipelines.cut import Cut
+from pipelines.encode.chips import CHIP, FAILED, read_objects
+from pipelines.encode.cuts import Cuts
 from pipelines.encode.shards import Lineage, write_unit
 from pipelines.encode.usage import metered
-from pipelines.errors import ConfigError
+from pipelines.grid import Grid
 from pipelines.pixels import PixelSpec
 
-RGB = PixelSpec((1, 2, 3))
+CUTS = Cuts(Cut(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))))
 SIDE = 5120  # 400 chips of 256 pixels: more than are handed on at once
-
-
-@pytest.fixture
-def config(store, root):
-    return EncodeConfig(source=root, table=f"{root}/codes", bundle="-", chip_size=256, store=store.config)
 
 
 def listed(store, root):
@@ -61,14 +55,14 @@ def encoded(tables):
     ]
 
 
-def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, config, geotiff, tmp_path):
+def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, geotiff, tmp_path):
     content = large(geotiff, tmp_path / "large.tif")
     store.write(f"{root}/a.tif", geotiff(np.full((256, 256, 3), 9, np.uint8)))
     store.write(f"{root}/b.tif", content)
     store.write(f"{root}/c.tif", content[: len(content) * 19 // 20])
     store.write(f"{root}/d.tif", geotiff(np.full((256, 256, 3), 9, np.uint8)))
     tables = []
-    for table in read_objects(listed(store, root), RGB, config):
+    for table in read_objects(listed(store, root), CUTS, store):
         assert sum(len(pixels) for pixels in table["pixels"].to_pylist() if pixels) <= 64 << 20
         tables.append(table)
     rows = pa.concat_tables(tables)
@@ -85,7 +79,7 @@ def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, c
 
 
 def test_a_file_that_changes_all_the_time_is_never_filed_under_another_versions_etag(
-    store, tmp_path, config, geotiff
+    store, tmp_path, geotiff
 ):
     folder, fresh, stop = tmp_path / "imagery", tmp_path / "fresh", threading.Event()
     folder.mkdir()
@@ -105,7 +99,7 @@ def test_a_file_that_changes_all_the_time_is_never_filed_under_another_versions_
     outcomes = set()
     try:
         while len(outcomes) < 2:
-            for row in pa.concat_tables(read_objects(listed(store, str(folder)), RGB, config)).to_pylist():
+            for row in pa.concat_tables(read_objects(listed(store, str(folder)), CUTS, store)).to_pylist():
                 outcomes.add(row["outcome"])
                 if row["outcome"] == CHIP:
                     assert row["pixels"][0] == chips_of[row["etag"].partition("-")[2]]
@@ -115,51 +109,16 @@ def test_a_file_that_changes_all_the_time_is_never_filed_under_another_versions_
     assert outcomes == {CHIP, FAILED}
 
 
-def test_reading_on_disk_is_by_the_listed_version(store, tmp_path, config, geotiff):
+def test_reading_on_disk_is_by_the_listed_version(store, tmp_path, geotiff):
     file = tmp_path / "a.tif"
     file.write_bytes(geotiff(np.full((256, 256, 3), 9, np.uint8)))
     objects = listed(store, str(tmp_path))
-    (table,) = read_objects(objects, RGB, config)
+    (table,) = read_objects(objects, CUTS, store)
     assert table["outcome"].to_pylist() == [CHIP]
     os.utime(file, (1, 1))
-    (table,) = read_objects(objects, RGB, config)
+    (table,) = read_objects(objects, CUTS, store)
     assert table["outcome"].to_pylist() == [FAILED]
     assert "was replaced since it was listed" in table["detail"][0].as_py()
     file.unlink()
-    (table,) = read_objects(objects, RGB, config)
+    (table,) = read_objects(objects, CUTS, store)
     assert "has gone since it was listed" in table["detail"][0].as_py()
-
-
-def test_the_config_overrides_what_the_model_was_trained_on():
-    deep = InputSpec(low=(0, 0, 0), high=(4000, 4000, 4000))
-    assert pixel_spec(InputSpec(), PixelConfig()) == PixelSpec((1, 2, 3))
-    assert pixel_spec(deep, PixelConfig()) == PixelSpec((1, 2, 3), (0, 0, 0), (4000, 4000, 4000))
-    stretched = pixel_spec(deep, PixelConfig(bands=(4, 3, 2), percentiles=(2, 98), nodata=-1, mask=False))
-    assert stretched == PixelSpec((4, 3, 2), (), (), (2, 98), -1, False)
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ({"bands": (1, 2)}, r"pixels: bands must have 3 entries.*\(1, 2, 3 in training\), not 2"),
-        ({"low": (0,), "high": (1,)}, "pixels: low and high must have 3 entries"),
-    ],
-)
-def test_what_does_not_fit_the_model_is_told(override, message):
-    with pytest.raises(ConfigError, match=message):
-        pixel_spec(InputSpec(), PixelConfig(**override))
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ({"low": (0,), "high": (1, 2)}, "as many entries"),
-        ({"low": (5,), "high": (5,)}, "low must be below high"),
-        ({"bands": (0,)}, "numbered from 1"),
-        ({"percentiles": (98, 2)}, "must rise"),
-        ({"percentiles": (2, 98), "low": (0,), "high": (1,)}, "not both"),
-    ],
-)
-def test_what_makes_no_sense_is_told(override, message):
-    with pytest.raises(ValueError, match=message):
-        PixelConfig(**override)

@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ import ray
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import free_port, object_store
 from pipelines.encode.run import run_encode
-from pipelines.errors import ScenehashError
+from pipelines.errors import StoreDownError
 from pipelines.storage import Store
 from pipelines.table import CodeTable
 from tests.pipelines.encode.changing import Archive, encode_in_process
@@ -65,24 +66,50 @@ def test_workers_are_killed(archive):
     assert_as_undisturbed(archive)
 
 
-def test_the_object_store_goes_down(tmp_path, write_model, geotiff):
-    folder, port = tmp_path / "weed", free_port()
+@pytest.fixture
+def outage(tmp_path, write_model, geotiff):
+    """An archive in an object store of its own, and a function that starts that store."""
+    port = free_port()
     store = Store(StoreConfig(endpoint=f"http://127.0.0.1:{port}"))
     bundle = write_model(str(tmp_path), "tiny")
     archive = Archive.below("s3://archive/down", store, lambda root, name: bundle, geotiff)
+    return archive, partial(object_store, tmp_path / "weed", "archive", port)
+
+
+def test_the_object_store_goes_down_for_a_while(outage):
+    archive, running = outage
     with ThreadPoolExecutor() as pool:
-        with object_store(folder, "archive", port):
+        with running():
             archive.first_day()
             night = pool.submit(run_encode, archive.night("codes"))
             wait_for_commits(archive, 1, lambda: not night.done())
-        time.sleep(5)
-        with object_store(folder, "archive", port):
-            with suppress(ScenehashError, ray.exceptions.RayTaskError):
-                night.result()
-            archive.check_objects_are_whole("codes")
-            archive.spoil_orphans("codes")
-            run_encode(archive.night("codes"))
+        time.sleep(10)
+        assert not night.done(), "it has patience"
+        with running():
+            report = night.result()
+            assert report.failed == []
             assert_as_undisturbed(archive)
+
+
+def test_the_object_store_is_gone_for_good(outage):
+    archive, running = outage
+    config = archive.night("codes").model_copy(
+        update={"store": archive.store.config.model_copy(update={"patience": 1.0})}
+    )
+    with ThreadPoolExecutor() as pool:
+        with running():
+            archive.first_day()
+            night = pool.submit(run_encode, config)
+            wait_for_commits(archive, 1, lambda: not night.done())
+        with pytest.raises(StoreDownError, match="run again once the store answers") as caught:
+            night.result()
+    assert "\n" not in str(caught.value), "no traceback of Ray's"
+    assert caught.value.exit_code == 1
+    with running():
+        archive.check_objects_are_whole("codes")
+        archive.spoil_orphans("codes")
+        run_encode(config)
+        assert_as_undisturbed(archive)
 
 
 def wait_for_commits(archive, at_least: int, going_on) -> None:

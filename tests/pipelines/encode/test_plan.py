@@ -8,36 +8,44 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.cut import Cut
+from pipelines.encode.cuts import Cuts
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.sources.listing import Listing
 from pipelines.encode.sources.objects import OBJECT_SCHEMA
 from pipelines.encode.spill import in_pieces, read_spilled, spill
 from pipelines.encode.versions import REJECTED_SCHEMA, VERSION_SCHEMA, Encoded
+from pipelines.grid import Grid
+from pipelines.pixels import PixelSpec
 
 NAMES = st.text(st.sampled_from("ab/é'\U0001f6f0"), min_size=1, max_size=3)
 ETAGS = st.sampled_from("123")
-VERSIONS = st.sets(st.tuples(NAMES, ETAGS), max_size=20)
+FINE, COARSE = (Cut(Grid(size), PixelSpec((1, 2, 3))) for size in (16, 32))
+CUTS = st.sampled_from([FINE.text(), COARSE.text()])
+VERSIONS = st.sets(st.tuples(NAMES, ETAGS, CUTS), max_size=20)
 
 
 def plan(folder, archive, encoded, rejected=(), failed=(), prune=False, below=None) -> Plan:
-    """``archive`` maps uri to etag; the others are pairs of them."""
+    """``archive`` maps uri to etag, and is to be cut fine; the others are of (uri, etag, cut)."""
     objects = [{"uri": uri, "etag": etag, "collection": "ours"} for uri, etag in archive.items()]
     old = [
         {
             "uri": uri,
             "etag": etag,
+            "cut": cut,
             "collection": "theirs" if uri.startswith("b") else "ours",
             "file": number % 3,
         }
-        for number, (uri, etag) in enumerate(encoded)
+        for number, (uri, etag, cut) in enumerate(encoded)
     ]
-    no = [{"uri": uri, "etag": etag, "file": 0} for uri, etag in rejected]
+    no = [{"uri": uri, "etag": etag, "cut": cut, "file": 0} for uri, etag, cut in rejected]
     listed = spill([pa.Table.from_pylist(objects, OBJECT_SCHEMA)], OBJECT_SCHEMA, folder / "listed.parquet")
     stand = spill([pa.Table.from_pylist(old, VERSION_SCHEMA)], VERSION_SCHEMA, folder / "encoded.parquet")
     never = spill([pa.Table.from_pylist(no, REJECTED_SCHEMA)], REJECTED_SCHEMA, folder / "rejected.parquet")
     listing = Listing(listed, len(archive), below)
     state = Encoded(1, 1, ["0", "1", "2"], stand)
-    return make_plan(listing, state, never, sorted(failed), folder, prune=prune)
+    cuts = Cuts(COARSE, {"ours": FINE, "not there": COARSE})
+    return make_plan(listing, cuts, state, never, sorted(failed), folder, prune=prune)
 
 
 def rows(path: Path) -> list[dict]:
@@ -53,23 +61,31 @@ def test_a_plan_is_what_sets_say(archive, encoded, rejected, failed, prune):
         made = plan(Path(folder), archive, encoded, rejected, failed, prune)
         units = list(made.units(4))
         old = rows(made.old)
-    new = [(row["uri"], row["etag"]) for unit in units for row in unit.to_pylist()]
-    undone = set(archive.items()) - encoded
-    assert new == sorted((uri, etag) for uri, etag in undone - rejected if uri not in failed)
+    new = [(row["uri"], row["etag"], FINE.text()) for unit in units for row in unit.to_pylist()]
+    wanted = {uri: (etag, FINE.text()) for uri, etag in archive.items()}
+    undone = {(uri, *version) for uri, version in wanted.items()} - encoded
+    assert new == sorted(version for version in undone - rejected if version[0] not in failed)
     assert all(len(unit) == 4 for unit in units[:-1])
     assert (made.num_new, made.num_rejected) == (len(new), len(undone & rejected))
-    changed = {(uri, etag) for uri, etag in encoded if archive.get(uri, etag) != etag and uri not in failed}
-    gone = {(uri, etag) for uri, etag in encoded if uri not in archive and not uri.startswith("b")}
+    recut = {uri for uri, etag, _ in new if (uri, etag, COARSE.text()) in encoded}
+    assert made.num_recut == len(recut)
+    assert made.recut == ((min(recut), COARSE.text(), FINE.text()) if recut else None)
+    changed = {
+        (uri, *version)
+        for uri, *version in encoded
+        if uri not in failed and tuple(version) != wanted.get(uri, tuple(version))
+    }
+    gone = {version for version in encoded if version[0] not in archive and not version[0].startswith("b")}
     gone = gone if prune and archive else set()
-    assert sorted((row["uri"], row["etag"]) for row in old) == sorted(changed | gone)
-    assert {row["uri"] for row in old if row["vanished"]} == {uri for uri, _ in gone}
-    assert (made.num_old, made.num_vanished) == (len(old), len({uri for uri, _ in gone}))
+    assert sorted((row["uri"], row["etag"], row["cut"]) for row in old) == sorted(changed | gone)
+    assert {row["uri"] for row in old if row["vanished"]} == {uri for uri, *_ in gone}
+    assert (made.num_old, made.num_vanished) == (len(old), len({uri for uri, *_ in gone}))
     assert [row["file"] for row in old] == sorted(row["file"] for row in old)
 
 
 @pytest.mark.parametrize(("prune", "expected"), [(True, ["s3://a/x/2"]), (False, [])])
 def test_a_prefix_answers_for_what_lies_below_it(tmp_path, prune, expected):
-    encoded = [(uri, "1") for uri in ("s3://a/x/1", "s3://a/x/2", "s3://a/xx/1", "s3://b/x/1")]
+    encoded = [(uri, "1", FINE.text()) for uri in ("s3://a/x/1", "s3://a/x/2", "s3://a/xx/1", "s3://b/x/1")]
     made = plan(tmp_path, {"s3://a/x/1": "1"}, encoded, prune=prune, below="s3://a/x/")
     assert [row["uri"] for row in rows(made.old)] == expected
 

@@ -15,7 +15,7 @@ from pipelines.errors import ConflictError
 from pipelines.table import CodeTable, files_of
 
 MODEL = "demo@0123456789ab"
-OLD_SCHEMA = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("file", pa.int32())])
+OLD_SCHEMA = pa.schema([*((name, pa.string()) for name in ("uri", "etag", "cut")), ("file", pa.int32())])
 
 
 @pytest.fixture
@@ -33,10 +33,11 @@ def table(store, any_root) -> CodeTable:
 def commit(table: CodeTable, number: int, objects: list[tuple[str, str]], model_id: str = MODEL) -> None:
     chips = [
         {"outcome": CHIP, "uri": uri, "etag": etag, "chip_id": f"{uri}-{chip}", "collection": "c",
-         "window": {"x": chip, "y": 0, "w": 1, "h": 1}, "valid_fraction": 1.0, "code": b"12345678"}
+         "window": {"x": chip, "y": 0, "w": 1, "h": 1}, "valid_fraction": 1.0, "cut": "{}",
+         "code": b"12345678"}
         for chip in range(2) for uri, etag in objects
     ]  # fmt: skip
-    chips.append({"outcome": "empty", "detail": "", "uri": f"reject {number}", "etag": "1"})
+    chips.append({"outcome": "empty", "detail": "", "uri": f"reject {number}", "etag": "1", "cut": "{}"})
     random.Random(0).shuffle(chips)
     schema = CHIP_SCHEMA.remove(CHIP_SCHEMA.get_field_index("pixels")).append(pa.field("code", pa.binary()))
     (rows,) = metered(iter([pa.Table.from_pylist(chips, schema)]))

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from pipelines.errors import ConfigError, ConflictError, GateError, TableError
+from pipelines.maintain.config import MaintainConfig
+from pipelines.maintain.run import run_maintain
 from pipelines.pointer import find_pointer, publications, publish, read_pointer
 from pipelines.publish.config import GateConfig, PublishConfig
 from pipelines.publish.forward import publish_forward
@@ -98,6 +100,26 @@ def test_a_version_by_hand_is_gated_unless_forced(night, any_root, write_model):
     assert (forced.number, forced.table_version, bool(forced.failed_checks)) == (2, worse, True)
     assert by_hand(night, version=first, gate=SMALL, force=True).publications[0].number == 3
     assert forward(night)[1] is None, "an older version stands until there is something new"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_part_of_a_night_cannot_be_published(local_night, root, write_model, force):
+    uri, manifest = write_model(root, "tiny")
+    night = type(local_night)(local_night.table, manifest.model_id)
+    other = type(local_night)(local_night.table, "other@0123456789ab")
+    first = night.commit(night.random_codes(3, 4))
+    part = night.commit(night.random_codes(3, 4, seed=1), is_last=False)
+    beside = other.commit(other.random_codes(3, 4))
+    run_maintain(MaintainConfig(table=night.table.uri, store=night.table.store.config))
+    compacted = night.table.open().version()
+    assert compacted > beside
+    for version in (part, beside, compacted):
+        with pytest.raises(TableError, match=f"version {version} .* stands between the commits of a night"):
+            by_hand(night, version=version, bundle=uri, gate=SMALL, force=force)
+    last = night.commit(night.random_codes(3, 4, seed=2))
+    for version in (first, last):
+        report = by_hand(night, version=version, bundle=uri, gate=SMALL, force=True)
+        assert report.publications[0].table_version == version
 
 
 @pytest.mark.parametrize("version", [0, 99])

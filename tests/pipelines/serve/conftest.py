@@ -25,6 +25,7 @@ from model.codes import hamming_distances
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import write_bundle
+from pipelines.cut import Cut
 from pipelines.demo.objectstore import free_port
 from pipelines.footprints import footprint
 from pipelines.georeference import georeference
@@ -168,6 +169,7 @@ def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> li
             "collection": "tests",
             "properties": [],
             "valid_fraction": 1.0,
+            "cut": Cut(Grid(16), PixelSpec((1, 2, 3))).text(),
             "code": code_Y.tobytes(),
             "run_id": "run",
             "encoded_at": datetime(2026, 1, 1, tzinfo=UTC),

@@ -1,0 +1,82 @@
+"""A store that is down for a moment: it is asked again, for as long as one has patience."""
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import structlog
+from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as NoConnectionError
+from s3fs.core import S3_RETRYABLE_ERRORS
+
+from pipelines.errors import StorageError, StoreDownError
+
+log = structlog.get_logger()
+
+Answer = TypeVar("Answer")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds, doubled each time
+_TOO_MANY_REQUESTS = 429
+_UNREACHED = (*S3_RETRYABLE_ERRORS, NoConnectionError, IncompleteReadError, ConnectionError)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def ask(problem: str, patience: float, call: Callable[[], Answer]) -> Answer:
+    """Return what a call of s3fs, or of a local file system, gives; while the store is down, call it again.
+
+    Raises FileNotFoundError as it is, StoreDownError once ``patience`` [seconds] has run out, StorageError
+    where the store refuses; their message begins with ``problem``.
+    """
+    until, pause = time.monotonic() + patience, _FIRST_PAUSE
+    while True:
+        try:
+            return call()
+        except FileNotFoundError:
+            raise
+        except (OSError, BotoCoreError, ClientError, *S3_RETRYABLE_ERRORS) as error:
+            if not is_down(error):
+                raise StorageError(f"{problem}: {one_line(error)}") from error
+            if time.monotonic() + pause > until:
+                raise _down(problem, error) from error
+            if pause == _FIRST_PAUSE:
+                log.warning("the store doesn't answer; trying again", patience=patience, problem=problem)
+        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - so that not all come back together
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def is_down(error: BaseException) -> bool:
+    """Return whether an error of s3fs tells of the store, which doesn't answer, and not of what was asked."""
+    cause = error if isinstance(error, ClientError) else error.__cause__
+    if isinstance(cause, ClientError):
+        status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return bool(status == _TOO_MANY_REQUESTS or status >= 500)
+    return isinstance(error, _UNREACHED)
+
+
+@contextmanager
+def told(uri: str, what: str) -> Iterator[None]:
+    """Tell of Delta's and Arrow's errors, which have asked again themselves, as of the store's.
+
+    Raises StoreDownError, StorageError: ``uri`` can't be ``what``.
+    """
+    try:
+        yield
+    except (PermissionError, FileNotFoundError) as error:
+        raise StorageError(f"{uri} can't be {what}: {one_line(error)}") from error
+    except OSError as error:
+        problem = f"{uri} can't be {what}"
+        if uri.startswith("s3://"):
+            raise _down(problem, error) from error
+        raise StorageError(f"{problem}: {one_line(error)}; run again once it can") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks and colours."""
+    return " ".join(_COLOUR.sub("", str(error)).split())
+
+
+def _down(problem: str, error: BaseException) -> StoreDownError:
+    return StoreDownError(f"{problem}: {one_line(error)}; run again once the store answers")
