@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> int:
         # the same process: signals and the exit code are the job's own
         os.execv(sys.executable, [sys.executable, "-m", f"jobs.{name}", *arguments[1:]])  # noqa: S606
     usage = f"usage: python -m jobs {{{','.join(JOBS)}}} ...; each explains itself with --help"
-    print(usage, file=sys.stdout if name in ("-h", "--help") else sys.stderr)  # noqa: T201 - a CLI's output
+    print(usage, file=sys.stdout if name in ("-h", "--help") else sys.stderr)
     return 0 if name in ("-h", "--help") else 2
 
 

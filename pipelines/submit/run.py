@@ -1,7 +1,7 @@
 """Start a copy of a RayJob template through the Kubernetes API and wait for its end.
 
-The RayJob's name is the lock: Kubernetes refuses a second one of the same name. The API's resources and
-error codes: https://kubernetes.io/docs/reference/using-api/api-concepts/; the RayJob's fields: KubeRay's ray.io/v1.
+The RayJob's name is the lock: Kubernetes refuses a second one of the same name
+(https://kubernetes.io/docs/reference/using-api/api-concepts/). Its fields are those of KubeRay's ray.io/v1.
 """
 
 import ssl
@@ -38,8 +38,8 @@ class SubmitReport(BaseModel):
 def run_submit(config: SubmitConfig) -> SubmitReport:
     """Start the copy and wait for its end.
 
-    Where this Job has started it before, as when its pod was moved, it only waits. Raises ConfigError where the
-    API refuses, ConflictError where the copy exists and isn't this Job's, ReportedError where it fails.
+    Where this Job has started it before, as when its pod was moved, it only waits. Raises ConfigError where
+    the API refuses, ConflictError where the copy exists and isn't this Job's, ReportedError where it fails.
     """
     name = config.name or f"{config.template}-{datetime.now(UTC):%Y-%m-%d}"
     with _client(config) as api:
@@ -49,14 +49,17 @@ def run_submit(config: SubmitConfig) -> SubmitReport:
             raise ReportedError(f"the Kubernetes API doesn't answer: {error}") from error
         report = _wait(api, name, config.poll_seconds)
     if (report.deployment_status, report.job_status) != ("Complete", "SUCCEEDED"):
-        raise ReportedError(f"RayJob {name} failed: {report.reason} {report.message}".rstrip(), report)
+        said = [report.deployment_status, report.job_status, report.reason, report.message]
+        raise ReportedError(f"RayJob {name} failed: {', '.join(filter(None, said))}", report)
     return report
 
 
 def _client(config: SubmitConfig) -> httpx.Client:
-    """Return a client of the namespace's RayJobs. Raises ConfigError outside of a pod."""
+    """Return a client of the namespace's ray.io resources. Raises ConfigError outside of a pod."""
     if not (config.account / "token").exists():
-        raise ConfigError(f"{config.account} holds no service account's token: this runs in a pod that has one")
+        raise ConfigError(
+            f"{config.account} holds no service account's token: this runs in a pod that has one"
+        )
 
     def authorised(request: httpx.Request) -> httpx.Request:
         token = (config.account / "token").read_text().strip()  # each time: Kubernetes renews it
@@ -65,7 +68,7 @@ def _client(config: SubmitConfig) -> httpx.Client:
 
     namespace = (config.account / "namespace").read_text().strip()
     return httpx.Client(
-        base_url=f"{config.api}/apis/ray.io/v1/namespaces/{namespace}/rayjobs",
+        base_url=f"{config.api}/apis/ray.io/v1/namespaces/{namespace}",
         auth=authorised,
         verify=ssl.create_default_context(cafile=config.account / "ca.crt"),
         timeout=_TIMEOUT_SECONDS,
@@ -74,9 +77,9 @@ def _client(config: SubmitConfig) -> httpx.Client:
 
 def _start(api: httpx.Client, name: str, config: SubmitConfig) -> None:
     """Create the copy, unless this Job has."""
-    template = api.get(f"/{config.template}")
+    template = api.get(f"rayjobs/{config.template}")
     _raise_for(template, f"the template, RayJob {config.template}, can't be read")
-    created = api.post("", json=_copy(template.json(), name, config))
+    created = api.post("rayjobs", json=_copy(template.json(), name, config))
     if created.status_code == _CONFLICT:
         _check_own(api, name, config)
     else:
@@ -97,7 +100,7 @@ def _copy(template: dict[str, Any], name: str, config: SubmitConfig) -> dict[str
 
 
 def _check_own(api: httpx.Client, name: str, config: SubmitConfig) -> None:
-    answer = api.get(f"/{name}")
+    answer = api.get(f"rayjobs/{name}")
     _raise_for(answer, f"RayJob {name} can't be read")
     owners = answer.json()["metadata"].get("ownerReferences", [])
     if config.owner.uid not in [owner["uid"] for owner in owners]:
@@ -111,7 +114,7 @@ def _wait(api: httpx.Client, name: str, poll_seconds: float) -> SubmitReport:
     last = ""
     while True:
         try:
-            answer = api.get(f"/{name}")
+            answer = api.get(f"rayjobs/{name}")
             _raise_for(answer, f"RayJob {name} can't be read")
         except httpx.TransportError as error:
             log.warning("the Kubernetes API is away", reason=str(error))
