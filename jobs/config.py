@@ -160,6 +160,7 @@ def _all_configs() -> list[type[BaseModel]]:
     from pipelines.publish.config import PublishConfig
     from pipelines.query.config import QueryConfig
     from pipelines.serve.config import ServeConfig
+    from pipelines.submit.config import SubmitConfig
     from pipelines.train.config import TrainConfig
     from pipelines.watch.config import AddWatchConfig, RunWatchesConfig
 
@@ -173,6 +174,7 @@ def _all_configs() -> list[type[BaseModel]]:
         QueryConfig,
         RunWatchesConfig,
         ServeConfig,
+        SubmitConfig,
         TrainConfig,
     ]
 

@@ -1,13 +1,33 @@
-"""`python -m jobs.serve`: answer queries over HTTP until it is stopped."""
+"""`python -m jobs.serve`: answer queries over HTTP until it is stopped.
 
-from jobs.config import run_job
+In a Serve config, as KubeRay deploys it, the application is `import_path: jobs.serve:build`.
+"""
+
+from typing import TYPE_CHECKING
+
+from jobs.config import load_config, run_job
 from pipelines.serve.config import ServeConfig
+
+if TYPE_CHECKING:
+    from ray.serve import Application
 
 
 def _run(config: ServeConfig) -> None:
     from pipelines.serve.run import run_serve  # brings Ray and torch
 
     run_serve(config)
+
+
+def build(arguments: dict[str, str]) -> "Application":
+    """Return the application; ``arguments``, a Serve config's `args`, are the flags of the command line.
+
+    Raises ConfigError as the command line does. Where to listen is the Serve config's, not this one's.
+    """
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
+    config = load_config("serve", ServeConfig, flags)
+    from pipelines.serve.deployments import build_app
+
+    return build_app(config)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def test_flags_win_over_environment_which_wins_over_yaml(tmp_path, monkeypatch):
     ],
 )
 def test_the_example_configs_are_valid(name, config_type):
-    file = Path(__file__).parents[2] / "infra" / f"{name}.yaml"
+    file = Path(__file__).parents[2] / "infra" / "config" / f"{name}.yaml"
     assert load_config(name, config_type, ["--config", str(file)]).store.region == "eu-central-1"
 
 
