@@ -18,6 +18,8 @@ class StoreConfig(StageConfig):
     """S3 region"""
     anonymous: bool = False
     """Read public buckets without keys"""
+    private_hosts: bool = False
+    """Read from web servers in private networks, as a STAC catalog of your own may name them"""
 
 
 class TrackingConfig(StageConfig):

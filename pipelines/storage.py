@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import httpx
 import pyarrow.fs
 from botocore.exceptions import BotoCoreError, ClientError
 from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
 from pipelines.errors import ConflictError, StorageError
-
-_WEB_SECONDS = 60.0
+from pipelines.web import is_web, read_web, web_etag
 
 ABSENT = ""
 """The etag of an object that isn't there, for `Store.write_if_match`."""
@@ -86,8 +84,8 @@ class Store:
 
     def read(self, uri: str) -> bytes:
         """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""
-        if _is_web(uri):
-            return _web_read(uri)
+        if is_web(uri):
+            return read_web(uri, private_hosts=self.config.private_hosts)
         filesystem, path = self._resolve(uri)
         try:
             return bytes(filesystem.cat_file(path))
@@ -103,8 +101,8 @@ class Store:
         means, which say nothing about what the store has.
         Raises FileNotFoundError, or StorageError where access fails or another version is there by now.
         """
-        if _is_web(uri):
-            return _web_read(uri)
+        if is_web(uri):
+            return read_web(uri, private_hosts=self.config.private_hosts)
         filesystem, path = self._resolve(uri)
         if isinstance(filesystem, S3FileSystem):
             content, found = self.read_with_etag(uri)
@@ -211,8 +209,8 @@ class Store:
 
         Raises StorageError where access fails.
         """
-        if _is_web(uri):
-            return _web_etag(uri)
+        if is_web(uri):
+            return web_etag(uri, private_hosts=self.config.private_hosts)
         filesystem, path = self._resolve(uri)
         try:
             info = filesystem.info(path)
@@ -301,30 +299,6 @@ def _file_info(info: dict[str, Any]) -> ObjectInfo:
     return ObjectInfo(
         info["name"], _file_etag(info), int(info["size"]), datetime.fromtimestamp(info["mtime"], UTC)
     )
-
-
-def _is_web(uri: str) -> bool:
-    return uri.startswith(("https://", "http://"))
-
-
-def _web_read(uri: str) -> bytes:
-    """Return what a web server has. Raises FileNotFoundError, or StorageError where access fails."""
-    try:
-        answer = httpx.get(uri, follow_redirects=True, timeout=_WEB_SECONDS)
-        if answer.status_code in (404, 410):
-            raise FileNotFoundError(uri)
-        return answer.raise_for_status().content
-    except httpx.HTTPError as error:
-        raise StorageError(f"{uri} can't be read: {error}") from error
-
-
-def _web_etag(uri: str) -> str | None:
-    try:
-        answer = httpx.head(uri, follow_redirects=True, timeout=_WEB_SECONDS)
-    except httpx.HTTPError as error:
-        raise StorageError(f"{uri} can't be looked up: {error}") from error
-    etag = answer.headers.get("etag", answer.headers.get("last-modified"))
-    return str(etag).strip('"') if answer.is_success and etag else None
 
 
 def _file_etag(info: dict[str, Any]) -> str:
