@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup check test demo bench clean
+.PHONY: setup check test demo bench audit sbom clean
 
 setup: .venv/.installed
 
@@ -26,6 +26,21 @@ demo: setup
 bench: setup
 	$(BIN)/python -m benchmarks.search
 
+# tools in an environment of their own: nothing of them is in what they look at
+.venv-audit/.installed: Makefile
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --progress-bar off pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	touch $@
+
+# --strict: a package that can't be looked up (a mirror without PyPI's vulnerability service) fails the audit
+audit: .venv-audit/.installed
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+sbom: setup .venv-audit/.installed
+	mkdir -p dist
+	.venv-audit/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --of JSON -o dist/sbom.json
+
 clean:
-	rm -rf .venv demo-output benchmark-output dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-audit demo-output benchmark-output dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -126,6 +126,8 @@ def own_input(name: str) -> InputSpec:
 
 
 def _build(name: str, *, imagenet: bool) -> nn.Module:
+    if name.count(":") > 1:  # timm's own prefixes: local-dir:, hf-hub:
+        raise ValueError(f"backbone {name}: only what timm itself defines, no folder and nothing from a hub")
     try:
         if name.startswith("timm:"):
             create: Callable[..., nn.Module] = _timm().create_model

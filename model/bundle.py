@@ -5,6 +5,7 @@ Here a bundle is a mapping of file name to content; where the files lie is the s
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
+_NAME = re.compile("[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Manifest:
     training_run_id: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):  # it becomes a folder's name, in the table
+            raise ValueError(f"a model's name is letters, digits, '.', '_' and '-', not {self.name!r}")
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON: sorted keys, two spaces, a newline at the end."""
@@ -93,6 +99,7 @@ def unpack_bundle(files: Mapping[str, bytes]) -> "tuple[Manifest, HashNetwork]":
 
     Raises ValueError where a file is missing, altered, or doesn't fit the network.
     """
+    import safetensors
     import safetensors.torch
 
     from model.network import HashNetwork
@@ -100,6 +107,8 @@ def unpack_bundle(files: Mapping[str, bytes]) -> "tuple[Manifest, HashNetwork]":
     if MANIFEST not in files:
         raise ValueError(f"no {MANIFEST}: not a bundle, or one that wasn't written to its end")
     manifest = Manifest.from_bytes(files[MANIFEST])
+    if set(manifest.files) != {WEIGHTS}:  # what isn't named there isn't covered by the model id
+        raise ValueError(f"the manifest must name {WEIGHTS} and no other file, not {sorted(manifest.files)}")
     for name, digest in manifest.files.items():
         if name not in files:
             raise ValueError(f"the bundle's {name} is missing")
@@ -108,6 +117,6 @@ def unpack_bundle(files: Mapping[str, bytes]) -> "tuple[Manifest, HashNetwork]":
     network = HashNetwork(manifest.network, manifest.input)
     try:
         network.load_state_dict(safetensors.torch.load(files[WEIGHTS]))
-    except RuntimeError as error:
+    except (RuntimeError, safetensors.SafetensorError) as error:
         raise ValueError(f"the bundle's weights don't fit its network: {error}") from error
     return manifest, network.eval()

@@ -7,7 +7,7 @@ this module itself needs neither pydantic nor torch, so that ``--help`` stays qu
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-MAX_BITS = 1024
+MAX_BITS, MAX_HIDDEN = 1024, 65_536
 
 Head = Literal["norm", "linear", "attention"]
 Resize = Literal["bilinear", "bicubic"]
@@ -62,7 +62,9 @@ class NetworkSpec:
         "Mixed_7a", "node whose output is pooled to features; empty: timm's or a module's own"
     )
     head: Head = described("norm", "hash layers: norm (OrthoHash), linear (seed A) or attention (seed B)")
-    hidden: int = described(1024, "norm head: width of a hidden layer before the hash layer [units; 0: none]")
+    hidden: int = described(
+        1024, "norm head: width of a hidden layer before the hash layer [units, ..65536; 0: none]"
+    )
     attention_reduction: int = described(16, "attention head: features over units of its bottleneck")
     attention_gate: Gate = described("open", "attention head: open (relu inside) or literal (sigmoid inside)")
     num_bits: int = described(64, "length of the code [bits, a multiple of 8, 8..1024]")
@@ -70,7 +72,7 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         if self.num_bits % 8 or not 8 <= self.num_bits <= MAX_BITS:
             raise ValueError(f"num_bits must be a multiple of 8 from 8 to {MAX_BITS}, not {self.num_bits}")
-        if self.hidden < 0 or self.attention_reduction < 1:
-            raise ValueError(f"hidden ({self.hidden}) must be 0 or more, attention_reduction 1 or more")
+        if not 0 <= self.hidden <= MAX_HIDDEN or self.attention_reduction < 1:
+            raise ValueError(f"hidden ({self.hidden}) must be 0..{MAX_HIDDEN}, attention_reduction 1 or more")
         if self.head not in get_args(Head) or self.attention_gate not in get_args(Gate):
             raise ValueError(f"unknown head {self.head!r} or gate {self.attention_gate!r}")

@@ -20,6 +20,8 @@ class StoreConfig(StageConfig):
     """Read public buckets without keys"""
     patience: float = Field(30, ge=0, le=3600)
     """For how long a store that doesn't answer is asked again [seconds]"""
+    private_hosts: bool = False
+    """Read from web servers in private networks, as a STAC catalog of your own may name them"""
 
 
 class TrackingConfig(StageConfig):

@@ -11,7 +11,7 @@ RejectReason = Literal[
 """Why an object can't be encoded, whatever is tried again:
 
 - ``zero_bytes``: the object has no content.
-- ``not_an_image``: its content is none of the image formats that are read.
+- ``not_an_image``: its content is none of the formats that are read, or would have a file opened.
 - ``truncated``: its header is right, its pixels can't be read.
 - ``wrong_bands``: a band that is needed is missing, or its values have no declared way to 0..255.
 - ``too_small``: smaller than one chip.

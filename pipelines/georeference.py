@@ -3,6 +3,7 @@
 Shapes: P points.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,9 @@ Floats = NDArray[np.float64]
 Points = tuple[Floats, Floats]
 
 _EARTH = Geod(ellps="WGS84")
+_NAMES_A_FILE = re.compile(
+    r'PARAMETERFILE\["[^"]*","(?!@null")|(grids|model|file|init|catalog)=(?!@null[ "])', re.IGNORECASE
+)
 _STEP = 10  # pixels over which ground distances are measured: more than the projections' own rounding
 
 
@@ -61,8 +65,8 @@ class Georeference:
 def georeference(dataset: DatasetReader) -> Georeference | None:
     """Return where a raster lies, or None where it doesn't say: no CRS, or neither geotransform nor GCPs.
 
-    Ground control points are fitted by GDAL's polynomial, of the order that their number allows. RPCs
-    aren't read: without a terrain model they mislead in mountains.
+    None too where the CRS names a file. Ground control points are fitted by GDAL's polynomial, of the order
+    that their number allows. RPCs aren't read: without a terrain model they mislead in mountains.
     """
     points, points_crs = dataset.gcps
     if dataset.crs is not None and not dataset.transform.is_identity:
@@ -101,4 +105,11 @@ def _by_control_points(points: Sequence[GroundControlPoint]) -> Callable[[Floats
 
 @lru_cache(maxsize=64)
 def _to_lonlat(wkt: str) -> Transformer:
-    return Transformer.from_crs(CRS.from_wkt(wkt), 4326, always_xy=True)
+    """Return the way to longitude and latitude. Raises CRSError, also where the CRS names a file for it.
+
+    A CRS may name grids or models of a datum shift by path, and PROJ would open whatever an image says.
+    """
+    crs = CRS.from_wkt(wkt)  # this alone opens nothing
+    if _NAMES_A_FILE.search(crs.to_wkt()):
+        raise CRSError("the CRS names a file")
+    return Transformer.from_crs(crs, 4326, always_xy=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import rasterio
-from rasterio.enums import Interleaving
+from rasterio.enums import Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -22,6 +22,8 @@ DRIVERS = ("GTiff", "JPEG", "PNG", "JP2OpenJPEG")
 """GDAL drivers that may open an object. None of them opens further files or addresses, as VRT would."""
 
 _GDAL_OPTIONS = {
+    "GDAL_CACHEMAX": 512
+    << 20,  # bytes of decoded blocks; GDAL would take a share of all memory, in each process
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # it returns blank pixels where a PNG breaks off
 }
@@ -29,6 +31,11 @@ _GDAL_OPTIONS = {
 # The densest honest file is a sparse TIFF: its tiles of 1024 x 1024 pixels take 16 bytes each.
 _MOST_PIXELS_A_BYTE = 100_000
 _MOST_BLOCK_BYTES = 1 << 30  # a block is decoded as a whole
+_MOST_DIRECTORIES = 100  # of a TIFF with a mask
+
+_CRS_TEXT = b"esri pe string"  # of a GeoTIFF's citation; what follows is WKT
+_FILE_IN_CRS = re.compile(rb'(?i)proj4_grids|parameterfile|"\s*proj(4"|\s)')
+_PIECE = 1 << 22  # bytes that are looked through at a time
 
 _UUID = "-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12))  # a MemoryFile's name
 
@@ -43,6 +50,8 @@ def open_raster(content: bytes) -> Iterator[DatasetReader]:
     """
     if not content:
         raise RejectedObject("zero_bytes", "the object has no content")
+    if _names_a_file(content):
+        raise RejectedObject("not_an_image", "its coordinate system names a file, which would be opened")
     with rasterio.Env(**_GDAL_OPTIONS), MemoryFile(content) as memory:
         try:
             with warnings.catch_warnings():
@@ -56,18 +65,67 @@ def open_raster(content: bytes) -> Iterator[DatasetReader]:
             yield dataset
 
 
+def _names_a_file(content: bytes) -> bool:
+    """Tell whether a GeoTIFF's coordinate system, where it is written as text, names a file.
+
+    GDAL gives such a text to PROJ, which opens the grids of a datum shift by whatever path is there: a pipe
+    or a device would hold the reader up for ever.
+    """
+    found = _find_text(content)
+    return found is not None and _FILE_IN_CRS.search(content, found) is not None
+
+
+def _find_text(content: bytes) -> int | None:
+    """Return where the text of a coordinate system begins, if there is one."""
+    for start in range(0, len(content), _PIECE):
+        found = content[start : start + _PIECE + len(_CRS_TEXT)].lower().find(_CRS_TEXT)
+        if found >= 0:
+            return start + found
+    return None
+
+
 def _check_size(dataset: DatasetReader, content_bytes: int) -> None:
     """Raise RejectedObject (``too_large``) where decoding would take what the content can't be worth."""
     size = f"{dataset.width} x {dataset.height} pixels"
     if dataset.width * dataset.height > _MOST_PIXELS_A_BYTE * content_bytes:
         raise RejectedObject("too_large", f"the header says {size}, but there are {content_bytes} bytes only")
-    together = 1 if dataset.interleaving == Interleaving.band else dataset.count
-    height, width = max(dataset.block_shapes, key=lambda shape: shape[0] * shape[1])
-    block_bytes = height * width * together * np.dtype(dataset.dtypes[0]).itemsize
-    if block_bytes > _MOST_BLOCK_BYTES:
-        raise RejectedObject(
-            "too_large", f"{size} in blocks of {width} x {height}: write it in tiles, as a COG has them"
-        )
+    for raster in rasters_in(dataset):
+        together = 1 if raster.interleaving == Interleaving.band else raster.count
+        height, width = max(raster.block_shapes, key=lambda shape: shape[0] * shape[1])
+        if height * width * together * np.dtype(raster.dtypes[0]).itemsize > _MOST_BLOCK_BYTES:
+            raise RejectedObject(
+                "too_large", f"{size} in blocks of {width} x {height}: write it in tiles, as a COG has them"
+            )
+
+
+def rasters_in(dataset: DatasetReader) -> Iterator[DatasetReader]:
+    """Yield the raster itself, then the overviews and masks in a TIFF: each has blocks of its own.
+
+    Raises RejectedObject (``too_large``) where there are more than anybody needs.
+    """
+    yield dataset
+    if dataset.driver != "GTiff":
+        return
+    for level in range(len(dataset.overviews(1))):
+        with _opened(dataset.name, overview_level=level) as overview:
+            yield overview
+    flags = dataset.mask_flag_enums[0]
+    if MaskFlags.per_dataset not in flags or MaskFlags.alpha in flags:
+        return
+    for number in range(2, _MOST_DIRECTORIES + 2):  # the first is the raster's own
+        try:
+            directory = _opened(f"GTIFF_DIR:{number}:{dataset.name}")
+        except RasterioError:
+            return  # no more
+        with directory:
+            yield directory
+    raise RejectedObject("too_large", f"a TIFF with a mask and more than {_MOST_DIRECTORIES} directories")
+
+
+def _opened(name: str, **options: int) -> DatasetReader:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(name, driver="GTiff", **options)
 
 
 def acquired_at(dataset: DatasetReader) -> datetime | None:

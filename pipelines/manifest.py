@@ -29,6 +29,7 @@ SIDES = ("x", "y", "w", "h")
 """Of a window, in its order."""
 
 _COLUMNS = ("uri", "label", "labels", "window", "split", *SIDES)
+_ELSEWHERE = ("s3://", "https://", "http://")
 _LISTINGS = 16  # folders listed at a time
 
 
@@ -67,6 +68,7 @@ def read_manifest(uri: str, store: "Store") -> list[LabelledChip]:
     splits = _strings(uri, table, "split") if "split" in table.column_names else [None] * len(table)
     folder = posixpath.dirname(absolute(uri))
     uris = [absolute(name, folder) for name in names]
+    check_named(uri, uris)
     etags = _etags(uris, store)
     return [
         LabelledChip(of_image, name, etags.get(of_image, ""), window, of_chip, split)
@@ -84,7 +86,12 @@ def _read_table(source: str, store: "Store") -> pa.Table:
     try:
         table = _read_csv(content) if kind == "CSV" else pq.read_table(content)
         names = [field.name for field in table.schema if field.name in _COLUMNS and not _says_nothing(field)]
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        TypeError,
+    ) as error:  # the last two: types that aren't Arrow's
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"manifest {source} can't be read as {kind}: {reason}") from error
     required = ("uri", "labels" if "labels" in names else "label")
@@ -194,3 +201,17 @@ def absolute(uri: str, folder: str = "") -> str:
         return str(Path(uri).absolute())
     scheme, mark, path = folder.rpartition("://")
     return scheme + mark + posixpath.normpath(f"{path}/{uri}")
+
+
+def check_named(source: str, uris: Iterable[str]) -> None:
+    """Raise ConfigError where a source that isn't a file of this machine names one that is.
+
+    Whoever writes a manifest or STAC elsewhere would have this machine's files read.
+    """
+    if source.startswith(_ELSEWHERE):
+        for uri in uris:
+            if not uri.startswith(_ELSEWHERE):
+                raise ConfigError(
+                    f"{source} names {uri}, which would be a file of this machine: only a source that is one "
+                    "itself may; name objects by s3:// or https://, or relative to the source"
+                )

@@ -11,7 +11,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from pipelines.errors import PictureError, RejectedObject
-from pipelines.imagery import open_raster
+from pipelines.imagery import open_raster, rasters_in
 from pipelines.pixels import PixelSpec, read_window
 
 MAX_PIXELS = 4_194_304
@@ -43,5 +43,5 @@ def read_picture(content: bytes, pixels: PixelSpec, max_pixels: int = MAX_PIXELS
 
 def _pixels_to_decode(dataset: DatasetReader) -> int:
     """Return the size of the image or of one of its blocks: a small image can claim huge ones."""
-    blocks = [height * width for height, width in dataset.block_shapes]
+    blocks = [height * width for raster in rasters_in(dataset) for height, width in raster.block_shapes]
     return int(max(dataset.width * dataset.height, *blocks))

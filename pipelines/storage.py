@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
-import httpx
 import pyarrow.fs
 from botocore.exceptions import BotoCoreError, ClientError
 from s3fs import S3FileSystem
@@ -25,10 +24,10 @@ from s3fs import S3FileSystem
 from pipelines.config import StoreConfig
 from pipelines.errors import ConflictError, StorageError
 from pipelines.outage import ask, is_down
+from pipelines.web import is_web, read_web, web_etag
 
 Answer = TypeVar("Answer")
 
-_WEB_SECONDS = 60.0
 _ARROW_PAUSE = 0.025  # seconds, doubled each time (AWS SDK for C++, DefaultRetryStrategy)
 _NO_LIMIT = 1_000_000  # tries: their time is limited
 
@@ -98,8 +97,8 @@ class Store:
 
     def read(self, uri: str) -> bytes:
         """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""
-        if _is_web(uri):
-            return _web_read(uri)
+        if is_web(uri):
+            return read_web(uri, private_hosts=self.config.private_hosts)
         filesystem, path = self._resolve(uri)
         try:
             return bytes(self._ask(f"{uri} can't be read", _content_of, filesystem, path))
@@ -113,8 +112,8 @@ class Store:
         means, which say nothing about what the store has.
         Raises FileNotFoundError, or StorageError where access fails or another version is there by now.
         """
-        if _is_web(uri):
-            return _web_read(uri)
+        if is_web(uri):
+            return read_web(uri, private_hosts=self.config.private_hosts)
         filesystem, path = self._resolve(uri)
         if isinstance(filesystem, S3FileSystem):
             content, found = self.read_with_etag(uri)
@@ -216,8 +215,8 @@ class Store:
 
         Raises StorageError where access fails.
         """
-        if _is_web(uri):
-            return _web_etag(uri)
+        if is_web(uri):
+            return web_etag(uri, private_hosts=self.config.private_hosts)
         filesystem, path = self._resolve(uri)
         try:
             info = self._ask(f"{uri} can't be looked up", filesystem.info, path)
@@ -340,30 +339,6 @@ def _file_info(info: dict[str, Any]) -> ObjectInfo:
     return ObjectInfo(
         info["name"], _file_etag(info), int(info["size"]), datetime.fromtimestamp(info["mtime"], UTC)
     )
-
-
-def _is_web(uri: str) -> bool:
-    return uri.startswith(("https://", "http://"))
-
-
-def _web_read(uri: str) -> bytes:
-    """Return what a web server has. Raises FileNotFoundError, or StorageError where access fails."""
-    try:
-        answer = httpx.get(uri, follow_redirects=True, timeout=_WEB_SECONDS)
-        if answer.status_code in (404, 410):
-            raise FileNotFoundError(uri)
-        return answer.raise_for_status().content
-    except httpx.HTTPError as error:
-        raise StorageError(f"{uri} can't be read: {error}") from error
-
-
-def _web_etag(uri: str) -> str | None:
-    try:
-        answer = httpx.head(uri, follow_redirects=True, timeout=_WEB_SECONDS)
-    except httpx.HTTPError as error:
-        raise StorageError(f"{uri} can't be looked up: {error}") from error
-    etag = answer.headers.get("etag", answer.headers.get("last-modified"))
-    return str(etag).strip('"') if answer.is_success and etag else None
 
 
 def _file_etag(info: dict[str, Any]) -> str:

@@ -53,7 +53,7 @@ def read_canary(config: GateConfig, store: Store) -> Canary | None:
         label_of = dict(zip(rows["chip_id"].cast(pa.string()).to_pylist(), labels, strict=True))
     except FileNotFoundError as error:
         raise ConfigError(f"gate.canary: {uri} doesn't exist; check the name") from error
-    except (pa.ArrowException, KeyError) as error:
+    except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise ConfigError(
             f"gate.canary: {uri} must be Parquet or CSV with the columns chip_id, label: {error}"
         ) from error

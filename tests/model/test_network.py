@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -150,6 +151,20 @@ def test_model_id_follows_the_content(network, bundle):
     assert changed.model_id != manifest.model_id
 
 
+def rewrite(files, /, **changes):
+    """Change a manifest as somebody would who means harm; of a section only what is named."""
+    manifest = json.loads(files[MANIFEST])
+    for key, value in changes.items():
+        inside = isinstance(value, dict) and key != "files"
+        manifest[key] = manifest[key] | value if inside else value
+    files[MANIFEST] = json.dumps(manifest).encode()
+
+
+def replace_weights(files, content):
+    files[WEIGHTS] = content
+    rewrite(files, files={WEIGHTS: hashlib.sha256(content).hexdigest()})
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -158,6 +173,26 @@ def test_model_id_follows_the_content(network, bundle):
         (lambda files: files.update({WEIGHTS: files[WEIGHTS][:-1] + b"x"}), "isn't the one"),
         (lambda files: files.update({MANIFEST: b"{}"}), "format_version"),
         (lambda files: files.update({MANIFEST: b"\xff"}), "not a bundle's manifest"),
+        (lambda files: rewrite(files, files={}), "must name weights.safetensors and no other"),
+        (
+            lambda files: rewrite(files, files={"../../x": "0" * 64}),
+            "must name weights.safetensors and no other",
+        ),
+        (lambda files: rewrite(files, name="../../elsewhere"), "a model's name is letters"),
+        (lambda files: rewrite(files, network={"hidden": 10**12}), "must be 0..65536"),
+        (lambda files: rewrite(files, network={"num_bits": 10**9}), "multiple of 8"),
+        (lambda files: rewrite(files, input={"size": 10**6}), "8..1024"),
+        (lambda files: rewrite(files, network={"backbone": "os:system"}), "must be a class, or a function"),
+        (
+            lambda files: rewrite(files, network={"backbone": "timm:local-dir:/tmp"}),
+            "only what timm itself defines",
+        ),
+        (
+            lambda files: rewrite(files, network={"backbone": "timm:hf-hub:a/b"}),
+            "only what timm itself defines",
+        ),
+        (lambda files: replace_weights(files, b"\x80\x04no tensors"), "weights don't fit"),
+        (lambda files: replace_weights(files, (2**62).to_bytes(8, "little") + b"{}"), "weights don't fit"),
     ],
 )
 def test_damaged_bundle_is_refused(bundle, damage, message):

@@ -31,11 +31,6 @@ def test_what_is_no_image_has_its_reason():
     assert page.detail == "'the object' not recognized as being in a supported file format."
 
 
-def test_a_raster_that_names_other_files_is_no_image():
-    vrt = b'<VRTDataset rasterXSize="1" rasterYSize="1"><SRS>EPSG:4326</SRS></VRTDataset>'
-    assert rejected(vrt).reason == "not_an_image"
-
-
 def test_a_header_that_promises_more_than_there_can_be(geotiff, pixels_HWC):
     content = geotiff(pixels_HWC)
     claimed = content.replace(struct.pack("<HHII", 256, 3, 1, 70), struct.pack("<HHII", 256, 4, 1, 900_000))

@@ -175,7 +175,8 @@ def test_only_the_version_that_was_listed_is_read(store, any_root):
         store.read_version(f"{any_root}/nothing", listed.etag)
 
 
-def test_what_is_on_the_web_is_read(store, tmp_path):
+def test_what_is_on_the_web_is_read(tmp_path):
+    store = Store(StoreConfig(private_hosts=True))
     (tmp_path / "a b.json").write_text("{}")
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -16,7 +16,7 @@ from pipelines.encode.sources.etags import fill_etags
 from pipelines.encode.sources.objects import OBJECT_SCHEMA
 from pipelines.encode.spill import database, number, spill, view, write
 from pipelines.errors import ConfigError, StorageError
-from pipelines.manifest import absolute
+from pipelines.manifest import absolute, check_named
 from pipelines.storage import Store
 
 log = structlog.get_logger()
@@ -45,7 +45,8 @@ def list_source(config: EncodeConfig, store: Store, folder: Path) -> Listing:
     """
     kind, content = kind_of(config.source, store)
     _check(kind, config)
-    tables = _filed(_within(_read(kind, content, config, store), config), config.collection)
+    named = _named(_read(kind, content, config, store), config.source)
+    tables = _filed(_within(named, config), config.collection)
     objects = spill(tables, OBJECT_SCHEMA, folder / "listed.parquet")
     objects = _each_once(fill_etags(objects, folder, store), folder)
     with pq.ParquetFile(objects) as file:
@@ -121,6 +122,13 @@ def _read(kind: Kind, content: dict[str, Any], config: EncodeConfig, store: Stor
     if kind == "stac":
         return stac.read_catalog(absolute(source), content, store, config)
     return stac.search_api(source, config)
+
+
+def _named(tables: Iterator[pa.Table], source: str) -> Iterator[pa.Table]:
+    """Yield the objects that a source may name. Raises ConfigError on the first that it may not."""
+    for table in tables:
+        check_named(source, table["uri"].to_pylist())
+        yield table
 
 
 def _within(tables: Iterator[pa.Table], config: EncodeConfig) -> Iterator[pa.Table]:

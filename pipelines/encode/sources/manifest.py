@@ -55,7 +55,12 @@ def stream_file(source: str, store: Store, column_names: list[str] | None = None
                 yield pa.Table.from_batches([batch])
     except FileNotFoundError as error:
         raise StorageError(f"{source} doesn't exist; check the name") from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        TypeError,
+    ) as error:  # the last two: types that aren't Arrow's
         raise ConfigError(f"{source} can't be read: {' '.join(str(error).split())[:300]}") from error
 
 
@@ -73,7 +78,7 @@ def _objects(table: pa.Table, source: str, folder: str) -> pa.Table:
         raise ConfigError(
             f"manifest {source} has rows without uri ({columns['uri'].null_count}); fill them in"
         )
-    if not pc.all(pc.match_substring(columns["uri"], "s3://")).as_py():
+    if not pc.all(pc.starts_with(columns["uri"], "s3://")).as_py():
         columns["uri"] = pa.array([absolute(uri, folder) for uri in columns["uri"].to_pylist()], pa.string())
     others = [name for name in table.column_names if name not in _MEANT]
     properties = {name: _text(table[name], f"column {name} of {source}") for name in others}

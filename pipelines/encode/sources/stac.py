@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pystac
@@ -15,11 +16,14 @@ import pystac_client
 import structlog
 from pystac.stac_io import StacIO
 from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
 
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.sources.objects import OBJECT_SCHEMA, time_of
 from pipelines.errors import ConfigError, StorageError
-from pipelines.manifest import absolute
+from pipelines.manifest import absolute, check_named
 from pipelines.storage import Store
 from pipelines.threads import mapped_ahead
 
@@ -28,17 +32,20 @@ log = structlog.get_logger()
 _SIGNS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "=": "eq", "!=": "neq"}
 _READS = 16  # JSON files at a time
 _ITEMS = 1000  # in one table
+_TRIES, _SECONDS = 5, 60.0  # of a request to an API
 
 
 class StoreIO(StacIO):
     """Lets pystac read what the store reads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, root: str) -> None:
+        """``root``: where reading begins; it bounds what links may name (see `check_named`)."""
         super().__init__()
-        self.store = store
+        self.store, self.root = store, root
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:  # noqa: ANN401, ARG002 - pystac's
-        """Return a JSON file's text. Raises StorageError where there is none."""
+        """Return a JSON file's text. Raises StorageError where there is none; what `check_named` raises."""
+        check_named(self.root, [str(source)])
         try:
             return self.store.read(str(source)).decode()
         except FileNotFoundError as error:
@@ -59,7 +66,7 @@ def read_catalog(
     if content.get("type") == "FeatureCollection":
         yield from _tables(((_item(feature, source), None) for feature in content["features"]), config)
     else:
-        yield from _tables(_walk(source, StoreIO(store)), config)
+        yield from _tables(_walk(source, StoreIO(store, source)), config)
 
 
 def search_api(source: str, config: EncodeConfig) -> Iterator[pa.Table]:
@@ -75,7 +82,7 @@ def search_api(source: str, config: EncodeConfig) -> Iterator[pa.Table]:
     if "query" in asked:
         asked["query"] = _conditions(config.search.query)
     try:
-        pages = pystac_client.Client.open(source).search(**asked).pages()
+        pages = pystac_client.Client.open(source, stac_io=_api_io(source)).search(**asked).pages()
         yield from _tables(((item, None) for page in pages for item in page), config)
     except (pystac.STACError, pystac.STACTypeError, NotImplementedError, ValueError, TypeError) as error:
         raise ConfigError(f"STAC API {source}: {_one_line(error)}") from error
@@ -84,6 +91,27 @@ def search_api(source: str, config: EncodeConfig) -> Iterator[pa.Table]:
         if 400 <= (getattr(error, "status_code", None) or 500) < 500:
             raise ConfigError(f"STAC API {source} refuses: {_one_line(error)}") from error
         raise StorageError(f"STAC API {source} can't be reached: {_one_line(error)}") from error
+
+
+class _OneHost(HTTPAdapter):
+    """Sends requests to one host: an API's links name addresses, methods and headers as it likes."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(max_retries=_TRIES)
+        self._host = urlsplit(source).hostname
+
+    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401
+        """Send a request, of a redirect too. Raises ValueError where it leads to another host."""
+        if urlsplit(str(request.url)).hostname != self._host:
+            raise ValueError(f"it leads on to {request.url}, another host: give the API's own address")
+        return super().send(request, *args, **kwargs)
+
+
+def _api_io(source: str) -> StacApiIO:
+    io = StacApiIO(timeout=_SECONDS)
+    for scheme in ("https://", "http://"):
+        io.session.mount(scheme, _OneHost(source))
+    return io
 
 
 def _conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -175,16 +176,25 @@ class Api(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Yield the address of a server that answers so."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.fixture
 def api(root) -> Iterator[tuple[str, list[dict]]]:
     """A running API's address, and what it has been asked."""
     handler = type("RunningApi", (Api,), {"root": root, "asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", handler.asked
-        server.shutdown()
-        thread.join()
+    with running(handler) as url:
+        yield url, handler.asked
 
 
 def test_an_api_is_searched_page_by_page(store, root, api, tmp_path):
