@@ -11,6 +11,7 @@ from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
+from pipelines.logs import current_run, log_in_worker
 from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 
@@ -39,7 +40,7 @@ def encode_unit(
     """Read and cut objects on CPU tasks, encode on an actor pool, write from one task."""
     store = Store(config.store)
     encoded = encoded_rows(unit, config, bundle_uri, pixels)
-    write = ray.remote(num_cpus=READ_CPUS)(write_unit)
+    write = ray.remote(num_cpus=READ_CPUS)(_write)
     result: UnitResult = ray.get(
         write.remote(config.table.rstrip("/"), store, lineage, *encoded.to_arrow_refs())
     )
@@ -54,7 +55,7 @@ def encoded_rows(
         ray.data.from_arrow(unit)
         .repartition(target_num_rows_per_block=_OBJECTS_PER_TASK)
         .map_batches(
-            partial(_read, pixels=pixels, config=config),
+            partial(_read, pixels=pixels, config=config, run_id=current_run()),
             batch_size=_OBJECTS_PER_TASK,
             batch_format="pyarrow",
             num_cpus=READ_CPUS,
@@ -66,6 +67,7 @@ def encoded_rows(
                 "store": Store(config.store),
                 "chip_size": config.chip_size,
                 "gpus": config.gpus_per_encoder,
+                "run_id": current_run(),
             },
             batch_size=config.batch_size,
             batch_format="pyarrow",
@@ -76,5 +78,11 @@ def encoded_rows(
     )
 
 
-def _read(objects: pa.Table, pixels: PixelSpec, config: EncodeConfig) -> Iterator[pa.Table]:
+def _read(objects: pa.Table, pixels: PixelSpec, config: EncodeConfig, run_id: str) -> Iterator[pa.Table]:
+    log_in_worker(run_id)
     yield from metered(read_objects(objects, pixels, config))
+
+
+def _write(table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table) -> UnitResult:
+    log_in_worker(lineage.run_id)
+    return write_unit(table_uri, store, lineage, *blocks)

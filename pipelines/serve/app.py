@@ -24,6 +24,7 @@ from pipelines.serve.config import ServeConfig
 from pipelines.serve.encoder import Encoded, Encoder
 from pipelines.serve.fanout import Shards
 from pipelines.serve.gate import Gate
+from pipelines.serve.logs import gather_logs
 from pipelines.serve.metrics import RequestMetrics
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
 from pipelines.serve.search import no_such_chip, search, search_batch
@@ -81,6 +82,7 @@ class Ingress:
         encoder: DeploymentHandle[Encoder],
     ) -> None:
         """Keep what the routes need."""
+        gather_logs()
         self._config, self._store = config, Store(config.store)
         self._shards, self._encoder = Shards(shards), encoder
         self._metrics = RequestMetrics()
