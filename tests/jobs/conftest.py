@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -19,46 +20,50 @@ REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 
-@contextmanager
-def running_head(folder, **extra):
-    """Run a head node on free ports; yield the environment in which its command line finds it.
+@dataclass(frozen=True)
+class Head:
+    """A head node that is running."""
 
-    ``folder`` is where its output goes; ``extra`` are environment variables of it and of all that it starts.
-    """
+    environment: dict[str, str]
+    """In which the command line of the jobs API finds it"""
+    address: str
+    """For drivers: RAY_ADDRESS"""
+    folder: Path
+    """Of its sessions: logs, and what Prometheus reads"""
+
+
+@contextmanager
+def running_head(log_path, **extra):
+    """Run a head node on free ports, its output in a file, with ``extra`` environment variables."""
     port, dashboard = free_port(), free_port()
-    log_path = folder / "ray.log"
-    session = tempfile.mkdtemp(prefix="ray-")  # short: Ray puts sockets there
-    environment = (
-        os.environ
-        | extra
-        | {
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
-            "RAY_TMPDIR": session,
-        }
-    )
+    folder = tempfile.mkdtemp(prefix="ray-")  # short: Ray puts sockets there
+    environment = {
+        **os.environ,
+        **extra,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
+    }
     environment.pop("RAY_JOB_ID", None)
     start = [BIN / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=4"]
     start += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1"]
-    start += [f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={free_port()}"]
-    start += [f"--temp-dir={session}"]
+    start += [f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={folder}"]
     with log_path.open("wb") as log:
         head = subprocess.Popen(start, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         _wait_for(environment["RAY_ADDRESS"], head, log_path)
-        yield environment | {"GCS": f"127.0.0.1:{port}"}
+        yield Head(environment, f"127.0.0.1:{port}", Path(folder))
     finally:
         os.killpg(head.pid, signal.SIGKILL)  # the head node and all that it has started
         head.wait()
-        shutil.rmtree(session)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
 def cluster(store, tmp_path_factory):
     """A head node with token authentication; yields the environment of its command line."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-for-this-test-only"}
-    with running_head(tmp_path_factory.mktemp("cluster"), **token) as environment:
-        yield environment
+    with running_head(tmp_path_factory.mktemp("cluster") / "ray.log", **token) as head:
+        yield head.environment
 
 
 def _wait_for(address, head, log):
