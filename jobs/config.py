@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipelines.errors import ConfigError, ReportedError, ScenehashError
+from pipelines.logs import log_to_stderr
 
 ENV_PREFIX = "SCENEHASH_"
 
@@ -31,7 +31,7 @@ def run_job(
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Run a job from its command line and return the exit code: 0, 1 (ours), 2 (the user's), 3 (gate)."""
-    _log_to_stderr()
+    log_to_stderr()
     try:
         report = run(load_config(name, config_type, sys.argv[1:] if arguments is None else arguments))
     except ScenehashError as error:
@@ -181,16 +181,3 @@ def _all_configs() -> list[type[BaseModel]]:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _log_to_stderr() -> None:
-    """Log for people on a terminal, as JSON lines elsewhere; standard output is the report's."""
-    on_terminal = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # whatever it is by then
-    )

@@ -8,6 +8,8 @@ import ray
 import ray.data
 import structlog
 
+from pipelines.logs import gather_ray_logs
+
 log = structlog.get_logger()
 
 
@@ -17,6 +19,7 @@ def connected() -> Iterator[None]:
     owns_ray = not ray.is_initialized()
     if owns_ray:
         ray.init(logging_level=logging.WARNING)
+        gather_ray_logs()
         progress = ray.data.DataContext.get_current()
         progress.enable_rich_progress_bars, progress.use_ray_tqdm = True, False
     try:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pyarrow as pa
+import structlog
 
 from pipelines.cut import Cut
 from pipelines.encode.cuts import Cuts
@@ -38,6 +39,8 @@ takes them back: `shards.write_unit` drops them.
 _BATCH_BYTES = 64 << 20  # pixels in memory before they are handed on: however large a scene is
 
 Row = dict[str, object]
+
+log = structlog.get_logger()
 
 
 def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Table]:
@@ -75,6 +78,8 @@ def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Tab
 
 def _without_chips(entry: Row, outcome: str, detail: str, rows: list[Row], size: int) -> Row:
     """Return the row in place of an object's ``rows``; it takes over the bytes that they count."""
+    if outcome == FAILED:
+        log.warning("not read", uri=entry["uri"], reason=detail)
     bytes_read = rows[0]["bytes_read"] if rows else size
     return entry | {"outcome": outcome, "detail": detail, "bytes_read": bytes_read}
 

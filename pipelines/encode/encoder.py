@@ -13,17 +13,22 @@ import torch
 from pipelines.bundles import read_bundle
 from pipelines.encode.chips import CHIP
 from pipelines.encode.usage import metered
+from pipelines.logs import log_in_worker
 from pipelines.storage import Store
 
 
 class Encoder:
     """Replaces the column ``pixels`` by ``code``, a batch at a time."""
 
-    def __init__(self, bundle_uri: str, store: Store, chip_size: int, gpus: float = 0) -> None:
+    def __init__(
+        self, bundle_uri: str, store: Store, chip_size: int, gpus: float = 0, run_id: str = ""
+    ) -> None:
         """Load the network, onto the GPU that Ray has given this actor if there is one.
 
-        ``gpus`` are what the actor holds: the time of its batches is charged to them.
+        ``gpus`` are what the actor holds: the time of its batches is charged to them. ``run_id`` is the
+        night's: what the actor logs carries it.
         """
+        log_in_worker(run_id)
         torch.set_num_threads(1)  # actors, not threads, are how it is scaled
         manifest, network = read_bundle(bundle_uri, store)
         self.network = network.to("cuda" if torch.cuda.is_available() else "cpu")

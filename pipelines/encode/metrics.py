@@ -1,7 +1,10 @@
-"""A night's Prometheus metrics, exported by Ray. docs/operations/metrics.md lists them."""
+"""A night's Prometheus metrics, exported by Ray. docs/operations/metrics.md lists them.
+
+Counters and histograms only: what a process has counted is exported when it ends, and stays; a gauge of its
+goes seconds later. How a night ended is told by those who read its record (`pipelines.nights`).
+"""
 
 from collections import Counter
-from collections.abc import Mapping
 
 from ray.util import metrics
 
@@ -25,11 +28,6 @@ class NightMetrics:
         self._unit = metrics.Histogram(
             "scenehash_unit_seconds", "Seconds a unit took", boundaries=_UNIT_SECONDS, tag_keys=("model_id",)
         )
-        self._gate = metrics.Gauge(
-            "scenehash_gate",
-            "The gate's figures of the last version it has measured",
-            tag_keys=("model_id", "figure"),
-        )
 
     def unit_done(self, objects: int, result: UnitResult, seconds: float) -> None:
         """Count a unit; outcomes of objects are ``encoded``, ``failed`` and the reasons of rejects."""
@@ -44,8 +42,3 @@ class NightMetrics:
         if result.usage.bytes_read:
             self._bytes.inc(result.usage.bytes_read, self._model)
         self._unit.observe(seconds, self._model)
-
-    def gate(self, figures: Mapping[str, float]) -> None:
-        """Show the gate's figures."""
-        for name, value in figures.items():
-            self._gate.set(value, self._model | {"figure": name})

@@ -19,11 +19,13 @@ from pipelines.encode.config import EncodeConfig
 from pipelines.encode.cuts import cuts_of
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.progress import progress
+from pipelines.encode.record import recorded
 from pipelines.encode.report import EncodeReport, Tally, log_report, make_report, tracked_night
 from pipelines.encode.shards import Lineage
 from pipelines.encode.sources.listing import list_source
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConfigError, ConflictError, GateError
+from pipelines.logs import run_logged
 from pipelines.outage import told
 from pipelines.publish.canary import read_canary
 from pipelines.publish.forward import Outcome, publish_forward
@@ -42,17 +44,16 @@ log = structlog.get_logger()
 class _Night:
     """The state of one run: what it works with, and what it has counted."""
 
-    def __init__(self, config: EncodeConfig, bundle_uri: str, folder: Path, cluster: ExitStack) -> None:
+    def __init__(
+        self, config: EncodeConfig, bundle_uri: str, run_id: str, folder: Path, cluster: ExitStack
+    ) -> None:
         self.config, self.bundle_uri = config, bundle_uri
         self.folder = folder  # for what is spilled
         self.store = Store(config.store)
         self.manifest = read_manifest(bundle_uri, self.store)
         self.cuts = cuts_of(config, self.manifest.input)
         self.table = CodeTable(config.table, self.store)
-        self.lineage = Lineage(
-            model_id=self.manifest.model_id,
-            run_id=f"encode-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}",
-        )
+        self.lineage = Lineage(self.manifest.model_id, run_id)
         self.listing = list_source(config, self.store, folder)
         self.tally = Tally()
         self.known_rejects = 0
@@ -70,11 +71,6 @@ class _Night:
             self._metrics = NightMetrics(self.lineage.model_id)
         return self._metrics
 
-    def show_gate(self, outcome: Outcome) -> None:
-        """Show the gate's figures among the metrics, where Ray runs."""
-        if self._metrics and outcome.verdict:
-            self._metrics.gate(outcome.verdict.measured.figures)
-
 
 def run_encode(config: EncodeConfig) -> EncodeReport:
     """Encode what is new and publish. Needs a running Ray, or starts one on this machine if there is work.
@@ -83,18 +79,24 @@ def run_encode(config: EncodeConfig) -> EncodeReport:
     with the report, where the result isn't published; StoreDownError where a store has gone for too long,
     EncodingError where the cluster can't: what was committed by then stands, and the next run goes on.
     """
-    with told(config.table, "brought up to date"):  # reading a table, Arrow and Delta fail in many places
-        return _run(config)
+    run_id = f"encode-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
+
+    def run() -> EncodeReport:
+        with told(config.table, "brought up to date"):  # reading a table, Arrow and Delta fail in many places
+            return _run(config, run_id)
+
+    with run_logged(run_id):
+        return run() if config.dry_run else recorded(config, run_id, run)
 
 
-def _run(config: EncodeConfig) -> EncodeReport:
+def _run(config: EncodeConfig, run_id: str) -> EncodeReport:
     started = time.monotonic()
     store = Store(config.store)
     store.require_bucket(config.table)
     read_canary(config.gate, store)  # a mistake there is told now, not after hours of work
     bundle_uri = resolve_bundle(config.bundle, config.tracking)
     with TemporaryDirectory(prefix="scenehash-") as folder, ExitStack() as cluster:  # below TMPDIR
-        night = _Night(config, bundle_uri, Path(folder), cluster)
+        night = _Night(config, bundle_uri, run_id, Path(folder), cluster)
         plan = _plan(night)
         log.info("planned", objects=night.listing.count, new=plan.num_new, model_id=night.lineage.model_id)
         if config.dry_run:
@@ -213,7 +215,7 @@ def _encode_and_commit(night: _Night, unit: pa.Table, number: int, *, is_last: b
 
 
 def _publish(night: _Night, version: int) -> Outcome:
-    outcome = publish_forward(
+    return publish_forward(
         night.table,
         version,
         night.lineage.model_id,
@@ -222,8 +224,6 @@ def _publish(night: _Night, version: int) -> Outcome:
         night.config.gate,
         ArchiveCounts(night.listing.count, night.known_rejects),
     )
-    night.show_gate(outcome)
-    return outcome
 
 
 def _metadata(night: _Night, number: int) -> dict[str, str]:

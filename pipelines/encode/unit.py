@@ -14,6 +14,7 @@ from pipelines.encode.encoder import Encoder
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
 from pipelines.errors import EncodingError, ScenehashError
+from pipelines.logs import current_run, log_in_worker
 from pipelines.storage import Store
 
 READ_CPUS = 0.5
@@ -44,7 +45,7 @@ def encode_unit(
     """
     store = Store(config.store)
     encoded = encoded_rows(unit, config, bundle_uri, cuts)
-    write = ray.remote(num_cpus=READ_CPUS)(write_unit)
+    write = ray.remote(num_cpus=READ_CPUS)(_write)
     try:
         result: UnitResult = ray.get(
             write.remote(config.table.rstrip("/"), store, lineage, *encoded.to_arrow_refs())
@@ -72,7 +73,7 @@ def encoded_rows(unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cu
         ray.data.from_arrow(unit)
         .repartition(target_num_rows_per_block=_OBJECTS_PER_TASK)
         .map_batches(
-            partial(_read, cuts=cuts, store=store),
+            partial(_read, cuts=cuts, store=store, run_id=current_run()),
             batch_size=_OBJECTS_PER_TASK,
             batch_format="pyarrow",
             num_cpus=READ_CPUS,
@@ -84,6 +85,7 @@ def encoded_rows(unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cu
                 "store": store,
                 "chip_size": config.chip_size,
                 "gpus": config.gpus_per_encoder,
+                "run_id": current_run(),
             },
             batch_size=config.batch_size,
             batch_format="pyarrow",
@@ -94,5 +96,11 @@ def encoded_rows(unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cu
     )
 
 
-def _read(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Table]:
+def _read(objects: pa.Table, cuts: Cuts, store: Store, run_id: str) -> Iterator[pa.Table]:
+    log_in_worker(run_id)
     yield from metered(read_objects(objects, cuts, store))
+
+
+def _write(table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table) -> UnitResult:
+    log_in_worker(lineage.run_id)
+    return write_unit(table_uri, store, lineage, *blocks)

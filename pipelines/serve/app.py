@@ -25,6 +25,7 @@ from pipelines.serve.config import ServeConfig
 from pipelines.serve.encoder import Encoded, Encoder
 from pipelines.serve.fanout import Shards, deployed, in_process
 from pipelines.serve.gate import Gate
+from pipelines.serve.logs import gather_logs
 from pipelines.serve.merge import Worded
 from pipelines.serve.metrics import RequestMetrics
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
@@ -87,6 +88,7 @@ class Ingress:
 
         Raises then what `Shard` does.
         """
+        gather_logs()
         # a picture that comes too late is no answer
         patience = min(config.store.patience, config.timeout_seconds / 2)
         self._config, self._store = config, Store(config.store.model_copy(update={"patience": patience}))

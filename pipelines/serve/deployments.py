@@ -12,7 +12,7 @@ from pipelines.serve.shard import Shard
 from pipelines.table import Part
 
 _AT_A_TIME = 64  # requests that a shard or an encoder works on
-_LOGS = LoggingConfig(encoding="JSON")
+LOGS = LoggingConfig(encoding="JSON")
 _NO_CALLS = LoggingConfig(encoding="JSON", enable_access_log=False)  # the ingress has logged the request
 
 
@@ -53,6 +53,6 @@ def _ingress(config: ServeConfig, shards: list[Application], encoder: Applicatio
         max_queued_requests=4 * config.max_requests,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
         ray_actor_options={"num_cpus": 0 if shards else config.shard_cpus},
-        logging_config=_LOGS,
+        logging_config=LOGS,
     )
     return deployment(serve.ingress()(Ingress)).bind(config, shards, encoder)

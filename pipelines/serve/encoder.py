@@ -20,6 +20,7 @@ from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.follow import Follower
+from pipelines.serve.logs import gather_logs
 from pipelines.serve.refusals import Refusal
 from pipelines.serve.uploads import read_upload
 from pipelines.storage import Store
@@ -67,6 +68,7 @@ class Encoder:
 
     def __init__(self, config: ServeConfig) -> None:
         """Load the published bundle. Raises TableError, BundleError, StorageError."""
+        gather_logs()
         torch.set_num_threads(1)  # replicas, not threads, are how it is scaled
         store = Store(config.store)
         device = torch.device("cuda" if config.encoder_gpus else "cpu")

@@ -1,11 +1,18 @@
 """The service's Prometheus metrics, exported by Ray. docs/operations/metrics.md lists them."""
 
-import time
+import logging
+from typing import get_args
 
 from ray.util import metrics
 
+from pipelines.errors import RejectReason
+from pipelines.nights import Outcome, find_night
 from pipelines.pointer import Published
 from pipelines.serve.follow import Refused
+from pipelines.serve.gauges import LastingGauge, keep_shown
+from pipelines.storage import Store
+
+_logger = logging.getLogger("ray.serve")
 
 _SECONDS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0]
 
@@ -14,25 +21,54 @@ class SnapshotMetrics:
     """What a shard's replica serves."""
 
     def __init__(self, shard: int) -> None:
-        tags = ("shard",)
-        self._shard = {"shard": str(shard)}
-        self._version = metrics.Gauge(
-            "scenehash_snapshot_version", "Version of the table served", tag_keys=tags
+        self._shard = str(shard)
+        self._version = LastingGauge("scenehash_snapshot_version", "Version of the table served", "shard")
+        self._published = LastingGauge(
+            "scenehash_snapshot_published_timestamp_seconds",
+            "When what is served was published, in seconds since 1970",
+            "shard",
         )
-        self._age = metrics.Gauge(
-            "scenehash_snapshot_age_seconds", "Seconds since what is served was published", tag_keys=tags
-        )
-        self._refused = metrics.Gauge(
+        self._refused = LastingGauge(
             "scenehash_snapshot_refused",
             "1 where the newest publication can't be loaded, and an older one is served",
-            tag_keys=tags,
+            "shard",
         )
+        keep_shown([self._version, self._published, self._refused])
 
     def show(self, published: Published, refused: Refused | None) -> None:
         """Show what is served, and whether something newer is refused."""
-        self._version.set(published.table_version, self._shard)
-        self._age.set(max(0.0, time.time() - published.published_at.timestamp()), self._shard)
-        self._refused.set(int(refused is not None), self._shard)
+        self._version.set_all({self._shard: published.table_version})
+        self._published.set_all({self._shard: published.published_at.timestamp()})
+        self._refused.set_all({self._shard: int(refused is not None)})
+
+
+class LastNightMetrics:
+    """How the last night ended: its own process is gone, and what it showed with it."""
+
+    def __init__(self, table_uri: str, store: Store) -> None:
+        self._table_uri, self._store = table_uri, store
+        self._ended = LastingGauge(
+            "scenehash_night_ended_timestamp_seconds", "When the last night ended, in seconds since 1970"
+        )
+        self._outcome = LastingGauge(
+            "scenehash_night_outcome", "1 for how the last night ended, 0 for the others", "outcome"
+        )
+        self._figures = LastingGauge("scenehash_night", "Figures of the last night's report", "figure")
+        keep_shown([self._ended, self._outcome, self._figures])
+
+    def show(self) -> None:
+        """Show what the last night has put down; where that can't be read, go on showing what was."""
+        try:
+            night = find_night(self._table_uri, self._store)
+        except Exception:  # the store may be down: that is no reason not to follow what is published
+            _logger.exception("%s has no record of a night that can be read", self._table_uri)
+            return
+        if night is None:
+            return
+        self._ended.set(night.ended_at.timestamp())
+        self._outcome.set_all({outcome: int(outcome == night.outcome) for outcome in get_args(Outcome)})
+        no_rejects = {f"rejects/{reason}": 0.0 for reason in get_args(RejectReason)}
+        self._figures.set_all(no_rejects | night.figures if night.figures else {})
 
 
 class RequestMetrics:
@@ -53,7 +89,9 @@ class RequestMetrics:
         self._compared = metrics.Counter(
             "scenehash_codes_compared", "Codes compared with examples, by method", tag_keys=("method",)
         )
-        self._ongoing = metrics.Gauge("scenehash_requests_ongoing", "Requests being worked on")
+        self._ongoing = LastingGauge("scenehash_requests_ongoing", "Requests being worked on")
+        self._ongoing.set(0)
+        keep_shown([self._ongoing])
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""

@@ -16,7 +16,7 @@ from pipelines.cluster import connected
 from pipelines.errors import ConfigError
 from pipelines.pointer import read_pointer
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.deployments import build_app
+from pipelines.serve.deployments import LOGS, build_app
 from pipelines.serve.proxy import haproxy
 from pipelines.storage import Store
 
@@ -69,7 +69,7 @@ def serving(config: ServeConfig) -> Iterator[str]:
 def _listen(config: ServeConfig) -> None:
     """Start Serve's proxy, unless this cluster has one. Raises ConfigError where the address can't be had."""
     try:
-        serve.start(http_options={"host": config.host, "port": config.port})
+        serve.start(http_options={"host": config.host, "port": config.port}, logging_config=LOGS)
     except RayTaskError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ConfigError(

@@ -15,10 +15,12 @@ from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer, warm_up
 from pipelines.serve.follow import Follower, Refused
-from pipelines.serve.metrics import SnapshotMetrics
+from pipelines.serve.logs import gather_logs
+from pipelines.serve.metrics import LastNightMetrics, SnapshotMetrics
 from pipelines.serve.question import Pin, Question, Said, Source
 from pipelines.serve.refusals import NOT_READY, Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
+from pipelines.storage import Store
 from pipelines.table import Part
 
 
@@ -52,12 +54,19 @@ class Shard:
 
     def __init__(self, config: ServeConfig, part: Part) -> None:
         """Load what is published. Raises TableError, BundleError, StorageError."""
+        gather_logs()
         self._part = part
 
         def load(published: Published, kept: Sequence[Snapshot]) -> Snapshot:
             return load_snapshot(config, published, part, kept)
 
-        self._follower = Follower(config, load, SnapshotMetrics(part.number).show)
+        snapshot, night = SnapshotMetrics(part.number), LastNightMetrics(config.table, Store(config.store))
+
+        def show(published: Published, refused: Refused | None) -> None:
+            snapshot.show(published, refused)
+            night.show()
+
+        self._follower = Follower(config, load, show)
         with building(config.index_folder / "kernels"):  # one replica compiles them, the others find them
             warm_up(self._follower.current.archive)
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -18,16 +20,27 @@ REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 
-@pytest.fixture(scope="module")
-def cluster(store, tmp_path_factory):
-    """A head node on free ports; yields the environment in which its command line finds it."""
+@dataclass(frozen=True)
+class Head:
+    """A head node that is running."""
+
+    environment: dict[str, str]
+    """In which the command line of the jobs API finds it"""
+    address: str
+    """For drivers: RAY_ADDRESS"""
+    folder: Path
+    """Of its sessions: logs, and what Prometheus reads"""
+
+
+@contextmanager
+def running_head(log_path, **extra):
+    """Run a head node on free ports, its output in a file, with ``extra`` environment variables."""
     port, dashboard = free_port(), free_port()
-    log_path = tmp_path_factory.mktemp("cluster") / "ray.log"
     folder = tempfile.mkdtemp(prefix="ray-")  # short: Ray puts sockets there
-    environment = os.environ | {
+    environment = {
+        **os.environ,
+        **extra,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "a-token-for-this-test-only",
         "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
     }
     environment.pop("RAY_JOB_ID", None)
@@ -38,11 +51,19 @@ def cluster(store, tmp_path_factory):
         head = subprocess.Popen(start, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         _wait_for(environment["RAY_ADDRESS"], head, log_path)
-        yield environment
+        yield Head(environment, f"127.0.0.1:{port}", Path(folder))
     finally:
         os.killpg(head.pid, signal.SIGKILL)  # the head node and all that it has started
         head.wait()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def cluster(store, tmp_path_factory):
+    """A head node with token authentication; yields the environment of its command line."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-for-this-test-only"}
+    with running_head(tmp_path_factory.mktemp("cluster") / "ray.log", **token) as head:
+        yield head.environment
 
 
 def _wait_for(address, head, log):

@@ -1,0 +1,51 @@
+"""What is logged while a request is answered."""
+
+import json
+import logging
+import time
+import warnings
+from pathlib import Path
+
+import httpx
+import ray
+from ray import serve
+
+from pipelines.serve.deployments import LOGS
+from pipelines.serve.logs import gather_logs
+
+
+def test_what_libraries_say_carries_the_requests_id(url: str) -> None:
+    @serve.deployment(logging_config=LOGS, ray_actor_options={"num_cpus": 0})
+    class Talkative:
+        def __init__(self) -> None:
+            gather_logs()
+
+        def __call__(self) -> str:
+            logging.getLogger("a.library").warning("a library says")
+            warnings.warn("a library warns", stacklevel=1)
+            return "done"
+
+    serve.run(Talkative.bind(), name="talkative", route_prefix="/talkative")
+    try:
+        given = {"X-Request-ID": "heard-1"}
+        assert httpx.get(f"{url}/talkative", headers=given, timeout=10).text == "done"
+        lines = said("heard-1")
+    finally:
+        serve.delete("talkative")
+    messages = [line["message"] for line in lines]
+    assert "a library says" in messages
+    assert any("a library warns" in message for message in messages)
+    assert any("GET /talkative 200" in message for message in messages)
+
+
+def said(request_id: str) -> list[dict[str, str]]:
+    """The lines of a request in Serve's logs, once the last of them is there."""
+    folder = Path(ray.get_runtime_context().worker.node.get_session_dir_path()) / "logs" / "serve"
+    deadline = time.monotonic() + 20
+    while True:
+        text = "".join(path.read_text() for path in folder.rglob("replica_talkative*.log"))
+        lines = [json.loads(line) for line in text.splitlines()]
+        found = [line for line in lines if line.get("request_id") == request_id]
+        if any("GET" in line["message"] for line in found) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
