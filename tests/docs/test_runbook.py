@@ -111,6 +111,7 @@ def sandbox(store, write_scenes, write_model, tmp_path_factory) -> dict[str, str
     }  # fmt: skip
 
 
+@pytest.mark.timeout(300)
 def test_the_others_do_what_they_say(sandbox, store, ray_local):
     """In their order: a night, maintenance, the gate, a backup that is restored, another model and back."""
     environment = sandbox | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
