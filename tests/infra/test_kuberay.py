@@ -267,7 +267,8 @@ def test_serving_goes_on_while_a_node_is_drained(rendered, tmp_path, folder, mon
     monkeypatch.setenv("SCENEHASH_KEY_HASHES", KEY_HASHES)
     (tmp_path / "serve.yaml").write_text(find(manifests, "ConfigMap")["data"]["serve.yaml"])
     serving = load_config("serve", ServeConfig, ["--config", str(tmp_path / "serve.yaml")])
-    assert min(serving.shard_replicas, serving.ingress_replicas) > 1
+    assert serving.shard_replicas > 1
+    assert serving.shards == 1 or serving.ingress_replicas > 1
     spec = find(manifests, "RayService")["spec"]
     assert spec["upgradeStrategy"] == {"type": "NewCluster"}
     (group,) = spec["rayClusterConfig"]["workerGroupSpecs"]
