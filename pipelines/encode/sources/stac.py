@@ -1,6 +1,7 @@
 """STAC: a static catalog, collection or item, or an API's answer to a search, one row an item.
 
-Sources: STAC 1.1.0, STAC API 1.0.0, and the File extension 2.1.0 (``file:checksum``).
+Sources: STAC 1.1.0, the File extension 2.1.0 (``file:checksum``), STAC API 1.0.0 with the Query 1.0.0 and
+Filter 1.0.0 extensions.
 """
 
 import json
@@ -15,6 +16,7 @@ import pystac
 import pystac_client
 import structlog
 from pystac.stac_io import StacIO
+from pystac_client.conformance import ConformanceClasses
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests import PreparedRequest, Response
@@ -30,6 +32,7 @@ from pipelines.threads import mapped_ahead
 log = structlog.get_logger()
 
 _SIGNS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "=": "eq", "!=": "neq"}
+_EXTENSIONS = {"query": ConformanceClasses.QUERY, "filter": ConformanceClasses.FILTER}
 _READS = 16  # JSON files at a time
 _ITEMS = 1000  # in one table
 _TRIES, _SECONDS = 5, 60.0  # of a request to an API
@@ -81,8 +84,17 @@ def search_api(source: str, config: EncodeConfig) -> Iterator[pa.Table]:
         )
     if "query" in asked:
         asked["query"] = _conditions(config.search.query)
+    if "filter" in asked:
+        asked["filter_lang"] = "cql2-text"  # else it would be taken for JSON, as it is sent by POST
     try:
-        pages = pystac_client.Client.open(source, stac_io=_api_io(source)).search(**asked).pages()
+        client = pystac_client.Client.open(source, stac_io=_api_io(source))
+        for name, extension in _EXTENSIONS.items():
+            if name in asked and not client.conforms_to(extension):
+                raise ConfigError(
+                    f"STAC API {source} doesn't say that it conforms to {extension.valid_uri}: it may pass "
+                    f"over search.{name}, and find everything; leave it out"
+                )
+        pages = client.search(**asked).pages()
         yield from _tables(((item, None) for page in pages for item in page), config)
     except (pystac.STACError, pystac.STACTypeError, NotImplementedError, ValueError, TypeError) as error:
         raise ConfigError(f"STAC API {source}: {_one_line(error)}") from error

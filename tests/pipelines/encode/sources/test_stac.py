@@ -1,6 +1,7 @@
 """Static STAC written with pystac, and a small STAC API over HTTP."""
 
 import json
+import operator
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,20 +124,31 @@ def test_real_catalogs(store, tmp_path):
     assert listed(store, tmp_path / "work", str(SHARED / "item-naip.json"), asset="CO_GEOTIFF_AWS_RGB")
 
 
+CONFORMS = "https://api.stacspec.org/v1.0.0/"
+SEARCH_FIELDS = {"collections", "bbox", "datetime", "limit", "query", "filter", "filter-lang", "token"}
+COMPARISONS = {
+    "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge,
+    "eq": operator.eq, "neq": operator.ne,
+}  # fmt: skip
+SIGNS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "=": "eq", "<>": "neq"}
+
+
 class Api(BaseHTTPRequestHandler):
-    """STAC API 1.0.0: core and item search, three items a page; it takes POST alone."""
+    """STAC API 1.0.0: core and item search, three items a page; it takes POST alone.
+
+    Query extension: https://github.com/stac-api-extensions/query, v1.0.0; Filter extension:
+    https://github.com/stac-api-extensions/filter, v1.0.0, of CQL2 text only comparisons joined by AND.
+    """
 
     root: str
     asked: list[dict]
+    conforms = ("core", "item-search", "item-search#query", "item-search#filter")
 
     def do_GET(self) -> None:
         base = f"http://127.0.0.1:{self.server.server_port}"
         landing = {
             "type": "Catalog", "stac_version": "1.0.0", "id": "api", "description": "d",
-            "conformsTo": [
-                "https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search",
-                "https://api.stacspec.org/v1.0.0/item-search#query",
-            ],
+            "conformsTo": [CONFORMS + name for name in self.conforms],
             "links": [
                 {"rel": "self", "href": base}, {"rel": "root", "href": base},
                 {"rel": "search", "href": f"{base}/search", "method": "POST", "type": "application/geo+json"},
@@ -153,16 +165,33 @@ class Api(BaseHTTPRequestHandler):
         if asked.get("collections") == ["refused"]:
             self.answer(400, {"code": "BadRequest", "description": "no such collection"})
             return
+        if problem := self.problem(asked):
+            self.answer(400, {"code": "BadRequest", "description": problem})
+            return
         start = asked.get("token", 0)
-        items = [make_item(self.root, number) for number in range(start, min(start + 3, 7))]
+        found = [
+            item for item in (make_item(self.root, number) for number in range(7)) if wanted(item, asked)
+        ]
+        items = found[start : start + 3]
         for item in items:
             item.collection_id = "aerial"
         answer = pystac.ItemCollection(items).to_dict()
-        if start + 3 < 7:
+        if start + 3 < len(found):
             href = f"http://127.0.0.1:{self.server.server_port}/search"
             body = asked | {"token": start + 3}
             answer["links"] = [{"rel": "next", "href": href, "method": "POST", "body": body}]
         self.answer(200, answer)
+
+    def problem(self, asked: dict) -> str | None:
+        """Return what the specifications have against a search."""
+        if not asked.keys() <= SEARCH_FIELDS:
+            return f"unknown: {asked.keys() - SEARCH_FIELDS}"
+        # the language of a filter that is sent by POST is JSON unless it is named (Filter extension)
+        if "filter" in asked and asked.get("filter-lang", "cql2-json") != "cql2-text":
+            return "this server knows CQL2 text only"
+        if self.headers["Content-Type"] != "application/json":
+            return "a search is JSON"
+        return None
 
     def answer(self, status: int, content: dict) -> None:
         body = json.dumps(content).encode()
@@ -189,6 +218,20 @@ def running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
             thread.join()
 
 
+def wanted(item: pystac.Item, asked: dict) -> bool:
+    """Return whether an item fulfils ``query`` and ``filter``."""
+    said = item.properties
+    conditions = [
+        (name, sign, value)
+        for name, of_name in asked.get("query", {}).items()
+        for sign, value in of_name.items()
+    ]
+    for text in asked.get("filter", "").split(" AND ") if "filter" in asked else ():
+        name, sign, value = text.split(" ")
+        conditions.append((name, SIGNS[sign], json.loads(value.replace("'", '"'))))
+    return all(COMPARISONS[sign](said[name], value) for name, sign, value in conditions)
+
+
 @pytest.fixture
 def api(root) -> Iterator[tuple[str, list[dict]]]:
     """A running API's address, and what it has been asked."""
@@ -211,6 +254,41 @@ def test_an_api_is_searched_page_by_page(store, root, api, tmp_path):
     assert asked[0]["collections"] == ["aerial"]
     assert asked[0]["bbox"] == [0, 0, 9, 9]
     assert asked[0]["query"] == {"eo:cloud_cover": {"lt": 70, "gte": 0}, "platform": {"eq": "p"}}
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ({"query": ("eo:cloud_cover<30",)}, {0, 1, 2}),
+        ({"query": ("eo:cloud_cover>=20", "eo:cloud_cover!=40", "platform=p")}, {2, 3, 5, 6}),
+        ({"query": ("platform=q",)}, set()),
+        ({"filter": "eo:cloud_cover < 30"}, {0, 1, 2}),
+        ({"filter": "eo:cloud_cover >= 20 AND platform = 'p' AND eo:cloud_cover <> 40"}, {2, 3, 5, 6}),
+        ({"filter": "eo:cloud_cover > 10", "query": ("eo:cloud_cover<=30",)}, {2, 3}),
+    ],
+)
+def test_an_api_finds_what_fulfils_the_conditions(store, root, api, tmp_path, search, found):
+    url, asked = api
+    if not found:
+        with pytest.raises(StorageError, match="it names no object"):
+            listed(store, tmp_path / "work", url, search=search)
+    else:
+        rows = listed(store, tmp_path / "work", url, search=search)
+        assert set(rows) == {f"{root}/imagery/{number}.tif" for number in found}
+    assert asked[0].get("filter") == search.get("filter")
+    assert asked[0].get("filter-lang") == ("cql2-text" if "filter" in search else None)
+    assert ("query" in asked[0]) == ("query" in search)
+
+
+@pytest.mark.parametrize("search", [{"filter": "eo:cloud_cover < 30"}, {"query": ("eo:cloud_cover<30",)}])
+def test_conditions_that_an_api_may_pass_over_are_told(store, api, tmp_path, monkeypatch, search):
+    monkeypatch.setattr(Api, "conforms", ("core", "item-search"))
+    (name,) = search
+    with pytest.raises(
+        ConfigError, match=f"doesn't say .*item-search#{name}: it may pass over search.{name}"
+    ):
+        listed(store, tmp_path / "work", api[0], search=search)
+    assert api[1] == [], "nothing was searched for"
 
 
 def test_an_api_is_told_the_time_and_checked(store, root, api, tmp_path):
