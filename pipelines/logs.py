@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from structlog.typing import Processor
 
 _RAY_LOGGERS = ("ray", "ray.data", "ray.serve")  # those that write to the terminal in a way of their own
 _run: dict[
@@ -16,8 +17,12 @@ _run: dict[
 
 def log_to_stderr() -> None:
     """Write all that is logged in this process, by libraries too, to standard error."""
-    fields = [_add_run, structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", utc=True)]
-    shown: list[Any] = (
+    fields: list[Processor] = [
+        _add_run,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper("iso", utc=True),
+    ]
+    shown: list[Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if sys.stderr.isatty()
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
