@@ -25,7 +25,7 @@ from tests.pipelines.encode.faults import (
     killed_before,
 )
 
-MOST_OPERATIONS = 13  # of a night, that change a store
+MOST_OPERATIONS = 14  # of a night, that change a store
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pipelines.errors import TableError
 from pipelines.pointer import Published, find_pointer, publish
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.follow import Follower
+from pipelines.serve.metrics import LastNightMetrics
 from pipelines.storage import Store
 
 
@@ -98,3 +99,10 @@ def test_older_ones_are_loaded_when_they_are_asked_for(store: Store, tmp_path: P
     following.publish(5)
     follower.look()
     assert [held.published.table_version for held in follower.kept] == [5, 4, 3]  # 2 is out of reach now
+
+
+def test_a_night_whose_record_cannot_be_read_stops_nothing(store: Store, tmp_path: Path) -> None:
+    shown = LastNightMetrics(str(tmp_path), store)
+    shown.show()  # no night yet
+    (tmp_path / "_night.json").write_text("{}")
+    shown.show()

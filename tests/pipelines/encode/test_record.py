@@ -1,0 +1,60 @@
+"""However a night ends, its record says so."""
+
+import pytest
+
+from pipelines.encode.run import run_encode
+from pipelines.errors import GateError, StorageError, TableError
+from pipelines.nights import RECORD, find_night
+from pipelines.publish.config import GateConfig
+from tests.pipelines.encode.changing import Archive, encode_in_process
+
+
+@pytest.fixture
+def archive(store, tmp_path, write_model, geotiff, monkeypatch):
+    """An archive of a first day, and nights that encode in this process."""
+    encode_in_process(monkeypatch)
+    archive = Archive.below(str(tmp_path), store, write_model, geotiff)
+    archive.first_day()
+    return archive
+
+
+def test_each_end_has_its_outcome(archive):
+    config = archive.night("codes")
+    run_encode(config.model_copy(update={"dry_run": True}))
+    assert find_night(config.table, archive.store) is None
+
+    strict = config.model_copy(update={"gate": GateConfig(min_objects=1)})
+    with pytest.raises(GateError) as caught:
+        run_encode(strict)
+    night = find_night(config.table, archive.store)
+    assert (night.outcome, night.run_id) == ("gate_failed", caught.value.report.run_id)
+    assert night.reason.startswith("not published: reject_share is 0.25")
+    assert (night.figures["gate/reject_share"], night.figures["rejects/zero_bytes"]) == (0.25, 1)
+
+    report = run_encode(config)
+    night = find_night(config.table, archive.store)
+    assert (night.outcome, night.reason, night.figures) == ("published", "", report.numbers())
+    assert night.started_at < night.ended_at
+
+    run_encode(config)
+    assert find_night(config.table, archive.store).outcome == "nothing_new"
+
+    archive.store.remove_folder(config.source)
+    with pytest.raises(StorageError):
+        run_encode(config)
+    night = find_night(config.table, archive.store)
+    assert (night.outcome, night.figures) == ("broken_off", {})
+    assert night.reason.startswith("StorageError: ")
+
+
+def test_a_record_that_cannot_be_written_costs_nothing(archive, tmp_path):
+    config = archive.night("codes")
+    (tmp_path / "codes" / RECORD / "in the way").mkdir(parents=True)
+    assert run_encode(config).chips == 24
+
+
+def test_a_record_of_another_format(archive):
+    config = archive.night("codes")
+    archive.store.write(f"{config.table}/{RECORD}", b'{"format_version": 2}')
+    with pytest.raises(TableError, match=r"_night\.json isn't a record that this version reads"):
+        find_night(config.table, archive.store)
