@@ -68,7 +68,9 @@ def told(uri: str, what: str) -> Iterator[None]:
         raise StorageError(f"{uri} can't be {what}: {one_line(error)}") from error
     except OSError as error:
         problem = f"{uri} can't be {what}"
-        if uri.startswith("s3://"):
+        if (
+            uri.startswith("s3://") and error.errno is None
+        ):  # a disk's errors, such as a full one, have a number
             raise _down(problem, error) from error
         raise StorageError(f"{problem}: {one_line(error)}; run again once it can") from error
 

@@ -1,3 +1,4 @@
+import errno
 import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +102,15 @@ def test_arrow_asks_for_a_while_too(store):
     filesystem, path = NOWHERE.arrow_filesystem("s3://archive/x")
     with pytest.raises(StoreDownError, match="NETWORK_CONNECTION"), told("s3://archive/x", "read"):
         filesystem.open_input_file(path)
+
+
+def test_a_full_disk_is_no_store_that_is_down():
+    with (
+        pytest.raises(StorageError, match=r"x can't be written: .*No space") as caught,
+        told("s3://x", "written"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not isinstance(caught.value, StoreDownError)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
