@@ -8,6 +8,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,18 +25,21 @@ JSON = {"Content-Type": "application/json"}
 
 
 def replicas() -> dict[int, int]:
-    """Memory [bytes] of each Serve replica, by process."""
+    """Memory [bytes] of each Serve replica of this test's Ray, by process."""
     found = {}
-    for process in psutil.process_iter(["cmdline", "memory_info"]):
-        if any("ray::ServeReplica" in part for part in process.info["cmdline"] or ()):
-            found[process.pid] = process.info["memory_info"].rss
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if any("ray::ServeReplica" in part for part in process.cmdline()):
+                found[process.pid] = process.memory_info().rss
     return found
 
 
 @pytest.fixture(autouse=True)
 def unharmed(archive: Archive, http: httpx.Client) -> Iterator[None]:
     """Check that all replicas are still there and have not grown, and that they answer."""
-    before = replicas()
+    until = time.monotonic() + 60
+    while len(before := replicas()) != 6 and time.monotonic() < until:
+        time.sleep(0.5)  # one that another test has killed is on its way back
     assert len(before) == 6
     yield
     after = replicas()
