@@ -14,7 +14,7 @@ from pipelines.index.groups import Groups, first_row
 from pipelines.index.kernels import Words, compiled, signed
 from pipelines.index.multi_index import Query, search_tables
 from pipelines.index.scan import scan_rows
-from pipelines.index.selection import NONE, Selection, UInt32s, ask_rows
+from pipelines.index.selection import NONE, Plain, Selection, UInt32s, ask_rows
 from pipelines.index.tables import Tables
 
 
@@ -42,10 +42,10 @@ limit, how many within the radius, and how many codes were compared."""
 
 
 @compiled
-def answer_by_tables(
-    groups: Groups, tables: Tables, length: int, ranks_N: UInt32s, query: Query, bits: int, budget: int
-) -> Outcome:
+def answer_by_tables(index: Plain, question: Plain, selection: Plain, bits: int, budget: int) -> Outcome:
     """Answer by multi-index hashing, all in one call: between two, arrays are wrapped and unwrapped."""
+    groups, tables, length, ranks_N = Groups(*index[0]), Tables(*index[1]), index[2], index[3]
+    query = Query(Selection(*selection), *question)
     found, items_M3 = nothing_found(1, query.limit, bits)
     items_M3, finished = search_tables(groups, tables, length, query, budget, found, items_M3)
     limit, covered, compared = found.limits_Q[0], found.covered_Q[0], found.totals[1]
@@ -61,8 +61,11 @@ def answer_by_tables(
 
 
 @compiled
-def answer_by_rows(codes_WN: Words, ranks_N: UInt32s, query: Query, limit: int, bits: int) -> Outcome:
+def answer_by_rows(
+    codes_WN: Words, ranks_N: UInt32s, question: Plain, selection: Plain, limit: int, bits: int
+) -> Outcome:
     """Answer by comparing what is selected."""
+    query = Query(Selection(*selection), *question)
     found, items_M3 = nothing_found(1, limit, bits)
     items_M3 = scan_rows(
         codes_WN,
@@ -118,7 +121,7 @@ def rows_of_groups(
 def _drop_unselected(found_R3: Int64s, selection: Selection) -> int:
     """Move to the front what is selected; return how many rows are."""
     verdicts_R = np.empty(found_R3.shape[0], np.uint8)
-    ask_rows(selection, found_R3[:, 2], verdicts_R)
+    ask_rows(selection, found_R3[:, 2].copy(), verdicts_R)
     left = 0
     for index in range(found_R3.shape[0]):
         if verdicts_R[index] != NONE:

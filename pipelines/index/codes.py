@@ -39,6 +39,7 @@ class CodeIndex:
         """Search with so many threads; they don't hold the GIL."""
         self.arrays = arrays
         self.bits = int(arrays.order_K.size)
+        self._plain = tuple(arrays.groups), tuple(arrays.tables), arrays.substring_bits, arrays.ranks_N
         self._lookup_YVW = lookup_table(arrays.order_K)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hamming")
@@ -134,13 +135,13 @@ class CodeIndex:
             raise ValueError(f"k ({k}) must be 1 or more, max_distance ({max_distance}) 0 or more")
         limit = self.bits if max_distance is None else min(max_distance, self.bits)
         return Query(
+            selection,
             self.words(code_Y[None]).T,
             ALL if k is None else k,
             limit,
             _NONE if max_distance is None else limit,
             _NONE if excluded_row is None else excluded_row,
             _NONE if excluded_row is None else self._group_of(excluded_row),
-            selection,
         )
 
     def _group_of(self, row: int) -> int:
@@ -157,9 +158,8 @@ class CodeIndex:
 
     def _search_tables(self, query: Query, budget: int) -> tuple[Hits | None, int]:
         """Return the answer, or None where it costs more than ``budget``; and how far it can be at most."""
-        arrays = self.arrays
         finished, limit, rows_K, distances_K, covered, within, compared = answer_by_tables(
-            arrays.groups, arrays.tables, arrays.substring_bits, arrays.ranks_N, query, self.bits, budget
+            self._plain, query[1:], tuple(query.selection), self.bits, budget
         )
         if not finished:
             return None, limit
@@ -186,7 +186,7 @@ class CodeIndex:
             return self._scan_groups([query], limit)[0]
         arrays = self.arrays
         _, _, rows_K, distances_K, covered, within, compared = answer_by_rows(
-            arrays.codes_WN, arrays.ranks_N, query, limit, self.bits
+            arrays.codes_WN, arrays.ranks_N, query[1:], tuple(query.selection), limit, self.bits
         )
         return _hits(query, rows_K, distances_K, covered, within, "scan", compared)
 

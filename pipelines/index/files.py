@@ -4,6 +4,7 @@ The manifest is written last and names every file with its size and checksum, so
 an index; and what it was built from, so that another's is not either.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -12,7 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import StaleIndexError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _MANIFEST = "manifest.json"
 _PIECE, _PIECES = 1 << 20, 64  # of a larger file so many pieces of so many bytes are looked at
 _READERS = 4
@@ -53,19 +54,25 @@ def write_folder(
         files = {path.name: _describe(path, sync=True) for path in sorted(new.iterdir())}
         manifest = {"format_version": FORMAT_VERSION, "source": dict(source), "files": files}
         (new / _MANIFEST).write_text(json.dumps(manifest, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)
         _move(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
 def _move(new: Path, folder: Path) -> None:
-    """Put a folder in its place, unless another process has put its own there meanwhile."""
-    try:
-        new.replace(folder)
-    except OSError:
-        if not (folder / _MANIFEST).exists():
-            raise
+    """Put a folder in its place, whole at any moment, however many others put theirs there meanwhile."""
+    old = new.with_name(f"{new.name}.old")
+    while True:
+        with suppress(FileNotFoundError):
+            folder.rename(old)
+            shutil.rmtree(old)
+        try:
+            new.rename(folder)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # another has been quicker
+                raise
+        else:
+            return
 
 
 def open_folder(folder: Path, source: Mapping[str, object]) -> Arrays:

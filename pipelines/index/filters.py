@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.index.found import Int64s
 from pipelines.index.kernels import compiled
 from pipelines.index.selection import (
     ALL_ROWS,
@@ -23,11 +24,12 @@ from pipelines.index.selection import (
     Columns,
     Criteria,
     Floats,
+    Plain,
     Selection,
     UInt32s,
 )
 
-BLOCKS = 64
+BLOCKS = 128
 """Blocks in a region."""
 _ALWAYS = np.iinfo(np.int64).max
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,11 +41,12 @@ Rectangles = list[tuple[float, float, float, float]]
 class Spans(NamedTuple):
     """What each block spans, or each region."""
 
-    boxes_B4: Floats
+    boxes_4B: Floats
     """Least west and south, greatest east and north; all longitudes where a box crosses the antimeridian."""
-    times_B2: NDArray[np.int64]
-    valid_B2: NDArray[np.float32]
-    collections_B2: UInt32s
+    times_2B: NDArray[np.int64]
+    """Least and greatest, as of the following."""
+    valid_2B: NDArray[np.float32]
+    collections_2B: UInt32s
     unplaced_B: NDArray[np.bool_]
     """Whether a box is missing."""
 
@@ -90,9 +93,8 @@ def spans_of(columns: Columns) -> Spans:
 
 def regions_of(spans: Spans) -> Spans:
     """Return what the regions span: runs of `BLOCKS` blocks."""
-    ranges = spans.times_B2, spans.valid_B2, spans.collections_B2
-    least, greatest = ([range_B2[:, end] for range_B2 in ranges] for end in (0, 1))
-    return _joined(tuple(spans.boxes_B4.T), least, greatest, spans.unplaced_B, BLOCKS)
+    least, greatest = zip(spans.times_2B, spans.valid_2B, spans.collections_2B, strict=True)
+    return _joined(tuple(spans.boxes_4B), least, greatest, spans.unplaced_B, BLOCKS)
 
 
 def _joined(
@@ -105,86 +107,110 @@ def _joined(
     """Return what runs of ``size`` parts span, given what each part does."""
     starts = np.arange(0, len(unplaced_P), size)
     if not starts.size:
-        times, valid, collections = (np.empty((0, 2), values_P.dtype) for values_P in least)
-        return Spans(np.empty((0, 4)), times, valid, collections, np.empty(0, bool))
+        times, valid, collections = (np.empty((2, 0), values_P.dtype) for values_P in least)
+        return Spans(np.empty((4, 0)), times, valid, collections, np.empty(0, bool))
     ends = (np.fmin, np.fmin, np.fmax, np.fmax)
-    boxes_B4 = np.stack([end.reduceat(side_P, starts) for end, side_P in zip(ends, corners, strict=True)], 1)
-    times_B2, valid_B2, collections_B2 = (
-        np.stack([np.minimum.reduceat(low_P, starts), np.maximum.reduceat(high_P, starts)], axis=1)
+    boxes_4B = np.stack([end.reduceat(side_P, starts) for end, side_P in zip(ends, corners, strict=True)])
+    times_2B, valid_2B, collections_2B = (
+        np.stack([np.minimum.reduceat(low_P, starts), np.maximum.reduceat(high_P, starts)])
         for low_P, high_P in zip(least, greatest, strict=True)
     )
-    return Spans(boxes_B4, times_B2, valid_B2, collections_B2, np.logical_or.reduceat(unplaced_P, starts))
+    return Spans(boxes_4B, times_2B, valid_2B, collections_2B, np.logical_or.reduceat(unplaced_P, starts))
 
 
 def select_rows(columns: Columns, spans: Spans, regions: Spans, wanted: Criteria) -> Selection:
     """Return the rows that fulfil the criteria."""
-    verdicts_B, blocks_B = _judge(spans, regions, wanted)
-    return Selection(verdicts_B, blocks_B, columns, wanted, _NO_BITS, len(columns.times_N))
+    verdicts_B, blocks_B = _judge(tuple(spans), tuple(regions), tuple(wanted))
+    return Selection(verdicts_B, blocks_B, tuple(columns), tuple(wanted), _NO_BITS, len(columns.times_N))
 
 
 @compiled
-def _judge(spans: Spans, regions: Spans, wanted: Criteria) -> tuple[NDArray[np.uint8], UInt32s]:
-    """Return the verdicts on all blocks, and those of which not none is wanted, whole ones first."""
-    verdicts_A = np.empty(regions.unplaced_B.size, np.uint8)
-    verdicts_B = np.zeros(spans.unplaced_B.size, np.uint8)
-    blocks_B, some_B = np.empty(verdicts_B.size, np.uint32), np.empty(verdicts_B.size, np.uint32)
-    whole, some = 0, 0
-    _judge_parts(regions, wanted, 0, verdicts_A)
+def _judge(spans: Plain, regions: Plain, wanted: Plain) -> tuple[NDArray[np.uint8], UInt32s]:
+    """Return the verdicts on all blocks, and those of which not none is wanted."""
+    verdicts_A = np.empty(regions[-1].size, np.uint8)
+    verdicts_B = np.zeros(spans[-1].size, np.uint8)
+    _judge_parts(regions, wanted, np.array([[0, verdicts_A.size]]), verdicts_A)
+    _judge_parts(spans, wanted, _runs_in_doubt(verdicts_A, verdicts_B.size), verdicts_B)
+    blocks_B, count = np.empty(verdicts_B.size, np.uint32), np.uint64(0)
     for region in range(verdicts_A.size):
-        if verdicts_A[region] == NONE:
-            continue
-        first, last = region * BLOCKS, min((region + 1) * BLOCKS, verdicts_B.size)
+        first, last = np.uint64(region * BLOCKS), np.uint64(min((region + 1) * BLOCKS, verdicts_B.size))
+        if verdicts_A[region] == ALL_ROWS:
+            for block in range(first, last):
+                verdicts_B[block] = ALL_ROWS
+                blocks_B[count + block - first] = block
+            count += last - first
+        elif verdicts_A[region] == SOME:
+            for block in range(first, last):
+                blocks_B[count] = block
+                count += np.uint64(verdicts_B[block] != NONE)
+    return verdicts_B, blocks_B[:count]
+
+
+@compiled
+def _runs_in_doubt(verdicts_A: NDArray[np.uint8], blocks: int) -> Int64s:
+    """Return the (first, last) blocks of the regions that some rows are wanted of."""
+    runs_A2, count = np.empty((verdicts_A.size, 2), np.int64), 0
+    for region in range(verdicts_A.size):
         if verdicts_A[region] == SOME:
-            _judge_parts(spans, wanted, first, verdicts_B[first:last])
-        else:
-            verdicts_B[first:last] = ALL_ROWS
-        for block in range(first, last):
-            if verdicts_B[block] == ALL_ROWS:
-                blocks_B[whole] = block
-                whole += 1
-            elif verdicts_B[block] == SOME:
-                some_B[some] = block
-                some += 1
-    blocks_B[whole : whole + some] = some_B[:some]
-    return verdicts_B, blocks_B[: whole + some]
+            runs_A2[count, 0], runs_A2[count, 1] = region * BLOCKS, min((region + 1) * BLOCKS, blocks)
+            count += 1
+    return runs_A2[:count]
 
 
 @compiled
-def _judge_parts(spans: Spans, wanted: Criteria, first: int, verdicts_P: NDArray[np.uint8]) -> None:
-    """Write whether none, some or all rows of a block or a region are wanted, from number ``first`` on.
+def _judge_parts(spans: Plain, wanted: Plain, runs_A2: Int64s, verdicts_P: NDArray[np.uint8]) -> None:
+    """Write whether none, some or all rows are wanted of the blocks, or regions, of some runs.
 
-    Some, where rows must be asked.
+    Some, where rows must be asked. One criterion after the other: each call counts references to arrays.
     """
-    boxes_B4, times_B2, valid_B2, collections_B2, unplaced_B = spans
+    boxes_4P, times_2P, valid_2P, collections_2P, unplaced_P = spans
     rectangles_R4, start, end, least_valid, wanted_C = wanted
-    verdicts_P[:] = NONE if rectangles_R4.shape[0] else ALL_ROWS
+    for run in range(runs_A2.shape[0]):
+        verdicts_P[runs_A2[run, 0] : runs_A2[run, 1]] = NONE if rectangles_R4.shape[0] else ALL_ROWS
     for number in range(rectangles_R4.shape[0]):
-        left, bottom = rectangles_R4[number, 0], rectangles_R4[number, 1]
-        right, top = rectangles_R4[number, 2], rectangles_R4[number, 3]
-        for place in range(verdicts_P.size):
-            part = first + place
-            west, south = boxes_B4[part, 0], boxes_B4[part, 1]
-            east, north = boxes_B4[part, 2], boxes_B4[part, 3]
-            if west > right or east < left or south > top or north < bottom:
-                continue
-            inside = west >= left and east <= right and south >= bottom and north <= top
-            verdicts_P[place] = max(verdicts_P[place], ALL_ROWS if inside and not unplaced_B[part] else SOME)
-    for place in range(verdicts_P.size):
-        part, verdict = first + place, verdicts_P[place]
-        if start != NO_TIME:
-            verdict = min(verdict, _judge_range(times_B2[part, 0], times_B2[part, 1], start, end))
-        if least_valid > 0:
-            verdict = min(verdict, _judge_range(valid_B2[part, 0], valid_B2[part, 1], least_valid, np.inf))
-        if wanted_C.size:
-            if collections_B2[part, 0] != collections_B2[part, 1]:
-                verdict = min(verdict, SOME)
-            elif not wanted_C[collections_B2[part, 0]]:
-                verdict = NONE
-        verdicts_P[place] = verdict
+        _judge_boxes(boxes_4P, unplaced_P, rectangles_R4[number], runs_A2, verdicts_P)
+    if start != NO_TIME:
+        _judge_range(times_2P, start, end, runs_A2, verdicts_P)
+    if least_valid > 0:
+        _judge_range(valid_2P, least_valid, np.inf, runs_A2, verdicts_P)
+    for run in range(runs_A2.shape[0] if wanted_C.size else 0):
+        for part in range(np.uint64(runs_A2[run, 0]), np.uint64(runs_A2[run, 1])):
+            collection = collections_2P[0, part]
+            alike = ALL_ROWS if wanted_C[collection] else NONE
+            verdict = SOME if collections_2P[1, part] != collection else alike
+            verdicts_P[part] = min(verdicts_P[part], verdict)
 
 
 @compiled
-def _judge_range(least: float, greatest: float, first: float, last: float) -> int:
-    if greatest < first or least > last:
-        return NONE
-    return ALL_ROWS if least >= first and greatest <= last else SOME
+def _judge_boxes(
+    boxes_4P: Floats,
+    unplaced_P: NDArray[np.bool_],
+    rectangle_4: Floats,
+    runs_A2: Int64s,
+    verdicts_P: NDArray[np.uint8],
+) -> None:
+    """Raise the verdicts to what one rectangle takes of each box."""
+    west_P, south_P, east_P, north_P = boxes_4P[0], boxes_4P[1], boxes_4P[2], boxes_4P[3]
+    left, bottom, right, top = rectangle_4[0], rectangle_4[1], rectangle_4[2], rectangle_4[3]
+    for run in range(runs_A2.shape[0]):
+        for part in range(np.uint64(runs_A2[run, 0]), np.uint64(runs_A2[run, 1])):
+            west, south, east, north = west_P[part], south_P[part], east_P[part], north_P[part]
+            touches = (west <= right) & (east >= left) & (south <= top) & (north >= bottom)
+            inside = (west >= left) & (east <= right) & (south >= bottom) & (north <= top)
+            # numbers, not truth values, which numba would branch on: so several are judged at once
+            verdict = np.uint8(touches) + np.uint8(touches & inside & (not unplaced_P[part]))
+            verdicts_P[part] = max(verdicts_P[part], verdict)
+
+
+@compiled
+def _judge_range(
+    ranges_2P: NDArray[Any], first: float, last: float, runs_A2: Int64s, verdicts_P: NDArray[np.uint8]
+) -> None:
+    """Lower the verdicts to what lies between ``first`` and ``last``."""
+    least_P, greatest_P = ranges_2P[0], ranges_2P[1]
+    for run in range(runs_A2.shape[0]):
+        for part in range(np.uint64(runs_A2[run, 0]), np.uint64(runs_A2[run, 1])):
+            least, greatest = least_P[part], greatest_P[part]
+            verdict = np.uint8((greatest >= first) & (least <= last))
+            verdict += np.uint8((least >= first) & (greatest <= last))
+            verdicts_P[part] = min(verdicts_P[part], verdict)

@@ -54,22 +54,23 @@ def keep(found: Found, items_M3: Int64s, query: int, near_C3: Int64s, k: int) ->
     Many at a time: each call counts the references to its arrays, which takes longer than an item.
     """
     counts_QD, limits_Q, covered_Q, totals = found
+    limit, covered = limits_Q[query], covered_Q[query]
     for near in range(near_C3.shape[0]):
         distance, weight = near_C3[near, 0], near_C3[near, 2]
         counts_QD[query, distance] += weight
-        limit = limits_Q[query]
-        if distance > limit or not weight:
+        covered += weight * np.int64(distance <= limit)
+    while covered - counts_QD[query, limit] >= k:
+        covered -= counts_QD[query, limit]
+        limit -= 1
+    limits_Q[query], covered_Q[query] = limit, covered
+    for near in range(near_C3.shape[0]):
+        if near_C3[near, 0] > limit or not near_C3[near, 2]:
             continue
         if totals[0] == items_M3.shape[0]:
             items_M3 = _with_room(found, items_M3)
         count = totals[0]
-        items_M3[count, 0], items_M3[count, 1], items_M3[count, 2] = query, distance, near_C3[near, 1]
+        items_M3[count, 0], items_M3[count, 1], items_M3[count, 2] = query, near_C3[near, 0], near_C3[near, 1]
         totals[0] = count + 1
-        covered = covered_Q[query] + weight
-        while covered - counts_QD[query, limit] >= k:
-            covered -= counts_QD[query, limit]
-            limit -= 1
-        limits_Q[query], covered_Q[query] = limit, covered
     return items_M3
 
 

@@ -30,6 +30,7 @@ _PROBES = 64  # looked up at a time, so that memory answers many at once
 class Query(NamedTuple):
     """What is asked, in the index's own terms."""
 
+    selection: Selection
     words_W1: Words
     k: int
     limit: int
@@ -40,7 +41,6 @@ class Query(NamedTuple):
     """A row that doesn't count, or -1."""
     excluded_group: int
     """Its group."""
-    selection: Selection
 
 
 @compiled
@@ -167,7 +167,7 @@ def _near_codes(
         prefetch(codes_U, min(first_P[probe], codes_U.size - 1))
     near = 0
     for probe in range(first_P.size):
-        for place in range(first_P[probe], last_P[probe]):
+        for place in range(np.uint64(first_P[probe]), np.uint64(last_P[probe])):  # not counted from the end
             bits = popcount(codes_U[place] ^ query)
             if bits <= farthest:
                 near_C3[near, 0], near_C3[near, 1] = bits, place

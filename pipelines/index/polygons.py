@@ -28,7 +28,7 @@ def select_touching(
     Blocks that lie in the shape as a whole aren't looked into.
     """
     shapely.prepare(shape)
-    sure_B = ~spans.unplaced_B & shapely.contains(shape, shapely.box(*spans.boxes_B4.T))
+    sure_B = ~spans.unplaced_B & shapely.contains(shape, shapely.box(*spans.boxes_4B))
     in_doubt_B = (selection.verdicts_B != NONE) & ~sure_B
     blocks_B = np.flatnonzero(in_doubt_B).astype(np.uint32)
     verdicts_B = np.where(in_doubt_B, SOME, selection.verdicts_B).astype(np.uint8)

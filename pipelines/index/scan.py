@@ -1,6 +1,6 @@
 """Comparing queries with every code, a block at a time: only a block with something near is gone over twice.
 
-Shapes: Q queries, U groups of W words, N rows, M items, B codes of a block.
+Shapes: Q queries, U groups of W words, N rows, M items, B codes of a block, S blocks of selected rows.
 """
 
 import numpy as np
@@ -9,11 +9,13 @@ from pipelines.index.found import TOGETHER, Found, Int64s, drop_far, keep
 from pipelines.index.groups import Groups, weigh
 from pipelines.index.intrinsics import popcount
 from pipelines.index.kernels import Words, compiled, distances, least_distance, signed
-from pipelines.index.selection import EVERY_ROW, NONE, ROWS, SOME, Selection, ask_rows
+from pipelines.index.selection import ALL_ROWS, EVERY_ROW, NONE, ROWS, Selection, UInt32s, ask_rows
 
 BLOCK = 2048
 """Codes in a block: they and their distances stay in the first-level cache, for all queries of a batch."""
 _PIECE = 128
+_FEW_BLOCKS = 32
+"""Of selected rows: so few don't tell how far the k-th is."""
 
 
 @compiled
@@ -85,15 +87,13 @@ def _find_near_words(codes_U: Words, start: int, end: int, query: int, farthest:
     near = 0
     for first in range(start, end, _PIECE):
         last = min(first + _PIECE, end)
-        least = 64
-        for position in range(first, last):
-            least = min(least, popcount(codes_U[position] ^ query))
-        if least > farthest:
+        piece_P = codes_U[first:last]  # from 0 on, as other places may be counted from the end
+        if least_distance(piece_P, query) > farthest:
             continue
-        for position in range(first, last):
-            bits = popcount(codes_U[position] ^ query)
+        for offset in range(piece_P.size):
+            bits = popcount(piece_P[offset] ^ query)
             if bits <= farthest:
-                near_B3[near, 0], near_B3[near, 1] = bits, position
+                near_B3[near, 0], near_B3[near, 1] = bits, first + offset
                 near += 1
     return near
 
@@ -111,39 +111,106 @@ def scan_rows(
 ) -> Int64s:
     """Compare the blocks with selected rows; return ``items_M3``: (0, distance, row).
 
-    Which rows of a block are selected is asked only where one of its codes is near enough.
+    Nearest blocks first; of a few blocks, nearest rows. Which rows of a block are selected is asked only
+    where their codes are near enough.
     """
-    limits_Q = found.limits_Q
-    distances_B, near_B3 = np.empty(ROWS, np.int64), np.ones((ROWS, 3), np.int64)
-    verdicts_B = selection.verdicts_B
-    for block in selection.blocks_B:
-        start = signed(block) * ROWS
-        end = min(start + ROWS, codes_WN.shape[1])
+    if selection.blocks_B.size <= _FEW_BLOCKS:
+        return _scan_few(codes_WN, selection, query_W, k, radius, excluded_row, found, items_M3)
+    limits_Q, verdicts_B, blocks_S = found.limits_Q, selection.verdicts_B, selection.blocks_B
+    distances_B, near_C3 = np.empty(ROWS, np.int64), np.ones((TOGETHER + ROWS, 3), np.int64)
+    least_S = _least_distances(codes_WN, blocks_S, query_W, distances_B)
+    order_S = _order(least_S, found.counts_QD.shape[1])
+    whole = 0 if excluded_row < 0 else -1
+    for place in order_S:
+        whole += verdicts_B[blocks_S[place]] == ALL_ROWS
+        if whole == k:  # each whole block has a row as near as its least distance
+            limits_Q[0] = min(limits_Q[0], least_S[place])
+            break
+    near = 0
+    for place in order_S:
         farthest = max(limits_Q[0], radius)
-        if codes_WN.shape[0] == 1 and least_distance(codes_WN[0, start:end], query_W[0]) > farthest:
-            continue
-        near = _find_near(codes_WN, start, end, query_W, farthest, distances_B, near_B3)
-        in_doubt = verdicts_B[block] == SOME or start <= excluded_row < end
-        done = 0
-        while done < near:
-            some_C3 = near_B3[done : min(done + TOGETHER, near)]
-            done += TOGETHER
-            left = _drop_unselected(some_C3, selection, excluded_row) if in_doubt else some_C3.shape[0]
-            items_M3 = keep(found, items_M3, 0, some_C3[:left], k)
-            if max(limits_Q[0], radius) < farthest:
-                farthest = max(limits_Q[0], radius)
-                near = done + drop_far(near_B3[done:near], farthest)
-    found.totals[1] += selection.blocks_B.size * ROWS
+        if least_S[place] > farthest:
+            break
+        start = signed(blocks_S[place]) * ROWS
+        end = min(start + ROWS, codes_WN.shape[1])
+        near += _find_near(codes_WN, start, end, query_W, farthest, distances_B, near_C3[near:])
+        if near >= TOGETHER:
+            items_M3 = _keep_selected(near_C3[:near], selection, excluded_row, found, items_M3, k)
+            near = 0
+    items_M3 = _keep_selected(near_C3[:near], selection, excluded_row, found, items_M3, k)
+    found.totals[1] += blocks_S.size * ROWS
     return items_M3
 
 
 @compiled
-def _drop_unselected(near_C3: Int64s, selection: Selection, excluded_row: int) -> int:
-    """Move to the front what is selected, but the excluded row; return how many rows are."""
-    verdicts_C = np.empty(near_C3.shape[0], np.uint8)
-    ask_rows(selection, near_C3[:, 1], verdicts_C)
+def _scan_few(
+    codes_WN: Words,
+    selection: Selection,
+    query_W: Words,
+    k: int,
+    radius: int,
+    excluded_row: int,
+    found: Found,
+    items_M3: Int64s,
+) -> Int64s:
+    """Compare every row of some blocks, and ask for the nearest first, until k of them are selected."""
+    rows_M = np.empty(selection.blocks_B.size * ROWS, np.int64)
+    distances_M, count = np.empty(rows_M.size, np.int64), 0
+    for block in selection.blocks_B:
+        start = signed(block) * ROWS
+        end = min(start + ROWS, codes_WN.shape[1])
+        distances(codes_WN, start, end, query_W, distances_M[count:])
+        rows_M[count : count + end - start] = np.arange(start, end)
+        count += end - start
+    order_M = _order(distances_M[:count], found.counts_QD.shape[1])
+    done, together = 0, TOGETHER
+    while done < count and distances_M[order_M[done]] <= max(found.limits_Q[0], radius):
+        some_C = order_M[done : done + together]
+        near_C3 = np.ones((some_C.size, 3), np.int64)
+        near_C3[:, 0], near_C3[:, 1] = distances_M[some_C], rows_M[some_C]
+        items_M3 = _keep_selected(near_C3, selection, excluded_row, found, items_M3, k)
+        done, together = done + together, 2 * together
+    found.totals[1] += count
+    return items_M3
+
+
+@compiled
+def _least_distances(codes_WN: Words, blocks_S: UInt32s, query_W: Words, distances_B: Int64s) -> Int64s:
+    """Return the least distance in each block."""
+    least_S = np.empty(blocks_S.size, np.int64)
+    for place in range(blocks_S.size):
+        start = signed(blocks_S[place]) * ROWS
+        end = min(start + ROWS, codes_WN.shape[1])
+        if codes_WN.shape[0] == 1:
+            least_S[place] = least_distance(codes_WN[0, start:end], query_W[0])
+        else:
+            least_S[place] = distances(codes_WN, start, end, query_W, distances_B)
+    return least_S
+
+
+@compiled
+def _order(least_S: Int64s, distances: int) -> Int64s:
+    """Return the places of blocks, or rows, nearest first (a counting sort)."""
+    next_D, order_S = np.zeros(distances + 1, np.int64), np.empty(least_S.size, np.int64)
+    for place in range(least_S.size):
+        next_D[np.uint64(least_S[place] + 1)] += 1
+    next_D = np.cumsum(next_D)
+    for place in range(least_S.size):
+        least = np.uint64(least_S[place])
+        order_S[np.uint64(next_D[least])] = place
+        next_D[least] += 1
+    return order_S
+
+
+@compiled
+def _keep_selected(
+    near_C3: Int64s, selection: Selection, excluded_row: int, found: Found, items_M3: Int64s, k: int
+) -> Int64s:
+    """Keep what is selected, but the excluded row; return ``items_M3``."""
+    rows_C, verdicts_C = near_C3[:, 1].copy(), np.empty(near_C3.shape[0], np.uint8)
+    ask_rows(selection, rows_C, verdicts_C)
     left = 0
-    for near in range(near_C3.shape[0]):
-        near_C3[left, 0], near_C3[left, 1] = near_C3[near, 0], near_C3[near, 1]
-        left += verdicts_C[near] != NONE and near_C3[near, 1] != excluded_row
-    return left
+    for near in range(rows_C.size):
+        near_C3[left, 0], near_C3[left, 1] = near_C3[near, 0], rows_C[near]
+        left += (verdicts_C[near] != NONE) & (rows_C[near] != excluded_row)
+    return keep(found, items_M3, 0, near_C3[:left], k)

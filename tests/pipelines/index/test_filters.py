@@ -9,9 +9,12 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.index.arrays import build_arrays
+from pipelines.index.codes import CodeIndex
 from pipelines.index.filters import BLOCKS, criteria, regions_of, select_rows, spans_of
 from pipelines.index.polygons import rectangles_of, select_touching
 from pipelines.index.selection import ALL_ROWS, NO_TIME, NONE, ROWS, Columns, rows_of
+from tests.pipelines.index.oracle import answer, clustered, nearest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST = int(START.timestamp() * 1e6)
@@ -135,9 +138,43 @@ def test_whole_regions_are_taken_or_left_and_nothing_changes(hours):
     assert rows_of(selection).tolist() == np.flatnonzero(mask_N).tolist()
     whole = [mask_N[block * ROWS : (block + 1) * ROWS].all() for block in range(len(selection.verdicts_B))]
     assert (selection.verdicts_B == ALL_ROWS).tolist() == whole
-    assert selection.verdicts_B[selection.blocks_B].tolist() == sorted(
-        selection.verdicts_B[selection.verdicts_B != NONE], reverse=True
+    assert selection.blocks_B.tolist() == np.flatnonzero(selection.verdicts_B).tolist()
+
+
+@pytest.mark.parametrize("num_bytes", [8, 16])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
+def test_a_search_of_whole_blocks_and_parts_of_others_answers_as_the_oracle_does(num_bytes, share):
+    count = 100 * ROWS + 77
+    rng = np.random.default_rng(11)
+    codes_NY, ranks_N = clustered(count, num_bytes), rng.permutation(count).astype(np.uint32)
+    seconds_N = np.sort(rng.integers(0, 1000, count))
+    seconds_N[: 5 * ROWS] = rng.permutation(seconds_N)[: 5 * ROWS]  # of these blocks some rows only
+    columns = Columns(
+        np.full((count, 4), np.nan),
+        FIRST + seconds_N * 1_000_000,
+        rng.random(count).astype(np.float32),
+        np.zeros(count, np.uint32),
     )
+    first, last = 500 - round(500 * share), 500 + round(500 * share)
+    interval = (START + timedelta(seconds=first), START + timedelta(seconds=last))
+    selection = selected(columns, criteria(interval=interval))
+    mask_N = (seconds_N >= first) & (seconds_N <= last)
+    index = CodeIndex(build_arrays(codes_NY, ranks_N))
+    for number, limits in enumerate([{"k": 1}, {"k": 10}, {"k": 20, "max_distance": 9}, {"k": 5000}]):
+        row = int(np.flatnonzero(mask_N)[number * 300])
+        for excluded_row in (None, row):
+            hits = index.search(
+                codes_NY[row], **limits, excluded_row=excluded_row, selection=selection, method="scan"
+            )
+            want = nearest(
+                codes_NY,
+                codes_NY[row],
+                **limits,
+                ranks_N=ranks_N,
+                mask_N=mask_N,
+                excluded_row=excluded_row,
+            )
+            assert answer(hits) == want
 
 
 def test_a_polygon_selects_by_footprint_not_by_box():
