@@ -21,6 +21,7 @@ from typing import cast
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from rich.console import Console
@@ -43,6 +44,7 @@ from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.encode.chips import CHIP, read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.cuts import cuts_of
+from pipelines.encode.sources.listing import list_source
 from pipelines.encode.unit import encoded_rows
 from pipelines.storage import Store
 
@@ -91,10 +93,10 @@ def measure(data: Path, store: Store) -> dict[str, float]:
     )
     write_bundle(config.bundle, files, store)
     upload(data, config.source, store)
-    objects = list(store.list(config.source))
-    unit = pa.table({"uri": [o.uri for o in objects], "etag": [o.etag for o in objects]})
+    with TemporaryDirectory() as folder:
+        unit = pq.read_table(list_source(config, store, Path(folder)).objects)
     chips_NHWC = chips_of(unit, config, network)
-    _print(f"{len(objects)} objects, {len(chips_NHWC)} chips, {config.batch_size} a batch")
+    _print(f"{len(unit)} objects, {len(chips_NHWC)} chips, {config.batch_size} a batch")
 
     rates = [forward(network, chips_NHWC[:_COMPARED], config.batch_size)]
     streamed = stream(unit, config, network, len(chips_NHWC))
@@ -102,7 +104,7 @@ def measure(data: Path, store: Store) -> dict[str, float]:
     bare = float(np.mean(rates))
     places = torch.linspace(0, len(chips_NHWC) - 1, _COMPARED).long()  # of all kinds that the archive has
     ratio, bits_changed = compare(network, chips_NHWC[places], config.batch_size)
-    scenes = [o.uri for o in objects if o.uri.endswith(".jpg")][:_BY_LOADER]
+    scenes = [uri for uri in unit["uri"].to_pylist() if uri.endswith(".jpg")][:_BY_LOADER]
     target, plain_network = "s3://bench/plain.parquet", plain.plain_network(network)
     loader = plain.encode_bucket(plain_network, scenes, store, target, config.batch_size)
 
