@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import orjson
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
@@ -22,7 +22,7 @@ from pipelines.api.answers import (
 )
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.encoder import Encoded, Encoder
+from pipelines.serve.encoded import Encoded
 from pipelines.serve.fanout import Shards, deployed, in_process
 from pipelines.serve.gate import Gate
 from pipelines.serve.logs import gather_logs
@@ -35,6 +35,9 @@ from pipelines.serve.status import snapshot_info, status_of
 from pipelines.serve.uploads import read_thumbnail
 from pipelines.storage import Store
 from pipelines.table import Part
+
+if TYPE_CHECKING:
+    from pipelines.serve.encoder import Encoder  # imports torch
 
 Answer = TypeVar("Answer")
 ChipId = Annotated[str, Path(min_length=1, max_length=200)]
@@ -82,7 +85,7 @@ class Ingress:
         self,
         config: ServeConfig,
         shards: list[DeploymentHandle[Shard]],
-        encoder: DeploymentHandle[Encoder],
+        encoder: "DeploymentHandle[Encoder]",
     ) -> None:
         """Keep what the routes need; without shards elsewhere, load the table here.
 

@@ -36,6 +36,8 @@ class ServeConfig(StageConfig):
     """GPUs of each of them; 0: CPU"""
     ingress_replicas: int = Field(default=1, ge=1)
     """Replicas that speak HTTP; a single shard's replicas do it themselves"""
+    max_replicas_per_node: int = Field(default=100, ge=1, le=100)
+    """Most replicas of a shard, of the encoder, of the ingress on one node; 1: no node takes two with it"""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0: all of the machine's"""
     port: int = Field(default=8000, ge=1, le=65535)

@@ -12,6 +12,7 @@ from pipelines.serve.shard import Shard
 from pipelines.table import Part
 
 _AT_A_TIME = 64  # requests that a shard or an encoder works on
+_HEALTH_CHECKS = 2.0  # seconds between them: so soon another replica takes the place of one that has died
 LOGS = LoggingConfig(encoding="JSON")
 _NO_CALLS = LoggingConfig(encoding="JSON", enable_access_log=False)  # the ingress has logged the request
 
@@ -26,6 +27,8 @@ def _shard(config: ServeConfig, number: int) -> Application:
     deployment = serve.deployment(
         name=f"Shard{number}",
         num_replicas=config.shard_replicas,
+        max_replicas_per_node=config.max_replicas_per_node,
+        health_check_period_s=_HEALTH_CHECKS,
         max_ongoing_requests=_AT_A_TIME,
         max_queued_requests=config.max_requests,
         ray_actor_options={"num_cpus": config.shard_cpus},
@@ -37,6 +40,8 @@ def _shard(config: ServeConfig, number: int) -> Application:
 def _encoder(config: ServeConfig) -> Application:
     deployment = serve.deployment(
         num_replicas=config.encoder_replicas,
+        max_replicas_per_node=config.max_replicas_per_node,
+        health_check_period_s=_HEALTH_CHECKS,
         max_ongoing_requests=_AT_A_TIME,
         max_queued_requests=config.max_requests,
         ray_actor_options={"num_cpus": config.encoder_cpus, "num_gpus": config.encoder_gpus},
@@ -49,6 +54,8 @@ def _ingress(config: ServeConfig, shards: list[Application], encoder: Applicatio
     # it counts its requests itself, so that a refusal has a body; Serve's own limits are farther away
     deployment = serve.deployment(
         num_replicas=config.ingress_replicas if shards else config.shard_replicas,
+        max_replicas_per_node=config.max_replicas_per_node,
+        health_check_period_s=_HEALTH_CHECKS,
         max_ongoing_requests=4 * config.max_requests,
         max_queued_requests=4 * config.max_requests,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),

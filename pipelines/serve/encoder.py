@@ -19,6 +19,7 @@ from pipelines.bundles import check_model, read_bundle
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
+from pipelines.serve.encoded import Encoded, EncoderInfo
 from pipelines.serve.follow import Follower
 from pipelines.serve.logs import gather_logs
 from pipelines.serve.refusals import Refusal
@@ -28,22 +29,6 @@ from pipelines.storage import Store
 # torchvision cuts a backbone by tracing it, and torch.fx then patches nn.Module for the whole process:
 # a forward pass in another thread would fail meanwhile
 _NETWORKS = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """An image's code, and whose code it is."""
-
-    code: bytes
-    model_id: str
-
-
-@dataclass(frozen=True)
-class EncoderInfo:
-    """What images are encoded with."""
-
-    model_id: str
-    device: str
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from pipelines.pointer import Published
 from pipelines.serve.cursor import START, Cursor
 from pipelines.serve.places import Preference
 
+_FEW_CHIPS = 100
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -54,6 +56,13 @@ class Question:
         """How many chips this page has at most."""
         limit = self.request.limit
         return limit if self.k is None else max(0, min(limit, self.k - self.cursor.returned))
+
+    @property
+    def is_light(self) -> bool:
+        """Whether its answer is quickly found and worded: one example, few chips, no filter."""
+        request = self.request
+        examples = 1 if request.code is not None else len(self.example_ids)
+        return examples == 1 and self.reach <= _FEW_CHIPS and not request.has_filters
 
     @property
     def reach(self) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.api.answers import ShardStatus, SnapshotInfo, Status
-from pipelines.serve.encoder import EncoderInfo
+from pipelines.serve.encoded import EncoderInfo
 from pipelines.serve.shard import ShardInfo
 
 

@@ -197,8 +197,7 @@ def commit(
     archive.versions.append(version)
 
 
-@pytest.fixture(scope="package")
-def archive(store: Store) -> Archive:
+def make_archive(store: Store) -> Archive:
     """Four scenes: two at one place, one over the antimeridian, one nowhere; and a fifth in version 1."""
     root = f"s3://archive/{uuid4().hex}"
     models = [_model(store, root, seed) for seed in (1, 2)]
@@ -212,6 +211,12 @@ def archive(store: Store) -> Archive:
     commit(archive, models[1], 1, _scene_rows(store, uris[0], 0, models[1].network), None)
     archive.publish(archive.versions[0])
     return archive
+
+
+@pytest.fixture(scope="package")
+def archive(store: Store) -> Archive:
+    """`make_archive` in the bucket."""
+    return make_archive(store)
 
 
 @pytest.fixture(scope="package")

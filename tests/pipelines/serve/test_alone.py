@@ -1,6 +1,8 @@
 """A single shard is a part of the ingress: its answers are those of shards that are deployments."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,9 @@ def test_its_answers_are_those_of_several_shards(
 def test_its_replicas_are_the_shard_s(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shard_replicas"):
         ServeConfig(table=archive.table, open=True, index_folder=tmp_path, ingress_replicas=2)
+
+
+def test_what_searches_needs_no_torch() -> None:
+    heavy = "import sys, pipelines.serve.app; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n", done.stderr
