@@ -73,8 +73,8 @@ def observed(store: Store, folder: Path) -> Iterator[Observed]:
     scenes = make_scenes(store, root, count=6)
     common = [f"--table={root}/codes", f"--store.endpoint={store.config.endpoint}"]
     night = [*common, f"--bundle={_bundle(store, root)}", "--chip-size=16"]
-    interval = {"RAY_metrics_report_interval_ms": str(_REPORT_MS)}
-    with running_head(folder / "ray.log", **interval) as head, pytest.MonkeyPatch.context() as patch:
+    settings = {"RAY_metrics_report_interval_ms": str(_REPORT_MS), "RAY_prestart_worker_first_driver": "0"}
+    with running_head(folder / "ray.log", **settings) as head, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", head.address)
         first = _run_night([f"--source={scenes.prefix}", *night])
         with _prometheus(folder, head.folder) as prometheus, _service(folder, common) as service:
