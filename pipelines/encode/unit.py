@@ -69,9 +69,10 @@ def _plain(error: RayError, objects: int) -> ScenehashError:
 def encoded_rows(unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cuts) -> ray.data.Dataset:
     """Return the rows to be written, in no particular order; nothing is done before they are asked for."""
     store = Store(config.store)
+    starts = range(0, len(unit), _OBJECTS_PER_TASK)
+    # cut here: a repartition's tasks take a whole CPU, which a small node beside its encoders never has
     return (
-        ray.data.from_arrow(unit)
-        .repartition(target_num_rows_per_block=_OBJECTS_PER_TASK)
+        ray.data.from_arrow([unit.slice(start, _OBJECTS_PER_TASK) for start in starts])
         .map_batches(
             partial(_read, cuts=cuts, store=store, run_id=current_run()),
             batch_size=_OBJECTS_PER_TASK,

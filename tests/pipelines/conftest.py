@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,16 +121,17 @@ def local_night(store: Store, tmp_path) -> Night:
     return Night(CodeTable(f"{tmp_path}/codes", store), "demo@0123456789ab")
 
 
+def make_model(store: Store, root: str, name: str) -> tuple[str, Manifest]:
+    """Write an untrained bundle below a root; return its URI and manifest."""
+    network = HashNetwork(
+        NetworkSpec(backbone="resnet18", node="layer1", num_bits=32), InputSpec(size=16)
+    ).eval()
+    manifest, files = pack_bundle(network, name, ("a", "b"), "run", {})
+    write_bundle(f"{root}/bundles/{name}", files, store)
+    return f"{root}/bundles/{name}", manifest
+
+
 @pytest.fixture(scope="session")
 def write_model(store: Store) -> Callable[[str, str], tuple[str, Manifest]]:
-    """Write an untrained bundle below a root; its URI and manifest."""
-
-    def write(root: str, name: str) -> tuple[str, Manifest]:
-        network = HashNetwork(
-            NetworkSpec(backbone="resnet18", node="layer1", num_bits=32), InputSpec(size=16)
-        ).eval()
-        manifest, files = pack_bundle(network, name, ("a", "b"), "run", {})
-        write_bundle(f"{root}/bundles/{name}", files, store)
-        return f"{root}/bundles/{name}", manifest
-
-    return write
+    """`make_model` in the bucket."""
+    return partial(make_model, store)

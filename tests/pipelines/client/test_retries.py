@@ -112,6 +112,14 @@ def test_a_lost_connection_is_made_again(server: Server, asked: Asked, failure: 
 
 
 @either
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_what_a_proxy_has_lost_is_asked_again(server: Server, asked: Asked, status: int) -> None:
+    server.script = [(status, {}, b"Internal Server Error"), (status, {}, b""), FINE]
+    assert asked(server.url).model_dump() == CODE
+    assert len(server.bodies) == 3
+
+
+@either
 def test_it_gives_up_after_a_number_of_tries(server: Server, asked: Asked) -> None:
     server.script = [refusal(429, {"Retry-After": "0"})]
     with pytest.raises(UnavailableError, match=r"too much to do \(queue_full, 429\); try again") as caught:

@@ -3,6 +3,7 @@
 Shapes: H x W pixels, C bands.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.cuts import Cuts
 from pipelines.encode.encoder import Encoder
+from pipelines.encode.run import run_encode
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
 from pipelines.pointer import Published, find_pointer, publications
@@ -141,3 +143,20 @@ def encode_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.encode.unit.encode_unit", encode_unit)
     monkeypatch.setattr("pipelines.encode.run.connected", nullcontext)
     monkeypatch.setattr("pipelines.encode.run.warn_if_short", lambda cpus: None)
+
+
+def wait_for_commits(archive: Archive, at_least: int, going_on: Callable[[], bool]) -> None:
+    """Wait until so many units are committed, or the night is over."""
+    table = CodeTable(archive.night("codes").table, archive.store)
+    while going_on() and not (table.exists() and table.commits(archive.model_id) >= at_least):
+        time.sleep(0.05)
+
+
+def assert_as_undisturbed(archive: Archive) -> None:
+    """Check that the table `codes` is like that of a night in one process, row for row, lineage aside."""
+    with pytest.MonkeyPatch.context() as patch:
+        encode_in_process(patch)
+        run_encode(archive.night("undisturbed"))
+    (rows, *_), rejects = (archive.state("codes")[name] for name in ("publications", "rejects"))
+    undisturbed = archive.state("undisturbed")
+    assert ([rows], rejects) == (undisturbed["publications"], undisturbed["rejects"])

@@ -19,8 +19,7 @@ from pipelines.demo.objectstore import free_port, object_store
 from pipelines.encode.run import run_encode
 from pipelines.errors import StoreDownError
 from pipelines.storage import Store
-from pipelines.table import CodeTable
-from tests.pipelines.encode.changing import Archive, encode_in_process
+from tests.pipelines.encode.changing import Archive, assert_as_undisturbed, wait_for_commits
 
 pytestmark = [pytest.mark.usefixtures("ray_local"), pytest.mark.timeout(300)]
 
@@ -112,13 +111,6 @@ def test_the_object_store_is_gone_for_good(outage):
         assert_as_undisturbed(archive)
 
 
-def wait_for_commits(archive, at_least: int, going_on) -> None:
-    """Wait until so many units are committed, or the night is over."""
-    table = CodeTable(archive.night("codes").table, archive.store)
-    while going_on() and not (table.exists() and table.commits(archive.model_id) >= at_least):
-        time.sleep(0.05)
-
-
 def kill_workers(names: set[str]) -> set[str]:
     """Kill one worker process that is at work on each of these; return the names of those that were."""
     killed = set()
@@ -129,12 +121,3 @@ def kill_workers(names: set[str]) -> set[str]:
                 process.kill()
                 killed.add(doing)
     return killed
-
-
-def assert_as_undisturbed(archive) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        encode_in_process(patch)
-        run_encode(archive.night("undisturbed"))
-    (rows, *_), rejects = (archive.state("codes")[name] for name in ("publications", "rejects"))
-    undisturbed = archive.state("undisturbed")
-    assert ([rows], rejects) == (undisturbed["publications"], undisturbed["rejects"])
