@@ -18,6 +18,7 @@ _SWITCH = f"{_PREFIX}-switch"
 _DEATH_SECONDS = 20
 _JANITOR = r"""
 cat  # until its standard input ends
+ip link delete $1  # at once; by itself it would go some time after its other end's namespace
 for namespace in $(ip netns list | sed -n "s/^\($1-[a-z0-9]*\).*/\1/p"); do
     while pids=$(ip netns pids $namespace) && test -n "$pids"; do kill -9 $pids; sleep 0.1; done
     ip netns delete $namespace  # and with it both ends of its cables
