@@ -19,7 +19,7 @@ from tests.cluster.ray_nodes import REPOSITORY, Cluster
 _STORE_SECONDS = 60
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def network() -> Iterator[Network]:
     """A network of machines. Skips where this user may have none."""
     if shutil.which("ip") is None:
@@ -34,7 +34,7 @@ def network() -> Iterator[Network]:
         network.remove()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def remote_store(network: Network) -> Store:
     """A store on an S3 server of another machine."""
     os.environ |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -49,7 +49,7 @@ def remote_store(network: Network) -> Store:
     return Store(StoreConfig(endpoint=f"http://{machine.address}:{store_server.PORT}"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def cluster(
     network: Network, remote_store: Store, tmp_path_factory: pytest.TempPathFactory
 ) -> Cluster:  # after the store: nodes inherit its keys

@@ -41,6 +41,7 @@ def test_a_node_is_cut_off_and_another_joins(cluster, archive):
     assert '"chips":24' in output
     assert '"failed":[]' in output
     assert cut_off.runs("raylet")  # it wasn't stopped, and knows nothing
+    cut_off.kill()
     assert_as_undisturbed(archive)
 
 
