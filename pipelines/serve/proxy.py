@@ -5,9 +5,10 @@ An answer then takes half the time or less. Source: Ray Serve, ``ray/serve/_priv
 """
 
 import os
+import random
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 
 
@@ -41,7 +42,9 @@ def haproxy() -> Iterator[None]:
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("", 0))
-        port: int = found.getsockname()[1]
-    return port
+    while True:
+        # below those that outgoing connections get: one of them might have it before the proxy has
+        port = random.randrange(20_000, 30_000)  # noqa: S311
+        with socket.socket() as found, suppress(OSError):
+            found.bind(("", port))
+            return port
