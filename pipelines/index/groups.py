@@ -5,6 +5,9 @@ Groups are ordered by code, the rows of a group in the order that breaks ties.
 Shapes: N rows, U groups (distinct codes), W words a code, C near groups, R rows asked for.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +16,10 @@ from numpy.typing import NDArray
 from pipelines.index.found import TOGETHER, Int64s
 from pipelines.index.kernels import Words, compiled, signed
 from pipelines.index.selection import NONE, Selection, UInt32s, ask_rows
+
+THREADS = min(8, os.cpu_count() or 1)
+"""That build an index; more only wait for memory."""
+_SAMPLE = 100_000  # codes that tell where ranges of equal size end
 
 
 class Groups(NamedTuple):
@@ -26,20 +33,40 @@ class Groups(NamedTuple):
 
 
 def group_rows(codes_WN: Words, ranks_N: UInt32s) -> Groups:
-    """Return the groups; ``ranks_N`` says which of two rows comes first: empty, their own order."""
-    order_N = np.argsort(codes_WN[0]).astype(np.uint32)
-    follows_N = np.zeros(order_N.size, bool)  # a row's code is that of the row before, as far as compared
-    follows_N[1:] = _equal_neighbours(codes_WN[0], order_N)
-    for words_N in codes_WN[1:]:
-        _order_runs(words_N, order_N, follows_N)
-        follows_N[1:] &= _equal_neighbours(words_N, order_N)
-    ranks_N = ranks_N if ranks_N.size else np.arange(order_N.size, dtype=np.uint32)
-    _order_runs(ranks_N, order_N, follows_N)
-    starts_U = np.flatnonzero(~follows_N).astype(np.uint32)
+    """Return the groups; ``ranks_N`` says which of two rows comes first: empty, their own order.
+
+    The codes are divided into ranges of their first word; each thread sorts some of them.
+    """
+    sample = np.sort(codes_WN[0, :: max(1, codes_WN.shape[1] // _SAMPLE)])
+    bounds = sample[np.arange(1, THREADS) * sample.size // THREADS].tolist() if sample.size else []
+    ranks_N = ranks_N if ranks_N.size else np.arange(codes_WN.shape[1], dtype=np.uint32)
+    with ThreadPoolExecutor(THREADS) as pool:
+        ranges = pairwise([0, *bounds, None])
+        parts = list(pool.map(lambda ends: _group_range(codes_WN, ranks_N, *ends), ranges))
+    order_N = np.concatenate([order_R for order_R, _ in parts])
+    starts_U = np.flatnonzero(np.concatenate([begins_R for _, begins_R in parts])).astype(np.uint32)
     codes_WU = np.take(codes_WN, order_N[starts_U], axis=1)
     if starts_U.size == order_N.size:
         return Groups(codes_WU, np.empty(0, np.uint32), order_N)
     return Groups(codes_WU, np.append(starts_U, np.uint32(order_N.size)), order_N)
+
+
+def _group_range(
+    codes_WN: Words, ranks_N: UInt32s, first: int, end: int | None
+) -> tuple[UInt32s, NDArray[np.bool_]]:
+    """Return the rows whose first word is in a range in the order of groups, and which begin a group."""
+    chosen_N = codes_WN[0] >= np.uint64(first)
+    if end is not None:
+        chosen_N &= codes_WN[0] < np.uint64(end)
+    order_R = np.flatnonzero(chosen_N).astype(np.uint32)
+    order_R = order_R[np.argsort(codes_WN[0, order_R])]
+    follows_R = np.zeros(order_R.size, bool)  # a row's code is that of the row before, as far as compared
+    follows_R[1:] = _equal_neighbours(codes_WN[0], order_R)
+    for words_N in codes_WN[1:]:
+        _order_runs(words_N, order_R, follows_R)
+        follows_R[1:] &= _equal_neighbours(words_N, order_R)
+    _order_runs(ranks_N, order_R, follows_R)
+    return order_R, ~follows_R
 
 
 def _equal_neighbours(keys_N: NDArray[np.unsignedinteger], order_N: UInt32s) -> NDArray[np.bool_]:

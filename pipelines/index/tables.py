@@ -6,11 +6,12 @@ that substrings are as even as they can be (`bit_order`). Bits behind the last s
 Shapes: U groups, W words a code, T tables, L bits a substring, P = 2 ** L + 1.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.index.groups import Groups
+from pipelines.index.groups import THREADS, Groups
 from pipelines.index.kernels import Words, bit_field, compiled
 from pipelines.index.selection import UInt32s
 
@@ -45,11 +46,15 @@ def build_tables(groups: Groups, tables: int, length: int) -> Tables:
     starts_TP = np.zeros((tables, (1 << length) + 1), np.uint32)
     codes_TU = np.empty((max(0, tables - 1), count if words == 1 else 0), np.uint64)
     groups_TU = np.empty((max(0, tables - 1), 0 if words == 1 else count), np.uint32)
-    for table in range(tables):
+
+    def build(table: int) -> None:
         _count(groups.codes_WU, table * length, length, starts_TP[table])
         if table:
             free_P = starts_TP[table].copy()
             _place(groups.codes_WU, table * length, length, free_P, codes_TU[table - 1], groups_TU[table - 1])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(build, range(tables)))
     return Tables(starts_TP, codes_TU, groups_TU)
 
 

@@ -1,6 +1,9 @@
 """The service's Prometheus metrics, exported by Ray. docs/operations/metrics.md lists them."""
 
 import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import get_args
 
 from ray.util import metrics
@@ -72,7 +75,7 @@ class LastNightMetrics:
 
 
 class RequestMetrics:
-    """What the ingress answers."""
+    """What the ingress answers. Ray is told of it later, so that no answer waits for that."""
 
     def __init__(self) -> None:
         self._seconds = metrics.Histogram(
@@ -90,22 +93,28 @@ class RequestMetrics:
             "scenehash_codes_compared", "Codes compared with examples, by method", tag_keys=("method",)
         )
         self._ongoing = LastingGauge("scenehash_requests_ongoing", "Requests being worked on")
-        self._ongoing.set(0)
-        keep_shown([self._ongoing])
+        self._untold: deque[Callable[[], None]] = deque()
+        self.ongoing(0)
+        keep_shown([self._ongoing, self])
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""
-        self._seconds.observe(seconds, {"route": route, "status": str(status)})
+        self._untold.append(partial(self._seconds.observe, seconds, {"route": route, "status": str(status)}))
 
     def refused(self, code: str) -> None:
         """Count a request that got no answer."""
-        self._refused.inc(1, {"code": code})
+        self._untold.append(partial(self._refused.inc, 1, {"code": code}))
 
     def searched(self, method: str, codes_compared: int) -> None:
         """Count the codes that a search has compared."""
         if codes_compared:  # Ray refuses to add nothing
-            self._compared.inc(codes_compared, {"method": method})
+            self._untold.append(partial(self._compared.inc, codes_compared, {"method": method}))
 
     def ongoing(self, requests: int) -> None:
         """Show how many requests are being worked on."""
         self._ongoing.set(requests)
+
+    def refresh(self) -> None:
+        """Tell Ray what has been counted."""
+        while self._untold:
+            self._untold.popleft()()
