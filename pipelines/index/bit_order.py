@@ -58,9 +58,11 @@ def reorder(codes_NY: NDArray[np.uint8], table_YVW: Words, out_WN: Words) -> Non
                 out_WN[word, row] |= table_YVW[byte, codes_NY[row, byte], word]
 
 
+@compiled
 def restore(words_W: Words, order_K: NDArray[np.intp]) -> NDArray[np.uint8]:
     """Return a code's bytes_Y in the table's own order."""
-    new = np.arange(order_K.size)
-    bits_K = np.empty(order_K.size, np.uint8)
-    bits_K[order_K] = (words_W[new // 64] >> (63 - new % 64).astype(np.uint64)) & np.uint64(1)
-    return np.packbits(bits_K, bitorder="little")
+    code_Y = np.zeros(order_K.size >> 3, np.uint8)
+    for new in range(order_K.size):
+        bit = (words_W[new >> 6] >> np.uint64(63 - (new & 63))) & np.uint64(1)
+        code_Y[order_K[new] >> 3] |= np.uint8(bit << np.uint64(order_K[new] & 7))
+    return code_Y

@@ -93,8 +93,9 @@ def open_folder(folder: Path, source: Mapping[str, object]) -> Arrays:
                 raise StaleIndexError(f"{folder / name} isn't what was written")
     arrays = [name for name in files if name.endswith(".npy")]
     try:
-        # copy on write: to compiled code an array that can't be written is another type, compiled anew
-        return {Path(name).stem: np.load(folder / name, mmap_mode="c") for name in arrays}
+        # copy on write: to compiled code an array that can't be written is another type, compiled anew;
+        # and a plain array: a `memmap` is slow to be handed to it, and to take an item from
+        return {Path(name).stem: np.load(folder / name, mmap_mode="c").view(np.ndarray) for name in arrays}
     except FileNotFoundError as error:
         raise StaleIndexError(f"{folder} has been taken away meanwhile") from error
 

@@ -33,7 +33,7 @@ class Rows:
         self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
         self._columns = [[(name, cells(batch[name])) for name in ANSWER_COLUMNS] for batch in self._batches]
         self._chip_ids = [dict(columns)["chip_id"] for columns in self._columns]
-        self._order_N = order_N.view(np.ndarray)  # a memory map is slow to take an item from
+        self._order_N = order_N
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -94,8 +94,9 @@ class Gate:
         """Return why a request isn't let in."""
         headers, path = Headers(scope=scope), scope["path"]
         if path.startswith(_GUARDED) and not self._config.open:
+            key_hash = _key_hash(headers)
             admin, reader = (
-                _is_known(headers, hashes)
+                _is_among(key_hash, hashes)
                 for hashes in (self._config.admin_key_hashes, self._config.key_hashes)
             )
             if not (admin or reader):
@@ -109,12 +110,15 @@ class Gate:
         return self._too_large if length.isdecimal() and int(length) > self._max_body else None
 
 
-def _is_known(headers: Headers, key_hashes: Sequence[str]) -> bool:
+def _key_hash(headers: Headers) -> str:
+    """Return the hash of the key that a request carries; without one, what is the hash of none."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    digest = hashlib.sha256(key.strip().encode()).hexdigest()
+    return hashlib.sha256(key.strip().encode()).hexdigest() if scheme.lower() == "bearer" else ""
+
+
+def _is_among(key_hash: str, known_hashes: Sequence[str]) -> bool:
     # every hash is compared, so that the time taken tells nothing
-    known = [hmac.compare_digest(digest, key_hash) for key_hash in key_hashes]
-    return scheme.lower() == "bearer" and any(known)
+    return sum(hmac.compare_digest(key_hash, known) for known in known_hashes) > 0
 
 
 class _Body:
