@@ -97,7 +97,9 @@ def _hashes(codes_NY: Codes, k: int) -> Iterable[tuple[str, Search]]:
 
 def _graphs(codes_NY: Codes, k: int) -> Iterable[tuple[str, Search]]:
     graph = faiss.IndexBinaryHNSW(codes_NY.shape[1] * 8, 16)
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
     graph.add(codes_NY)
+    faiss.omp_set_num_threads(1)
     for effort in (16, 64, 256):
 
         def ask(code_Y: Codes, effort: int = effort) -> NDArray[np.integer]:
@@ -111,7 +113,7 @@ def _graphs(codes_NY: Codes, k: int) -> Iterable[tuple[str, Search]]:
 
         def ask_other(code_Y: Codes, effort: int = effort) -> NDArray[np.integer]:
             other.expansion_search = effort  # type: ignore[misc]  # there is a setter
-            return other.search(code_Y, k).distances.astype(int)
+            return other.search(code_Y, k, threads=1).distances.astype(int)
 
         yield f"usearch HNSW, ef {effort}", ask_other
 

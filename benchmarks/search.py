@@ -11,6 +11,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -152,6 +153,16 @@ def against_others(
     bench.figures["vs_best_approximate"] = best / ours
 
 
+def scaling(bench: Bench, kind: str, index: CodeIndex, queries_QY: codes.Codes) -> None:
+    """Compare queries a second of two threads with one's: compiled code doesn't hold the GIL."""
+    took = {}
+    for threads in (1, 2):
+        with ThreadPoolExecutor(threads) as pool:
+            work = partial(lambda pool: list(pool.map(asking(index), queries_QY)), pool)
+            took[threads] = once_ms(work) / len(queries_QY)
+    bench.row(kind, "this index, two threads, a query each", took[2], took[1] / took[2])
+
+
 def grid(bench: Bench, kind: str, index: CodeIndex, queries_QY: codes.Codes) -> None:
     """Print scan, multi-index and what `auto` takes side by side, over radii and k."""
     table = Table("codes", "asked", "scan ms", "multi-index ms", "auto ms", "auto / better")
@@ -185,6 +196,7 @@ def main() -> None:
     against_others(bench, index, learned_NY, queries_QY[:_QUERIES], full=full)
     if full:
         grid(bench, "learned-like", index, queries_QY)
+        scaling(bench, "learned-like", index, queries_QY)
         bench.exact &= large.filters(index, queries_QY, learned_NY)
     del index, learned_NY
     random_NY, queries_QY = codes.uniform(size, 64), codes.uniform(_BATCH, 64, seed=1)
@@ -192,6 +204,7 @@ def main() -> None:
     batch_against_flat(bench, index, random_NY, queries_QY)
     if full:
         grid(bench, "uniform", index, queries_QY)
+        scaling(bench, "uniform", index, queries_QY)
         bench.exact &= large.filters(index, queries_QY, random_NY)
         for bits in (128, 256):
             longer_NY, queries_QY = codes.learned_like(size, bits), codes.learned_like(_BATCH, bits, seed=1)
