@@ -29,8 +29,9 @@ from pipelines.encode.sources.listing import list_source
 from pipelines.encode.versions import read_encoded, read_rejected
 from pipelines.grid import Grid
 from pipelines.pixels import PixelSpec
+from pipelines.schema import FILE_SCHEMA, REJECT_SCHEMA
 from pipelines.storage import Store
-from pipelines.table import FILE_SCHEMA, REJECT_SCHEMA, CodeTable
+from pipelines.table import CodeTable
 
 MODEL = "bench@0123456789ab"
 _OBJECTS_PER_FILE, _CHIPS = 2000, 4

@@ -26,8 +26,9 @@ from pipelines.cut import Cut
 from pipelines.grid import Grid
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published, find_pointer, publish
+from pipelines.schema import FILE_SCHEMA
 from pipelines.storage import Store
-from pipelines.table import FILE_SCHEMA, CodeTable, Shard
+from pipelines.table import CodeTable, Shard
 
 BITS = 64
 _FILE = 250_000  # chips

@@ -3,13 +3,11 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
@@ -19,47 +17,14 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.errors import ConflictError, StorageError, TableError
 from pipelines.outage import one_line, told
+from pipelines.parts import WHOLE, Part, stream_part
+from pipelines.schema import CODE_SCHEMA, REJECT_SCHEMA
 from pipelines.storage import Store
 
 Actions = list[AddAction | RemoveAction]
 
-_INT32, _DOUBLE = pa.int32(), pa.float64()
 _REMOVALS = "scenehash/removals"  # numbers the commits that remove files
-_FOOTERS = 16  # files whose numbers of rows are asked for at a time
 _NO_NEWS = ("VACUUM", "OPTIMIZE", "CREATE", "SET")  # operations that leave the rows as they are
-
-CODE_SCHEMA = pa.schema(
-    [
-        pa.field("chip_id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("etag", pa.string(), nullable=False),
-        pa.field("window", pa.struct([(name, _INT32) for name in ("x", "y", "w", "h")]), nullable=False),
-        pa.field("bbox", pa.struct([(name, _DOUBLE) for name in ("xmin", "ymin", "xmax", "ymax")])),
-        pa.field("geometry", pa.binary()),
-        pa.field("datetime", pa.timestamp("us", tz="UTC")),
-        pa.field("collection", pa.string(), nullable=False),
-        pa.field("properties", pa.map_(pa.string(), pa.string())),
-        pa.field("valid_fraction", pa.float32(), nullable=False),
-        pa.field("cut", pa.string(), nullable=False),
-        pa.field("code", pa.binary(), nullable=False),
-        pa.field("model_id", pa.string(), nullable=False),
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("encoded_at", pa.timestamp("us", tz="UTC"), nullable=False),
-    ]
-)
-"""One row a chip. Format version 1."""
-
-FILE_SCHEMA = pa.schema([field for field in CODE_SCHEMA if field.name != "model_id"])
-"""What a shard holds: Delta keeps the partition column in its log, not in the files."""
-
-REJECT_SCHEMA = pa.schema(
-    [
-        pa.field(name, pa.string(), nullable=False)
-        for name in ("uri", "etag", "model_id", "reason", "detail", "cut", "run_id")
-    ]
-    + [pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False)]
-)
-"""One row an object that can't be encoded."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +36,6 @@ class Shard:
     size: int
     """Bytes."""
     rows: int
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of several runs of a model's rows, all of the same size but for one row."""
-
-    number: int
-    """From 0."""
-    parts: int
-
-    def bounds(self, rows: int) -> tuple[int, int]:
-        """Return the first row of this part, and the first one after it."""
-        return rows * self.number // self.parts, rows * (self.number + 1) // self.parts
-
-
-WHOLE = Part(0, 1)
 
 
 class CodeTable:
@@ -167,7 +116,7 @@ class CodeTable:
         dataset = self.open(version).to_pyarrow_dataset()
         chosen = pc.field("model_id") == model_id
         if part.parts > 1:
-            return _stream_part(dataset, chosen, list(columns), part)
+            return stream_part(dataset, chosen, list(columns), part)
         return dataset.count_rows(filter=chosen), dataset.scanner(list(columns), filter=chosen).to_reader()
 
     def stream_unlike(
@@ -338,37 +287,6 @@ def _writing(uri: str) -> Iterator[None]:
 
 def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Table:
     return pa.table(table.to_pyarrow_table(filters=[("model_id", "=", model_id)], columns=list(columns)))
-
-
-def _stream_part(
-    dataset: pyarrow.dataset.Dataset, chosen: pc.Expression, columns: list[str], part: Part
-) -> tuple[int, pa.RecordBatchReader]:
-    fragments = list(dataset.get_fragments(filter=chosen))
-    with ThreadPoolExecutor(_FOOTERS) as pool:
-        ends_F = np.cumsum(list(pool.map(lambda fragment: fragment.count_rows(), fragments)))
-    first, last = part.bounds(int(ends_F[-1]) if fragments else 0)
-    scanner = dataset.scanner(columns)
-    if first == last:
-        return 0, pa.RecordBatchReader.from_batches(scanner.projected_schema, [])
-    low, high = np.searchsorted(ends_F, first, "right"), np.searchsorted(ends_F, last) + 1
-    own = pyarrow.dataset.FileSystemDataset(
-        fragments[low:high], dataset.schema, dataset.format, dataset.filesystem
-    )
-    skipped = first - (int(ends_F[low - 1]) if low else 0)
-    batches = _cut(own.scanner(columns).to_batches(), skipped, last - first)
-    return last - first, pa.RecordBatchReader.from_batches(scanner.projected_schema, batches)
-
-
-def _cut(batches: Iterator[pa.RecordBatch], skipped: int, rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows after some that are left out, as many as are asked for."""
-    for batch in batches:
-        kept = batch.slice(skipped, rows)
-        skipped -= min(skipped, len(batch))
-        rows -= len(kept)
-        if len(kept):
-            yield kept
-        if not rows:
-            return
 
 
 def files_of(table: DeltaTable, model_id: str) -> list[str]:

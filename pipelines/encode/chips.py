@@ -12,8 +12,8 @@ from pipelines.footprints import footprint
 from pipelines.georeference import georeference
 from pipelines.grid import read_chips
 from pipelines.imagery import acquired_at, chip_id, open_raster
+from pipelines.schema import FILE_SCHEMA
 from pipelines.storage import Store
-from pipelines.table import FILE_SCHEMA
 
 CHIP, FAILED = "chip", "failed"
 

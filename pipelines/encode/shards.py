@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from pipelines.encode.chips import CHIP, FAILED
 from pipelines.encode.usage import Usage
 from pipelines.footprints import hilbert_key
+from pipelines.schema import FILE_SCHEMA, REJECT_SCHEMA
 from pipelines.storage import Store
-from pipelines.table import FILE_SCHEMA, REJECT_SCHEMA, Shard
+from pipelines.table import Shard
 
 ROWS_PER_SHARD = 1_000_000
 ROWS_PER_GROUP = 50_000  # the grain at which box queries skip what lies elsewhere

@@ -21,7 +21,8 @@ from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, regions_of, spans_of
 from pipelines.index.rows import ROW_COLUMNS, Rows
 from pipelines.index.selection import NO_TIME, Columns
-from pipelines.table import WHOLE, CodeTable, Part
+from pipelines.parts import WHOLE, Part
+from pipelines.table import CodeTable
 
 log = logging.getLogger(__name__)
 

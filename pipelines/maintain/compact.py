@@ -16,7 +16,8 @@ from deltalake import DeltaTable
 
 from pipelines.encode.shards import ROWS_PER_SHARD, spatial_key, write_shard
 from pipelines.errors import ConflictError
-from pipelines.table import FILE_SCHEMA, CodeTable
+from pipelines.schema import FILE_SCHEMA
+from pipelines.table import CodeTable
 
 log = structlog.get_logger()
 

@@ -21,6 +21,7 @@ from pipelines.api.answers import (
     Status,
 )
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
+from pipelines.parts import Part
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.encoded import Encoded
 from pipelines.serve.fanout import Shards, deployed, in_process
@@ -34,7 +35,6 @@ from pipelines.serve.shard import Shard
 from pipelines.serve.status import snapshot_info, status_of
 from pipelines.serve.uploads import read_thumbnail
 from pipelines.storage import Store
-from pipelines.table import Part
 
 if TYPE_CHECKING:
     from pipelines.serve.encoder import Encoder  # imports torch

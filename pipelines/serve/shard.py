@@ -10,6 +10,7 @@ from ray import serve
 from pipelines.api.answers import RefusedSnapshot
 from pipelines.cut import Cut
 from pipelines.index.files import building
+from pipelines.parts import Part
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
@@ -21,7 +22,6 @@ from pipelines.serve.question import Pin, Question, Said, Source
 from pipelines.serve.refusals import NOT_READY, Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.storage import Store
-from pipelines.table import Part
 
 _SMALL = 4_000_000  # codes: a scan of them takes about a millisecond
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from model.bundle import Manifest
 from pipelines.bundles import check_model, read_manifest
 from pipelines.index.archive import Archive, open_archive
+from pipelines.parts import Part
 from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
 from pipelines.storage import Store
-from pipelines.table import CodeTable, Part
+from pipelines.table import CodeTable
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import write_bundle
 from pipelines.pointer import read_pointer
-from pipelines.table import CODE_SCHEMA, CodeTable
+from pipelines.schema import CODE_SCHEMA
+from pipelines.table import CodeTable
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"

@@ -18,8 +18,9 @@ from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import write_bundle
 from pipelines.encode.chips import CHIP, CHIP_SCHEMA
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
+from pipelines.schema import CODE_SCHEMA
 from pipelines.storage import Store
-from pipelines.table import CODE_SCHEMA, CodeTable
+from pipelines.table import CodeTable
 
 
 @dataclass(frozen=True)

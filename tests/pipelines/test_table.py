@@ -9,7 +9,8 @@ import pytest
 
 from pipelines.errors import ConflictError, TableError
 from pipelines.pointer import Published, publications, publish, read_pointer
-from pipelines.table import CODE_SCHEMA, FILE_SCHEMA, CodeTable, Shard, files_of
+from pipelines.schema import CODE_SCHEMA, FILE_SCHEMA
+from pipelines.table import CodeTable, Shard, files_of
 
 MODEL = "demo@0123456789ab"
 README = Path(__file__).parents[2] / "README.md"

@@ -21,8 +21,9 @@ from pipelines.encode.run import run_encode
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
 from pipelines.pointer import Published, find_pointer, publications
+from pipelines.schema import CODE_SCHEMA
 from pipelines.storage import Store
-from pipelines.table import CODE_SCHEMA, CodeTable
+from pipelines.table import CodeTable
 
 _LINEAGE = ("run_id", "encoded_at")
 CHIPS = 4  # of each scene

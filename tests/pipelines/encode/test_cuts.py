@@ -17,8 +17,9 @@ from pipelines.encode.sources.listing import list_source
 from pipelines.errors import ConfigError, TableError
 from pipelines.grid import Grid
 from pipelines.pixels import PixelSpec
+from pipelines.schema import CODE_SCHEMA
 from pipelines.storage import Store
-from pipelines.table import CODE_SCHEMA, CodeTable
+from pipelines.table import CodeTable
 from tests.pipelines.encode.changing import encode_in_process
 from tests.pipelines.encode.faults import Killed, Operations, killed_after
 

@@ -29,8 +29,9 @@ from pipelines.imagery import chip_id, open_raster
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import read_pointer
 from pipelines.publish.config import GateConfig
+from pipelines.schema import CODE_SCHEMA, FILE_SCHEMA
 from pipelines.storage import Store
-from pipelines.table import CODE_SCHEMA, FILE_SCHEMA, CodeTable
+from pipelines.table import CodeTable
 from pipelines.tracking import client
 
 pytestmark = pytest.mark.usefixtures("ray_local")

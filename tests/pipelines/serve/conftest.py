@@ -33,9 +33,10 @@ from pipelines.grid import Grid, read_chips
 from pipelines.imagery import chip_id, open_raster
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published, find_pointer, publish
+from pipelines.schema import FILE_SCHEMA
 from pipelines.serve.config import ServeConfig
 from pipelines.storage import Store
-from pipelines.table import FILE_SCHEMA, CodeTable, Shard
+from pipelines.table import CodeTable, Shard
 
 KEY = "a key for tests"
 ADMIN_KEY = "an admin's key for tests"

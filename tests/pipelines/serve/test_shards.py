@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from model.codes import hamming_distances
 from pipelines.api.answers import SearchAnswer
 from pipelines.api.requests import SearchRequest, parse_interval
+from pipelines.parts import Part
 from pipelines.pointer import read_pointer
 from pipelines.serve.app import Json
 from pipelines.serve.config import ServeConfig
@@ -24,7 +25,6 @@ from pipelines.serve.question import Pin, Question, Said, Source
 from pipelines.serve.refusals import Refusal, RefusedRequest
 from pipelines.serve.search import search, search_batch
 from pipelines.serve.snapshot import Snapshot, load_snapshot
-from pipelines.table import Part
 from tests.pipelines.serve.conftest import Archive
 
 DIVISIONS = (1, 2, 3, 7, 100)  # 100: more than there are chips

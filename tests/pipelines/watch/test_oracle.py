@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pipelines.api.requests import Filters
 from pipelines.filters import COLUMNS, fulfilling
 from pipelines.maintain.compact import compact
-from pipelines.table import CODE_SCHEMA, CodeTable
+from pipelines.schema import CODE_SCHEMA
+from pipelines.table import CodeTable
 from tests.pipelines.conftest import Night
 from tests.pipelines.watch.conftest import Site, code_at
 
