@@ -18,7 +18,7 @@ import numpy as np
 from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
-from pipelines.index.intrinsics import popcount
+from pipelines.index.intrinsics import LANES, SHARED, least_bits, popcount
 
 Words = NDArray[np.uint64]
 
@@ -94,6 +94,22 @@ def least_distance(codes_B: Words, query: int) -> int:
     for offset in range(codes_B.size):
         least = min(least, popcount(codes_B[offset] ^ query))
     return least
+
+
+@compiled
+def least_distances(codes_B: Words, queries_Q: Words, first: int, out_4: NDArray[np.int64]) -> None:
+    """Write the least distance to each of `SHARED` queries among codes of one word, which are read once.
+
+    ``first``: the first of these queries; where there are too few behind it, the last stands for the others.
+    """
+    last = queries_Q.size - 1
+    one, two = queries_Q[min(first, last)], queries_Q[min(first + 1, last)]
+    three, four = queries_Q[min(first + 2, last)], queries_Q[min(first + 3, last)]
+    out_4[0], out_4[1], out_4[2], out_4[3] = least_bits(codes_B, one, two, three, four)
+    for offset in range(codes_B.size // LANES * LANES, codes_B.size):
+        for place in range(SHARED):
+            query = queries_Q[min(first + place, last)]
+            out_4[place] = min(out_4[place], popcount(codes_B[offset] ^ query))
 
 
 @compiled

@@ -7,8 +7,8 @@ import numpy as np
 
 from pipelines.index.found import TOGETHER, Found, Int64s, drop_far, keep
 from pipelines.index.groups import Groups, weigh
-from pipelines.index.intrinsics import popcount
-from pipelines.index.kernels import Words, compiled, distances, least_distance, signed
+from pipelines.index.intrinsics import LANES, SHARED, popcount, prefetch
+from pipelines.index.kernels import Words, compiled, distances, least_distance, least_distances, signed
 from pipelines.index.selection import ALL_ROWS, EVERY_ROW, NONE, ROWS, Selection, UInt32s, ask_rows
 
 BLOCK = 2048
@@ -37,13 +37,21 @@ def scan_groups(
     """
     codes_WU, limits_Q = groups.codes_WU, found.limits_Q  # each access to a field counts references
     distances_B, near_B3 = np.empty(BLOCK, np.int64), np.empty((BLOCK, 3), np.int64)
+    queries_Q, least_4 = queries_QW[:, 0].copy(), np.empty(SHARED, np.int64)
     for start in range(first, last, BLOCK):
         end = min(start + BLOCK, last)
         block_B = codes_WU[0, start:end]
-        for query in range(queries_QW.shape[0]):
+        for query in range(queries_Q.size):
             farthest = max(limits_Q[query], radius)
-            if codes_WU.shape[0] == 1 and least_distance(block_B, queries_QW[query, 0]) > farthest:
-                continue
+            if codes_WU.shape[0] == 1:
+                if queries_Q.size < SHARED:
+                    least_4[query % SHARED] = least_distance(block_B, queries_Q[query])
+                elif query % SHARED == 0:
+                    ahead = end + query * BLOCK // queries_Q.size  # the next block comes meanwhile
+                    _fetch(codes_WU[0], ahead, ahead + SHARED * BLOCK // queries_Q.size)
+                    least_distances(block_B, queries_Q, query, least_4)
+                if least_4[query % SHARED] > farthest:
+                    continue
             near = _find_near(codes_WU, start, end, queries_QW[query], farthest, distances_B, near_B3)
             done = 0
             while done < near:
@@ -56,6 +64,13 @@ def scan_groups(
                     near = done + drop_far(near_B3[done:near], farthest)
     found.totals[1] += (last - first) * queries_QW.shape[0]
     return items_M3
+
+
+@compiled
+def _fetch(codes_U: Words, first: int, last: int) -> None:
+    """Ask for codes to be brought to the cache, without waiting for them."""
+    for position in range(first, min(last, codes_U.size), LANES):
+        prefetch(codes_U, position)
 
 
 @compiled
