@@ -196,6 +196,8 @@ def _least_distances(codes_WN: Words, blocks_S: UInt32s, query_W: Words, distanc
     for place in range(blocks_S.size):
         start = signed(blocks_S[place]) * ROWS
         end = min(start + ROWS, codes_WN.shape[1])
+        ahead = signed(blocks_S[min(place + 1, blocks_S.size - 1)]) * ROWS
+        _fetch(codes_WN[0], ahead, ahead + ROWS)
         if codes_WN.shape[0] == 1:
             least_S[place] = least_distance(codes_WN[0, start:end], query_W[0])
         else:
