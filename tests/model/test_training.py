@@ -1,7 +1,6 @@
 """Training alone and spread over gloo processes: one gradient, one loss curve; and going on after a stop."""
 
 import math
-import socket
 
 import numpy as np
 import pytest
@@ -57,24 +56,21 @@ def losses(share, wrap=lambda module: module):
     return [train_epoch(state, model, loss_of, LABELS_NC, images, RECIPE, 0, share) for _ in range(2)]
 
 
-def worker(rank, workers, port, results):
+def worker(rank, workers, folder):
     torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
+    meeting = f"file://{folder}/meeting"  # a port that is free now may not be when a worker listens
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=workers)
     share = Share(rank, workers)
     found = [gradient(spec, head, share, DistributedDataParallel) for spec, head in CASES]
     curve = losses(share, DistributedDataParallel)
     if rank == 0:
-        torch.save((found, curve), results)
+        torch.save((found, curve), folder / "results.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_many_workers_are_as_one(workers, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(worker, (workers, port, tmp_path / "results.pt"), nprocs=workers)
+    mp.spawn(worker, (workers, tmp_path), nprocs=workers)
     gradients, curve = torch.load(tmp_path / "results.pt")
     for (spec, head), spread in zip(CASES, gradients, strict=True):
         for one, many in zip(gradient(spec, head, ALONE), spread, strict=True):

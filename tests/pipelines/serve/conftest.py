@@ -5,6 +5,7 @@ Shapes: N chips, H x W pixels, C bands, Y bytes a code.
 
 import hashlib
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -249,3 +250,14 @@ def http(url: str) -> Iterator[httpx.Client]:
     """A connection to the service, with its key."""
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30) as client:
         yield client
+
+
+def wait_for(http: httpx.Client, version: int) -> None:
+    """Wait until all replicas of the shards follow, and the encoder."""
+    deadline, right = time.monotonic() + 20, 0
+    while right < 10:  # in a row: of each shard another replica may answer
+        served = http.get("/v1/snapshot").json()
+        follows = (served["snapshot"], served["refused"]) == (version, None)
+        right = right + 1 if follows and http.get("/readyz").is_success else 0
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

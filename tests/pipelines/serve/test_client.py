@@ -6,11 +6,11 @@ Shapes: E examples, Y bytes a code, N chips.
 import asyncio
 import inspect
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import shapely
@@ -27,7 +27,7 @@ from pipelines.errors import (
     SnapshotGoneError,
     UnauthorizedError,
 )
-from tests.pipelines.serve.conftest import ADMIN_KEY, KEY, Archive, png
+from tests.pipelines.serve.conftest import ADMIN_KEY, KEY, Archive, png, wait_for
 
 TRIANGLE = {"type": "Polygon", "coordinates": [[[0.3, 5], [3, 5], [3, 9.1], [0.3, 5]]]}
 Row = dict[str, Any]
@@ -182,17 +182,16 @@ def test_k_ends_the_pages(archive: Archive, url: str) -> None:
 
 
 @pytest.mark.parametrize("by_image", [False, True])
-def test_all_pages_are_of_one_snapshot(archive: Archive, url: str, by_image: bool) -> None:
+def test_all_pages_are_of_one_snapshot(
+    archive: Archive, url: str, http: httpx.Client, by_image: bool
+) -> None:
     old, new = archive.versions[:2]
+
+    def publish(version: int) -> None:
+        archive.publish(version)
+        wait_for(http, version)
+
     with Client(url, KEY) as client:
-
-        def publish(version: int) -> None:
-            archive.publish(version)
-            deadline = time.monotonic() + 30
-            while client.snapshot().snapshot != version:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-
         limits = {"max_distance": 32, "limit": 30}
         if by_image:
             pages = client.image_pages(png(archive.pixels(9)), SearchLimits(**limits))

@@ -9,7 +9,7 @@ import pytest
 import ray
 import torch
 
-from tests.pipelines.serve.conftest import Archive, png
+from tests.pipelines.serve.conftest import Archive, png, wait_for
 
 
 @pytest.fixture
@@ -18,17 +18,6 @@ def published(archive: Archive, http: httpx.Client) -> Iterator[None]:
     yield
     archive.publish(archive.versions[0])
     wait_for(http, archive.versions[0])
-
-
-def wait_for(http: httpx.Client, version: int) -> None:
-    """Wait until all replicas of the shards follow, and the encoder."""
-    deadline, right = time.monotonic() + 20, 0
-    while right < 10:  # in a row: of each shard another replica may answer
-        served = http.get("/v1/snapshot").json()
-        follows = (served["snapshot"], served["refused"]) == (version, None)
-        right = right + 1 if follows and http.get("/readyz").is_success else 0
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_answers_switch_to_a_new_version(archive: Archive, http: httpx.Client, published: None) -> None:
