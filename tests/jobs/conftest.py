@@ -37,8 +37,10 @@ def running_head(log_path, **extra):
     """Run a head node on free ports, its output in a file, with ``extra`` environment variables."""
     port, dashboard = free_port(), free_port()
     folder = tempfile.mkdtemp(prefix="ray-")  # short: Ray puts sockets there
+    # without `ray_local`'s HAProxy: one of this cluster's would have the same ports, and may outlive the head
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_SERVE_")}
     environment = {
-        **os.environ,
+        **inherited,
         **extra,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
