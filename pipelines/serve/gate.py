@@ -111,7 +111,7 @@ class Gate:
 
 
 def _key_hash(headers: Headers) -> str:
-    """Return the hash of the key that a request carries; without one, what is the hash of none."""
+    """Return the hash of the key that a request carries, "" where it carries none."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return hashlib.sha256(key.strip().encode()).hexdigest() if scheme.lower() == "bearer" else ""
 

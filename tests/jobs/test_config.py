@@ -237,10 +237,12 @@ def test_help_lists_every_field_and_is_quick(job):
         ("nightly", ["--nonsense"], "unrecognized arguments"),
     ],
 )
-def test_the_users_mistakes_are_one_line_and_exit_code_2(store, job, arguments, message):
+def test_the_users_mistakes_are_one_line_and_exit_code_2(store, tmp_path, job, arguments, message):
     endpoint = {"SCENEHASH_STORE__ENDPOINT": str(store.config.endpoint)}
     command = [sys.executable, "-m", f"jobs.{job}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | endpoint, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | endpoint, cwd=tmp_path, check=False
+    )
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
