@@ -40,14 +40,25 @@ def _prefetch(typing_context: object, array: Any, position: object) -> Any:  # n
     return types.void(array, types.int64), generate
 
 
-LANES, SHARED = 8, 4
-"""Words in a vector of 512 bits, of which LLVM makes several where the processor's are shorter; and queries
-that share what is read."""
-_FOUR = cast(Callable[..., Any], types.UniTuple)(types.int64, SHARED)
+LANES = 8
+"""Words in a vector of 512 bits, of which LLVM makes several where the processor's are shorter."""
+_tuple_of = cast(Callable[..., Any], types.UniTuple)
 _WORDS, _BYTES = ir.VectorType(ir.IntType(64), LANES), ir.VectorType(ir.IntType(8), 8 * LANES)
+_TOGETHER = ir.VectorType(ir.IntType(64), 64)
 
 
-def _least_bits(_context: object, words: Any, one: object, two: object, three: object, four: object) -> Any:  # noqa: ARG001
+def _call(builder: Any, name: str, kind: ir.Type, *values: Any) -> Any:
+    type_ = ir.FunctionType(kind, [value.type for value in values])
+    return builder.call(_function(builder.module, type_, name), values)
+
+
+def _splat(builder: Any, value: Any, type_: ir.VectorType) -> Any:
+    first = builder.insert_element(ir.Constant(type_, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    places = ir.Constant(ir.VectorType(ir.IntType(32), type_.count), [0] * type_.count)
+    return builder.shuffle_vector(first, ir.Constant(type_, ir.Undefined), places)
+
+
+def _least_bits(_context: object, words: Any, queries: Any) -> Any:  # noqa: ARG001
     if words.layout != "C":  # else what lies between its words would be compared too
         return None
 
@@ -55,17 +66,7 @@ def _least_bits(_context: object, words: Any, one: object, two: object, three: o
         view = context.make_array(signature.args[0])(context, builder, arguments[0])
         count = builder.extract_value(view.shape, 0)
         count = builder.and_(count, ir.Constant(count.type, -LANES))
-
-        def call(name: str, kind: ir.Type, *values: Any) -> Any:
-            type_ = ir.FunctionType(kind, [value.type for value in values])
-            return builder.call(_function(builder.module, type_, name), values)
-
-        splats = []
-        for query in arguments[1:]:
-            splat = ir.Constant(_WORDS, ir.Undefined)
-            for lane in range(LANES):
-                splat = builder.insert_element(splat, query, ir.Constant(ir.IntType(32), lane))
-            splats.append(splat)
+        splats = [_splat(builder, query, _WORDS) for query in cgutils.unpack_tuple(builder, arguments[1])]
         least = [_variable(builder, ir.Constant(_BYTES, [255] * 8 * LANES)) for _ in splats]
         zero, step = ir.Constant(count.type, 0), ir.Constant(count.type, LANES)
         with cgutils.for_range_slice(builder, zero, count, step, intp=count.type) as (index, _):
@@ -73,23 +74,44 @@ def _least_bits(_context: object, words: Any, one: object, two: object, three: o
             some = builder.load(pointer)
             some.align = 8
             for splat, best in zip(splats, least, strict=True):
-                bits = call("llvm.ctpop.v8i64", _WORDS, builder.xor(some, splat))
+                bits = _call(builder, "llvm.ctpop.v8i64", _WORDS, builder.xor(some, splat))
                 # as bytes: their least takes one step where that of words takes two, or has no instruction
-                less = call("llvm.umin.v64i8", _BYTES, builder.load(best), builder.bitcast(bits, _BYTES))
+                less = _call(builder, "llvm.umin.v64i8", _BYTES, builder.load(best), builder.bitcast(bits, _BYTES))
                 builder.store(less, best)
         others = ir.Constant(_BYTES, ([0] + [255] * 7) * LANES)  # the bytes that hold no count
         found = [builder.or_(builder.load(best), others) for best in least]
-        bytes_ = [call("llvm.vector.reduce.umin.v64i8", ir.IntType(8), each) for each in found]
+        bytes_ = [_call(builder, "llvm.vector.reduce.umin.v64i8", ir.IntType(8), each) for each in found]
         integers = [builder.zext(byte, ir.IntType(64)) for byte in bytes_]
         return context.make_tuple(builder, signature.return_type, integers)
 
-    return _FOUR(words, *[types.uint64] * SHARED), generate
+    asked = _tuple_of(types.uint64, len(queries))
+    return _tuple_of(types.int64, len(queries))(words, asked), generate
+
+
+def _near_bits(_context: object, words: Any, first: object, query: object, farthest: object) -> Any:  # noqa: ARG001
+    if words.layout != "C":
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.bitcast(builder.gep(view.data, [arguments[1]]), _TOGETHER.as_pointer())
+        some = builder.load(pointer)
+        some.align = 8
+        different = builder.xor(some, _splat(builder, arguments[2], _TOGETHER))
+        bits = _call(builder, "llvm.ctpop.v64i64", _TOGETHER, different)
+        near = builder.icmp_signed("<=", bits, _splat(builder, arguments[3], _TOGETHER))
+        return builder.bitcast(near, ir.IntType(64))
+
+    return types.uint64(words, types.int64, types.uint64, types.int64), generate
 
 
 popcount = cast(Callable[[Any], int], intrinsic(_popcount))
 """word -> how many bits of an uint64 are set."""
 prefetch = cast(Callable[[NDArray[np.uint64], int], None], intrinsic(_prefetch))
 """array, position -> nothing: ask for an element to be brought to the cache, without waiting for it."""
-least_bits = cast(Callable[..., tuple[int, int, int, int]], intrinsic(_least_bits))
-"""words, four queries -> of each the least popcount(word ^ query), 255 where there is none; words at the end
+least_bits = cast(Callable[[NDArray[np.uint64], tuple[int, ...]], tuple[int, ...]], intrinsic(_least_bits))
+"""words, queries -> of each the least popcount(word ^ query), 255 where there is none; words at the end
 that fill no vector, fewer than `LANES`, are left out."""
+near_bits = cast(Callable[[NDArray[np.uint64], int, int, int], int], intrinsic(_near_bits))
+"""words, first, query, farthest -> 64 bits: bit i says whether popcount(words[first + i] ^ query) is at most
+``farthest``."""

@@ -7,13 +7,20 @@ import numpy as np
 
 from pipelines.index.found import TOGETHER, Found, Int64s, drop_far, keep
 from pipelines.index.groups import Groups, weigh
-from pipelines.index.intrinsics import LANES, SHARED, popcount, prefetch
-from pipelines.index.kernels import Words, compiled, distances, least_distance, least_distances, signed
+from pipelines.index.intrinsics import LANES, near_bits, popcount, prefetch
+from pipelines.index.kernels import (
+    SHARED,
+    Words,
+    compiled,
+    distances,
+    least_distance,
+    least_distances,
+    signed,
+)
 from pipelines.index.selection import ALL_ROWS, EVERY_ROW, NONE, ROWS, Selection, UInt32s, ask_rows
 
 BLOCK = 2048
 """Codes in a block: they and their distances stay in the first-level cache, for all queries of a batch."""
-_PIECE = 128
 _FEW_BLOCKS = 32
 """Of selected rows: so few don't tell how far the k-th is."""
 
@@ -98,18 +105,21 @@ def _find_near(
 
 @compiled
 def _find_near_words(codes_U: Words, start: int, end: int, query: int, farthest: int, near_B3: Int64s) -> int:
-    """Do so for codes of one word, of which only some pieces of the block are gone over again."""
-    near = 0
-    for first in range(start, end, _PIECE):
-        last = min(first + _PIECE, end)
-        piece_P = codes_U[first:last]  # from 0 on, as other places may be counted from the end
-        if least_distance(piece_P, query) > farthest:
-            continue
-        for offset in range(piece_P.size):
-            bits = popcount(piece_P[offset] ^ query)
-            if bits <= farthest:
-                near_B3[near, 0], near_B3[near, 1] = bits, first + offset
-                near += 1
+    """Do so for codes of one word, 64 at a time."""
+    near, first = 0, start
+    while first + 64 <= end:
+        bits = near_bits(codes_U, first, query, farthest)
+        while bits:
+            place = first + popcount((bits & -bits) - np.uint64(1))
+            near_B3[near, 0], near_B3[near, 1] = popcount(codes_U[place] ^ query), place
+            near += 1
+            bits &= bits - np.uint64(1)
+        first += 64
+    for place in range(np.uint64(first), np.uint64(end)):  # not counted from the end
+        distance = popcount(codes_U[place] ^ query)
+        if distance <= farthest:
+            near_B3[near, 0], near_B3[near, 1] = distance, place
+            near += 1
     return near
 
 

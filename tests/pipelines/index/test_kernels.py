@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipelines.index.intrinsics import LANES, SHARED
-from pipelines.index.kernels import least_distances
+from pipelines.index.intrinsics import LANES
+from pipelines.index.kernels import SHARED, least_distance, least_distances
 
 
 @pytest.mark.parametrize("count", [*range(1, 3 * LANES + 1), 2048])
@@ -17,9 +17,11 @@ def test_least_distances(count: int) -> None:
         least_distances(codes_B, queries_Q, first, found_4)
         wanted = [distances_QB[min(first + place, queries_Q.size - 1)].min() for place in range(SHARED)]
         assert found_4.tolist() == wanted
+        assert least_distance(codes_B, queries_Q[first]) == wanted[0]
 
 
 def test_the_farthest_is_found_too() -> None:
     found_4 = np.empty(SHARED, np.int64)
     least_distances(np.zeros(LANES + 1, np.uint64), np.full(1, 2**64 - 1, np.uint64), 0, found_4)
     assert found_4.tolist() == [64] * SHARED
+    assert least_distance(np.zeros(LANES + 1, np.uint64), np.uint64(2**64 - 1)) == 64
