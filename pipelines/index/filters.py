@@ -29,7 +29,7 @@ from pipelines.index.selection import (
     UInt32s,
 )
 
-BLOCKS = 128
+BLOCKS = 64
 """Blocks in a region."""
 _ALWAYS = np.iinfo(np.int64).max
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 _function: Callable[..., Any] = cgutils.get_or_insert_function
 _variable: Callable[..., Any] = cgutils.alloca_once_value
+_members: Callable[..., Any] = cgutils.unpack_tuple
 
 
 def _popcount(typing_context: object, word: object) -> Any:  # noqa: ARG001
@@ -23,18 +24,18 @@ def _popcount(typing_context: object, word: object) -> Any:  # noqa: ARG001
     return types.int64(types.uint64), generate
 
 
+def _ask_for(builder: Any, element: Any) -> None:
+    pointer, number = builder.bitcast(element, ir.IntType(8).as_pointer()), ir.IntType(32)
+    type_ = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+    function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], type_)
+    builder.call(function, [pointer, number(0), number(3), number(1)])  # to read; keep; data
+
+
 def _prefetch(typing_context: object, array: Any, position: object) -> Any:  # noqa: ARG001
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.bitcast(builder.gep(view.data, [arguments[1]]), ir.IntType(8).as_pointer())
-        number = ir.IntType(32)
-        function = builder.module.declare_intrinsic(
-            "llvm.prefetch",
-            [pointer.type],
-            ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number]),
-        )
-        builder.call(function, [pointer, number(0), number(3), number(1)])  # to read; keep; data
+        _ask_for(builder, builder.gep(view.data, [arguments[1]]))
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
@@ -58,7 +59,7 @@ def _splat(builder: Any, value: Any, type_: ir.VectorType) -> Any:
     return builder.shuffle_vector(first, ir.Constant(type_, ir.Undefined), places)
 
 
-def _least_bits(_context: object, words: Any, queries: Any) -> Any:  # noqa: ARG001
+def _least_bits(_context: object, words: Any, queries: Any, ahead: object) -> Any:  # noqa: ARG001
     if words.layout != "C":  # else what lies between its words would be compared too
         return None
 
@@ -66,18 +67,19 @@ def _least_bits(_context: object, words: Any, queries: Any) -> Any:  # noqa: ARG
         view = context.make_array(signature.args[0])(context, builder, arguments[0])
         count = builder.extract_value(view.shape, 0)
         count = builder.and_(count, ir.Constant(count.type, -LANES))
-        splats = [_splat(builder, query, _WORDS) for query in cgutils.unpack_tuple(builder, arguments[1])]
+        splats = [_splat(builder, query, _WORDS) for query in _members(builder, arguments[1])]
         least = [_variable(builder, ir.Constant(_BYTES, [255] * 8 * LANES)) for _ in splats]
         zero, step = ir.Constant(count.type, 0), ir.Constant(count.type, LANES)
         with cgutils.for_range_slice(builder, zero, count, step, intp=count.type) as (index, _):
             pointer = builder.bitcast(builder.gep(view.data, [index]), _WORDS.as_pointer())
+            _ask_for(builder, builder.gep(view.data, [builder.add(index, arguments[2])]))
             some = builder.load(pointer)
             some.align = 8
             for splat, best in zip(splats, least, strict=True):
                 bits = _call(builder, "llvm.ctpop.v8i64", _WORDS, builder.xor(some, splat))
                 # as bytes: their least takes one step where that of words takes two, or has no instruction
-                less = _call(builder, "llvm.umin.v64i8", _BYTES, builder.load(best), builder.bitcast(bits, _BYTES))
-                builder.store(less, best)
+                counts = builder.bitcast(bits, _BYTES)
+                builder.store(_call(builder, "llvm.umin.v64i8", _BYTES, builder.load(best), counts), best)
         others = ir.Constant(_BYTES, ([0] + [255] * 7) * LANES)  # the bytes that hold no count
         found = [builder.or_(builder.load(best), others) for best in least]
         bytes_ = [_call(builder, "llvm.vector.reduce.umin.v64i8", ir.IntType(8), each) for each in found]
@@ -85,7 +87,7 @@ def _least_bits(_context: object, words: Any, queries: Any) -> Any:  # noqa: ARG
         return context.make_tuple(builder, signature.return_type, integers)
 
     asked = _tuple_of(types.uint64, len(queries))
-    return _tuple_of(types.int64, len(queries))(words, asked), generate
+    return _tuple_of(types.int64, len(queries))(words, asked, types.int64), generate
 
 
 def _near_bits(_context: object, words: Any, first: object, query: object, farthest: object) -> Any:  # noqa: ARG001
@@ -109,9 +111,12 @@ popcount = cast(Callable[[Any], int], intrinsic(_popcount))
 """word -> how many bits of an uint64 are set."""
 prefetch = cast(Callable[[NDArray[np.uint64], int], None], intrinsic(_prefetch))
 """array, position -> nothing: ask for an element to be brought to the cache, without waiting for it."""
-least_bits = cast(Callable[[NDArray[np.uint64], tuple[int, ...]], tuple[int, ...]], intrinsic(_least_bits))
-"""words, queries -> of each the least popcount(word ^ query), 255 where there is none; words at the end
-that fill no vector, fewer than `LANES`, are left out."""
-near_bits = cast(Callable[[NDArray[np.uint64], int, int, int], int], intrinsic(_near_bits))
+least_bits = cast(
+    Callable[[NDArray[np.uint64], tuple[int, ...], int], tuple[int, ...]], intrinsic(_least_bits)
+)
+"""words, queries, ahead -> of each query the least popcount(word ^ query), 255 where there is none; words at
+the end that fill no vector, fewer than `LANES`, are left out. What lies so many words ahead, be it behind
+the array's end, is asked for meanwhile."""
+near_bits = cast(Callable[[NDArray[np.uint64], int, int, int], np.uint64], intrinsic(_near_bits))
 """words, first, query, farthest -> 64 bits: bit i says whether popcount(words[first + i] ^ query) is at most
 ``farthest``."""

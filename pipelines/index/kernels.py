@@ -90,9 +90,12 @@ def distances(codes_WU: Words, first: int, last: int, query_W: Words, out_B: NDA
 
 
 @compiled
-def least_distance(codes_B: Words, query: int) -> int:
-    """Return the least distance among codes of one word; nothing is stored, so that memory alone limits."""
-    (least,) = least_bits(codes_B, (query,))
+def least_distance(codes_B: Words, query: int, ahead: int) -> int:
+    """Return the least distance among codes of one word; nothing is stored, so that memory alone limits.
+
+    Codes that lie so far ``ahead`` are brought to the cache meanwhile.
+    """
+    (least,) = least_bits(codes_B, (query,), ahead)
     for offset in range(codes_B.size // LANES * LANES, codes_B.size):
         least = min(least, popcount(codes_B[offset] ^ query))
     return least
@@ -107,7 +110,7 @@ def least_distances(codes_B: Words, queries_Q: Words, first: int, out_4: NDArray
     last = queries_Q.size - 1
     one, two = queries_Q[min(first, last)], queries_Q[min(first + 1, last)]
     three, four = queries_Q[min(first + 2, last)], queries_Q[min(first + 3, last)]
-    out_4[0], out_4[1], out_4[2], out_4[3] = least_bits(codes_B, (one, two, three, four))
+    out_4[0], out_4[1], out_4[2], out_4[3] = least_bits(codes_B, (one, two, three, four), 0)
     for offset in range(codes_B.size // LANES * LANES, codes_B.size):
         for place in range(SHARED):
             query = queries_Q[min(first + place, last)]

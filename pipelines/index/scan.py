@@ -52,7 +52,7 @@ def scan_groups(
             farthest = max(limits_Q[query], radius)
             if codes_WU.shape[0] == 1:
                 if queries_Q.size < SHARED:
-                    least_4[query % SHARED] = least_distance(block_B, queries_Q[query])
+                    least_4[query % SHARED] = least_distance(block_B, queries_Q[query], 0)
                 elif query % SHARED == 0:
                     ahead = end + query * BLOCK // queries_Q.size  # the next block comes meanwhile
                     _fetch(codes_WU[0], ahead, ahead + SHARED * BLOCK // queries_Q.size)
@@ -110,15 +110,15 @@ def _find_near_words(codes_U: Words, start: int, end: int, query: int, farthest:
     while first + 64 <= end:
         bits = near_bits(codes_U, first, query, farthest)
         while bits:
-            place = first + popcount((bits & -bits) - np.uint64(1))
+            place = first + popcount(~bits & (bits - np.uint64(1)))  # of the lowest bit
             near_B3[near, 0], near_B3[near, 1] = popcount(codes_U[place] ^ query), place
             near += 1
             bits &= bits - np.uint64(1)
         first += 64
-    for place in range(np.uint64(first), np.uint64(end)):  # not counted from the end
-        distance = popcount(codes_U[place] ^ query)
+    for position in range(first, end):
+        distance = popcount(codes_U[position] ^ query)
         if distance <= farthest:
-            near_B3[near, 0], near_B3[near, 1] = distance, place
+            near_B3[near, 0], near_B3[near, 1] = distance, position
             near += 1
     return near
 
@@ -206,10 +206,9 @@ def _least_distances(codes_WN: Words, blocks_S: UInt32s, query_W: Words, distanc
     for place in range(blocks_S.size):
         start = signed(blocks_S[place]) * ROWS
         end = min(start + ROWS, codes_WN.shape[1])
-        ahead = signed(blocks_S[min(place + 1, blocks_S.size - 1)]) * ROWS
-        _fetch(codes_WN[0], ahead, ahead + ROWS)
         if codes_WN.shape[0] == 1:
-            least_S[place] = least_distance(codes_WN[0, start:end], query_W[0])
+            ahead = signed(blocks_S[min(place + 1, blocks_S.size - 1)]) * ROWS - start
+            least_S[place] = least_distance(codes_WN[0, start:end], query_W[0], ahead)
         else:
             least_S[place] = distances(codes_WN, start, end, query_W, distances_B)
     return least_S
