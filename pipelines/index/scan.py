@@ -142,7 +142,7 @@ def scan_rows(
     if selection.blocks_B.size <= _FEW_BLOCKS:
         return _scan_few(codes_WN, selection, query_W, k, radius, excluded_row, found, items_M3)
     limits_Q, verdicts_B, blocks_S = found.limits_Q, selection.verdicts_B, selection.blocks_B
-    distances_B, near_C3 = np.empty(ROWS, np.int64), np.ones((TOGETHER + ROWS, 3), np.int64)
+    distances_B, near_C3 = np.empty(ROWS, np.int64), np.empty((TOGETHER + ROWS, 3), np.int64)
     least_S = _least_distances(codes_WN, blocks_S, query_W, distances_B)
     order_S = _order(least_S, found.counts_QD.shape[1])
     whole = 0 if excluded_row < 0 else -1
@@ -191,7 +191,7 @@ def _scan_few(
     done, together = 0, TOGETHER
     while done < count and distances_M[order_M[done]] <= max(found.limits_Q[0], radius):
         some_C = order_M[done : done + together]
-        near_C3 = np.ones((some_C.size, 3), np.int64)
+        near_C3 = np.empty((some_C.size, 3), np.int64)
         near_C3[:, 0], near_C3[:, 1] = distances_M[some_C], rows_M[some_C]
         items_M3 = _keep_selected(near_C3, selection, excluded_row, found, items_M3, k)
         done, together = done + together, 2 * together
@@ -237,6 +237,6 @@ def _keep_selected(
     ask_rows(selection, rows_C, verdicts_C)
     left = 0
     for near in range(rows_C.size):
-        near_C3[left, 0], near_C3[left, 1] = near_C3[near, 0], rows_C[near]
+        near_C3[left, 0], near_C3[left, 1], near_C3[left, 2] = near_C3[near, 0], rows_C[near], 1
         left += (verdicts_C[near] != NONE) & (rows_C[near] != excluded_row)
     return keep(found, items_M3, 0, near_C3[:left], k)
