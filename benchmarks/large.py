@@ -15,7 +15,7 @@ from benchmarks import codes
 from pipelines.index.arrays import build_arrays, joined, separate
 from pipelines.index.codes import CodeIndex
 from pipelines.index.files import Arrays, open_folder, write_folder
-from pipelines.index.filters import criteria, regions_of, select_rows, spans_of
+from pipelines.index.filters import criteria, select_rows, spans_of
 from pipelines.index.selection import NO_TIME, Columns, Criteria, Selection, rows_of
 
 _SHARES = (0.0001, 0.01, 0.5)
@@ -69,11 +69,10 @@ def filters(index: CodeIndex, queries_QY: codes.Codes, codes_NY: codes.Codes) ->
     )
     table, columns = Table(*names), columns_of(len(index))
     spans, code_Y = spans_of(columns), queries_QY[0]
-    regions = regions_of(spans)
     exact = True
     for share in _SHARES:
         wanted = box_of(share)
-        select = partial(select_rows, columns, spans, regions, wanted)
+        select = partial(select_rows, columns, spans, wanted)
         selection = select()
         rows_M = rows_of(selection)
         rows, _ = codes.nearest(codes_NY[rows_M], code_Y, 10)

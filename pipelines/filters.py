@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.api.requests import Filters, parse_geometry, parse_interval
 from pipelines.index.archive import Archive, empty_columns, fill_columns
-from pipelines.index.filters import Spans, criteria, regions_of, select_rows, spans_of
+from pipelines.index.filters import Spans, criteria, select_rows, spans_of
 from pipelines.index.polygons import rectangles_of, select_touching
 from pipelines.index.selection import EVERY_ROW, Columns, Selection, rows_of
 
@@ -25,7 +25,7 @@ def select(archive: Archive, filters: Filters) -> Selection:
     def footprints() -> pa.ChunkedArray:
         return archive.rows.column("geometry")
 
-    return _select(filters, archive.columns, archive.spans, archive.regions, archive.collections, footprints)
+    return _select(filters, archive.columns, archive.spans, archive.collections, footprints)
 
 
 def fulfilling(rows: pa.Table, filters: Filters) -> pa.Table:
@@ -37,8 +37,7 @@ def fulfilling(rows: pa.Table, filters: Filters) -> pa.Table:
     for batch in rows.to_batches():
         fill_columns(columns, slice(start, start + len(batch)), batch, names)
         start += len(batch)
-    spans = spans_of(columns)
-    selection = _select(filters, columns, spans, regions_of(spans), tuple(names), lambda: rows["geometry"])
+    selection = _select(filters, columns, spans_of(columns), tuple(names), lambda: rows["geometry"])
     if not selection.verdicts_B.size:
         return rows
     chosen_N: NDArray[np.int64] = rows_of(selection)
@@ -49,7 +48,6 @@ def _select(
     filters: Filters,
     columns: Columns,
     spans: Spans,
-    regions: Spans,
     collections: Sequence[str],
     footprints: Callable[[], pa.ChunkedArray],
 ) -> Selection:
@@ -65,7 +63,7 @@ def _select(
     if filters.collections is not None:
         # a table without rows has no collections; as criteria, none would mean all
         wanted_C = np.array([name in filters.collections for name in collections] or [False])
-    selection = select_rows(columns, spans, regions, criteria(rectangles, interval, least_valid, wanted_C))
+    selection = select_rows(columns, spans, criteria(rectangles, interval, least_valid, wanted_C))
     if shape is None:
         return selection
     return select_touching(shape, selection, columns, spans, footprints())

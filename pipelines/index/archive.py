@@ -18,7 +18,7 @@ from pipelines.errors import StaleIndexError, TableError
 from pipelines.index.arrays import build_arrays, joined, separate
 from pipelines.index.codes import CodeIndex
 from pipelines.index.files import Arrays, building, open_folder, write_folder
-from pipelines.index.filters import Spans, regions_of, spans_of
+from pipelines.index.filters import Spans, spans_of
 from pipelines.index.rows import ROW_COLUMNS, Rows
 from pipelines.index.selection import NO_TIME, Columns
 from pipelines.parts import WHOLE, Part
@@ -38,7 +38,6 @@ class Archive:
     codes: CodeIndex
     columns: Columns
     spans: Spans
-    regions: Spans
     collections: tuple[str, ...]
     """Their names, by number."""
     rows: Rows
@@ -139,12 +138,10 @@ def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
 
 
 def _opened(folder: Path, arrays: Arrays, threads: int) -> Archive:
-    spans = Spans(*(arrays[name] for name in Spans._fields))
     return Archive(
         CodeIndex(joined(arrays), threads),
         Columns(*(arrays[name] for name in Columns._fields)),
-        spans,
-        regions_of(spans),
+        Spans(*(arrays[name] for name in Spans._fields)),
         tuple(arrays["collections"].tolist()),
         Rows(folder / _ROWS, arrays["order_N"]),
     )

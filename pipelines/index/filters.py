@@ -39,15 +39,15 @@ Rectangles = list[tuple[float, float, float, float]]
 
 
 class Spans(NamedTuple):
-    """What each block spans, or each region."""
+    """What each block spans, and behind the blocks each region: few arrays, as each takes a call time."""
 
-    boxes_4B: Floats
+    boxes_4P: Floats
     """Least west and south, greatest east and north; all longitudes where a box crosses the antimeridian."""
-    times_2B: NDArray[np.int64]
+    times_2P: NDArray[np.int64]
     """Least and greatest, as of the following."""
-    valid_2B: NDArray[np.float32]
-    collections_2B: UInt32s
-    unplaced_B: NDArray[np.bool_]
+    valid_2P: NDArray[np.float32]
+    collections_2P: UInt32s
+    unplaced_P: NDArray[np.bool_]
     """Whether a box is missing."""
 
 
@@ -83,18 +83,15 @@ def _microseconds(time: datetime) -> int:
 
 
 def spans_of(columns: Columns) -> Spans:
-    """Return what the blocks span."""
+    """Return what the blocks span, and the regions: runs of `BLOCKS` blocks."""
     west_N, south_N, east_N, north_N = columns.boxes_N4.T
     crosses_N = west_N > east_N
     corners = np.where(crosses_N, -180.0, west_N), south_N, np.where(crosses_N, 180.0, east_N), north_N
     values = columns.times_N, columns.valid_N, columns.collections_N
-    return _joined(corners, values, values, np.isnan(west_N), ROWS)
-
-
-def regions_of(spans: Spans) -> Spans:
-    """Return what the regions span: runs of `BLOCKS` blocks."""
-    least, greatest = zip(spans.times_2B, spans.valid_2B, spans.collections_2B, strict=True)
-    return _joined(tuple(spans.boxes_4B), least, greatest, spans.unplaced_B, BLOCKS)
+    blocks = _joined(corners, values, values, np.isnan(west_N), ROWS)
+    least, greatest = zip(blocks.times_2P, blocks.valid_2P, blocks.collections_2P, strict=True)
+    regions = _joined(tuple(blocks.boxes_4P), least, greatest, blocks.unplaced_P, BLOCKS)
+    return Spans(*(np.concatenate(pair, axis=-1) for pair in zip(blocks, regions, strict=True)))
 
 
 def _joined(
@@ -110,30 +107,31 @@ def _joined(
         times, valid, collections = (np.empty((2, 0), values_P.dtype) for values_P in least)
         return Spans(np.empty((4, 0)), times, valid, collections, np.empty(0, bool))
     ends = (np.fmin, np.fmin, np.fmax, np.fmax)
-    boxes_4B = np.stack([end.reduceat(side_P, starts) for end, side_P in zip(ends, corners, strict=True)])
-    times_2B, valid_2B, collections_2B = (
+    boxes_4P = np.stack([end.reduceat(side_P, starts) for end, side_P in zip(ends, corners, strict=True)])
+    times_2P, valid_2P, collections_2P = (
         np.stack([np.minimum.reduceat(low_P, starts), np.maximum.reduceat(high_P, starts)])
         for low_P, high_P in zip(least, greatest, strict=True)
     )
-    return Spans(boxes_4B, times_2B, valid_2B, collections_2B, np.logical_or.reduceat(unplaced_P, starts))
+    return Spans(boxes_4P, times_2P, valid_2P, collections_2P, np.logical_or.reduceat(unplaced_P, starts))
 
 
-def select_rows(columns: Columns, spans: Spans, regions: Spans, wanted: Criteria) -> Selection:
+def select_rows(columns: Columns, spans: Spans, wanted: Criteria) -> Selection:
     """Return the rows that fulfil the criteria."""
-    verdicts_B, blocks_B = _judge(tuple(spans), tuple(regions), tuple(wanted))
-    return Selection(verdicts_B, blocks_B, tuple(columns), tuple(wanted), _NO_BITS, len(columns.times_N))
+    rows, asked = columns.times_N.size, tuple(wanted)
+    verdicts_B, blocks_B = _judge(tuple(spans), asked, -(-rows // ROWS))
+    return Selection(verdicts_B, blocks_B, tuple(columns), asked, _NO_BITS, rows)
 
 
 @compiled
-def _judge(spans: Plain, regions: Plain, wanted: Plain) -> tuple[NDArray[np.uint8], UInt32s]:
+def _judge(spans: Plain, wanted: Plain, blocks: int) -> tuple[NDArray[np.uint8], UInt32s]:
     """Return the verdicts on all blocks, and those of which not none is wanted."""
-    verdicts_A = np.empty(regions[-1].size, np.uint8)
-    verdicts_B = np.zeros(spans[-1].size, np.uint8)
-    _judge_parts(regions, wanted, np.array([[0, verdicts_A.size]]), verdicts_A)
-    _judge_parts(spans, wanted, _runs_in_doubt(verdicts_A, verdicts_B.size), verdicts_B)
-    blocks_B, count = np.empty(verdicts_B.size, np.uint32), np.uint64(0)
+    verdicts_P = np.zeros(spans[-1].size, np.uint8)
+    verdicts_B, verdicts_A = verdicts_P[:blocks], verdicts_P[blocks:]
+    _judge_parts(spans, wanted, np.array([[blocks, verdicts_P.size]]), verdicts_P)
+    _judge_parts(spans, wanted, _runs_in_doubt(verdicts_A, blocks), verdicts_P)
+    blocks_B, count = np.empty(blocks, np.uint32), np.uint64(0)
     for region in range(verdicts_A.size):
-        first, last = np.uint64(region * BLOCKS), np.uint64(min((region + 1) * BLOCKS, verdicts_B.size))
+        first, last = np.uint64(region * BLOCKS), np.uint64(min((region + 1) * BLOCKS, blocks))
         if verdicts_A[region] == ALL_ROWS:
             for block in range(first, last):
                 verdicts_B[block] = ALL_ROWS

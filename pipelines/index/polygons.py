@@ -28,7 +28,8 @@ def select_touching(
     Blocks that lie in the shape as a whole aren't looked into.
     """
     shapely.prepare(shape)
-    sure_B = ~spans.unplaced_B & shapely.contains(shape, shapely.box(*spans.boxes_4B))
+    blocks = selection.verdicts_B.size
+    sure_B = ~spans.unplaced_P[:blocks] & shapely.contains(shape, shapely.box(*spans.boxes_4P[:, :blocks]))
     in_doubt_B = (selection.verdicts_B != NONE) & ~sure_B
     blocks_B = np.flatnonzero(in_doubt_B).astype(np.uint32)
     verdicts_B = np.where(in_doubt_B, SOME, selection.verdicts_B).astype(np.uint8)

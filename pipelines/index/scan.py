@@ -59,7 +59,7 @@ def scan_groups(
                     least_distances(block_B, queries_Q, query, least_4)
                 if least_4[query % SHARED] > farthest:
                     continue
-            near = _find_near(codes_WU, start, end, queries_QW[query], farthest, distances_B, near_B3)
+            near = _find_near(codes_WU, start, end, queries_QW[query], farthest, distances_B, near_B3, 0)
             done = 0
             while done < near:
                 some_C3 = near_B3[done : min(done + TOGETHER, near)]
@@ -88,37 +88,39 @@ def _find_near(
     query_W: Words,
     farthest: int,
     distances_B: Int64s,
-    near_B3: Int64s,
+    near_C3: Int64s,
+    near: int,
 ) -> int:
-    """Fill ``near_B3`` with (distance, position) of the codes that are near enough; return how many are."""
+    """Write (distance, position) of what is near enough behind ``near`` others; return how many there are."""
     if codes_WU.shape[0] == 1:
-        return _find_near_words(codes_WU[0], start, end, query_W[0], farthest, near_B3)
+        return _find_near_words(codes_WU[0], start, end, query_W[0], farthest, near_C3, near)
     if distances(codes_WU, start, end, query_W, distances_B) > farthest:
-        return 0
-    near = 0
+        return near
     for offset in range(end - start):
         if distances_B[offset] <= farthest:
-            near_B3[near, 0], near_B3[near, 1] = distances_B[offset], start + offset
+            near_C3[near, 0], near_C3[near, 1] = distances_B[offset], start + offset
             near += 1
     return near
 
 
 @compiled
-def _find_near_words(codes_U: Words, start: int, end: int, query: int, farthest: int, near_B3: Int64s) -> int:
+def _find_near_words(
+    codes_U: Words, start: int, end: int, query: int, farthest: int, near_C3: Int64s, near: int
+) -> int:
     """Do so for codes of one word, 64 at a time."""
-    near, first = 0, start
+    first = start
     while first + 64 <= end:
         bits = near_bits(codes_U, first, query, farthest)
         while bits:
             place = first + popcount(~bits & (bits - np.uint64(1)))  # of the lowest bit
-            near_B3[near, 0], near_B3[near, 1] = popcount(codes_U[place] ^ query), place
+            near_C3[near, 0], near_C3[near, 1] = popcount(codes_U[place] ^ query), place
             near += 1
             bits &= bits - np.uint64(1)
         first += 64
     for position in range(first, end):
         distance = popcount(codes_U[position] ^ query)
         if distance <= farthest:
-            near_B3[near, 0], near_B3[near, 1] = distance, position
+            near_C3[near, 0], near_C3[near, 1] = distance, position
             near += 1
     return near
 
@@ -158,7 +160,7 @@ def scan_rows(
             break
         start = signed(blocks_S[place]) * ROWS
         end = min(start + ROWS, codes_WN.shape[1])
-        near += _find_near(codes_WN, start, end, query_W, farthest, distances_B, near_C3[near:])
+        near = _find_near(codes_WN, start, end, query_W, farthest, distances_B, near_C3, near)
         if near >= TOGETHER:
             items_M3 = _keep_selected(near_C3[:near], selection, excluded_row, found, items_M3, k)
             near = 0

@@ -24,7 +24,7 @@ def chip_at(archive: Archive, longitude: float, latitude: float) -> tuple[int, P
     Of several, the one with the nearest centre; of those, the latest; of those, the first by chip id.
     """
     wanted = criteria([(longitude, latitude, longitude, latitude)])
-    rows_M = rows_of(select_rows(archive.columns, archive.spans, archive.regions, wanted))
+    rows_M = rows_of(select_rows(archive.columns, archive.spans, wanted))
     point = shapely.Point(longitude, latitude)
     chips = [
         (_preference(chip, longitude, latitude), row)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.index.arrays import build_arrays
 from pipelines.index.codes import CodeIndex
-from pipelines.index.filters import BLOCKS, criteria, regions_of, select_rows, spans_of
+from pipelines.index.filters import BLOCKS, criteria, select_rows, spans_of
 from pipelines.index.polygons import rectangles_of, select_touching
 from pipelines.index.selection import ALL_ROWS, NO_TIME, NONE, ROWS, Columns, rows_of
 from tests.pipelines.index.oracle import answer, clustered, nearest
@@ -51,8 +51,7 @@ def touches(box, rectangle):
 
 
 def selected(columns, wanted):
-    spans = spans_of(columns)
-    return select_rows(columns, spans, regions_of(spans), wanted)
+    return select_rows(columns, spans_of(columns), wanted)
 
 
 @st.composite

@@ -47,9 +47,7 @@ def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> No
     table = archive.rows[archive.versions[0]].to_pylist()
     collection, time = next((row["collection"], row["datetime"]) for row in table if row["datetime"])
     wanted = np.array([name == collection for name in index.collections])
-    selection = select_rows(
-        index.columns, index.spans, index.regions, criteria(interval=(time, time), wanted_C=wanted)
-    )
+    selection = select_rows(index.columns, index.spans, criteria(interval=(time, time), wanted_C=wanted))
     found = {chip["chip_id"] for chip in index.rows.take(rows_of(selection))}
     assert found == {
         row["chip_id"] for row in table if row["datetime"] == time and row["collection"] == collection
@@ -58,7 +56,7 @@ def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> No
     outlines = {row["chip_id"]: shapely.from_wkb(row["geometry"]) for row in table if row["geometry"]}
     footprints = index.rows.column("geometry")
     for shape in outlines.values():  # each touches its neighbours, if only with an edge
-        boxes = select_rows(index.columns, index.spans, index.regions, criteria(rectangles_of(shape)))
+        boxes = select_rows(index.columns, index.spans, criteria(rectangles_of(shape)))
         touching = select_touching(shape, boxes, index.columns, index.spans, footprints)
         found = {chip["chip_id"] for chip in index.rows.take(rows_of(touching))}
         assert found == {chip_id for chip_id, outline in outlines.items() if outline.intersects(shape)}
