@@ -6,7 +6,7 @@ regions of `BLOCKS` blocks: most are taken or left as a whole, after one look at
 Shapes: N rows, B blocks, A regions, R rectangles, C collections, P parts (rows or blocks).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -91,7 +91,8 @@ def spans_of(columns: Columns) -> Spans:
     blocks = _joined(corners, values, values, np.isnan(west_N), ROWS)
     least, greatest = zip(blocks.times_2P, blocks.valid_2P, blocks.collections_2P, strict=True)
     regions = _joined(tuple(blocks.boxes_4P), least, greatest, blocks.unplaced_P, BLOCKS)
-    return Spans(*(np.concatenate(pair, axis=-1) for pair in zip(blocks, regions, strict=True)))
+    pairs: Iterator[tuple[Any, Any]] = zip(blocks, regions, strict=True)
+    return Spans(*(np.concatenate(pair, axis=-1) for pair in pairs))
 
 
 def _joined(

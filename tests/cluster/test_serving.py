@@ -16,7 +16,8 @@ pytestmark = pytest.mark.timeout(600)
 
 APP, PORT = "scenehash", 8000
 CLIENTS, K = 4, 5
-LOAD_SECONDS = 3
+LOAD_SECONDS, SPREAD_SECONDS = 3, 60
+INGRESSES = 2
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def url(cluster, archive, tmp_path):
         "max_replicas_per_node": 1,
         "shards": 2,
         "shard_replicas": 2,
-        "ingress_replicas": 2,
+        "ingress_replicas": INGRESSES,
         "shard_cpus": 0.1,
         "encoder_cpus": 0.1,
     }
@@ -45,9 +46,7 @@ def url(cluster, archive, tmp_path):
 
 
 def test_a_node_is_killed_under_load(cluster, archive, url):
-    replicas = cluster.replicas(APP)
-    workers = {worker.address for worker in cluster.workers}
-    assert [set(replicas[f"Shard{number}"]) for number in (0, 1)] == [workers, workers]
+    replicas = wait_until_spread(cluster)
     killed = next(worker for worker in cluster.workers if worker.address in replicas["Ingress"])
     stop = Event()
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -78,6 +77,18 @@ def ask_until(stop, url, archive, seed):
             found = client.search(request).features
             assert [(match.properties.distance, match.id) for match in found] == wanted[:K]
     return time.monotonic()
+
+
+def wait_until_spread(cluster):
+    """Return the nodes of the replicas once there are all; ready is the service with one of each."""
+    workers, deadline = {worker.address for worker in cluster.workers}, time.monotonic() + SPREAD_SECONDS
+    while True:
+        replicas = cluster.replicas(APP)
+        spread = [set(replicas[f"Shard{number}"]) for number in (0, 1)]
+        if spread == [workers, workers] and len(replicas["Ingress"]) == INGRESSES:
+            return replicas
+        assert time.monotonic() < deadline, spread
+        time.sleep(0.2)
 
 
 def wait_until_ready(url, service):
