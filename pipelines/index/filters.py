@@ -3,7 +3,8 @@
 Rows lie in the table's order, near to near, so blocks of `ROWS` rows are small on the ground, and so are
 regions of `BLOCKS` blocks: most are taken or left as a whole, after one look at what they span.
 
-Shapes: N rows, B blocks, A regions, R rectangles, C collections, P parts (rows or blocks).
+Shapes: N rows, B blocks, A regions, R rectangles, C collections, P parts (blocks with regions behind them; of
+`_joined`, the rows or blocks that it joins).
 """
 
 from collections.abc import Iterator, Sequence
