@@ -269,6 +269,11 @@ class Store:
         )
         return s3, path
 
+    def arrow_folder(self, uri: str) -> pyarrow.fs.FileSystem:
+        """Return pyarrow's file system whose root is the folder at a URI."""
+        filesystem, path = self.arrow_filesystem(uri)
+        return pyarrow.fs.SubTreeFileSystem(path, filesystem)
+
     def delta_options(self) -> dict[str, str]:
         """Return the options that let `deltalake` reach the same store."""
         options = {

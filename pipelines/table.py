@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
+import pyarrow.fs
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
@@ -104,7 +105,7 @@ class CodeTable:
 
     def read(self, model_id: str, columns: Sequence[str], version: int | None = None) -> pa.Table:
         """Return some columns of all of a model's rows, at a version."""
-        return _rows_of(self.open(version), model_id, columns)
+        return self._dataset(version).to_table(list(columns), filter=pc.field("model_id") == model_id)
 
     def stream(
         self, model_id: str, columns: Sequence[str], version: int | None = None, part: Part = WHOLE
@@ -113,7 +114,7 @@ class CodeTable:
 
         ``part``: of these rows alone; files that hold none of them aren't read.
         """
-        dataset = self.open(version).to_pyarrow_dataset()
+        dataset = self._dataset(version)
         chosen = pc.field("model_id") == model_id
         if part.parts > 1:
             return stream_part(dataset, chosen, list(columns), part)
@@ -133,16 +134,19 @@ class CodeTable:
         own = pyarrow.dataset.FileSystemDataset(news, dataset.schema, dataset.format, dataset.filesystem)
         yield from own.scanner(list(columns)).to_batches()
 
+    def _dataset(self, version: int | None = None) -> pyarrow.dataset.Dataset:
+        return _dataset_of(self.open(version), self.store.arrow_folder(self.uri))
+
     def _fragments(
         self, model_id: str, version: int
     ) -> tuple[pyarrow.dataset.Dataset, list[pyarrow.dataset.Fragment]]:
-        dataset = self.open(version).to_pyarrow_dataset()
+        dataset = self._dataset(version)
         return dataset, list(dataset.get_fragments(filter=pc.field("model_id") == model_id))
 
     def codes(self, model_id: str, chip_ids: Sequence[str], version: int) -> dict[str, bytes]:
         """Return the codes of some chips by id, at a version; chips that aren't there are left out."""
         chosen = (pc.field("model_id") == model_id) & pc.field("chip_id").isin(list(chip_ids))
-        rows = self.open(version).to_pyarrow_dataset().to_table(["chip_id", "code"], filter=chosen)
+        rows = self._dataset(version).to_table(["chip_id", "code"], filter=chosen)
         return dict(zip(rows["chip_id"].to_pylist(), rows["code"].to_pylist(), strict=True))
 
     def stream_rejects(
@@ -152,13 +156,13 @@ class CodeTable:
         chosen = pc.field("model_id") == model_id
         if since:
             chosen &= pc.field("at") > pa.scalar(since, REJECT_SCHEMA.field("at").type)
-        dataset = self.open_rejects().to_pyarrow_dataset()
+        dataset = _dataset_of(self.open_rejects(), self.store.arrow_folder(self.rejects_uri))
         return dataset.scanner(list(columns), filter=chosen).to_reader()
 
     def check_whole(self, model_id: str, version: int) -> None:
         """Raise TableError where a version's files aren't all there any more."""
         try:
-            self.stream(model_id, ["chip_id"], version)
+            self._dataset(version).count_rows(filter=pc.field("model_id") == model_id)
         except (FileNotFoundError, PermissionError) as error:
             raise lost_files(self.uri, version, error) from error
 
@@ -285,8 +289,13 @@ def _writing(uri: str) -> Iterator[None]:
         raise StorageError(f"{uri} can't be written: {one_line(error)}; run again once it can") from error
 
 
-def _rows_of(table: DeltaTable, model_id: str, columns: Sequence[str]) -> pa.Table:
-    return pa.table(table.to_pyarrow_table(filters=[("model_id", "=", model_id)], columns=list(columns)))
+def _dataset_of(table: DeltaTable, folder: pyarrow.fs.FileSystem) -> pyarrow.dataset.Dataset:
+    """Return a table's rows as files that Arrow reads by its own means, from the table's folder.
+
+    deltalake's file system is written in Python: its readers, which run on for a moment where a scan is given
+    up, would crash a process that ends then.
+    """
+    return table.to_pyarrow_dataset(filesystem=folder)
 
 
 def files_of(table: DeltaTable, model_id: str) -> list[str]:

@@ -76,7 +76,7 @@ def remove_versions(
 
     Raises ConflictError where another run has committed, or replaced one of them.
     """
-    filesystem = _folder_of(table.uri, table.store)
+    filesystem = table.store.arrow_folder(table.uri)
     files, shards, removed = [], [], 0
     for file, versions in _by_file(old):
         versions = versions.filter(pc.invert(pc.is_in(versions["uri"], pa.array(kept, pa.string()))))
@@ -96,16 +96,11 @@ def remove_versions(
     return removed
 
 
-def _folder_of(uri: str, store: Store) -> pyarrow.fs.FileSystem:
-    filesystem, path = store.arrow_filesystem(uri)
-    return pyarrow.fs.SubTreeFileSystem(path, filesystem)
-
-
 def _distinct(
     uri: str, files: Sequence[str], columns: Sequence[str], schema: pa.Schema, store: Store
 ) -> Iterator[pa.Table]:
     """Yield the distinct rows of each file, with the file's number."""
-    read = partial(_distinct_in, filesystem=_folder_of(uri, store), columns=list(columns))
+    read = partial(_distinct_in, filesystem=store.arrow_folder(uri), columns=list(columns))
     for number, rows in enumerate(mapped_ahead(read, files, _READS)):
         numbers = pa.array([number], pa.int32()).take(pa.array([0] * len(rows)))
         yield rows.append_column("file", numbers).cast(schema)

@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +17,17 @@ from pipelines.table import CodeTable, Shard, files_of
 MODEL = "demo@0123456789ab"
 README = Path(__file__).parents[2] / "README.md"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LEAVE_A_SCAN = """
+import sys
+from pipelines.config import StoreConfig
+from pipelines.storage import Store
+from pipelines.table import CodeTable
+
+table = CodeTable(sys.argv[1], Store(StoreConfig.model_validate_json(sys.argv[2])))
+rows, batches = table.stream(sys.argv[3], ["uri"])
+assert rows == 400, rows
+assert batches.read_next_batch()["uri"][0].as_py() == "0"
+"""
 
 
 @pytest.fixture
@@ -116,6 +129,33 @@ def test_schema_is_the_documented_one_and_sql_reads_it(table):
     recipe = README.read_text().split("```sql")[1].split("```")[0].replace("'...'", "'a-1'")
     duckdb.sql("CREATE OR REPLACE VIEW codes AS SELECT * FROM rows")
     assert duckdb.sql(recipe).fetchall() == [("a-1", 0), ("a-0", 8), ("a-2", 16)]
+
+
+def test_a_lost_file_is_told_as_such(table):
+    shards = [write_shard(table, uri, "1") for uri in "abc"]
+    table.commit_unit(shards, MODEL, 1, {})
+    table.check_whole(MODEL, 1)
+    table.store.remove(f"{table.uri}/{shards[1].path}")
+    for read in (
+        lambda: table.read(MODEL, ["uri"]),
+        lambda: table.stream(MODEL, ["uri"]),
+        lambda: list(table.stream_unlike(MODEL, ["uri"], 1, 0)),
+        lambda: table.codes(MODEL, ["b-1"], 1),
+    ):
+        with pytest.raises(FileNotFoundError):
+            read()
+    with pytest.raises(TableError, match="has lost files"):
+        table.check_whole(MODEL, 1)
+
+
+def test_a_process_may_end_in_the_middle_of_a_scan(table):
+    table.commit_unit([write_shard(table, str(number), "1") for number in range(200)], MODEL, 1, {})
+    for _ in range(2):
+        process = subprocess.run(
+            [sys.executable, "-c", LEAVE_A_SCAN, table.uri, table.store.config.model_dump_json(), MODEL],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (process.returncode, process.stderr) == (0, "")
 
 
 def published(version: int) -> Published:
