@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from pipelines.bundles import read_bundle
 from pipelines.encode.chips import CHIP
@@ -28,6 +27,8 @@ class Encoder:
         ``gpus`` are what the actor holds: the time of its batches is charged to them. ``run_id`` is the
         night's: what the actor logs carries it.
         """
+        import torch  # here, as tasks that read import this module too: seconds and 200 MB for nothing
+
         log_in_worker(run_id)
         torch.set_num_threads(1)  # actors, not threads, are how it is scaled
         manifest, network = read_bundle(bundle_uri, store)
@@ -40,6 +41,8 @@ class Encoder:
         yield from metered(map(self._encode, [batch]), self.gpus)
 
     def _encode(self, batch: pa.Table) -> pa.Table:
+        import torch
+
         is_chip = pc.equal(batch["outcome"], CHIP)
         pixels = b"".join(batch["pixels"].filter(is_chip).to_pylist())
         chips_NHWC = np.frombuffer(pixels, np.uint8).reshape(self.shape).copy()
