@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -82,6 +83,8 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
     # one of its own: Ray resumes an old run of the same name silently
     run_name = f"{phase.run_id}{phase.name}"
     filesystem, path = store.arrow_filesystem(checkpoints)
+    # workers that have reported an epoch wait until Ray asks: by itself, once in two seconds
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     sent = ray.put(phase)
     trainer = TorchTrainer(
         lambda: _worker(sent),

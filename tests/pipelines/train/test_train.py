@@ -89,8 +89,8 @@ def test_a_killed_worker_costs_no_epoch_and_no_second_run(tuned, store, mlflow, 
     killed: list[int] = []
 
     def kill() -> None:
-        while not any("checkpoint.pt" in info.uri for info in store.list("s3://archive")):
-            time.sleep(1)
+        while not any("checkpoint.pt" in info.uri for info in store.list(config.bundles)):
+            time.sleep(0.05)
         while (pid := _training_worker()) is None:
             time.sleep(0.2)
         os.kill(pid, signal.SIGKILL)
@@ -110,7 +110,7 @@ def test_a_killed_worker_costs_no_epoch_and_no_second_run(tuned, store, mlflow, 
 
 
 def _long(tuned: TrainConfig) -> RecipeConfig:
-    return RecipeConfig(epochs=16, batch_size=24, learning_rate=3e-3, backbone_learning_rate=3e-3)
+    return RecipeConfig(epochs=24, batch_size=24, learning_rate=3e-3, backbone_learning_rate=3e-3)
 
 
 def test_dry_run_counts_and_trains_nothing(tuned, tmp_path):
