@@ -43,9 +43,9 @@ from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.encode.chips import CHIP, read_objects
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.cuts import cuts_of
-from pipelines.encode.sources.listing import list_source
 from pipelines.encode.unit import encoded_rows
+from pipelines.sources.cuts import cuts_of
+from pipelines.sources.listing import list_source
 from pipelines.storage import Store
 
 _SIDE = 150  # of AID's scenes, and of the chips that rasters are cut into [pixels]

@@ -22,14 +22,14 @@ from model.spec import InputSpec
 from pipelines.config import StoreConfig
 from pipelines.cut import Cut
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.cuts import cuts_of
 from pipelines.encode.plan import make_plan
 from pipelines.encode.shards import write_shard
-from pipelines.encode.sources.listing import list_source
 from pipelines.encode.versions import read_encoded, read_rejected
 from pipelines.grid import Grid
 from pipelines.pixels import PixelSpec
 from pipelines.schema import FILE_SCHEMA, REJECT_SCHEMA
+from pipelines.sources.cuts import cuts_of
+from pipelines.sources.listing import list_source
 from pipelines.storage import Store
 from pipelines.table import CodeTable
 

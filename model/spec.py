@@ -7,16 +7,66 @@ this module itself needs neither pydantic nor torch, so that ``--help`` stays qu
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-MAX_BITS, MAX_HIDDEN = 1024, 65_536
+MAX_BITS, MAX_HIDDEN, MAX_WEIGHT = 1024, 65_536, 8
 
 Head = Literal["norm", "linear", "attention"]
 Resize = Literal["bilinear", "bicubic"]
 Gate = Literal["open", "literal"]
+PartName = Literal["kind", "look"]
 
 
 def described(default: Any, description: str) -> Any:  # noqa: ANN401 - as dataclasses.field
     """Return a dataclass field whose description shows up in ``--help``."""
     return field(default=default, metadata={"description": description})
+
+
+@dataclass(frozen=True)
+class CodePart:
+    """Some of a code's bits that mean the same kind of thing."""
+
+    name: PartName
+    """``kind``: what the labels say; ``look``: what the pixels look like."""
+    bits: int
+    """A multiple of 8, 8..1024."""
+    weight: int = 1
+    """How often each of its bits counts where both parts are compared, 1..8."""
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(PartName):
+            raise ValueError(f"a part of a code is kind or look, not {self.name!r}")
+        if self.bits % 8 or not 8 <= self.bits <= MAX_BITS:
+            raise ValueError(f"a part has a multiple of 8 bits from 8 to {MAX_BITS}, not {self.bits}")
+        if not 1 <= self.weight <= MAX_WEIGHT:
+            raise ValueError(f"the weight of a part is 1..{MAX_WEIGHT}, not {self.weight}")
+
+
+@dataclass(frozen=True)
+class CodeSpec:
+    """The parts of a code, in the order of their bits: kind, look, or kind and look.
+
+    The distance of two codes is the sum over parts of weight times Hamming distance: a whole number.
+    """
+
+    parts: tuple[CodePart, ...]
+
+    def __post_init__(self) -> None:
+        names = [part.name for part in self.parts]
+        if names not in (["kind"], ["look"], ["kind", "look"]):
+            raise ValueError(f"the parts of a code are kind, look, or kind and look, not {names}")
+        if self.bits > MAX_BITS:
+            raise ValueError(f"a code has at most {MAX_BITS} bits, not {self.bits}")
+        if len(self.parts) == 1 and self.parts[0].weight != 1:
+            raise ValueError("the only part of a code has the weight 1")
+
+    @property
+    def bits(self) -> int:
+        """Length of the code."""
+        return sum(part.bits for part in self.parts)
+
+    @property
+    def greatest_distance(self) -> int:
+        """Distance of a code from its opposite, with the parts' own weights."""
+        return sum(part.bits * part.weight for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -76,3 +126,8 @@ class NetworkSpec:
             raise ValueError(f"hidden ({self.hidden}) must be 0..{MAX_HIDDEN}, attention_reduction 1 or more")
         if self.head not in get_args(Head) or self.attention_gate not in get_args(Gate):
             raise ValueError(f"unknown head {self.head!r} or gate {self.attention_gate!r}")
+
+    @property
+    def code(self) -> CodeSpec:
+        """The parts of the codes that the network makes."""
+        return CodeSpec((CodePart("kind", self.num_bits),))

@@ -6,13 +6,13 @@ import pyarrow as pa
 import structlog
 
 from pipelines.cut import Cut
-from pipelines.encode.cuts import Cuts
 from pipelines.errors import RejectedObject, StorageError
 from pipelines.footprints import footprint
 from pipelines.georeference import georeference
 from pipelines.grid import read_chips
 from pipelines.imagery import acquired_at, chip_id, open_raster
 from pipelines.schema import FILE_SCHEMA
+from pipelines.sources.cuts import Cuts
 from pipelines.storage import Store
 
 CHIP, FAILED = "chip", "failed"

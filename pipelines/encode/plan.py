@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.encode.cuts import Cuts
-from pipelines.encode.sources.listing import Listing
-from pipelines.encode.spill import database, in_pieces, number, read_spilled, view, write
 from pipelines.encode.versions import Encoded
+from pipelines.sources.cuts import Cuts
+from pipelines.sources.listing import Listing
+from pipelines.spill import database, in_pieces, number, read_spilled, view, write
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,11 @@ from pipelines import __version__
 from pipelines.bundles import read_manifest, resolve_bundle
 from pipelines.cluster import connected, warn_if_short
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.cuts import cuts_of
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.progress import progress
 from pipelines.encode.record import recorded
 from pipelines.encode.report import EncodeReport, Tally, log_report, make_report, tracked_night
 from pipelines.encode.shards import Lineage
-from pipelines.encode.sources.listing import list_source
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConfigError, ConflictError, GateError
 from pipelines.logs import run_logged
@@ -30,6 +28,8 @@ from pipelines.outage import told
 from pipelines.publish.canary import read_canary
 from pipelines.publish.forward import Outcome, publish_forward
 from pipelines.publish.gate import ArchiveCounts
+from pipelines.sources.cuts import cuts_of
+from pipelines.sources.listing import list_source
 from pipelines.storage import Store
 from pipelines.table import CodeTable
 

@@ -9,12 +9,12 @@ from ray.exceptions import RayError
 
 from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.cuts import Cuts
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
 from pipelines.errors import EncodingError, ScenehashError
 from pipelines.logs import current_run, log_in_worker
+from pipelines.sources.cuts import Cuts
 from pipelines.storage import Store
 
 READ_CPUS = 0.5

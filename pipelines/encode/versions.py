@@ -11,8 +11,8 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from pipelines.encode.shards import write_shard
-from pipelines.encode.spill import spill
 from pipelines.errors import ConflictError
+from pipelines.spill import spill
 from pipelines.storage import Store
 from pipelines.table import CodeTable, files_of
 from pipelines.threads import mapped_ahead

@@ -20,8 +20,9 @@ from rasterio.transform import Affine, from_origin
 
 from model.spec import InputSpec
 from pipelines.encode.chips import CHIP, FAILED, read_objects
-from pipelines.encode.config import EncodeConfig, PixelConfig
-from pipelines.encode.cuts import cuts_of
+from pipelines.encode.config import EncodeConfig
+from pipelines.sources.config import PixelConfig
+from pipelines.sources.cuts import cuts_of
 
 RNG = np.random.default_rng(0)
 SCENE_HWC = RNG.integers(1, 255, (32, 48, 3), dtype=np.uint8)

@@ -15,13 +15,13 @@ import pytest
 
 from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.cuts import Cuts
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.run import run_encode
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
 from pipelines.pointer import Published, find_pointer, publications
 from pipelines.schema import CODE_SCHEMA
+from pipelines.sources.cuts import Cuts
 from pipelines.storage import Store
 from pipelines.table import CodeTable
 

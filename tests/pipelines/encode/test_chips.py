@@ -14,11 +14,11 @@ from rasterio.transform import from_origin
 
 from pipelines.cut import Cut
 from pipelines.encode.chips import CHIP, FAILED, read_objects
-from pipelines.encode.cuts import Cuts
 from pipelines.encode.shards import Lineage, write_unit
 from pipelines.encode.usage import metered
 from pipelines.grid import Grid
 from pipelines.pixels import PixelSpec
+from pipelines.sources.cuts import Cuts
 
 CUTS = Cuts(Cut(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))))
 SIDE = 5120  # 400 chips of 256 pixels: more than are handed on at once

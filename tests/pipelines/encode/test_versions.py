@@ -8,10 +8,10 @@ import pytest
 
 from pipelines.encode.chips import CHIP, CHIP_SCHEMA
 from pipelines.encode.shards import GEO_METADATA, Lineage, write_unit
-from pipelines.encode.spill import read_spilled, spill
 from pipelines.encode.usage import metered
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConflictError
+from pipelines.spill import read_spilled, spill
 from pipelines.table import CodeTable, files_of
 
 MODEL = "demo@0123456789ab"

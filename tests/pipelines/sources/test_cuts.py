@@ -10,14 +10,15 @@ from structlog.testing import capture_logs
 
 from model.spec import InputSpec
 from pipelines.cut import Cut
-from pipelines.encode.config import EncodeConfig, PixelConfig
-from pipelines.encode.cuts import cuts_of, pixel_spec
+from pipelines.encode.config import EncodeConfig
 from pipelines.encode.run import run_encode
-from pipelines.encode.sources.listing import list_source
 from pipelines.errors import ConfigError, TableError
 from pipelines.grid import Grid
 from pipelines.pixels import PixelSpec
 from pipelines.schema import CODE_SCHEMA
+from pipelines.sources.config import PixelConfig
+from pipelines.sources.cuts import cuts_of, pixel_spec
+from pipelines.sources.listing import list_source
 from pipelines.storage import Store
 from pipelines.table import CodeTable
 from tests.pipelines.encode.changing import encode_in_process

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import structlog
 
-from pipelines.encode.config import EncodeConfig, SearchConfig
-from pipelines.encode.sources.etags import fill_etags
-from pipelines.encode.sources.objects import OBJECT_SCHEMA
-from pipelines.encode.spill import database, number, spill, view, write
 from pipelines.errors import ConfigError, StorageError
 from pipelines.manifest import absolute, check_named
+from pipelines.sources.config import ArchiveConfig, SearchConfig
+from pipelines.sources.etags import fill_etags
+from pipelines.sources.objects import OBJECT_SCHEMA
+from pipelines.spill import database, number, spill, view, write
 from pipelines.storage import Store
 
 log = structlog.get_logger()
@@ -37,7 +37,7 @@ class Listing:
     """The prefix that the source answers for; None: the collections that it names."""
 
 
-def list_source(config: EncodeConfig, store: Store, folder: Path) -> Listing:
+def list_source(config: ArchiveConfig, store: Store, folder: Path) -> Listing:
     """List the source into a folder of this machine, all of it or not at all.
 
     Raises StorageError where a part of it can't be read or nothing is there, ConfigError where the config
@@ -86,7 +86,7 @@ def kind_of(source: str, store: Store) -> tuple[Kind, dict[str, Any]]:
     raise ConfigError(f"{source} is neither STAC nor an S3 Inventory's manifest.json")
 
 
-def _check(kind: Kind, config: EncodeConfig) -> None:
+def _check(kind: Kind, config: ArchiveConfig) -> None:
     if config.search != SearchConfig() and kind != "stac api":
         raise ConfigError(f"search is for a STAC API; source {config.source} is none")
     if config.asset and kind not in ("stac", "stac api"):
@@ -103,21 +103,21 @@ def _check(kind: Kind, config: EncodeConfig) -> None:
         raise ConfigError("a listing doesn't say when its objects were acquired; add --by modified")
 
 
-def _read(kind: Kind, content: dict[str, Any], config: EncodeConfig, store: Store) -> Iterator[pa.Table]:
+def _read(kind: Kind, content: dict[str, Any], config: ArchiveConfig, store: Store) -> Iterator[pa.Table]:
     source, suffixes = config.source, tuple(suffix.lower() for suffix in config.suffixes)
     if kind == "prefix":
-        from pipelines.encode.sources.prefix import list_prefix
+        from pipelines.sources.prefix import list_prefix
 
         return list_prefix(source, store, suffixes)
     if kind == "manifest":
-        from pipelines.encode.sources.manifest import read_manifest
+        from pipelines.sources.manifest import read_manifest
 
         return read_manifest(source, store)
     if kind == "inventory":
-        from pipelines.encode.sources.inventory import read_inventory
+        from pipelines.sources.inventory import read_inventory
 
         return read_inventory(source, content, store, suffixes)
-    from pipelines.encode.sources import stac
+    from pipelines.sources import stac
 
     if kind == "stac":
         return stac.read_catalog(absolute(source), content, store, config)
@@ -131,7 +131,7 @@ def _named(tables: Iterator[pa.Table], source: str) -> Iterator[pa.Table]:
         yield table
 
 
-def _within(tables: Iterator[pa.Table], config: EncodeConfig) -> Iterator[pa.Table]:
+def _within(tables: Iterator[pa.Table], config: ArchiveConfig) -> Iterator[pa.Table]:
     """Yield the objects of the time asked for, since <= time < until; those without a time aren't."""
     if not (config.since or config.until):
         yield from tables
@@ -196,7 +196,7 @@ _ONCE = """
 """
 
 
-def _nothing(kind: Kind, config: EncodeConfig) -> str:
+def _nothing(kind: Kind, config: ArchiveConfig) -> str:
     if config.since or config.until:
         return f"no imagery in {config.source} of the time asked for; check since, until and by"
     if kind in ("prefix", "inventory"):

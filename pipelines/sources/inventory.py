@@ -10,9 +10,9 @@ from urllib.parse import unquote_plus
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.encode.sources.manifest import stream_file
-from pipelines.encode.sources.objects import object_table, times
 from pipelines.errors import ConfigError
+from pipelines.sources.manifest import stream_file
+from pipelines.sources.objects import object_table, times
 from pipelines.storage import Store
 
 _PARQUET_NAMES = {

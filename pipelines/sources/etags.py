@@ -7,9 +7,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from pipelines.encode.sources.prefix import list_pages
-from pipelines.encode.spill import database, number, spill, view, write
 from pipelines.errors import StorageError
+from pipelines.sources.prefix import list_pages
+from pipelines.spill import database, number, spill, view, write
 from pipelines.storage import Store
 from pipelines.threads import mapped_ahead
 

@@ -22,10 +22,10 @@ from pystac_client.stac_api_io import StacApiIO
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from pipelines.encode.config import EncodeConfig
-from pipelines.encode.sources.objects import OBJECT_SCHEMA, time_of
 from pipelines.errors import ConfigError, StorageError
 from pipelines.manifest import absolute, check_named
+from pipelines.sources.config import ArchiveConfig
+from pipelines.sources.objects import OBJECT_SCHEMA, time_of
 from pipelines.storage import Store
 from pipelines.threads import mapped_ahead
 
@@ -60,7 +60,7 @@ class StoreIO(StacIO):
 
 
 def read_catalog(
-    source: str, content: dict[str, Any], store: Store, config: EncodeConfig
+    source: str, content: dict[str, Any], store: Store, config: ArchiveConfig
 ) -> Iterator[pa.Table]:
     """Yield the items of a static catalog, collection, item or item collection, whose JSON is ``content``.
 
@@ -72,7 +72,7 @@ def read_catalog(
         yield from _tables(_walk(source, StoreIO(store, source)), config)
 
 
-def search_api(source: str, config: EncodeConfig) -> Iterator[pa.Table]:
+def search_api(source: str, config: ArchiveConfig) -> Iterator[pa.Table]:
     """Yield the items that a STAC API finds, a page at a time.
 
     Raises StorageError where the API can't be reached, ConfigError where it refuses the search.
@@ -186,7 +186,7 @@ def _absolute(link: pystac.Link) -> str:
     return href
 
 
-def _tables(items: Iterator[tuple[pystac.Item, str | None]], config: EncodeConfig) -> Iterator[pa.Table]:
+def _tables(items: Iterator[tuple[pystac.Item, str | None]], config: ArchiveConfig) -> Iterator[pa.Table]:
     rows: list[dict[str, Any]] = []
     passed_over = 0
     for item, collection in items:

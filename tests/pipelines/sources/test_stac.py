@@ -13,9 +13,9 @@ import pystac
 import pytest
 
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.sources.listing import list_source
-from pipelines.encode.spill import read_spilled
 from pipelines.errors import ConfigError, ScenehashError, StorageError
+from pipelines.sources.listing import list_source
+from pipelines.spill import read_spilled
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 SHARED = Path("../shared/data/geotiff/stac")

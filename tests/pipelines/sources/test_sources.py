@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.sources.listing import list_source
-from pipelines.encode.sources.prefix import list_prefix
-from pipelines.encode.spill import read_spilled
 from pipelines.errors import ConfigError, ScenehashError, StorageError
+from pipelines.sources.listing import list_source
+from pipelines.sources.prefix import list_prefix
+from pipelines.spill import read_spilled
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 

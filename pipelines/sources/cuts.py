@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from model.spec import InputSpec
 from pipelines.cut import Cut
-from pipelines.encode.config import EncodeConfig, PixelConfig
 from pipelines.errors import ConfigError
 from pipelines.grid import Grid
 from pipelines.pixels import PixelSpec
+from pipelines.sources.config import ArchiveConfig, PixelConfig
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Cuts:
         return self.by_collection.get(collection, self.default)
 
 
-def cuts_of(config: EncodeConfig, model: InputSpec) -> Cuts:
+def cuts_of(config: ArchiveConfig, model: InputSpec) -> Cuts:
     """Return how a night cuts its archive. Raises ConfigError where the pixels don't fit the model."""
     stride = None if config.stride == config.chip_size else config.stride
     grid = Grid(config.chip_size, stride, config.resolution, config.edges, config.min_valid_fraction)

@@ -14,12 +14,12 @@ import pytest
 from ray.data._internal.object_extensions.arrow import ArrowPythonObjectType
 
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.sources.listing import list_source
 from pipelines.errors import ConfigError, ScenehashError
 from pipelines.labels import read_labels
 from pipelines.publish.canary import read_canary
 from pipelines.publish.config import GateConfig
-from tests.pipelines.encode.sources.test_stac import Api, listed, make_item, running
+from pipelines.sources.listing import list_source
+from tests.pipelines.sources.test_stac import Api, listed, make_item, running
 
 LOCAL = ["/etc/passwd", "file:///etc/passwd"]
 

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import pyarrow as pa
 
-from pipelines.encode.sources.objects import listed_table
+from pipelines.sources.objects import listed_table
 from pipelines.storage import Page, Store
 
 _REQUESTS = 16  # listings at a time

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from pipelines.encode.sources.objects import object_table, times
 from pipelines.errors import ConfigError, StorageError
 from pipelines.manifest import absolute
+from pipelines.sources.objects import object_table, times
 from pipelines.storage import Store
 
 _ROWS = 100_000
