@@ -92,7 +92,7 @@ def _evaluate(
         classes=len(class_names),
         multi_label=splits["test"].labels_N.ndim == 2,
         unseen_classes=unseen,
-        bits=manifest.network.num_bits,
+        bits=manifest.network.code.bits,
         features=features.features_ND.shape[1],
         seed=config.seed,
         protocols=measured.protocols,
