@@ -138,7 +138,7 @@ def fit(data: Path) -> HashNetwork:
     network.eval()
     features_ND = np.concatenate([network.extract(chips[at : at + 32]) for at in range(0, len(chips), 32)])
     labels_NC = np.repeat(np.eye(len(classes(data)), dtype=bool), _FITTED, axis=0)
-    loss_of = build_loss(OrthoHashSpec(), labels_NC.shape[1], network.network_spec.num_bits, seed=0)
+    loss_of = build_loss(OrthoHashSpec(), labels_NC.shape[1], network.network_spec.kind_bits, seed=0)
     state = start(network, _RECIPE, len(labels_NC))
     trainee = Trainee(network, _RECIPE, keep_statistics=True)
     for _ in range(_RECIPE.epochs):
@@ -227,7 +227,7 @@ def compare(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> tuple
         seconds, plain_BY = timed(lambda chips: plain.encode(plain_network, chips), [chips_BHWC])
         slow.append(seconds)
         different += int(np.bitwise_count(codes_BY ^ plain_BY).sum())
-    bits = len(chips_NHWC) * network.network_spec.num_bits
+    bits = len(chips_NHWC) * network.network_spec.code.bits
     return float(np.median(slow) / np.median(fast)), different / bits
 
 

@@ -95,7 +95,7 @@ def open_folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
 
 def train(case: Case, data: Path, work: Path) -> str:
     """Train a preset; return the URI of its bundle."""
-    network: dict[str, object] = {"num_bits": case.bits}
+    network: dict[str, object] = {"kind_bits": case.bits}
     settings: dict[str, object] = {"weights": f"{data}/weights/{INCEPTION}"}
     if case == _SEED_A:
         network |= {"backbone": "bvlc_googlenet:features", "node": ""}

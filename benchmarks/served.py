@@ -40,7 +40,7 @@ _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 def build(folder: Path, chips: int, store: Store) -> list[codes.Codes]:
     """Write a bundle and a table of two versions; return codes_NY of each, rows in the order of chip ids."""
     torch.manual_seed(0)
-    network = HashNetwork(NetworkSpec(num_bits=BITS), InputSpec(size=150)).eval()
+    network = HashNetwork(NetworkSpec(kind_bits=BITS), InputSpec(size=150)).eval()
     manifest, files = pack_bundle(network, "bench", (), "bench", {})
     bundle = str(folder / "bundle")
     write_bundle(bundle, files, store)

@@ -15,7 +15,7 @@ from model.spec import InputSpec, NetworkSpec
 if TYPE_CHECKING:
     from model.network import HashNetwork  # seconds to import, and a manifest needs no network
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 _NAME = re.compile("[A-Za-z0-9._-]+")
@@ -40,8 +40,16 @@ class Manifest:
             raise ValueError(f"a model's name is letters, digits, '.', '_' and '-', not {self.name!r}")
 
     def to_bytes(self) -> bytes:
-        """Return the canonical JSON: sorted keys, two spaces, a newline at the end."""
-        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+        """Return the canonical JSON: sorted keys, two spaces, a newline at the end.
+
+        A manifest of format version 1 is written as it was read, as the model id is a hash of it.
+        """
+        values = asdict(self)
+        if self.format_version == 1:
+            network = values["network"]
+            network["num_bits"] = network.pop("kind_bits")
+            del network["look_bits"], network["kind_weight"]
+        return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
 
     @property
     def model_id(self) -> str:
@@ -54,9 +62,13 @@ class Manifest:
         try:
             values: dict[str, Any] = json.loads(content)
             version = values["format_version"]
-            if version != FORMAT_VERSION:
-                raise ValueError(f"bundle format {version} isn't {FORMAT_VERSION}, which this version reads")
+            if version not in (1, FORMAT_VERSION):
+                raise ValueError(
+                    f"bundle format {version} isn't 1 or {FORMAT_VERSION}, which this version reads"
+                )
             network, input_spec = values.pop("network"), values.pop("input")
+            if version == 1:  # codes of one part
+                network["kind_bits"] = network.pop("num_bits")
             for key in ("bands", "mean", "std", "low", "high"):
                 input_spec[key] = tuple(input_spec[key])
             class_names = tuple(values.pop("class_names"))

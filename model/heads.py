@@ -1,4 +1,4 @@
-"""Hash heads: features to the real numbers whose signs are the bits.
+"""Hash heads: features to the real numbers whose signs are the kind bits.
 
 Shapes: B images, D features, K bits.
 """
@@ -15,11 +15,21 @@ _WIDTHS = (2048, 512)  # of seed B's fully connected layers
 
 def build_head(spec: NetworkSpec, features: int) -> nn.Module:
     """Return the head that a spec names, for D ``features``."""
+    if spec.head == "none":
+        return NoBits()
     if spec.head == "linear":
-        return nn.Linear(features, spec.num_bits)
+        return nn.Linear(features, spec.kind_bits)
     if spec.head == "attention":
-        return AttentionHead(features, spec.num_bits, spec.attention_reduction, spec.attention_gate)
-    return _norm_head(features, spec.hidden, spec.num_bits)
+        return AttentionHead(features, spec.kind_bits, spec.attention_reduction, spec.attention_gate)
+    return _norm_head(features, spec.hidden, spec.kind_bits)
+
+
+class NoBits(nn.Module):
+    """In place of a part that a network's codes don't have."""
+
+    def forward(self, features_BD: Tensor) -> Tensor:
+        """Return outputs of no bits (B x 0)."""
+        return features_BD[:, :0]
 
 
 def _norm_head(features: int, hidden: int, num_bits: int) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""The hashing network: backbone and hash head.
+"""The hashing network: a backbone, a head for the kind bits, closed-form look bits.
 
 Shapes: B images, C bands, S x S pixels, D features, K bits.
 """
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from model.backbones import Backbone, Weights
 from model.codes import Codes, binarise, pack
-from model.heads import build_head
+from model.heads import NoBits, build_head
+from model.look import LookHead
 from model.precision import autocast
 from model.preprocess import preprocess_mixed
 from model.spec import InputSpec, NetworkSpec
@@ -21,7 +22,7 @@ _FEATURES_AT_ONCE = 4096  # vectors in one forward pass of the head
 
 
 class HashNetwork(nn.Module):
-    """images_BCSS -> outputs_BK, real numbers whose signs are the code's bits."""
+    """images_BCSS -> outputs_BK, real numbers whose signs are the code's bits: kind bits first, then look."""
 
     def __init__(self, network: NetworkSpec, input_spec: InputSpec, weights: Weights = "none") -> None:
         """Build it; ``weights`` are the backbone's (see `Backbone`). Raises ValueError on a bad spec."""
@@ -30,12 +31,16 @@ class HashNetwork(nn.Module):
         self.backbone = Backbone(network.backbone, network.node, weights)
         features = self.backbone.count_features(len(input_spec.bands), input_spec.size)
         self.head = build_head(network, features)
+        self.look = LookHead(features, network.look_bits) if network.look_bits else NoBits()
         self.to(memory_format=torch.channels_last)  # as `preprocess` leaves the images; faster on CPU and GPU
 
     def forward(self, images_BCSS: Tensor) -> Tensor:
         """Return outputs_BK."""
-        outputs_BK: Tensor = self.head(self.backbone(images_BCSS))
-        return outputs_BK
+        return self.parts(self.backbone(images_BCSS))
+
+    def parts(self, features_BD: Tensor) -> Tensor:
+        """Return outputs_BK of the backbone's features: those of the head, then those of the look bits."""
+        return torch.cat([self.head(features_BD), self.look(features_BD)], dim=1)
 
     @torch.inference_mode()
     def extract(self, chips: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -50,14 +55,17 @@ class HashNetwork(nn.Module):
         return np.asarray(features_BD.float().cpu().numpy())
 
     @torch.inference_mode()
-    def encode_features(self, features_ND: NDArray[np.float32]) -> Codes:
-        """Turn the backbone's features into packed codes_NY, in eval mode."""
+    def outputs(self, features_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the real outputs_NK of the backbone's features, in eval mode."""
         self._require_eval()
         device = next(self.parameters()).device
-        parts = torch.split(torch.from_numpy(features_ND), _FEATURES_AT_ONCE)
-        return np.concatenate([pack(binarise(self.head(x.to(device)).cpu().numpy())) for x in parts])
+        batches = torch.split(torch.from_numpy(features_ND), _FEATURES_AT_ONCE)
+        return np.concatenate([self.parts(batch.to(device)).cpu().numpy() for batch in batches])
 
-    @torch.inference_mode()
+    def encode_features(self, features_ND: NDArray[np.float32]) -> Codes:
+        """Turn the backbone's features into packed codes_NY, in eval mode."""
+        return pack(binarise(self.outputs(features_ND)))
+
     def encode(self, chips_BHWC: Tensor) -> Codes:
         """Turn uint8 chips into packed codes_BY, in eval mode.
 
@@ -67,9 +75,15 @@ class HashNetwork(nn.Module):
         kinds of devices, as between bfloat16 and float32, a few bits in a thousand differ: outputs near 0.
         """
         self._require_eval()
+        return self.encode_with_outputs(chips_BHWC)[0]
+
+    def encode_with_outputs(self, chips_BHWC: Tensor) -> tuple[Codes, NDArray[np.float32]]:
+        """Turn uint8 chips into the same codes_BY and the outputs_BK whose signs they are, in eval mode."""
         if not len(chips_BHWC):
-            return np.empty((0, self.network_spec.num_bits // 8), np.uint8)
-        return self.encode_features(self.extract(list(chips_BHWC.cpu().numpy())))
+            bits = self.network_spec.code.bits
+            return np.empty((0, bits // 8), np.uint8), np.empty((0, bits), np.float32)
+        outputs_BK = self.outputs(self.extract(list(chips_BHWC.cpu().numpy())))
+        return pack(binarise(outputs_BK)), outputs_BK
 
     def _require_eval(self) -> None:
         if self.training:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 MAX_BITS, MAX_HIDDEN, MAX_WEIGHT = 1024, 65_536, 8
 
-Head = Literal["norm", "linear", "attention"]
+Head = Literal["norm", "linear", "attention", "none"]
 Resize = Literal["bilinear", "bicubic"]
 Gate = Literal["open", "literal"]
 PartName = Literal["kind", "look"]
@@ -111,17 +111,33 @@ class NetworkSpec:
     node: str = described(
         "Mixed_7a", "node whose output is pooled to features; empty: timm's or a module's own"
     )
-    head: Head = described("norm", "hash layers: norm (OrthoHash), linear (seed A) or attention (seed B)")
+    head: Head = described(
+        "norm",
+        "hash layers of the kind bits: norm (OrthoHash), linear (seed A), attention (seed B) or none",
+    )
     hidden: int = described(
         1024, "norm head: width of a hidden layer before the hash layer [units, ..65536; 0: none]"
     )
     attention_reduction: int = described(16, "attention head: features over units of its bottleneck")
     attention_gate: Gate = described("open", "attention head: open (relu inside) or literal (sigmoid inside)")
-    num_bits: int = described(64, "length of the code [bits, a multiple of 8, 8..1024]")
+    kind_bits: int = described(
+        64, "bits that say what the labels say [a multiple of 8, 8..1024; 0: none, with head none]"
+    )
+    look_bits: int = described(
+        0, "bits that say what the pixels look like, for which no labels are needed [likewise; 0: none]"
+    )
+    kind_weight: int = described(
+        3, "how often each kind bit counts in the distance where there are look bits too [1..8]"
+    )
 
     def __post_init__(self) -> None:
-        if self.num_bits % 8 or not 8 <= self.num_bits <= MAX_BITS:
-            raise ValueError(f"num_bits must be a multiple of 8 from 8 to {MAX_BITS}, not {self.num_bits}")
+        if (self.head == "none") != (self.kind_bits == 0):
+            raise ValueError(
+                f"kind_bits must be 0 with head none, and only then: not {self.kind_bits} with {self.head}"
+            )
+        if not 1 <= self.kind_weight <= MAX_WEIGHT:
+            raise ValueError(f"kind_weight must be 1..{MAX_WEIGHT}, not {self.kind_weight}")
+        self.code  # noqa: B018 - raises ValueError where the numbers of bits don't fit
         if not 0 <= self.hidden <= MAX_HIDDEN or self.attention_reduction < 1:
             raise ValueError(f"hidden ({self.hidden}) must be 0..{MAX_HIDDEN}, attention_reduction 1 or more")
         if self.head not in get_args(Head) or self.attention_gate not in get_args(Gate):
@@ -130,4 +146,7 @@ class NetworkSpec:
     @property
     def code(self) -> CodeSpec:
         """The parts of the codes that the network makes."""
-        return CodeSpec((CodePart("kind", self.num_bits),))
+        kind_weight = self.kind_weight if self.look_bits else 1
+        kind = (CodePart("kind", self.kind_bits, kind_weight),) if self.kind_bits else ()
+        look = (CodePart("look", self.look_bits),) if self.look_bits else ()
+        return CodeSpec(kind + look)

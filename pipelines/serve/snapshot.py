@@ -57,7 +57,7 @@ def load_snapshot(
         table,
         published.model_id,
         published.table_version,
-        manifest.network.num_bits,
+        manifest.network.code.bits,
         config.search_threads,
         part,
     )

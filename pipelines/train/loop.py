@@ -90,7 +90,7 @@ def train_loop(
         state.restore(checkpoint)
     trainee = Trainee(network, recipe, keep_statistics=job.keep_statistics)
     model = parallel(trainee.to(device))
-    loss_of = build_loss(job.loss, labels_NC.shape[1], job.network.num_bits, job.seed).to(device)
+    loss_of = build_loss(job.loss, labels_NC.shape[1], job.network.kind_bits, job.seed).to(device)
     inputs_of = (
         job.train.rows.inputs
         if isinstance(job.train.rows, FeatureRows)

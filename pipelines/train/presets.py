@@ -10,7 +10,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "default": {},
     # pairwise hashing: a linear hash layer on GoogLeNet, all of it fine-tuned, batches of 50 (CN107016708B)
     "seed_a": {
-        "network": {"backbone": "googlenet", "node": "inception5b", "head": "linear", "num_bits": 48},
+        "network": {"backbone": "googlenet", "node": "inception5b", "head": "linear", "kind_bits": 48},
         "objective": "pairwise",
         "pairwise": {"balance": True, "margin": 1.0, "uniform_weight": 20.0},
         "recipe": {

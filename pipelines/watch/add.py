@@ -73,7 +73,7 @@ def _read(image: Path) -> bytes:
 def _check_bits(config: AddWatchConfig, published: Published, store: Store) -> None:
     manifest = read_manifest(published.bundle_uri, store)
     check_model(published, manifest)
-    bits = manifest.network.num_bits
+    bits = manifest.network.code.bits
     if config.max_distance > bits:
         raise ConfigError(
             f"max_distance: {published.model_id} has {bits} bits; {config.max_distance} is more"

@@ -86,7 +86,7 @@ def observed(store: Store, folder: Path) -> Iterator[Observed]:
 
 
 def _bundle(store: Store, root: str) -> str:
-    network = HashNetwork(NetworkSpec(backbone="resnet18", node="layer1", num_bits=32), InputSpec(size=16))
+    network = HashNetwork(NetworkSpec(backbone="resnet18", node="layer1", kind_bits=32), InputSpec(size=16))
     _, files = pack_bundle(network.eval(), "tiny", ("a", "b"), "run", {})
     write_bundle(f"{root}/bundle", files, store)
     return f"{root}/bundle"

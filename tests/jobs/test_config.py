@@ -61,7 +61,7 @@ def test_a_preset_lies_below_what_is_given(tmp_path, monkeypatch):
     arguments = ["--config", str(file), "--recipe.learning-rate=0.5"]
     config = load_config("train", TrainConfig, arguments)
     assert (config.objective, config.network.head, config.recipe.batch_size) == ("pairwise", "linear", 50)
-    assert (config.recipe.epochs, config.recipe.learning_rate, config.network.num_bits) == (3, 0.5, 32)
+    assert (config.recipe.epochs, config.recipe.learning_rate, config.network.kind_bits) == (3, 0.5, 32)
     assert (config.pairwise.margin, config.pairwise.uniform_weight) == (1.5, 20)
     assert not config.recipe.frozen
     plain = TrainConfig(source="s", bundles="b")
@@ -80,7 +80,7 @@ def test_a_preset_lies_below_what_is_given(tmp_path, monkeypatch):
         (["--workers=3"], "must be a multiple of workers"),
         (["--weights=none"], "a frozen backbone needs weights"),
         (["--preset=best"], "default"),
-        (["--network.num-bits=12"], "multiple of 8"),
+        (["--network.kind-bits=12"], "multiple of 8"),
         (["--recipe.epochs=0"], "must be 1 or more"),
     ],
 )
@@ -93,9 +93,9 @@ def test_nested_and_repeated_values():
     config = load_config(
         "train",
         TrainConfig,
-        ["--source=m", "--bundles=b", "--network.num-bits=48", "--input.bands=4,1,2", "--use-gpu"],
+        ["--source=m", "--bundles=b", "--network.kind-bits=48", "--input.bands=4,1,2", "--use-gpu"],
     )
-    assert (config.network.num_bits, config.input.bands, config.use_gpu) == (48, (4, 1, 2), True)
+    assert (config.network.kind_bits, config.input.bands, config.use_gpu) == (48, (4, 1, 2), True)
 
 
 def test_pixels_of_a_night():

@@ -36,7 +36,7 @@ def archive(store):
         store.write(f"{root}/{path.parent.name}/{path.name}", path.read_bytes())
     torch.manual_seed(0)
     network = HashNetwork(
-        NetworkSpec(backbone="squeezenet1_1", node="features.6", head="linear", num_bits=64),
+        NetworkSpec(backbone="squeezenet1_1", node="features.6", head="linear", kind_bits=64),
         InputSpec(size=64),
         load_file(DATA / "weights/squeezenet1_1.fp16.safetensors"),
     ).eval()

@@ -17,7 +17,7 @@ def test_encode_as_a_submitted_job(cluster, submit, store, root, write_scenes):
     scenes = write_scenes(store, root, count=3)
     torch.manual_seed(0)
     network = HashNetwork(
-        NetworkSpec(backbone="resnet18", node="layer1", hidden=0, num_bits=16), InputSpec(size=16)
+        NetworkSpec(backbone="resnet18", node="layer1", hidden=0, kind_bits=16), InputSpec(size=16)
     ).eval()
     manifest, files = pack_bundle(network, "tiny", ("a", "b"), "run", {})
     write_bundle(f"{root}/bundle", files, store)

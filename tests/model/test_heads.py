@@ -7,7 +7,7 @@ from model.spec import NetworkSpec
 def test_each_head_gives_the_bits_asked_for():
     features_BD = torch.rand(5, 40)
     for head in ("norm", "linear", "attention"):
-        outputs_BK = build_head(NetworkSpec(head=head, num_bits=24, hidden=16), 40)(features_BD)
+        outputs_BK = build_head(NetworkSpec(head=head, kind_bits=24, hidden=16), 40)(features_BD)
         assert outputs_BK.shape == (5, 24)
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from model.codes import unpack
 from model.network import HashNetwork
 from model.preprocess import augment, preprocess, preprocess_mixed, turned
 from model.recipe import VIEWS, AugmentSpec
-from model.spec import InputSpec, NetworkSpec
+from model.spec import CodePart, CodeSpec, InputSpec, NetworkSpec
 
-SPEC = NetworkSpec(backbone="resnet18", node="layer1", hidden=8, num_bits=24)
+SPEC = NetworkSpec(backbone="resnet18", node="layer1", hidden=8, kind_bits=24)
 INPUT = InputSpec(size=16)
 
 
@@ -125,10 +126,10 @@ def test_encode_wants_eval_mode(network, chips_BHWC):
         network.train().encode(chips_BHWC)
 
 
-@pytest.mark.parametrize("bits", [0, 12, 1032])
+@pytest.mark.parametrize("bits", [4, 12, 1032])
 def test_bits_are_checked(bits):
     with pytest.raises(ValueError, match="multiple of 8"):
-        NetworkSpec(num_bits=bits)
+        NetworkSpec(kind_bits=bits)
 
 
 def test_bundle_round_trip(network, bundle, chips_BHWC):
@@ -180,7 +181,7 @@ def replace_weights(files, content):
         ),
         (lambda files: rewrite(files, name="../../elsewhere"), "a model's name is letters"),
         (lambda files: rewrite(files, network={"hidden": 10**12}), "must be 0..65536"),
-        (lambda files: rewrite(files, network={"num_bits": 10**9}), "multiple of 8"),
+        (lambda files: rewrite(files, network={"kind_bits": 10**9}), "multiple of 8"),
         (lambda files: rewrite(files, input={"size": 10**6}), "8..1024"),
         (lambda files: rewrite(files, network={"backbone": "os:system"}), "must be a class, or a function"),
         (
@@ -203,6 +204,67 @@ def test_damaged_bundle_is_refused(bundle, damage, message):
 
 
 def test_other_format_version_is_refused(bundle):
-    content = json.loads(bundle[1][MANIFEST]) | {"format_version": 2}
-    with pytest.raises(ValueError, match="format 2"):
+    content = json.loads(bundle[1][MANIFEST]) | {"format_version": 3}
+    with pytest.raises(ValueError, match="format 3"):
         Manifest.from_bytes(json.dumps(content).encode())
+
+
+def test_a_bundle_of_version_1_is_read_as_one_part_and_keeps_its_model_id(network, bundle, chips_BHWC):
+    files = dict(bundle[1])
+    content = json.loads(files[MANIFEST]) | {"format_version": 1}
+    content["network"]["num_bits"] = content["network"].pop("kind_bits")
+    del content["network"]["look_bits"], content["network"]["kind_weight"]
+    files[MANIFEST] = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+    manifest, read = unpack_bundle(files)
+    assert manifest.network.code == CodeSpec((CodePart("kind", 24),))
+    assert manifest.model_id == f"demo@{hashlib.sha256(files[MANIFEST]).hexdigest()[:12]}"
+    np.testing.assert_array_equal(read.encode(chips_BHWC), network.encode(chips_BHWC))
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        (SPEC, [("kind", 24, 1)]),
+        (replace(SPEC, look_bits=32), [("kind", 24, 3), ("look", 32, 1)]),
+        (replace(SPEC, head="none", kind_bits=0, look_bits=32), [("look", 32, 1)]),
+    ],
+)
+def test_the_parts_of_a_code_are_those_of_the_spec(spec, parts):
+    assert [(part.name, part.bits, part.weight) for part in spec.code.parts] == parts
+    torch.manual_seed(0)
+    network = HashNetwork(spec, INPUT).eval()
+    features_ND = np.random.default_rng(0).random((5, 64), np.float32)
+    outputs_NK = network.outputs(features_ND)
+    heads = {"kind": network.head, "look": network.look}
+    with torch.no_grad():
+        expected = [heads[name](torch.from_numpy(features_ND)).numpy() for name, _, _ in parts]
+    np.testing.assert_array_equal(outputs_NK, np.concatenate(expected, axis=1))
+    np.testing.assert_array_equal(unpack(network.encode_features(features_ND)), outputs_NK > 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head": "none"}, "must be 0 with head none"),
+        ({"kind_bits": 0}, "must be 0 with head none"),
+        ({"head": "none", "kind_bits": 0}, "the parts of a code"),
+        ({"look_bits": 1008}, "at most 1024"),
+        ({"kind_weight": 9}, "1..8"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SPEC, **change)
+
+
+def test_more_look_bits_than_features_are_refused():
+    with pytest.raises(ValueError, match="64 features give at most 64 look bits, not 72"):
+        HashNetwork(replace(SPEC, look_bits=72), INPUT)
+
+
+def test_a_picture_gets_its_code_with_the_outputs_behind_it(chips_BHWC):
+    network = HashNetwork(replace(SPEC, look_bits=32), INPUT).eval()
+    codes_BY, outputs_BK = network.encode_with_outputs(chips_BHWC)
+    np.testing.assert_array_equal(unpack(codes_BY), outputs_BK > 0)
+    np.testing.assert_array_equal(codes_BY, network.encode(chips_BHWC))
+    assert [array.shape for array in network.encode_with_outputs(chips_BHWC[:0])] == [(0, 7), (0, 56)]

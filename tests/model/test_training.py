@@ -30,7 +30,7 @@ RECIPE = Recipe(
 
 def make_network(head):
     torch.manual_seed(0)
-    spec = NetworkSpec(backbone="resnet18", node="layer1", head=head, hidden=8, num_bits=16)
+    spec = NetworkSpec(backbone="resnet18", node="layer1", head=head, hidden=8, kind_bits=16)
     return HashNetwork(spec, InputSpec(size=16))
 
 

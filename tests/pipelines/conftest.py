@@ -125,7 +125,7 @@ def local_night(store: Store, tmp_path) -> Night:
 def make_model(store: Store, root: str, name: str) -> tuple[str, Manifest]:
     """Write an untrained bundle below a root; return its URI and manifest."""
     network = HashNetwork(
-        NetworkSpec(backbone="resnet18", node="layer1", num_bits=32), InputSpec(size=16)
+        NetworkSpec(backbone="resnet18", node="layer1", kind_bits=32), InputSpec(size=16)
     ).eval()
     manifest, files = pack_bundle(network, name, ("a", "b"), "run", {})
     write_bundle(f"{root}/bundles/{name}", files, store)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("ray_local")
 
 def make_network(node="layer1", size=16):
     torch.manual_seed(0)
-    spec = NetworkSpec(backbone="resnet18", node=node, num_bits=16)
+    spec = NetworkSpec(backbone="resnet18", node=node, kind_bits=16)
     return HashNetwork(spec, InputSpec(size=size)).eval()
 
 

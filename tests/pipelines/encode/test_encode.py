@@ -68,7 +68,7 @@ def archive(store, root, write_scenes):
     store.write(f"{scenes.prefix}/readme.txt", b"passed over")
     torch.manual_seed(0)
     network = HashNetwork(
-        NetworkSpec(backbone="resnet18", node="layer1", hidden=0, num_bits=32), InputSpec(size=16)
+        NetworkSpec(backbone="resnet18", node="layer1", hidden=0, kind_bits=32), InputSpec(size=16)
     ).eval()
     manifest, files = pack_bundle(network, "tiny", ("a", "b"), "run", {})
     bundle = f"{root}/bundles/{manifest.model_id}"

@@ -72,7 +72,7 @@ def training_run(mlflow):
 
 def make_bundle(store, num_bits, class_names, run_id):
     torch.manual_seed(0)
-    spec = NetworkSpec(backbone="resnet18", node="layer1", num_bits=num_bits)
+    spec = NetworkSpec(backbone="resnet18", node="layer1", kind_bits=num_bits)
     manifest, files = pack_bundle(
         HashNetwork(spec, InputSpec(size=16)).eval(), "tiny", class_names, run_id, {}
     )

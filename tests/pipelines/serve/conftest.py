@@ -130,7 +130,7 @@ def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:
 def _model(store: Store, root: str, seed: int) -> Model:
     torch.manual_seed(seed)
     network = HashNetwork(
-        NetworkSpec(backbone="resnet18", node="layer1", num_bits=32), InputSpec(size=16)
+        NetworkSpec(backbone="resnet18", node="layer1", kind_bits=32), InputSpec(size=16)
     ).eval()
     manifest, files = pack_bundle(network, "tiny", ("field", "water"), f"run-{seed}", {})
     uri = f"{root}/bundles/{seed}"

@@ -33,7 +33,7 @@ def frozen(store, scenes, weights, tmp_path_factory):
     return TrainConfig(
         source=scenes.manifest,
         bundles=f"{scenes.prefix}-bundles",
-        network=NetworkConfig(backbone="resnet18", node="layer1", hidden=0, num_bits=16),
+        network=NetworkConfig(backbone="resnet18", node="layer1", hidden=0, kind_bits=16),
         input=InputConfig(size=16),
         weights=weights,
         recipe=RecipeConfig(epochs=6, batch_size=24, learning_rate=1e-2),

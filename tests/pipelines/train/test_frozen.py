@@ -39,7 +39,7 @@ def test_the_backbone_is_the_file_that_was_given(first, store, frozen, weights):
 
 def test_another_head_touches_no_pixels(first, frozen, store):
     before = cache_files(frozen, store)
-    network = NetworkConfig(backbone="resnet18", node="layer1", head="attention", num_bits=32)
+    network = NetworkConfig(backbone="resnet18", node="layer1", head="attention", kind_bits=32)
     changes = {"network": network, "objective": "triplet", "name": "other"}
     report = run_train(frozen.model_copy(update=changes))
     assert read_bundle(report.bundle, store)[0].network.head == "attention"
@@ -145,7 +145,7 @@ def test_several_labels_a_chip_and_a_class_for_the_test_only(frozen, store, scen
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_loss_that_is_no_number_ends_the_training_in_one_line(frozen, mlflow, workers):
     recipe = RecipeConfig(epochs=2, batch_size=24, learning_rate=1e30)
-    network = NetworkConfig(backbone="resnet18", node="layer1", head="linear", num_bits=16)
+    network = NetworkConfig(backbone="resnet18", node="layer1", head="linear", kind_bits=16)
     change = {"recipe": recipe, "workers": workers, "name": f"broken-{workers}", "network": network}
     with pytest.raises(TrainingError, match=r"is (nan|inf) in epoch 1; lower the learning rates"):
         run_train(frozen.model_copy(update=change))
