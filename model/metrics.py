@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codes import Codes, hamming_distances, unpack
+from model.codes import Codes, greatest_distance, hamming_distances, part_bytes, unpack, weighted_distances
+from model.spec import CodeSpec, PartName
 
 _BLOCK = 256  # queries compared at a time: bounds memory at _BLOCK * N distances
 
@@ -20,22 +21,28 @@ def precision_at_k(
     labels_N: NDArray[np.integer],
     k: int,
     own_rows_Q: NDArray[np.integer] | None = None,
+    code: CodeSpec | None = None,
 ) -> float:
     """Return the mean share of same-label codes among each query's k nearest.
 
+    ``code`` says what parts the codes have, and so how often each bit counts; without it all count once.
     Where the k-th distance is tied, the tied codes count with the share of them that fits: the mean over
     all orders of the ties. ``own_rows_Q`` names each query's own row in codes_NY, left out of its answer.
     Raises ValueError where fewer than k codes are left to find.
     """
     if len(codes_NY) - (own_rows_Q is not None) < k:
         raise ValueError(f"precision at {k} needs {k} codes besides the query, there are {len(codes_NY)}")
-    num_bits = codes_NY.shape[1] * 8
+    beyond = greatest_distance(codes_NY, code) + 1  # a distance that no code has
     precisions_Q = np.empty(len(queries_QY))
     for start in range(0, len(queries_QY), _BLOCK):
         block = slice(start, start + _BLOCK)
-        distances_QN = hamming_distances(queries_QY[block], codes_NY)
+        distances_QN = (
+            weighted_distances(queries_QY[block], codes_NY, code)
+            if code
+            else hamming_distances(queries_QY[block], codes_NY)
+        )
         if own_rows_Q is not None:
-            distances_QN[np.arange(len(distances_QN)), own_rows_Q[block]] = num_bits + 1
+            distances_QN[np.arange(len(distances_QN)), own_rows_Q[block]] = beyond
         relevant_QN = query_labels_Q[block, None] == labels_N[None, :]
         cutoff_Q1 = np.partition(distances_QN, k - 1, axis=1)[:, k - 1 : k]
         nearer_QN, tied_QN = distances_QN < cutoff_Q1, distances_QN == cutoff_Q1
@@ -79,3 +86,8 @@ def code_health(codes_NY: Codes) -> CodeHealth:
         bit_entropy=float(entropy_K.mean()),
         mean_abs_correlation=float(correlation_KK[off_diagonal].mean()),
     )
+
+
+def part_health(codes_NY: Codes, code: CodeSpec) -> dict[PartName, CodeHealth]:
+    """Measure the health of each part of one or more codes on its own."""
+    return {name: code_health(codes_NY[:, place]) for name, place in part_bytes(code).items()}

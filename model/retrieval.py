@@ -192,7 +192,7 @@ class _Database:
 
 
 def score_lists(relevant_QD: Counts, total_QD: Counts, cutoffs: Sequence[int]) -> NDArray[np.float64]:
-    """Return scores_QS: AP, then all AP@k, P@k and recall@k; NaN for queries without a relevant code."""
+    """Return scores_QS, 0..1: AP, then all AP@k, P@k, recall@k; NaN for queries without a relevant code."""
     found_Q = relevant_QD.sum(axis=1).astype(np.float64)
     found_Q[found_Q == 0] = np.nan
     columns = [expected_precisions(relevant_QD, total_QD, int(total_QD.sum())) / found_Q]
@@ -204,7 +204,8 @@ def score_lists(relevant_QD: Counts, total_QD: Counts, cutoffs: Sequence[int]) -
     columns += [expected_precisions(relevant_QD, total_QD, k) / np.minimum(k, found_Q) for k in cutoffs]
     columns += [hits_Q / k for hits_Q, k in zip(hits_CQ, cutoffs, strict=True)]
     columns += [hits_Q / found_Q for hits_Q in hits_CQ]
-    return np.where(np.isnan(found_Q)[:, None], np.nan, np.stack(columns, axis=1))
+    scores_QS = np.minimum(np.stack(columns, axis=1), 1)  # a perfect list's may be above it by rounding
+    return np.where(np.isnan(found_Q)[:, None], np.nan, scores_QS)
 
 
 def expected_hits(relevant_QD: Counts, total_QD: Counts, k: int) -> NDArray[np.float64]:

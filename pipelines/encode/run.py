@@ -219,6 +219,7 @@ def _publish(night: _Night, version: int) -> Outcome:
         night.table,
         version,
         night.lineage.model_id,
+        night.manifest.network.code,
         night.bundle_uri,
         night.lineage.run_id,
         night.config.gate,

@@ -2,6 +2,7 @@
 
 from pipelines.config import FeatureConfig, StageConfig, StoreConfig, TrackingConfig
 from pipelines.labels import SplitConfig
+from pipelines.sources.config import ArchiveConfig
 
 
 class EvaluateConfig(StageConfig):
@@ -15,6 +16,9 @@ class EvaluateConfig(StageConfig):
     """Folder for evaluation.json and evaluation.html: URI"""
     split: SplitConfig = SplitConfig()
     features: FeatureConfig = FeatureConfig()
+    places: ArchiveConfig | None = None
+    """Scenes of the same places at several dates, cut as a night cuts its archive: is a place found again at
+    another date? Empty: not asked"""
     seed: int = 0
     """Seed of ITQ's first rotation"""
     track: bool = True

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from model.codes import Compare
 from pipelines.labels import SplitConfig
 
 BUNDLE = "this bundle"
@@ -19,7 +20,7 @@ class Figures(BaseModel):
 
     method: str
     bits: int | None
-    """Bits a code; None: floats."""
+    """Bits that are compared; None: floats."""
     map_all: float
     """Mean average precision over the whole list."""
     map_at_k: dict[int, float]
@@ -29,11 +30,11 @@ class Figures(BaseModel):
     map_of_class: dict[str, float]
     """``map_all`` over the queries of each class; a query of several classes counts in each."""
     precision_recall: list[tuple[float, float]]
-    """Recall and precision over all pairs within each Hamming radius, or down to each similarity."""
+    """Recall and precision over all pairs within each distance, or down to each similarity."""
     precision_within_2: float | None
-    """Mean precision within Hamming radius 2, 0 for queries with nothing there; None: floats."""
+    """Mean precision within distance 2, 0 for queries with nothing there; None: floats."""
     precision_within: list[float] | None
-    """The same within each radius, 0..bits."""
+    """The same within each distance from 0 to the greatest that two codes can have."""
     distinct_ratio: float | None
     """Distinct codes over codes of the database; None: floats."""
 
@@ -53,9 +54,48 @@ class Protocol(BaseModel):
     methods: list[Figures]
     """The bundle first, then the baselines."""
     same_class: list[int]
-    """Pairs of query and chip that share a class, by distance of the bundle's codes, 0..bits."""
+    """Pairs of query and chip that share a class, by distance of the bundle's codes, from 0 on."""
     different_class: list[int]
     """Pairs that don't, likewise."""
+
+
+class Knows(BaseModel):
+    """What a method knows of the test chips, each of them a query that is left out of its own list.
+
+    Ties are averaged over all their orders: of a part alone, the other part doesn't break them. A figure is
+    None where there are too few chips, classes or places to say anything.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    bits: int | None
+    """Bits that are compared; None: floats."""
+    compare: Compare
+    """The parts of the code that are compared; both: all there are."""
+    trained_map20: float | None
+    """Mean average precision over the first 20, among the chips of classes that the bundle was trained on."""
+    unseen_map20: float | None
+    """The same among the chips of classes that it wasn't trained on; None: there are none."""
+    in_class_recall10: float | None
+    """Order within the class: of the ten nearest chips of the own class by float cosine, the share among the
+    ten nearest of the own class in this list, 0..1. Queries with ten or fewer others of their class are left
+    out."""
+    kept_recall10: float | None
+    """Neighbours of the features kept: of the ten nearest chips by float cosine, the share among the first
+    hundred of this list, 0..1. None: there are not more than a hundred other chips."""
+    tied10: float | None
+    """Ties at the cut: chips at the distance of the tenth, itself included; median over the queries."""
+    distinct: float | None
+    """Distinct codes over codes, 0..1; None: floats."""
+    turned_first: float
+    """The turned view found: a chip turned by 90 degrees asks, and this is the chance that the chip as it is
+    comes first among all chips, 0..1."""
+    turned_first10: float
+    """The chance that it is among the first ten, 0..1."""
+    place10: float | None
+    """The same place at another date: the chance that one of the ten nearest at least has the footprint of
+    the query at another date, 0..1. None: no `places` were given."""
 
 
 class ExampleChip(BaseModel):
@@ -74,8 +114,8 @@ class ExampleChip(BaseModel):
 class Neighbour(ExampleChip):
     """A chip near a query."""
 
-    distance: int
-    """Bits."""
+    distance: float
+    """Between the codes, a whole number; between features 1 - cosine similarity."""
     right: bool
     """It shares a class with the query."""
 
@@ -89,6 +129,41 @@ class Example(BaseModel):
     average_precision: float
     nearest: list[Neighbour]
     """Nearest first, ties in the order of rows."""
+
+
+class OrderedList(BaseModel):
+    """What one method says is nearest to a query."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    nearest: list[Neighbour]
+    """Nearest first, ties in the order of rows."""
+
+
+class ChangedOrder(BaseModel):
+    """A query whose first ten differ much between two methods, and what each method says of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    query: ExampleChip
+    shared: float
+    """Share of the first ten that both methods have, 0..1, ties averaged."""
+    lists: list[OrderedList]
+
+
+class ChangedOrders(BaseModel):
+    """The queries whose first ten differ most between two methods, the most different first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: str
+    """A method."""
+    second: str
+    """The method that it is compared with."""
+    mean_shared: float
+    """Share of the first ten that both have, mean over all test chips."""
+    queries: list[ChangedOrder]
 
 
 class UnreadableChip(BaseModel):
@@ -122,16 +197,29 @@ class EvaluateReport(BaseModel):
     unseen_classes: list[str]
     """Classes that the bundle wasn't trained on."""
     bits: int
+    parts: dict[str, int]
+    """Bits of each part of the code."""
+    weights: dict[str, int]
+    """How often a bit of each part counts where all parts are compared."""
     features: int
     """Dimensions of the backbone's pooled features, which the baselines are made of."""
     seed: int
     protocols: list[Protocol]
+    knows: list[Knows]
+    """What each method knows, the bundle's first."""
+    places: str | None
+    """URI of the scenes that `Knows.place10` was measured on."""
+    changed: list[ChangedOrders]
+    """Where the order changed most: between the parts, if there are two, and between codes and features."""
     best: list[Example]
     """Queries of the highest average precision, two of a class at most."""
     worst: list[Example]
     """Of the lowest, likewise."""
     health: dict[str, dict[str, float]]
-    """Of each split's codes: signs of collapse, see `model.metrics.CodeHealth`."""
+    """Of each split's codes: signs of collapse, see `model.metrics.CodeHealth`. Of a code of two parts each
+    part has its own, whose names begin with kind_ and look_."""
+    collapsed: list[str]
+    """What the gate would have against the test chips' codes, by its default thresholds; empty: nothing."""
     page: str
     """URI of the HTML report; evaluation.json lies beside it."""
     run_id: str | None = None

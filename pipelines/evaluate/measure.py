@@ -1,45 +1,20 @@
-"""What is measured: who asks in which database, with the bundle's codes and with the baselines'.
+"""What is measured of the lists: who asks in which database, with the bundle's codes and with the baselines'.
 
-Shapes: N chips, F features, Y bytes a code, C classes, Q queries, D distances.
+Shapes: N chips, C classes, Q queries, D distances.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
-from model.baselines import SignCodes, fit_itq, fit_pca, fit_sign, retrieve_by_cosine
-from model.codes import Codes
-from model.retrieval import Labels, Retrieval, retrieve
+from model.retrieval import Labels, Retrieval
 from pipelines.errors import ConfigError
-from pipelines.evaluate.figures import (
-    BUNDLE,
-    COSINE,
-    LEAVE_ONE_OUT,
-    TEST_ASKS_TRAIN,
-    UNSEEN,
-    Figures,
-    Protocol,
-)
-
-log = structlog.get_logger()
+from pipelines.evaluate.figures import LEAVE_ONE_OUT, TEST_ASKS_TRAIN, UNSEEN, Figures, Protocol
+from pipelines.evaluate.methods import EncodedChips, Method, distinct_ratio
 
 _CURVE_STEP = 0.005  # of recall or precision between two points of a curve that is kept
-
-
-@dataclass(frozen=True)
-class EncodedChips:
-    """Chips as the network sees them."""
-
-    features_NF: NDArray[np.float32]
-    codes_NY: Codes
-    labels_N: Labels
-    """Class ids, or multi-hot labels_NC; both count in the source's class names."""
-
-    def select(self, chosen_N: NDArray[np.bool_]) -> "EncodedChips":
-        """Return some of the chips."""
-        return EncodedChips(self.features_NF[chosen_N], self.codes_NY[chosen_N], self.labels_N[chosen_N])
 
 
 @dataclass(frozen=True)
@@ -68,23 +43,25 @@ def check_splits(test_N: Labels, train_N: Labels, num_classes: int, source: str)
 
 
 def measure(
-    test: EncodedChips, train: EncodedChips, class_names: tuple[str, ...], unseen: list[str], seed: int
+    methods: Sequence[Method],
+    test: EncodedChips,
+    train: EncodedChips,
+    class_names: tuple[str, ...],
+    unseen: list[str],
 ) -> Measured:
     """Measure every protocol: leave one out, test asks train, and among ``unseen`` classes where there are.
 
-    The baselines are fitted on train: they may see what the network saw, and no more. Raises ValueError
-    where no query has a chip to find (see `check_splits`).
+    Raises ValueError where no query has a chip to find (see `check_splits`).
     """
-    baselines = _fit_baselines(train.features_NF, test.codes_NY.shape[1] * 8, seed)
     first, average_precision_Q = measure_protocol(
-        LEAVE_ONE_OUT, test, test, baselines, class_names, leave_one_out=True
+        LEAVE_ONE_OUT, test, test, methods, class_names, leave_one_out=True
     )
-    second, _ = measure_protocol(TEST_ASKS_TRAIN, test, train, baselines, class_names, leave_one_out=False)
+    second, _ = measure_protocol(TEST_ASKS_TRAIN, test, train, methods, class_names, leave_one_out=False)
     protocols = [first, second]
     among_unseen = select_classes(test, [class_names.index(name) for name in unseen])
-    if count_classes(among_unseen.labels_N, len(class_names)).max(initial=0) > 1:
+    if has_pair(among_unseen.labels_N):
         third, _ = measure_protocol(
-            UNSEEN, among_unseen, among_unseen, baselines, class_names, leave_one_out=True
+            UNSEEN, among_unseen, among_unseen, methods, class_names, leave_one_out=True
         )
         protocols.append(third)
     return Measured(protocols, average_precision_Q)
@@ -101,84 +78,60 @@ def select_classes(chips: EncodedChips, class_ids: list[int]) -> EncodedChips:
     )
 
 
-def _fit_baselines(features_NF: NDArray[np.float32], num_bits: int, seed: int) -> dict[str, SignCodes]:
-    baselines = {"sign of all features": fit_sign(features_NF)}
-    if num_bits > features_NF.shape[1]:
-        log.warning("no PCA or ITQ", features=features_NF.shape[1], bits=num_bits)
-        return baselines
-    return baselines | {
-        "PCA + sign": fit_pca(features_NF, num_bits),
-        "ITQ": fit_itq(features_NF, num_bits, seed),
-    }
+def has_pair(labels_N: Labels) -> bool:
+    """Return whether two chips share a class: there is something to find."""
+    return bool(count_classes(labels_N, 0).max(initial=0) > 1)
 
 
 def measure_protocol(
     name: str,
     queries: EncodedChips,
     database: EncodedChips,
-    baselines: dict[str, SignCodes],
+    methods: Sequence[Method],
     class_names: tuple[str, ...],
     *,
     leave_one_out: bool,
 ) -> tuple[Protocol, NDArray[np.float64]]:
-    """Measure the bundle's codes and the baselines; return the bundle's average_precision_Q too.
+    """Measure all methods, the bundle's first; return the bundle's average_precision_Q too.
 
     Raises ValueError where no query has chips to find.
     """
     own_rows_Q = np.arange(len(queries.labels_N)) if leave_one_out else None
-    num_bits = database.codes_NY.shape[1] * 8
-    learned = retrieve(queries.codes_NY, queries.labels_N, database.codes_NY, database.labels_N, own_rows_Q)
-    methods = [_code_figures(BUNDLE, learned, database.codes_NY, num_bits, class_names)]
-    cosine = retrieve_by_cosine(
-        queries.features_NF, queries.labels_N, database.features_NF, database.labels_N, own_rows_Q
-    )
-    methods.append(_figures(COSINE, cosine, class_names))
-    for method, codes in baselines.items():
-        codes_NY = codes.encode(database.features_NF)
-        queries_QY = codes.encode(queries.features_NF)
-        answers = retrieve(queries_QY, queries.labels_N, codes_NY, database.labels_N, own_rows_Q)
-        methods.append(_code_figures(method, answers, codes_NY, codes.num_bits, class_names))
+    answers = [method.retrieve(queries, database, own_rows_Q) for method in methods]
+    learned = answers[0]
     protocol = Protocol(
         name=name,
         queries=learned.ranking.queries,
         unanswerable=learned.ranking.unanswerable,
         database=len(database.labels_N),
-        methods=methods,
+        methods=[
+            _figures(method, of_method, database, class_names)
+            for method, of_method in zip(methods, answers, strict=True)
+        ],
         same_class=learned.same_D.tolist(),
         different_class=learned.different_D.tolist(),
     )
     return protocol, learned.ranking.average_precision_Q
 
 
-def _code_figures(
-    method: str, answers: Retrieval, codes_NY: Codes, bits: int, class_names: tuple[str, ...]
+def _figures(
+    method: Method, answers: Retrieval, database: EncodedChips, class_names: tuple[str, ...]
 ) -> Figures:
-    within_D = answers.precision_within_D
-    assert within_D is not None  # noqa: S101 - for mypy: only float vectors have none
-    return _figures(method, answers, class_names).model_copy(
-        update={
-            "bits": bits,
-            "precision_within_2": float(within_D[2]),
-            "precision_within": within_D[: bits + 1].tolist(),
-            "distinct_ratio": len(np.unique(codes_NY, axis=0)) / len(codes_NY),
-        }
-    )
-
-
-def _figures(method: str, answers: Retrieval, class_names: tuple[str, ...]) -> Figures:
-    ranking = answers.ranking
+    ranking, within_D = answers.ranking, answers.precision_within_D
+    if within_D is not None and method.bits is not None and method.code is None:
+        within_D = within_D[: method.bits + 1]  # without the bits that fill up the last byte
     return Figures(
-        method=method,
-        bits=None,
+        method=method.name,
+        bits=method.bits,
         map_all=ranking.map_all,
         map_at_k=dict(ranking.map_at_k),
         precision_at_k=dict(ranking.precision_at_k),
         recall_at_k=dict(ranking.recall_at_k),
         map_of_class={class_names[class_id]: value for class_id, value in ranking.map_of_class.items()},
         precision_recall=curve(answers),
-        precision_within_2=None,
-        precision_within=None,
-        distinct_ratio=None,
+        precision_within_2=None if within_D is None else float(within_D[2]),
+        precision_within=None if within_D is None else within_D.tolist(),
+        distinct_ratio=distinct_ratio(method, database),
     )
 
 

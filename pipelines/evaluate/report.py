@@ -1,6 +1,6 @@
 """The page of an evaluation: one HTML file that needs nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from pipelines.evaluate.charts import bars, histogram, line_chart
@@ -9,12 +9,11 @@ from pipelines.evaluate.figures import (
     COSINE,
     LEAVE_ONE_OUT,
     EvaluateReport,
-    Example,
-    ExampleChip,
     Figures,
-    Neighbour,
+    Knows,
     Protocol,
 )
+from pipelines.evaluate.tiles import STYLE, Thumbnails, changed_sheet, contact_sheet
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem }
@@ -26,12 +25,7 @@ figure { margin: 0; flex: 1 1 500px } .row { display: flex; flex-wrap: wrap; gap
 svg { width: 100%; max-width: 640px; height: auto }
 svg text { font: 11px system-ui, sans-serif; fill: #374151 }
 svg .grid { stroke: #e5e7eb } figcaption, .note { color: #6b7280; font-size: 13px }
-.sheet { display: flex; gap: .5rem; margin: .5rem 0 } .tile { flex: 0 0 108px }
-.tile figcaption { font-size: 12px; line-height: 1.3; overflow-wrap: anywhere }
-.tile img, .gone { box-sizing: border-box; width: 108px; height: 108px; border: 4px solid }
-.tile img { object-fit: contain }
-.gone { display: block; padding-top: 38px; text-align: center; font-size: 12px }
-.query { color: #1d4ed8; margin-right: 1rem } .right { color: #16a34a } .wrong { color: #dc2626 }
+dt { font-weight: 600 } dd { margin: 0 0 .4rem } .alarm { color: #dc2626; font-weight: 600 }
 """
 
 _SHOWN = (1, 10, 100)  # cut-offs in the tables; evaluation.json has all
@@ -42,6 +36,38 @@ _SHEET_NOTE = (
     "nearest to it, ties in the order of rows; \u2713 shares a class, \u2717 doesn't."
 )
 
+_KNOWS = {
+    "trained_map20": (
+        "trained mAP@20",
+        "mean average precision over the first 20, among the test chips of classes that the bundle was "
+        "trained on; each chip asks and is left out of its own list",
+    ),
+    "unseen_map20": ("unseen mAP@20", "the same among the chips of classes that it wasn't trained on"),
+    "in_class_recall10": (
+        "order within class",
+        "of the ten nearest chips of the own class by float cosine, the share among the ten nearest of the "
+        "own class in this list; classes of ten others or fewer are left out",
+    ),
+    "kept_recall10": (
+        "neighbours kept",
+        "of the ten nearest chips by float cosine, the share among the first hundred of this list",
+    ),
+    "tied10": (
+        "tied at the tenth",
+        "chips at the distance of the tenth, itself included; median over the queries",
+    ),
+    "distinct": ("distinct codes", "distinct codes over codes"),
+    "turned_first": (
+        "turned, first",
+        "a chip turned by 90 degrees asks: the chance that the chip as it is comes first",
+    ),
+    "turned_first10": ("turned, in ten", "the chance that it is among the first ten"),
+    "place10": (
+        "place, other date",
+        "the chance that one of the ten nearest at least has the footprint of the query at another date",
+    ),
+}
+
 _HEALTH = {
     "distinct_ratio": "distinct codes",
     "mean_bit_on": "bits on",
@@ -51,12 +77,12 @@ _HEALTH = {
 }
 
 
-def render(report: EvaluateReport, thumbnails: Mapping[int, str]) -> str:
+def render(report: EvaluateReport, thumbnails: Thumbnails) -> str:
     """Return the page: tables, charts, contact sheets and code health.
 
-    ``thumbnails`` are data URIs by row (see `sheets.read_thumbnails`).
+    ``thumbnails`` are pictures by row (see `sheets.read_thumbnails`).
     """
-    sections = [_heading(report)]
+    sections = [_heading(report), "<h2>What each method knows</h2>", *_knows(report)]
     for protocol in report.protocols:
         sections += _protocol(protocol)
         if protocol.name == LEAVE_ONE_OUT:
@@ -67,38 +93,82 @@ def render(report: EvaluateReport, thumbnails: Mapping[int, str]) -> str:
                 "<h3>Worst queries</h3>",
                 contact_sheet(report.worst, thumbnails),
             ]
-    sections += ["<h2>Code health</h2>", _health_table(report)]
+    if report.changed:
+        sections.append("<h2>Queries whose order changed most</h2>")
+        sections += [changed_sheet(changed, thumbnails) for changed in report.changed]
+    sections += ["<h2>Code health</h2>", *_health(report)]
     if report.unreadable:
         sections += ["<h2>Unreadable chips</h2>", _unreadable_table(report)]
     title = escape(f"Evaluation of {report.model_id}")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(sections) + "\n</body></html>\n"
+        f"<style>{_STYLE}{STYLE}</style></head>\n<body>\n" + "\n".join(sections) + "\n</body></html>\n"
     )
 
 
 def _heading(report: EvaluateReport) -> str:
     chips = ", ".join(f"{count} {split}" for split, count in report.chips.items())
-    unseen = ", ".join(report.unseen_classes) or "none"
     several = " Chips carry several labels: one shared makes two alike." if report.multi_label else ""
+    parts = ", ".join(f"{bits} {name} bits" for name, bits in report.parts.items())
+    if len(report.parts) > 1:
+        parts += f", each kind bit counting {report.weights['kind']} times and each look bit once"
     return (
-        f"<h1>{escape(report.model_id)}</h1><p>{report.bits} bits; {chips} chips of {report.classes} classes "
-        f"({escape(report.source)}); classes not trained on: {escape(unseen)}.{several}</p>"
+        f"<h1>{escape(report.model_id)}</h1><p>{escape(parts)}; {escape(chips)} chips of {report.classes} "
+        f"classes ({escape(report.source)}).{several}</p><p>{escape(_unseen(report))}</p>"
         '<p class="note">Every figure is the mean over all orders of tied chips. The baselines are made of '
         f"the backbone's {report.features} pooled features, fitted on the train split "
         f"(seed {report.seed}).</p>"
     )
 
 
+def _unseen(report: EvaluateReport) -> str:
+    """Say which classes the bundle wasn't trained on, and what it means where there are none."""
+    if not report.unseen_classes:
+        return (
+            "The bundle was trained on every class here: nothing on this page says how it does on classes "
+            "that nobody labelled. Hold some out of training with --split.unseen-classes."
+        )
+    if len(report.unseen_classes) == report.classes:
+        return "The bundle was trained on none of these classes: every figure is of unseen classes."
+    return f"Unseen classes, on which the bundle wasn't trained: {', '.join(report.unseen_classes)}."
+
+
+def _knows(report: EvaluateReport) -> list[str]:
+    """Return a table of a row a method, and what its columns mean."""
+    header = ["method", "bits", *(title for title, _ in _KNOWS.values())]
+    caption = f"The {report.chips['test']} test chips"
+    if report.places:
+        caption += f"; places of {report.places}"
+    meanings = [f"<dt>{escape(title)}</dt><dd>{escape(meaning)}</dd>" for title, meaning in _KNOWS.values()]
+    note = (
+        "Empty: floats have no codes, or there are too few chips, classes or places. A part alone "
+        "leaves its ties to chance; a search puts them in the order of the other part."
+    )
+    return [
+        _table(header, [_knows_cells(knows) for knows in report.knows], caption),
+        f'<dl class="note">{"".join(meanings)}</dl><p class="note">{escape(note)}</p>',
+    ]
+
+
+def _knows_cells(knows: Knows) -> list[str]:
+    cells = [knows.method, "float" if knows.bits is None else str(knows.bits)]
+    for name in _KNOWS:
+        value = getattr(knows, name)
+        cells.append("" if value is None else f"{value:g}" if name == "tied10" else f"{value:.3f}")
+    return cells
+
+
 def _protocol(protocol: Protocol) -> list[str]:
     own = protocol.methods[0]
+    greatest = len(own.precision_within or ()) - 1
     depth = max(own.precision_at_k)
     curves = {figures.method: figures.precision_recall for figures in protocol.methods}
     precisions = {figures.method: list(figures.precision_at_k.items()) for figures in protocol.methods}
     recalls = {figures.method: list(figures.recall_at_k.items()) for figures in protocol.methods}
-    within = {  # radii compare between codes of one length only
-        figures.method: list(enumerate(figures.precision_within or ())) if figures.bits == own.bits else []
+    within = {  # distances compare between codes of one length and weights only
+        figures.method: list(enumerate(radii)) if len(radii) == greatest + 1 else []
         for figures in protocol.methods
+        for radii in (figures.precision_within or [],)
     }
     return [
         f"<h2>{escape(protocol.name.capitalize())}</h2>",
@@ -106,7 +176,7 @@ def _protocol(protocol: Protocol) -> list[str]:
         '<div class="row">',
         _figure(
             line_chart(curves, "recall", "precision"),
-            "Precision and recall within each Hamming radius, or down to each similarity, over all pairs.",
+            "Precision and recall within each distance, or down to each similarity, over all pairs.",
         ),
         _figure(_distances(protocol), "Distances of this bundle's codes."),
         _figure(
@@ -118,8 +188,8 @@ def _protocol(protocol: Protocol) -> list[str]:
             "Share of all right chips that is among the first k.",
         ),
         _figure(
-            line_chart(within, "Hamming radius [bits]", "precision within", x_end=own.bits or 1),
-            "Precision within each radius, mean over the queries; 0 for one with nothing there.",
+            line_chart(within, "distance", "precision within", x_end=greatest),
+            "Precision within each distance, mean over the queries; 0 for one with nothing there.",
         ),
         _figure(_class_bars(protocol), f"mAP by class; the stroke is {COSINE}."),
         "</div>",
@@ -143,11 +213,26 @@ def _method_cells(figures: Figures) -> list[str]:
     return [figures.method, bits, *("" if value is None else f"{value:.3f}" for value in numbers)]
 
 
-def _health_table(report: EvaluateReport) -> str:
-    rows = [[split, *(f"{health[name]:.3f}" for name in _HEALTH)] for split, health in report.health.items()]
-    return _table(
-        ["split", *_HEALTH.values()], rows, "Balanced, independent bits: .5 on, entropy 1, correlation 0"
-    )
+def _health(report: EvaluateReport) -> list[str]:
+    """Say whether codes have collapsed, and show each part's health in each split."""
+    if report.collapsed:
+        items = "".join(f"<li>{escape(line)}</li>" for line in report.collapsed)
+        verdict = f'<p class="alarm">The codes of the test chips have collapsed:</p><ul>{items}</ul>'
+    else:
+        verdict = "<p>The codes of the test chips haven't collapsed, by the thresholds of the gate.</p>"
+    rows = [
+        [split, name, *(f"{health[f'{prefix}{figure}']:.3f}" for figure in _HEALTH)]
+        for split, health in report.health.items()
+        for name, prefix in _part_prefixes(report)
+    ]
+    caption = "Balanced, independent bits: .5 on, entropy 1, correlation 0"
+    return [verdict, _table(["split", "part", *_HEALTH.values()], rows, caption)]
+
+
+def _part_prefixes(report: EvaluateReport) -> list[tuple[str, str]]:
+    """Return each part and how the names of its health begin."""
+    names = list(report.parts)
+    return [(name, f"{name}_" if len(names) > 1 else "") for name in names]
 
 
 def _unreadable_table(report: EvaluateReport) -> str:
@@ -161,7 +246,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -
     lines = [f"<table><caption>{escape(caption)}</caption><tr>"]
     lines += [f"<th>{escape(cell)}</th>" for cell in header]
     for row in rows:
-        lines.append('</tr><tr class="own">' if row[0] == BUNDLE else "</tr><tr>")
+        lines.append('</tr><tr class="own">' if row[0].startswith(BUNDLE) else "</tr><tr>")
         lines += [f"<td>{escape(cell)}</td>" for cell in row]
     return "".join(lines) + "</tr></table>"
 
@@ -175,7 +260,7 @@ def _distances(protocol: Protocol) -> str:
         name: [count / max(1, sum(counts)) for count in counts]
         for name, counts in (("same class", protocol.same_class), ("other class", protocol.different_class))
     }
-    return histogram(shares, "Hamming distance [bits]", "share of pairs")
+    return histogram(shares, "distance", "share of pairs")
 
 
 def _class_bars(protocol: Protocol) -> str:
@@ -184,29 +269,3 @@ def _class_bars(protocol: Protocol) -> str:
         for method in (BUNDLE, COSINE)
     )
     return bars(dict(sorted(own.items(), key=lambda item: -item[1])), cosine, "mAP by class")
-
-
-def contact_sheet(examples: Sequence[Example], thumbnails: Mapping[int, str]) -> str:
-    """Return a row a query: its picture, then what is nearest to it, framed as right or wrong."""
-    rows = []
-    for example in examples:
-        tiles = [_tile(example.query, "query", f"AP {example.average_precision:.3f}", thumbnails)]
-        tiles += [_answer(neighbour, thumbnails) for neighbour in example.nearest]
-        rows.append(f'<div class="sheet">{"".join(tiles)}</div>')
-    return "\n".join(rows)
-
-
-def _answer(neighbour: Neighbour, thumbnails: Mapping[int, str]) -> str:
-    kind, mark = ("right", "\u2713") if neighbour.right else ("wrong", "\u2717")
-    bits = "1 bit" if neighbour.distance == 1 else f"{neighbour.distance} bits"
-    return _tile(neighbour, kind, f"{mark} {bits}", thumbnails)
-
-
-def _tile(chip: ExampleChip, kind: str, note: str, thumbnails: Mapping[int, str]) -> str:
-    labels, where = escape(", ".join(chip.labels)), f"{chip.uri} {chip.window or ''}".strip()
-    picture = thumbnails.get(chip.row)
-    image = f'<img src="{picture}" alt="{labels}">' if picture else '<span class="gone">unreadable</span>'
-    return (
-        f'<figure class="tile {kind}" title="{escape(where)}">{image}'
-        f"<figcaption>{labels}<br>{escape(note)}</figcaption></figure>"
-    )

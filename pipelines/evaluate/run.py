@@ -1,10 +1,10 @@
 """The evaluation: labelled scenes and a bundle in, figures and a page out.
 
-Shapes: N chips, F features, C classes, Q queries.
+Shapes: N chips, F features, C classes, Q queries, K bits.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -14,28 +14,44 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from model.bundle import Manifest
+from model.codes import unpack
 from model.metrics import code_health
 from model.network import HashNetwork
 from model.retrieval import Labels as ClassLabels
+from model.spec import CodeSpec
 from pipelines.bundles import read_bundle, resolve_bundle
 from pipelines.cluster import connected
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.evaluate.figures import (
+    BUNDLE,
     COSINE,
     LEAVE_ONE_OUT,
     TEST_ASKS_TRAIN,
     UNSEEN,
+    ChangedOrders,
     EvaluateReport,
     EvaluateSummary,
     Example,
     UnreadableChip,
 )
-from pipelines.evaluate.measure import EncodedChips, check_splits, measure
+from pipelines.evaluate.knows import Turned, measure_knows
+from pipelines.evaluate.measure import check_splits, measure
+from pipelines.evaluate.methods import EncodedChips, Method, bundle_methods, make_methods
+from pipelines.evaluate.places import read_places
 from pipelines.evaluate.report import render
-from pipelines.evaluate.sheets import choose_queries, make_examples, read_thumbnails
-from pipelines.features import compute_features
+from pipelines.evaluate.sheets import (
+    choose_queries,
+    find_changed,
+    make_examples,
+    read_thumbnails,
+    shown_chips,
+)
+from pipelines.features import Features, compute_features
 from pipelines.labels import SPLITS, Labels, multi_hot, read_labels
 from pipelines.pixels import PixelSpec
+from pipelines.publish.checks import failed_checks
+from pipelines.publish.config import GateConfig
+from pipelines.publish.figures import health_figures, prefixes
 from pipelines.storage import Store
 from pipelines.tracking import find_run, log_files, log_metrics, tracked_run
 
@@ -63,7 +79,7 @@ def run_evaluate(config: EvaluateConfig) -> EvaluateReport:
                 "seconds": round(time.monotonic() - started, 1),
             }
         )
-        shown = [*report.best, *report.worst]
+        shown = shown_chips([*report.best, *report.worst], report.changed)
         thumbnails = read_thumbnails(shown, labels.chips, PixelSpec.of(network.input_spec), store)
         _publish(report, thumbnails, config, store)
     return report
@@ -79,9 +95,16 @@ def _evaluate(
     chips = labels.chips.take(features.rows_N)
     _check_splits(chips, class_names, config.source)
     splits = encode_splits(chips, features.features_ND, class_names, network)
+    test, code = splits["test"], manifest.network.code
+    placed = read_places(config.places, network, store) if config.places else None
     unseen = sorted(set(class_names) - set(manifest.class_names))
-    measured = measure(splits["test"], splits["train"], class_names, unseen, config.seed)
-    best, worst = _examples(splits["test"], measured.average_precision_Q, chips)
+    trained = [number for number, name in enumerate(class_names) if name not in unseen] if unseen else None
+    methods = make_methods(splits["train"].features_NF, code, config.seed)
+    measured = measure(methods, test, splits["train"], class_names, unseen)
+    in_test = chips.filter(pc.equal(chips["split"], "test"))
+    turned_features = compute_features(in_test, network, store, config.features, cache, view=1)
+    turned = _turned(test, turned_features, in_test["row"].to_numpy(), network)
+    best, worst = _examples(test, methods[0], measured.average_precision_Q, in_test)
     return EvaluateReport(
         model_id=manifest.model_id,
         bundle=config.bundle,
@@ -90,17 +113,59 @@ def _evaluate(
         chips={split: len(encoded.codes_NY) for split, encoded in splits.items()},
         unreadable=[UnreadableChip(uri=chip.uri, reason=chip.reason) for chip in features.unreadable],
         classes=len(class_names),
-        multi_label=splits["test"].labels_N.ndim == 2,
+        multi_label=test.labels_N.ndim == 2,
         unseen_classes=unseen,
-        bits=manifest.network.code.bits,
+        bits=code.bits,
+        parts={part.name: part.bits for part in code.parts},
+        weights={part.name: part.weight for part in code.parts},
         features=features.features_ND.shape[1],
         seed=config.seed,
         protocols=measured.protocols,
+        knows=measure_knows(methods, measured.protocols, test, turned, placed, trained),
+        places=config.places.source if config.places else None,
+        changed=_changed(methods, code, test, in_test),
         best=best,
         worst=worst,
-        health={split: asdict(code_health(encoded.codes_NY)) for split, encoded in splits.items()},
+        health={split: _health(encoded, code) for split, encoded in splits.items()},
+        collapsed=_collapsed(test, code),
         page=f"{output}/evaluation.html",
     )
+
+
+def _turned(
+    test: EncodedChips, features: Features, rows_N: NDArray[np.int64], network: HashNetwork
+) -> Turned:
+    """Return the chips of the test turned by 90 degrees; ``rows_N`` are the rows of the test."""
+    rows_Q = np.flatnonzero(np.isin(rows_N, features.rows_N))
+    turned_QF = features.features_ND
+    return Turned(EncodedChips(turned_QF, network.encode_features(turned_QF), test.labels_N[rows_Q]), rows_Q)
+
+
+def _health(chips: EncodedChips, code: CodeSpec) -> dict[str, float]:
+    """Return the health of each part of the codes, as the gate names it."""
+    return {
+        f"{prefix}{name}": value
+        for prefix, place in prefixes(code).items()
+        for name, value in asdict(code_health(chips.codes_NY[:, place])).items()
+    }
+
+
+def _collapsed(chips: EncodedChips, code: CodeSpec) -> list[str]:
+    """Return what the gate would have against these codes, however few they are."""
+    figures = health_figures(unpack(chips.codes_NY).mean(axis=0), chips.codes_NY, code)
+    counts = {"chips": float(len(chips.codes_NY)), "objects": 1.0}
+    return list(failed_checks(figures | counts, GateConfig(min_objects=1, min_chips=1)))
+
+
+def _changed(
+    methods: Sequence[Method], code: CodeSpec, test: EncodedChips, chips: pa.Table
+) -> list[ChangedOrders]:
+    """Return the queries whose order changed most: between codes and features, and between the parts."""
+    own = [method.name for method in bundle_methods(code)]
+    lists = {method.name: method.lists(test, test) for method in methods if method.name in (*own, COSINE)}
+    pairs = [(BUNDLE, COSINE), *([(own[1], own[2])] if len(own) == 3 else [])]
+    found = (find_changed(pair, lists, test.labels_N, chips) for pair in pairs)
+    return [orders for orders in found if orders]
 
 
 def class_labels(chips: pa.Table, class_names: tuple[str, ...]) -> ClassLabels:
@@ -127,17 +192,17 @@ def encode_splits(
 
 
 def _examples(
-    test: EncodedChips, average_precision_Q: NDArray[np.float64], chips: pa.Table
+    test: EncodedChips, bundle: Method, average_precision_Q: NDArray[np.float64], chips: pa.Table
 ) -> tuple[list[Example], list[Example]]:
-    """Return the best and the worst queries."""
-    in_test = chips.filter(pc.equal(chips["split"], "test"))
+    """Return the best and the worst queries; ``chips`` are those of the test."""
+    lists = bundle.lists(test, test)
     best, worst = (
         make_examples(
             choose_queries(average_precision_Q, test.labels_N, best=best),
             average_precision_Q,
-            test.codes_NY,
+            lists,
             test.labels_N,
-            in_test,
+            chips,
         )
         for best in (True, False)
     )
@@ -174,7 +239,7 @@ def _publish(
 
 
 def metrics_of(report: EvaluateReport) -> dict[str, float]:
-    """Return what MLflow keeps: the bundle's figures in each protocol, cosine's mAP, the codes' health."""
+    """Return what MLflow keeps: the bundle's figures, those of its parts, cosine's mAP, the codes' health."""
     metrics = {f"test_{name}": value for name, value in report.health["test"].items()}
     for protocol in report.protocols:
         prefix, own = _PREFIXES[protocol.name], protocol.methods[0]
@@ -188,6 +253,11 @@ def metrics_of(report: EvaluateReport) -> dict[str, float]:
             for figures in protocol.methods
             if figures.method == COSINE
         }
+    for knows in report.knows:
+        if knows.method.startswith(BUNDLE):
+            prefix = "test" if knows.compare == "both" else f"test_{knows.compare}"
+            figures = knows.model_dump(exclude={"method", "bits", "compare"}, exclude_none=True)
+            metrics |= {f"{prefix}_{name}": value for name, value in figures.items()}
     return metrics
 
 

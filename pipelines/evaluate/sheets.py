@@ -1,12 +1,12 @@
-"""Contact sheets: the best and the worst queries, what is nearest to them, and pictures of those chips.
+"""Contact sheets: the best and worst queries, those whose order changed most, and pictures of those chips.
 
-Shapes: N chips, Q queries, Y bytes a code, C classes, H x W pixels, B bands.
+Shapes: N chips, Q queries, C classes, H x W pixels, B bands.
 """
 
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.codes import Codes, hamming_distances
+from model.order import NEAREST as FIRST_TEN
+from model.order import Lists, shared_nearest
 from model.retrieval import Labels, relevant_rows
 from pipelines.chips import read_chips
-from pipelines.evaluate.figures import Example, ExampleChip, Neighbour
+from pipelines.evaluate.figures import (
+    ChangedOrder,
+    ChangedOrders,
+    Example,
+    ExampleChip,
+    Neighbour,
+    OrderedList,
+)
 from pipelines.manifest import SIDES
 from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
@@ -27,11 +35,13 @@ QUERIES = 6
 """Rows of a sheet."""
 NEAREST = 8
 """Chips beside each query."""
+CHANGED = 3
+"""Queries whose order changed most, for each pair of methods."""
 SIDE = 96
 """Pixels of a thumbnail, at most."""
 
 _PER_CLASS = 2  # queries of one class (or one set of classes): else the hardest class fills the sheet
-_DECIMALS = 6  # of an average precision; below lies the rounding of its sums
+_DECIMALS = 6  # of a figure or a distance; below lies the rounding of sums
 
 
 def choose_queries(average_precision_Q: NDArray[np.float64], labels_Q: Labels, *, best: bool) -> list[int]:
@@ -53,29 +63,60 @@ def choose_queries(average_precision_Q: NDArray[np.float64], labels_Q: Labels, *
 def make_examples(
     queries: Iterable[int],
     average_precision_N: NDArray[np.float64],
-    codes_NY: Codes,
+    lists: Lists,
     labels_N: Labels,
     chips: pa.Table,
 ) -> list[Example]:
-    """Return each query with the codes nearest to it, its own left out; ``chips`` has N rows too."""
-    examples = []
-    for query in queries:
-        distances_N = hamming_distances(codes_NY[query : query + 1], codes_NY)[0]
-        distances_N[query] = codes_NY.shape[1] * 8 + 1  # last
-        nearest = np.argsort(distances_N, kind="stable")[: min(NEAREST, len(codes_NY) - 1)]
-        right_N = relevant_rows(labels_N, labels_N[query])
-        neighbours = [
-            Neighbour(distance=int(distances_N[row]), right=bool(right_N[row]), **_describe(chips, row))
-            for row in nearest.tolist()
-        ]
-        examples.append(
-            Example(
-                query=ExampleChip(**_describe(chips, query)),
-                average_precision=float(average_precision_N[query]),
-                nearest=neighbours,
-            )
+    """Return each query with the chips nearest to it, itself left out; ``chips`` has N rows too."""
+    return [
+        Example(
+            query=ExampleChip(**_describe(chips, query)),
+            average_precision=float(average_precision_N[query]),
+            nearest=nearest_chips(query, lists, labels_N, chips, NEAREST),
         )
-    return examples
+        for query in queries
+    ]
+
+
+def find_changed(
+    pair: tuple[str, str], lists: dict[str, Lists], labels_N: Labels, chips: pa.Table
+) -> ChangedOrders | None:
+    """Return the queries whose first ten differ most between two methods, two of a class at most.
+
+    ``lists`` are those of all methods that are shown, by name; ``chips`` has N rows too. None: there are not
+    ten other chips.
+    """
+    if len(chips) <= FIRST_TEN:
+        return None
+    shared_N = shared_nearest(lists[pair[0]], lists[pair[1]])
+    queries = [
+        ChangedOrder(
+            query=ExampleChip(**_describe(chips, query)),
+            shared=float(shared_N[query]),
+            lists=[
+                OrderedList(method=name, nearest=nearest_chips(query, of_method, labels_N, chips, FIRST_TEN))
+                for name, of_method in lists.items()
+            ],
+        )
+        for query in choose_queries(shared_N, labels_N, best=False)[:CHANGED]
+    ]
+    return ChangedOrders(first=pair[0], second=pair[1], mean_shared=float(shared_N.mean()), queries=queries)
+
+
+def nearest_chips(query: int, lists: Lists, labels_N: Labels, chips: pa.Table, count: int) -> list[Neighbour]:
+    """Return the first chips of a query's list, ties in the order of rows, itself left out."""
+    distances_N = lists.distances(slice(query, query + 1))[0]
+    distances_N[query] = np.inf  # last
+    nearest = np.argsort(distances_N, kind="stable")[: min(count, len(distances_N) - 1)]
+    right_N = relevant_rows(labels_N, labels_N[query])
+    return [
+        Neighbour(
+            distance=round(float(distances_N[row]), _DECIMALS),
+            right=bool(right_N[row]),
+            **_describe(chips, row),
+        )
+        for row in nearest.tolist()
+    ]
 
 
 def _describe(chips: pa.Table, position: int) -> dict[str, Any]:
@@ -84,14 +125,20 @@ def _describe(chips: pa.Table, position: int) -> dict[str, Any]:
     return row | {"window": window and tuple(window[side] for side in SIDES)}
 
 
-def read_thumbnails(
-    examples: Iterable[Example], chips: pa.Table, pixels: PixelSpec, store: Store
-) -> dict[int, str]:
-    """Read the chips of examples again; return their pictures by row of ``chips``, as data URIs.
+def shown_chips(examples: Sequence[Example], changed: Sequence[ChangedOrders]) -> list[int]:
+    """Return the rows of all chips that the sheets show, each once."""
+    queries = [query for orders in changed for query in orders.queries]
+    rows = {chip.row for example in examples for chip in (example.query, *example.nearest)}
+    rows |= {query.query.row for query in queries}
+    rows |= {chip.row for query in queries for ordered in query.lists for chip in ordered.nearest}
+    return sorted(rows)
+
+
+def read_thumbnails(rows: Sequence[int], chips: pa.Table, pixels: PixelSpec, store: Store) -> dict[int, str]:
+    """Read some chips again; return their pictures by row of ``chips``, as data URIs.
 
     What can't be read any more is left out. Pictures are made where the chips are read: no pixels come here.
     """
-    rows = sorted({chip.row for example in examples for chip in (example.query, *example.nearest)})
     show = partial(_thumbnail, num_bands=len(pixels.bands))
     pictures = read_chips(chips.take(rows), pixels, store).map(show)
     return {

@@ -13,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from model.metrics import precision_at_k
+from model.spec import CodeSpec
 from pipelines.errors import ConfigError
 from pipelines.publish.config import GateConfig
 from pipelines.storage import Store
@@ -32,13 +33,16 @@ class Canary:
         found = zip(chip_ids.filter(chosen).to_pylist(), codes.filter(chosen).to_pylist(), strict=True)
         self.codes.update(found)
 
-    def precision(self, k: int) -> float:
-        """Return precision@k of the codes seen, leave-one-out among them, ties averaged; 0 for k or fewer."""
+    def precision(self, k: int, code: CodeSpec) -> float:
+        """Return precision@k of the codes seen, leave-one-out among them, ties averaged; 0 for k or fewer.
+
+        All parts of the codes are compared, with their weights.
+        """
         if len(self.codes) <= k:
             return 0.0
         codes_NY = np.stack([np.frombuffer(code, np.uint8) for code in self.codes.values()])
         labels_N = np.unique([self.label_of[chip] for chip in self.codes], return_inverse=True)[1]
-        return precision_at_k(codes_NY, labels_N, codes_NY, labels_N, k, np.arange(len(codes_NY)))
+        return precision_at_k(codes_NY, labels_N, codes_NY, labels_N, k, np.arange(len(codes_NY)), code)
 
 
 def read_canary(config: GateConfig, store: Store) -> Canary | None:

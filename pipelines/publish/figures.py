@@ -1,6 +1,6 @@
 """What the gate measures of a version: one pass over its rows, in bounded memory.
 
-Shapes: N chips of a batch, K bits, Y bytes a code.
+Shapes: N chips of a batch, S chips of a sample, K bits, Y bytes a code.
 """
 
 import math
@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from model.codes import unpack
-from model.metrics import CodeHealth, code_health
+from model.codes import Codes, part_bytes, unpack
+from model.metrics import code_health
+from model.spec import CodeSpec
 from pipelines.pointer import Published
 from pipelines.publish.canary import Canary
 from pipelines.publish.distinct import DistinctCount
@@ -54,9 +55,17 @@ class _Group:
 
 
 def measure(
-    table: CodeTable, model_id: str, version: int, last: Published | None, canary: Canary | None
+    table: CodeTable,
+    model_id: str,
+    version: int,
+    code: CodeSpec,
+    last: Published | None,
+    canary: Canary | None,
 ) -> Measured:
-    """Measure a model's rows at a version, and how they differ from the publication ``last``."""
+    """Measure a model's rows at a version, and how they differ from the publication ``last`` of that model.
+
+    ``code`` says what parts the model's codes have: each part's health is measured on its own.
+    """
     count, batches = table.stream(model_id, _COLUMNS, version)
     since = last.encoded_until if last else None
     stride = max(1, math.ceil(count / _SAMPLE))
@@ -78,37 +87,61 @@ def measure(
             canary.see(batch["chip_id"], batch["code"])
     if not every.chips:
         return Measured({"chips": 0, "objects": 0}, (), None)
-    figures = _of_all(every, code_health(np.concatenate(sample)))
+    figures = _counts(every) | health_figures(every.bits_on(), np.concatenate(sample), code)
     if last and last.bits_on:
-        figures |= _against(last, every, fresh)
+        figures |= _against(last, every, fresh, code)
     return Measured(figures, tuple(np.round(every.bits_on(), 6).tolist()), until)
 
 
-def _of_all(every: _Group, health: CodeHealth) -> Figures:
-    on_K, objects = every.bits_on(), every.uris.count()
-    return {
-        "chips": every.chips,
-        "objects": objects,
-        "chips_per_object": every.chips / objects,
-        "stuck_bits": float((np.minimum(on_K, 1 - on_K) <= _STUCK).mean()),
-        "worst_bit_on": float(on_K[np.argmax(np.abs(on_K - 0.5))]),
-        "bit_entropy": health.bit_entropy,
-        "distinct_ratio": health.distinct_ratio,
-    }
+def prefixes(code: CodeSpec) -> dict[str, slice]:
+    """Return how the figures of each part begin, and its bytes: nothing where the code has one part."""
+    places = part_bytes(code)
+    if len(places) == 1:
+        return {"": next(iter(places.values()))}
+    return {f"{name}_": place for name, place in places.items()}
 
 
-def _against(last: Published, every: _Group, fresh: _Group) -> Figures:
+def _counts(every: _Group) -> Figures:
+    objects = every.uris.count()
+    return {"chips": every.chips, "objects": objects, "chips_per_object": every.chips / objects}
+
+
+def health_figures(on_K: np.ndarray, sample_SY: Codes, code: CodeSpec) -> Figures:
+    """Return the signs of collapse of each part: ``on_K`` of all chips, the others of a sample of them."""
+    figures: Figures = {}
+    for prefix, place in prefixes(code).items():
+        health, own_on_K = code_health(sample_SY[:, place]), on_K[_bits(place)]
+        figures |= {
+            f"{prefix}stuck_bits": float((np.minimum(own_on_K, 1 - own_on_K) <= _STUCK).mean()),
+            f"{prefix}worst_bit_on": float(own_on_K[np.argmax(np.abs(own_on_K - 0.5))]),
+            f"{prefix}bit_entropy": health.bit_entropy,
+            f"{prefix}distinct_ratio": health.distinct_ratio,
+        }
+    return figures
+
+
+def _against(last: Published, every: _Group, fresh: _Group, code: CodeSpec) -> Figures:
     """Return how these chips, and those of them that are new, differ from what was published."""
-    on_K = np.array(last.bits_on)
     before = last.gate["chips_per_object"]
     figures = {
         "last_chips": last.gate["chips"],
         "last_objects": last.gate["objects"],
         "chips_per_object_change": every.chips / every.uris.count() / before - 1,
-        "bit_drift": float(np.abs(every.bits_on() - on_K).mean()),
         "new_chips": fresh.chips,
         "new_objects": fresh.uris.count(),
     }
-    if fresh.chips:
-        figures["new_bit_drift"] = float(np.abs(fresh.bits_on() - on_K).mean())
+    on_K = np.array(last.bits_on)
+    for prefix, place in prefixes(code).items():
+        figures[f"{prefix}bit_drift"] = _drift(every, on_K, place)
+        if fresh.chips:
+            figures[f"{prefix}new_bit_drift"] = _drift(fresh, on_K, place)
     return figures
+
+
+def _drift(group: _Group, on_K: np.ndarray, place: slice) -> float:
+    return float(np.abs(group.bits_on() - on_K)[_bits(place)].mean())
+
+
+def _bits(place: slice) -> slice:
+    """Return the bits of some bytes."""
+    return slice(place.start * 8, place.stop * 8)

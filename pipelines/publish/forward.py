@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from model.spec import CodeSpec
 from pipelines.errors import ConflictError
 from pipelines.pointer import Published, find_pointer, publish
 from pipelines.publish.config import GateConfig
@@ -28,6 +29,7 @@ def publish_forward(
     table: CodeTable,
     version: int,
     model_id: str,
+    code: CodeSpec,
     bundle_uri: str,
     run_id: str,
     config: GateConfig,
@@ -41,7 +43,7 @@ def publish_forward(
     current = find_pointer(table.uri, table.store)
     if not _is_news(table, model_id, version, current):
         return Outcome(current, None)
-    verdict = check_version(table, model_id, version, config, archive)
+    verdict = check_version(table, model_id, version, code, config, archive)
     while not verdict.failed:
         try:
             news = publication(verdict, version, model_id, bundle_uri, run_id)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from model.spec import CodeSpec
 from pipelines.pointer import Published, publications
 from pipelines.publish.canary import read_canary
 from pipelines.publish.checks import failed_checks
@@ -31,22 +32,29 @@ class Verdict:
 
 
 def check_version(
-    table: CodeTable, model_id: str, version: int, config: GateConfig, archive: ArchiveCounts | None = None
+    table: CodeTable,
+    model_id: str,
+    version: int,
+    code: CodeSpec,
+    config: GateConfig,
+    archive: ArchiveCounts | None = None,
 ) -> Verdict:
-    """Measure a model's rows at a version, and judge them.
+    """Measure a model's rows at a version, and judge them; ``code`` is what its bundle says of its codes.
 
-    Without ``archive`` there is no verdict on rejects: they belong to a night, not to a version. Raises
-    ConfigError on an unreadable canary set, TableError where the version isn't whole.
+    They are compared with the last publication of the same model, as another model has other bits. Without
+    ``archive`` there is no verdict on rejects: they belong to a night, not to a version. Raises ConfigError
+    on an unreadable canary set, TableError where the version isn't whole.
     """
     last = last_of_model(table, model_id)
     canary = read_canary(config, table.store)
     try:
-        measured = measure(table, model_id, version, last, canary)
+        measured = measure(table, model_id, version, code, last, canary)
     except (FileNotFoundError, PermissionError) as error:
         raise lost_files(table.uri, version, error) from error
     figures = dict(measured.figures)
     if canary:
-        figures |= {"canaries": len(canary.codes), "canary_precision": canary.precision(config.canary_k)}
+        precision = canary.precision(config.canary_k, code)
+        figures |= {"canaries": len(canary.codes), "canary_precision": precision}
     if archive:
         rejects, until = _reject_figures(table, model_id, archive, last, figures)
         figures |= rejects

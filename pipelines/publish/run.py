@@ -87,14 +87,15 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
     if bundle_uri is None:
         raise TableError(f"nothing is published at {table.uri} yet: say with --bundle of which model")
     bundle_uri = resolve_bundle(bundle_uri, config.tracking)
-    model_id = read_manifest(bundle_uri, table.store).model_id
+    manifest = read_manifest(bundle_uri, table.store)
+    model_id = manifest.model_id
     if not table.is_whole(model_id, version):
         raise TableError(
             f"version {version} of {table.uri} stands between the commits of a night: objects may be "
             "missing, or stand there twice; run jobs.nightly, which ends what that night began and publishes "
             "it, or take a version of --history"
         )
-    verdict = check_version(table, model_id, version, config.gate)
+    verdict = check_version(table, model_id, version, manifest.network.code, config.gate)
     news = publication(verdict, version, model_id, bundle_uri, run_id)
     if not news.gate["chips"]:
         raise TableError(f"version {version} of {table.uri} has no chips of {model_id}; see --history")

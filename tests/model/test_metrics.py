@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from model.codes import hamming_distances, pack
-from model.metrics import code_health, precision_at_k
+from model.metrics import code_health, part_health, precision_at_k
+from model.spec import CodePart, CodeSpec
 
 
 def mean_over_all_orders(distances_N, relevant_N, k):
@@ -53,3 +54,23 @@ def test_health_of_random_and_of_collapsed_codes():
     assert collapsed.distinct_ratio == 0.01
     assert (collapsed.bit_entropy, collapsed.mean_abs_correlation) == (0, 0)
     assert collapsed.worst_bit_on in (0, 1)
+
+
+def test_parts_have_a_health_of_their_own():
+    rng = np.random.default_rng(0)
+    codes_NY = rng.integers(0, 256, (200, 6), np.uint8)
+    codes_NY[:, 2:] = 7
+    health = part_health(codes_NY, CodeSpec((CodePart("kind", 16, 3), CodePart("look", 32))))
+    assert health == {"kind": code_health(codes_NY[:, :2]), "look": code_health(codes_NY[:, 2:])}
+    assert (health["kind"].bit_entropy > 0.9, health["look"].bit_entropy) == (True, 0)
+
+
+@pytest.mark.parametrize("weight", [1, 2, 3])
+def test_precision_weighs_the_parts(weight):
+    """As if each kind bit stood there as often as it counts."""
+    rng = np.random.default_rng(weight)
+    codes_NY, labels_N, rows_N = pack(rng.random((40, 24)) < 0.2), rng.integers(0, 3, 40), np.arange(40)
+    code = CodeSpec((CodePart("kind", 8, weight), CodePart("look", 16)))
+    repeated_NY = np.concatenate([codes_NY[:, :1]] * weight + [codes_NY[:, 1:]], axis=1)
+    measured = precision_at_k(codes_NY, labels_N, codes_NY, labels_N, 5, rows_N, code)
+    assert measured == precision_at_k(repeated_NY, labels_N, repeated_NY, labels_N, 5, rows_N)

@@ -224,6 +224,17 @@ def test_collapsed_codes_score_as_chance():
     assert ranking.map_all == pytest.approx(0.25, abs=0.01)
 
 
+def test_no_rounding_lifts_a_figure_above_one():
+    """All codes are of one class: every list is perfect, whatever is tied."""
+    labels_N = np.zeros(32, int)
+    for seed in range(20):
+        codes_NY = pack(np.random.default_rng(seed).random((32, 64)) < 0.4)
+        ranking = retrieve(codes_NY, labels_N, codes_NY, labels_N, np.arange(32)).ranking
+        assert ranking.average_precision_Q.max() <= 1
+        assert ranking.map_all == pytest.approx(1)
+        assert max(ranking.map_all, *ranking.map_at_k.values(), *ranking.recall_at_k.values()) <= 1
+
+
 def test_queries_with_nothing_to_find_are_left_out():
     codes_NY, labels_N = pack(np.eye(8, dtype=bool)), np.array([0, 0, 0, 0, 0, 0, 0, 1])
     ranking = retrieve(codes_NY, labels_N, codes_NY, labels_N, np.arange(8)).ranking

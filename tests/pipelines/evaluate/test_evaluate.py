@@ -31,6 +31,7 @@ from pipelines.evaluate.run import run_evaluate, summarise
 from pipelines.imagery import open_raster
 from pipelines.labels import SplitConfig, read_labels
 from pipelines.pixels import PixelSpec, read_window
+from pipelines.sources.config import ArchiveConfig
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
@@ -70,12 +71,14 @@ def training_run(mlflow):
     return run_id
 
 
-def make_bundle(store, num_bits, class_names, run_id):
+def make_bundle(store, kind_bits, class_names, run_id, look_bits=0):
+    """Write an untrained bundle. Its look bits, if it has some, are all on, whatever the chip."""
     torch.manual_seed(0)
-    spec = NetworkSpec(backbone="resnet18", node="layer1", kind_bits=num_bits)
-    manifest, files = pack_bundle(
-        HashNetwork(spec, InputSpec(size=16)).eval(), "tiny", class_names, run_id, {}
-    )
+    spec = NetworkSpec(backbone="resnet18", node="layer1", kind_bits=kind_bits, look_bits=look_bits)
+    network = HashNetwork(spec, InputSpec(size=16)).eval()
+    if look_bits:
+        network.look.projection_DK.abs_()  # the features aren't below 0
+    manifest, files = pack_bundle(network, "tiny", class_names, run_id, {})
     uri = f"s3://archive/evaluation/bundles/{manifest.model_id}"
     write_bundle(uri, files, store)
     return uri
@@ -198,7 +201,11 @@ def test_contact_sheets_show_the_chips_themselves(report, encoded, store, config
     page = store.read(report.page).decode()
     pictures = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"', page)
     shown = [chip for example in [*report.best, *report.worst] for chip in (example.query, *example.nearest)]
-    assert len(pictures) == len(shown) == 12 * 9, "two queries of each of three classes, twice"
+    assert len(shown) == 12 * 9, "two queries of each of three classes, twice"
+    (changed,) = report.changed
+    for query in changed.queries:
+        shown += [query.query, *(chip for ordered in query.lists for chip in ordered.nearest)]
+    assert len(pictures) == len(shown) == 12 * 9 + 3 * (1 + 2 * 10)
     for example in [*report.best, *report.worst]:
         query = [chip["row"] for chip in chips].index(example.query.row)
         distances_N = hamming_distances(codes_NY[query : query + 1], codes_NY)[0].astype(int)
@@ -226,6 +233,8 @@ def test_figures_and_files_are_in_the_training_run(report, mlflow, training_run,
     assert metrics["test_db_train_map_all"] == second.map_all
     assert metrics["test_unseen_map_all"] == third.map_all
     assert metrics["test_distinct_ratio"] == report.health["test"]["distinct_ratio"]
+    assert metrics["test_in_class_recall10"] == report.knows[0].in_class_recall10
+    assert metrics["test_unseen_map20"] == report.knows[0].unseen_map20 == third.map_at_k[20]
     assert metrics["test_cosine_map_all"] == report.protocols[0].methods[1].map_all
     for name in ("evaluation.json", "evaluation.html"):
         local = Path(mlflow.download_artifacts(training_run, f"evaluation/{name}"))
@@ -240,16 +249,98 @@ def test_the_short_of_it_is_what_mlflow_got(report, mlflow, training_run):
     assert len(summary.model_dump_json()) < 4000
 
 
-def test_more_bits_than_features_leaves_out_pca_and_itq(config, store, mlflow):
-    """The bundle's training run isn't in this store: the evaluation opens its own."""
-    uri = make_bundle(store, 72, ("checks", "flat", "stripes"), "elsewhere")
-    report = run_evaluate(config.model_copy(update={"bundle": uri, "output": "s3://archive/evaluation/long"}))
-    assert len(report.protocols) == 2, "no class is unseen"
-    methods = [figures.method for figures in report.protocols[0].methods]
-    assert methods == ["this bundle", "cosine, float features", "sign of all features"]
-    run = mlflow.get_run(report.run_id)
-    assert (run.info.run_name, run.info.status) == (f"evaluate {report.model_id}", "FINISHED")
-    assert run.data.metrics["test_map_all"] == report.protocols[0].methods[0].map_all
+def test_turned_chips_are_the_chips_of_the_test_turned(report, encoded, config, store):
+    """The slow reference: one chip after the other, turned by 90 degrees, among all as they are."""
+    _, network = read_bundle(config.bundle, store)
+    codes_NY = encoded["test"][0]
+    chips = read_labels(config.source, store).rows("test").to_pylist()
+    first = []
+    for number, chip in enumerate(chips):
+        with open_raster(store.read(chip["uri"])) as dataset:
+            chip_HWC = read_window(dataset, tuple(chip["window"].values()), PixelSpec((1, 2, 3))).pixels_HWC
+        code_1Y = network.encode_features(network.extract([np.rot90(chip_HWC).copy()]))
+        distances_N = hamming_distances(code_1Y, codes_NY)[0]
+        nearer, tied = (distances_N < distances_N[number]).sum(), (distances_N == distances_N[number]).sum()
+        first.append(np.clip((10 - nearer) / tied, 0, 1))
+    assert report.knows[0].turned_first10 == pytest.approx(np.mean(first), abs=0.02)
+
+
+def test_the_page_says_what_was_not_trained_on(report, store):
+    page = store.read(report.page).decode()
+    assert "Unseen classes, on which the bundle wasn&#x27;t trained: stripes." in page
+    assert "16 kind bits; 96 train, 16 validation, 80 test chips of 3 classes" in page
+    for knows in report.knows:
+        assert f"<td>{knows.trained_map20:.3f}</td><td>{knows.unseen_map20:.3f}</td>" in page
+        assert knows.kept_recall10 is None, "of 79 others the first hundred are all"
+        assert knows.place10 is None
+
+
+@pytest.fixture(scope="module")
+def in_parts(config, store, geotiff):
+    """A bundle of two parts, of more bits than there are features, trained on all classes; its training run
+    isn't in this store. Beside it a place at two dates, and <script> in its source's name."""
+    pixels_HWC = np.random.default_rng(0).integers(1, 255, (32, 48, 3), np.uint8)
+    for day in ("a", "b"):
+        content = geotiff(pixels_HWC).replace(b"2024:06:01 10:00:00", b" " * 19)
+        store.write(f"s3://archive/evaluation/<places>/{day}.tif", content)
+    places = ArchiveConfig(source="s3://archive/evaluation/<places>", chip_size=16)
+    uri = make_bundle(store, 32, ("checks", "flat", "stripes"), "elsewhere", look_bits=40)
+    change = {"bundle": uri, "output": "s3://archive/evaluation/long", "places": places}
+    return run_evaluate(config.model_copy(update=change))
+
+
+def test_a_bundle_of_two_parts(in_parts, mlflow):
+    assert (in_parts.bits, in_parts.parts) == (72, {"kind": 32, "look": 40})
+    assert in_parts.weights == {"kind": 3, "look": 1}
+    assert len(in_parts.protocols) == 2, "no class is unseen"
+    methods = [figures.method for figures in in_parts.protocols[0].methods]
+    own = ["this bundle", "this bundle, kind alone", "this bundle, look alone"]
+    assert methods == [*own, "cosine, float features", "sign of all features"], "no PCA, no ITQ"
+    assert [knows.method for knows in in_parts.knows] == methods
+    both, kind, look, *_ = in_parts.knows
+    assert (both.unseen_map20, look.tied10, look.distinct) == (None, 79, 1 / 80), "look is always the same"
+    assert both.in_class_recall10 == pytest.approx(kind.in_class_recall10), "so that kind alone decides"
+    assert both.place10 == kind.place10 == 1, "equal pixels"
+    assert look.place10 < 1, "11 others tied, one of them right: 10 of 11"
+    run = mlflow.get_run(in_parts.run_id)
+    assert (run.info.run_name, run.info.status) == (f"evaluate {in_parts.model_id}", "FINISHED")
+    metrics = run.data.metrics
+    assert metrics["test_map_all"] == in_parts.protocols[0].methods[0].map_all
+    assert metrics["test_kind_in_class_recall10"] == kind.in_class_recall10
+    assert metrics["test_look_distinct"] == metrics["test_look_distinct_ratio"] == 1 / 80
+    assert metrics["test_place10"] == 1
+
+
+def test_a_part_that_has_collapsed_is_named(in_parts, store):
+    page = store.read(in_parts.page).decode()
+    of_look = [line for line in in_parts.collapsed if "look" in line]
+    assert [line.split(" is ")[0] for line in of_look] == ["look_stuck_bits", "look_bit_entropy"]
+    assert all(f"<li>{escape(line)}</li>" in page for line in in_parts.collapsed)
+    assert "the look bits have collapsed" in page
+    assert "<td>test</td><td>look</td><td>0.013</td><td>1.000</td><td>1.000</td><td>0.000</td>" in page
+
+
+def test_the_page_of_two_parts(in_parts, store):
+    page = store.read(in_parts.page).decode()
+    assert "32 kind bits, 40 look bits, each kind bit counting 3 times and each look bit once" in page
+    assert "The bundle was trained on every class here" in page
+    assert "s3://archive/evaluation/&lt;places&gt;" in page
+    assert "<places>" not in page
+    pairs = [(changed.first, changed.second) for changed in in_parts.changed]
+    assert pairs == [
+        ("this bundle", "cosine, float features"),
+        ("this bundle, kind alone", "this bundle, look alone"),
+    ]
+    for changed in in_parts.changed:
+        for query in changed.queries:
+            assert [ordered.method for ordered in query.lists] == [
+                "this bundle",
+                "this bundle, kind alone",
+                "this bundle, look alone",
+                "cosine, float features",
+            ]
+            assert all(len(ordered.nearest) == 10 for ordered in query.lists)
+    assert page.count("<p>this bundle, look alone</p>") == 6
 
 
 def test_several_labels_and_an_unreadable_scene(config, store, rows, mlflow):

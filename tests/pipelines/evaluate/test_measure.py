@@ -5,17 +5,21 @@ import pytest
 
 from model.codes import pack
 from model.retrieval import retrieve
+from model.spec import CodePart, CodeSpec
 from pipelines.errors import ConfigError
 from pipelines.evaluate.measure import (
-    EncodedChips,
     check_splits,
     count_classes,
     curve,
+    has_pair,
     measure,
     select_classes,
 )
+from pipelines.evaluate.methods import EncodedChips, make_methods
 
 NAMES = ("field", "forest", "harbour", "river")
+ONE_PART = CodeSpec((CodePart("kind", 16),))
+TWO_PARTS = CodeSpec((CodePart("kind", 8, 3), CodePart("look", 8)))
 
 
 def make_chips(labels_N, seed=0, num_bits=16):
@@ -27,9 +31,13 @@ def make_chips(labels_N, seed=0, num_bits=16):
     return EncodedChips(features_NF, pack(features_NF[:, :num_bits] > 0), labels_N)
 
 
+def measured_of(test, train, unseen, code=ONE_PART):
+    return measure(make_methods(train.features_NF, code, seed=0), test, train, NAMES, unseen)
+
+
 def test_three_protocols_where_classes_are_unseen():
     test, train = make_chips(np.arange(60) % 4), make_chips(np.arange(60) % 2, seed=1)
-    measured = measure(test, train, NAMES, ["harbour", "river"], seed=0)
+    measured = measured_of(test, train, ["harbour", "river"])
     first, second, third = measured.protocols
     assert [protocol.name for protocol in measured.protocols] == [
         "leave one out in test",
@@ -49,7 +57,7 @@ def test_three_protocols_where_classes_are_unseen():
 def test_no_protocol_where_no_two_chips_are_unseen(unseen):
     """Of the river there is one chip."""
     test, train = make_chips(np.array([3, *np.arange(40) % 3])), make_chips(np.arange(40) % 3, seed=1)
-    measured = measure(test, train, NAMES, unseen, seed=0)
+    measured = measured_of(test, train, unseen)
     assert len(measured.protocols) == 2
     assert np.isnan(measured.average_precision_Q[0])
     assert not np.isnan(measured.average_precision_Q[1:]).any()
@@ -58,7 +66,7 @@ def test_no_protocol_where_no_two_chips_are_unseen(unseen):
 def test_several_labels_a_chip():
     rng = np.random.default_rng(0)
     test_NC, train_NC = (np.eye(4, dtype=bool)[np.arange(60) % 4] | (rng.random((60, 4)) < 0.2) for _ in "ab")
-    measured = measure(make_chips(test_NC), make_chips(train_NC, seed=1), NAMES, ["harbour", "river"], seed=0)
+    measured = measured_of(make_chips(test_NC), make_chips(train_NC, seed=1), ["harbour", "river"])
     first, _, third = measured.protocols
     for figures in first.methods:
         assert set(figures.map_of_class) == set(NAMES)
@@ -68,6 +76,36 @@ def test_several_labels_a_chip():
     pairs = sum((a & b).any() for i, a in enumerate(test_NC) for j, b in enumerate(test_NC) if i != j)
     assert sum(first.same_class) == pairs
     assert sum(first.same_class) + sum(first.different_class) == 60 * 59
+
+
+def test_each_part_stands_beside_both():
+    test, train = make_chips(np.arange(60) % 4), make_chips(np.arange(60) % 4, seed=1)
+    protocol = measured_of(test, train, [], TWO_PARTS).protocols[0]
+    assert [(figures.method, figures.bits) for figures in protocol.methods] == [
+        ("this bundle", 16),
+        ("this bundle, kind alone", 8),
+        ("this bundle, look alone", 8),
+        ("cosine, float features", None),
+        ("sign of all features", 24),
+        ("PCA + sign", 16),
+        ("ITQ", 16),
+    ]
+    kind_NY, look_NY = test.codes_NY[:, :1], test.codes_NY[:, 1:]
+    weighted_NY = np.concatenate([kind_NY, kind_NY, kind_NY, look_NY], axis=1)
+    for figures, codes_NY in zip(protocol.methods, (weighted_NY, kind_NY, look_NY), strict=False):
+        expected = retrieve(codes_NY, test.labels_N, codes_NY, test.labels_N, np.arange(60))
+        assert figures.map_at_k == pytest.approx(expected.ranking.map_at_k)
+        assert figures.precision_within == pytest.approx(expected.precision_within_D.tolist())
+        assert figures.distinct_ratio == len(np.unique(codes_NY, axis=0)) / 60
+    assert len(protocol.same_class) == 3 * 8 + 8 + 1, "by weighted distance"
+
+
+def test_something_to_find():
+    assert has_pair(np.array([1, 2, 1]))
+    assert not has_pair(np.array([1, 2]))
+    assert not has_pair(np.array([], int))
+    assert has_pair(np.array([[1, 0], [1, 1]], bool))
+    assert not has_pair(np.array([[1, 0], [0, 1]], bool))
 
 
 def test_select_classes():
@@ -82,7 +120,7 @@ def test_select_classes():
 
 def test_curves_keep_their_ends_and_little_between():
     chips = make_chips(np.arange(60) % 4)
-    measured = measure(chips, chips, NAMES, [], seed=0)
+    measured = measured_of(chips, chips, [])
     for figures in measured.protocols[0].methods:
         points = np.array(figures.precision_recall)
         assert (np.diff(points[:, 0]) >= 0).all()

@@ -5,9 +5,16 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipelines.evaluate.figures import Example
-from pipelines.evaluate.report import contact_sheet
-from pipelines.evaluate.sheets import choose_queries, make_examples, make_thumbnail
+from model.order import Lists, code_lists
+from pipelines.evaluate.figures import ChangedOrders, Example
+from pipelines.evaluate.sheets import (
+    choose_queries,
+    find_changed,
+    make_examples,
+    make_thumbnail,
+    shown_chips,
+)
+from pipelines.evaluate.tiles import changed_sheet, contact_sheet
 
 CHIPS = pa.table(
     {
@@ -41,7 +48,8 @@ def test_of_several_labels_a_class_is_a_set_of_them():
 @pytest.fixture
 def example():
     codes_NY = np.array([[0b1], [0b111], [0b11], [0b10]], np.uint8)
-    (example,) = make_examples([0], np.array([0.75, 1, 1, 1]), codes_NY, LABELS_NC, CHIPS)
+    lists = code_lists(codes_NY, codes_NY)
+    (example,) = make_examples([0], np.array([0.75, 1, 1, 1]), lists, LABELS_NC, CHIPS)
     return example
 
 
@@ -61,9 +69,59 @@ def test_a_sheet_marks_right_and_wrong(example):
     assert sheet.count("<img") == 2
     assert sheet.count("unreadable") == 2, "two that could not be read again"
     assert [sheet.count(f'class="tile {kind}"') for kind in ("query", "right", "wrong")] == [1, 1, 2]
-    assert "river, forest<br>✓ 2 bits" in sheet
-    assert "forest<br>✗ 1 bit<" in sheet
+    assert "river, forest<br>✓ distance 2<" in sheet
+    assert "forest<br>✗ distance 1<" in sheet
     assert 'title="s3://b/&lt;c&gt;.tif"' in sheet
+
+
+def lists_of(distances_NN):
+    return Lists(14, 14, lambda block: np.array(distances_NN[block], np.float32))
+
+
+@pytest.fixture
+def changed():
+    """Fourteen chips in a line; the other method puts a few neighbours of two of them last."""
+    line_NN = np.abs(np.subtract.outer(np.arange(14), np.arange(14))) / 16
+    other_NN = line_NN.copy()
+    other_NN[7, [6, 8, 9]] = other_NN[3, 2] = 9
+    chips = pa.table(
+        {
+            "row": range(100, 114),
+            "uri": ["s3://b/<x>.tif"] * 14,
+            "window": [{"x": number, "y": 0, "w": 8, "h": 8} for number in range(14)],
+            "labels": [["<river>"]] * 14,
+        }
+    )
+    lists = {"this bundle": lists_of(other_NN), "cosine, float features": lists_of(line_NN)}
+    return find_changed(("this bundle", "cosine, float features"), lists, np.arange(14), chips)
+
+
+def test_queries_whose_order_changed_most_come_first(changed):
+    shared = [(query.query.row, query.shared) for query in changed.queries]
+    assert shared == [(107, pytest.approx(0.7)), (103, pytest.approx(0.9)), (100, pytest.approx(1))]
+    assert changed.mean_shared == pytest.approx((12 + 0.7 + 0.9) / 14)
+    by_code, by_cosine = changed.queries[0].lists
+    assert (by_code.method, by_cosine.method) == ("this bundle", "cosine, float features")
+    assert [chip.row for chip in by_cosine.nearest] == [106, 108, 105, 109, 104, 110, 103, 111, 102, 112]
+    assert [chip.row for chip in by_code.nearest] == [105, 104, 110, 103, 111, 102, 112, 101, 113, 100]
+    assert by_cosine.nearest[0].distance == pytest.approx(1 / 16)
+    assert ChangedOrders.model_validate_json(changed.model_dump_json()) == changed
+    assert shown_chips([], [changed]) == list(range(100, 114))
+
+
+def test_the_sheet_of_changed_orders_names_the_methods_and_escapes_what_others_wrote(changed):
+    sheet = changed_sheet(changed, {101: "data:image/jpeg;base64,AA=="})
+    assert "<h3>This bundle, beside cosine, float features</h3>" in sheet
+    assert f"Both have {changed.mean_shared:.0%} of the first ten in common" in sheet
+    assert sheet.count("<p>this bundle</p>") == sheet.count("<p>cosine, float features</p>") == 3
+    assert sheet.count('class="tile') == 3 * (1 + 2 * 10)
+    assert "cosine 0.94" in sheet, "a sixteenth away"
+    assert "<river>" not in sheet
+    assert "<x>" not in sheet
+
+
+def test_too_few_chips_change_no_order():
+    assert find_changed(("a", "b"), {}, np.arange(4), CHIPS) is None
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ def test_all_that_fails_is_named_and_nothing_else(wrong):
 
 def test_it_says_by_how_much():
     assert failed_checks(GOOD | {"stuck_bits": 0.5}, GateConfig()) == (
-        "stuck_bits is 0.5, must be at most 0.25",
+        "stuck_bits is 0.5, must be at most 0.25: the bits of the codes have collapsed, so many of them are "
+        "the same in nearly all chips",
     )
 
 
@@ -93,4 +94,15 @@ def test_every_threshold_of_the_config_has_its_check():
     assert len(other) == 9
     before, after = checks(plain), checks(GateConfig(**other))
     changed = sum(old.threshold != new.threshold for old, new in zip(before, after, strict=True))
-    assert changed == len(other) + 1, "the change of chips an object is checked both ways"
+    of_bits = ("stuck_bits", "bit_entropy", "distinct_ratio", "bit_drift", "new_bit_drift")
+    both_ways = 1  # the change of chips an object
+    assert changed == len(other) + both_ways + 2 * len(of_bits), "of kind and look as of a single part"
+
+
+@pytest.mark.parametrize("prefix", ["kind_", "look_"])
+def test_a_part_is_judged_as_a_single_one_is(prefix):
+    of_bits = ("stuck_bits", "bit_entropy", "distinct_ratio", "bit_drift", "new_bit_drift")
+    parts = {f"{prefix}{name}": BAD[name] for name in of_bits}
+    told = failed_checks(GOOD | parts, GateConfig())
+    assert [line.split(" is ")[0] for line in told] == list(parts)
+    assert all(f"the {prefix.rstrip('_')} bits" in line for line in told)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from model.spec import CodePart, CodeSpec
 from pipelines.errors import ConfigError, ConflictError, GateError, TableError
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.run import run_maintain
@@ -12,11 +13,12 @@ from pipelines.publish.forward import publish_forward
 from pipelines.publish.run import run_publish
 
 SMALL = GateConfig(min_objects=1, min_chips=1)
+CODE = CodeSpec((CodePart("kind", 32),))
 
 
 def forward(night, run_id="night", config=SMALL):
     version = night.table.open().version()
-    outcome = publish_forward(night.table, version, night.model_id, "b", run_id, config)
+    outcome = publish_forward(night.table, version, night.model_id, CODE, "b", run_id, config)
     return outcome.published, outcome.verdict
 
 
