@@ -55,7 +55,7 @@ class _Night:
         self.table = CodeTable(config.table, self.store)
         self.lineage = Lineage(self.manifest.model_id, run_id)
         self.listing = list_source(config, self.store, folder)
-        self.tally = Tally()
+        self.tally = Tally(failed=list(self.listing.failed))
         self.known_rejects = 0
         self._cluster = cluster
         self._metrics: NightMetrics | None = None
@@ -114,9 +114,7 @@ def _run(config: EncodeConfig, run_id: str) -> EncodeReport:
 
 def _report(night: _Night, plan: Plan, outcome: Outcome | None, started: float) -> EncodeReport:
     seconds = time.monotonic() - started
-    return make_report(
-        night.lineage, night.table.uri, night.listing.count, plan, night.tally, outcome, seconds
-    )
+    return make_report(night.lineage, night.table.uri, night.listing, plan, night.tally, outcome, seconds)
 
 
 def _plan(night: _Night) -> Plan:
@@ -134,7 +132,7 @@ def _plan(night: _Night) -> Plan:
         rejected,
         night.tally.failed,
         night.folder,
-        prune=config.prune,
+        prune=_may_prune(night),
     )
     share = plan.num_vanished / (plan.num_vanished + night.listing.count)
     if share > config.max_prune_share:
@@ -150,6 +148,14 @@ def _plan(night: _Night) -> Plan:
             f"{was}, and now {now}; go back to that, take another table, or encode them again with --recut"
         )
     return plan
+
+
+def _may_prune(night: _Night) -> bool:
+    """Return whether objects that aren't listed any more are removed: not where some may only seem gone."""
+    hidden = night.listing.passed_over
+    if night.config.prune and hidden.hides_objects:
+        log.warning("nothing is pruned: what is passed over may be of an object", examples=hidden.examples)
+    return night.config.prune and not hidden.hides_objects
 
 
 def _bring_up_to_date(night: _Night, plan: Plan) -> Outcome:
