@@ -132,7 +132,7 @@ def _plan(night: _Night) -> Plan:
         rejected,
         night.tally.failed,
         night.folder,
-        prune=_may_prune(night),
+        prune=config.prune,
     )
     share = plan.num_vanished / (plan.num_vanished + night.listing.count)
     if share > config.max_prune_share:
@@ -148,14 +148,6 @@ def _plan(night: _Night) -> Plan:
             f"{was}, and now {now}; go back to that, take another table, or encode them again with --recut"
         )
     return plan
-
-
-def _may_prune(night: _Night) -> bool:
-    """Return whether objects that aren't listed any more are removed: not where some may only seem gone."""
-    hidden = night.listing.passed_over
-    if night.config.prune and hidden.hides_objects:
-        log.warning("nothing is pruned: what is passed over may be of an object", examples=hidden.examples)
-    return night.config.prune and not hidden.hides_objects
 
 
 def _bring_up_to_date(night: _Night, plan: Plan) -> Outcome:

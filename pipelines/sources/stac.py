@@ -26,7 +26,7 @@ from pipelines.web import TIMEOUT, request_json
 _SIGNS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "=": "eq", "!=": "neq"}
 _EXTENSIONS = {"query": ConformanceClasses.QUERY, "filter": ConformanceClasses.FILTER}
 _OTHER_METHOD = (405, 501)  # not allowed, not implemented
-_MOST_IDLE = 100  # pages in a row without an item that is new
+_MOST_IDLE = 50  # pages in a row without an item that is new
 _MOST_PAGES = 1_000_000
 _PATIENCE = 30.0  # seconds
 
