@@ -31,9 +31,12 @@ def read_etag(filesystem: S3FileSystem, path: str) -> str:
     return str(filesystem.call_s3("head_object", Bucket=bucket, Key=key)["ETag"]).strip('"')
 
 
-def head_bucket(filesystem: S3FileSystem, path: str) -> None:
-    """Ask for a path's bucket. Raises FileNotFoundError where there is none."""
-    filesystem.call_s3("head_bucket", Bucket=path.partition("/")[0])
+def reach_bucket(filesystem: S3FileSystem, path: str) -> None:
+    """Ask for a bucket; where the key mayn't, for what lies below the path. Raises FileNotFoundError."""
+    try:
+        filesystem.call_s3("head_bucket", Bucket=path.partition("/")[0])
+    except PermissionError:
+        list_one(filesystem, path)
 
 
 def list_one(filesystem: S3FileSystem, path: str) -> None:

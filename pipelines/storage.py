@@ -8,7 +8,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from s3fs import S3FileSystem
 
 from pipelines import s3
 from pipelines.config import StoreConfig
-from pipelines.errors import ConfigError, ConflictError, StorageError, StoreDownError
+from pipelines.errors import ConfigError, ConflictError, StorageError
 from pipelines.listings import ObjectInfo, Page, Trail
 from pipelines.local import Folder, file_info, read_file, require_regular, scan, walk
 from pipelines.outage import ask
@@ -217,7 +217,7 @@ class Store:
         """Raise StorageError where a prefix's bucket or a local folder doesn't exist, or can't be listed."""
         filesystem, path = self._resolve(prefix)
         if isinstance(filesystem, S3FileSystem):
-            self._require_bucket(filesystem, prefix, path, (s3.list_one,))
+            self._require(prefix, partial(s3.list_one, filesystem, path))
         elif not Path(path).exists():
             raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
 
@@ -225,30 +225,22 @@ class Store:
         """Raise StorageError where a URI's bucket doesn't exist: before hours of work, not after them."""
         filesystem, path = self._resolve(uri)
         if isinstance(filesystem, S3FileSystem):
-            # a key may be allowed one of them only
-            self._require_bucket(filesystem, uri, path, (s3.head_bucket, s3.list_one))
+            self._require(uri, partial(s3.reach_bucket, filesystem, path))
 
-    def _require_bucket(
-        self, filesystem: S3FileSystem, uri: str, path: str, probes: Sequence[Callable[..., object]]
-    ) -> None:
-        """Raise StorageError unless one of the probes succeeds."""
-        for number, probe in enumerate(probes, start=1):
-            try:
-                self._ask(f"{uri} can't be reached", probe, filesystem, path)
-            except FileNotFoundError as error:
-                raise StorageError(
-                    f"{uri}: no such bucket or folder; check the name, endpoint and keys"
-                ) from error
-            except StoreDownError:
+    def _require(self, uri: str, call: Callable[[], object]) -> None:
+        try:
+            self._ask(f"{uri} can't be reached", call)
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{uri}: no such bucket or folder; check the name, endpoint and keys"
+            ) from error
+        except StorageError as error:
+            if not isinstance(error.__cause__, PermissionError):
                 raise
-            except StorageError as error:
-                if number == len(probes):
-                    raise StorageError(
-                        f"{error}; the key must be allowed s3:ListBucket for this prefix; if the bucket's "
-                        "requesters pay: --store.requester-pays"
-                    ) from error
-            else:
-                return
+            raise StorageError(
+                f"{error}; the key must be allowed s3:ListBucket for this prefix; if the bucket's requesters "
+                "pay: --store.requester-pays"
+            ) from error
 
     def remove(self, uri: str) -> None:
         """Remove an object; it is no error if there is none. Raises StorageError where access fails."""

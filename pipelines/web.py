@@ -9,9 +9,11 @@ A server that is busy (429, 5xx) or can't be reached is asked again, as S3 is (`
 
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 import httpx
@@ -98,6 +100,12 @@ def request_json(
     return _asked(f"{url} can't be reached", url, patience, call)
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates that are trusted; reading them takes longer than a request."""
+    return httpx.create_ssl_context()
+
+
 def _asked(problem: str, uri: str, patience: float, call: Callable[[], Answer]) -> Answer:
     """Ask with patience. A server that was given up a moment ago isn't waited for again, object by object."""
     try:
@@ -139,7 +147,7 @@ def _content(answer: httpx.Response, uri: str) -> bytes:
 def _opened(method: str, uri: str, *, private_hosts: bool) -> Iterator[httpx.Response]:
     """Yield the answer to a request, its body not read yet; redirects are followed."""
     with (
-        httpx.Client(timeout=TIMEOUT) as client,
+        httpx.Client(timeout=TIMEOUT, verify=_trusted()) as client,
         _sent(client, client.build_request(method, uri), private_hosts=private_hosts) as answer,
     ):
         yield answer
