@@ -26,8 +26,7 @@ Answer = TypeVar("Answer")
 MOST_BYTES = 4 << 30
 """Largest object that is read from the web."""
 
-TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-"""Seconds without a word from a server, and until it takes a connection."""
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # seconds without a word, and until a connection is taken
 
 _MOST_SECONDS = 1800.0  # for the whole of an object
 _REDIRECTS = 5
@@ -73,6 +72,11 @@ def web_etag(uri: str, *, private_hosts: bool, patience: float = 0) -> str | Non
         return None  # it is refused; reading it says why
 
     return _asked(f"{uri} can't be looked up", uri, patience, call)
+
+
+def web_client() -> httpx.Client:
+    """Return a client that waits for servers only so long; close it after use."""
+    return httpx.Client(timeout=_TIMEOUT, verify=_trusted())
 
 
 def request_json(
@@ -147,7 +151,7 @@ def _content(answer: httpx.Response, uri: str) -> bytes:
 def _opened(method: str, uri: str, *, private_hosts: bool) -> Iterator[httpx.Response]:
     """Yield the answer to a request, its body not read yet; redirects are followed."""
     with (
-        httpx.Client(timeout=TIMEOUT, verify=_trusted()) as client,
+        web_client() as client,
         _sent(client, client.build_request(method, uri), private_hosts=private_hosts) as answer,
     ):
         yield answer

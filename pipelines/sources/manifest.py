@@ -140,13 +140,14 @@ def _objects(
         is_lost = pc.and_(pc.is_null(columns[name]), pc.is_valid(table[name]))
         wanted = "a time such as 2026-11-20T10:00:00Z" if name in _TIMES else "UTF-8"
         wrong[f"{name} must be {wanted}"] = is_lost
-    columns["uri"], problems = _uris(columns["uri"], folder)
+    names = columns["uri"]
+    columns["uri"], problems = _uris(names, folder)
     for problem in dict.fromkeys(filter(None, problems)):
         wrong[str(problem)] = pa.array([problem == of_row for of_row in problems])
     is_right = np.ones(len(table), np.bool_)
     for problem, rows in wrong.items():
         for row in np.flatnonzero(np.asarray(rows) & is_right):
-            name = f"row {table['uri'][int(row)]} of {source}"
+            name = f"row {names[int(row)].as_py() or 'without uri'} of {source}"
             passed_over.add("bad_row", name, problem, hides=True)
         is_right &= ~np.asarray(rows)
     if "etag" in columns:

@@ -21,7 +21,7 @@ from pipelines.errors import ConfigError, StorageError
 from pipelines.listings import PassedOver
 from pipelines.sources.config import ArchiveConfig
 from pipelines.sources.items import rows_of, self_link
-from pipelines.web import TIMEOUT, request_json
+from pipelines.web import request_json, web_client
 
 _SIGNS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "=": "eq", "!=": "neq"}
 _EXTENSIONS = {"query": ConformanceClasses.QUERY, "filter": ConformanceClasses.FILTER}
@@ -54,7 +54,7 @@ def search_api(
     reached or goes in a circle, ConfigError where it refuses the search, or is no STAC API that is searched.
     """
     passed_over = PassedOver() if passed_over is None else passed_over
-    with httpx.Client(timeout=TIMEOUT) as client:
+    with web_client() as client:
         api = _Api(source, client, patience)
         items = api.search(config)
         found = ((item, None, self_link(item, None)) for item in items)
