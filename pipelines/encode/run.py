@@ -55,7 +55,7 @@ class _Night:
         self.table = CodeTable(config.table, self.store)
         self.lineage = Lineage(self.manifest.model_id, run_id)
         self.listing = list_source(config, self.store, folder)
-        self.tally = Tally()
+        self.tally = Tally(failed=list(self.listing.failed))
         self.known_rejects = 0
         self._cluster = cluster
         self._metrics: NightMetrics | None = None
@@ -114,9 +114,7 @@ def _run(config: EncodeConfig, run_id: str) -> EncodeReport:
 
 def _report(night: _Night, plan: Plan, outcome: Outcome | None, started: float) -> EncodeReport:
     seconds = time.monotonic() - started
-    return make_report(
-        night.lineage, night.table.uri, night.listing.count, plan, night.tally, outcome, seconds
-    )
+    return make_report(night.lineage, night.table.uri, night.listing, plan, night.tally, outcome, seconds)
 
 
 def _plan(night: _Night) -> Plan:
