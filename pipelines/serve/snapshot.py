@@ -57,7 +57,7 @@ def load_snapshot(
         table,
         published.model_id,
         published.table_version,
-        manifest.network.code.bits,
+        tuple(part.bits for part in manifest.network.code.parts),
         config.search_threads,
         part,
     )
