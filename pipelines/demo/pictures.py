@@ -19,7 +19,9 @@ class Hit:
     thumbnail: bytes
     """PNG."""
     distance: int | float
-    """Bits."""
+    """Bits, each part's times its weight."""
+    beyond_chance: bool
+    """No nearer than chance."""
     bbox: tuple[float, float, float, float] | None
     """west, south, east, north in degrees."""
 
@@ -46,10 +48,7 @@ def contact_sheet(answers: Sequence[Answer]) -> bytes:
         top, colour = _GAP + row * step_y, _COLOURS[row % len(_COLOURS)]
         draw.multiline_text((_GAP, top + 40), answer.title, colour, _font(19), spacing=6)
         pictures = [answer.query, *(hit.thumbnail for hit in answer.hits)]
-        captions = [
-            "query",
-            *(f"{hit.distance} {'bit' if hit.distance == 1 else 'bits'}" for hit in answer.hits),
-        ]
+        captions = ["query", *map(_caption, answer.hits)]
         for column, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
             left = _TITLE + column * step_x + (0 if column == 0 else 2 * _GAP)
             sheet.paste(_tile(picture), (left, top))
@@ -59,6 +58,11 @@ def contact_sheet(answers: Sequence[Answer]) -> bytes:
                 )
             draw.text((left, top + _TILE + 3), caption, _TEXT if column else _FAINT, _font(13))
     return _png(sheet)
+
+
+def _caption(hit: Hit) -> str:
+    bits = f"{hit.distance:.0f} {'bit' if hit.distance == 1 else 'bits'}"
+    return f"{bits}, as by chance" if hit.beyond_chance else bits
 
 
 def world_map(background: Image.Image, answers: Sequence[Answer]) -> bytes:

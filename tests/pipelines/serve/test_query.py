@@ -53,9 +53,12 @@ def test_a_table(archive: Archive, query: Asked, tmp_path: Path, monkeypatch: py
     image.write_bytes(png(archive.pixels(0)))
     code, shown, _ = query("--image", str(image), "-k", "4")
     assert code == 0
-    for distance, chip in archive.nearest(archive.code(0))[:4]:
-        assert any(chip in line and f" {distance} " in line for line in shown.splitlines())
+    for distance, chip in archive.like_picture(archive.pixels(0))[:4]:
+        bits = f" {distance:.2f} " if distance % 1 else f" {distance:.0f} "
+        assert any(chip in line and bits in line for line in shown.splitlines())
     assert "4 of 4 chips" in shown
+    code, shown, _ = query("--image", str(image), "-k", "4", "--rank-by", "bits", "--geojson")
+    assert found(shown) == archive.nearest(archive.code(0))[:4]
 
 
 def test_each_example(archive: Archive, query: Asked) -> None:
@@ -138,6 +141,9 @@ def test_all_pages_are_joined(archive: Archive, url: str, query: Asked) -> None:
         (("--point", "1,2", "--datetime", "yesterday"), "datetime: "),
         (("--point", "1,2", "--negative-id", "a"), "negative_id goes with chip_id"),
         (("--point", "1,2", "-k", "0"), "k: "),
+        (("--point", "1,2", "--compare", "colour"), "compare: "),
+        (("--point", "1,2", "--kind-weight", "9"), "kind_weight: "),
+        (("--point", "1,2", "--rank-by", "bits"), "rank_by goes with image"),
         (("--point", "1,2", "--min-valid-fraction", "2"), "min_valid_fraction: "),
         (("--code", "xyz"), "code: "),
         (("--chip-id", ""), "chip-id: String should have"),
