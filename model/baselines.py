@@ -61,7 +61,7 @@ def unit_length(features_NF: Features) -> NDArray[np.float64]:
     return np.asarray(features_NF / np.maximum(lengths_N1, np.finfo(np.float64).tiny))
 
 
-def _unit_length_32(features_NF: Features) -> NDArray[np.float32]:
+def unit_length_32(features_NF: Features) -> NDArray[np.float32]:
     """Return the same in single precision, with one copy in memory."""
     vectors_NF = features_NF.astype(np.float32)
     for start in range(0, len(vectors_NF), _ROWS):
@@ -125,7 +125,7 @@ def retrieve_by_cosine(
     1..-1. Raises ValueError where the kinds of labels differ or no query has a relevant vector.
     """
     check_labels(query_labels_Q, labels_N)
-    queries_QF, vectors_FN = _unit_length_32(queries_QF), _unit_length_32(features_NF).T
+    queries_QF, vectors_FN = unit_length_32(queries_QF), unit_length_32(features_NF).T
     block = max(1, _PAIRS // max(1, vectors_FN.shape[1]))
     scores = [np.empty((0, 1 + 3 * len(cutoffs)))]
     same_D, total_D = np.zeros(_BINS, np.int64), np.zeros(_BINS, np.int64)

@@ -1,7 +1,8 @@
 """Retrieval quality of packed codes, from each query's number of codes at each distance.
 
-Shapes: Q queries, N codes, Y bytes a code, W words of 64 bits, D = K + 1 distances 0..K of K-bit codes
-(or as many groups of tied rows, nearest first), C classes, S = 1 + 3 scores for each cut-off.
+Shapes: Q queries, N codes, Y bytes a code, W words of 64 bits, C classes, S = 1 + 3 scores for each cut-off;
+D = G + 1 distances 0..G, where G is the greatest distance that two codes can have: K for K bits that count
+once (or D groups of tied rows, nearest first).
 
 A code is relevant to a query of its class; with several labels a chip, to a query that shares one of them.
 
@@ -22,7 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codes import Codes
+from model.codes import Codes, Compare, greatest_distance, weighted_words
+from model.spec import CodeSpec
 
 CUTOFFS = (1, 5, 10, 20, 50, 100)
 _BLOCK = 256  # queries scored at a time: their counts are _BLOCK * D numbers
@@ -63,22 +65,22 @@ class Retrieval:
 
     ranking: Ranking
     same_D: Counts
-    """Pairs of a query and a code relevant to it, by distance in bits."""
+    """Pairs of a query and a code relevant to it, by distance."""
     different_D: Counts
     """All other pairs, likewise."""
     precision_within_D: NDArray[np.float64] | None
-    """Mean share of relevant codes within each radius 0..K of the query, where one with no code that near
+    """Mean share of relevant codes within each radius 0..G of the query, where one with no code that near
     counts as 0; None: float vectors."""
 
     @property
     def precision_by_radius(self) -> NDArray[np.float64]:
-        """Precision over all pairs within each radius 0..K together; NaN where there is no pair."""
+        """Precision over all pairs within each radius 0..G together; NaN where there is no pair."""
         within_D = np.cumsum(self.same_D + self.different_D)
         return np.asarray(np.cumsum(self.same_D) / np.where(within_D > 0, within_D, np.nan))
 
     @property
     def recall_by_radius(self) -> NDArray[np.float64]:
-        """Recall over all pairs within each radius 0..K together."""
+        """Recall over all pairs within each radius 0..G together."""
         return np.asarray(np.cumsum(self.same_D) / self.same_D.sum())
 
 
@@ -89,24 +91,32 @@ def retrieve(
     labels_N: Labels,
     own_rows_Q: NDArray[np.integer] | None = None,
     cutoffs: Sequence[int] = CUTOFFS,
+    code: CodeSpec | None = None,
+    compare: Compare = "both",
 ) -> Retrieval:
     """Measure the lists of codes_NY by distance from each query.
 
+    ``code`` says what parts the codes have, and ``compare`` which of them count; without it all bits count
+    once. Codes as far as each other are tied, also where the other part would tell them apart.
+
     ``own_rows_Q`` names each query's own row in codes_NY, left out of its list. Beside the codes, memory
     holds three copies of them at most, some 50 bytes a code, a copy of the labels and 30 numbers a query.
-    Raises ValueError where code lengths or the kinds of labels differ or no query has a relevant code.
+    Raises ValueError where code lengths or the kinds of labels differ, no query has a relevant code, or the
+    codes lack the part.
     """
     if queries_QY.shape[1] != codes_NY.shape[1]:
         raise ValueError(f"queries have {queries_QY.shape[1] * 8} bits, codes {codes_NY.shape[1] * 8}")
     check_labels(query_labels_Q, labels_N)
-    database = _Database(codes_NY, labels_N)
-    same_D = np.zeros(codes_NY.shape[1] * 8 + 1, np.int64)
+    words_NW, weights_W = weighted_words(codes_NY, code, compare)
+    query_words_QW, _ = weighted_words(queries_QY, code, compare)
+    database = _Database(words_NW, weights_W, labels_N, greatest_distance(codes_NY, code, compare))
+    same_D = np.zeros(database.num_distances, np.int64)
     different_D, within_D = same_D.copy(), np.zeros(len(same_D))
     scores = [np.empty((0, 1 + 3 * len(cutoffs)))]
     for start in range(0, len(queries_QY), _BLOCK):
         block = slice(start, start + _BLOCK)
         own_rows_B = None if own_rows_Q is None else own_rows_Q[block]
-        relevant_BD, total_BD = database.count(queries_QY[block], query_labels_Q[block], own_rows_B)
+        relevant_BD, total_BD = database.count(query_words_QW[block], query_labels_Q[block], own_rows_B)
         same_D += relevant_BD.sum(axis=0)
         different_D += (total_BD - relevant_BD).sum(axis=0)
         scores.append(score_lists(relevant_BD, total_BD, cutoffs))
@@ -138,29 +148,40 @@ class _Database:
     Of class ids it is one slice, after sorting by them. Of multi-hot labels_CN it is the union of few rows.
     """
 
-    def __init__(self, codes_NY: Codes, labels_N: Labels) -> None:
+    def __init__(
+        self,
+        words_NW: NDArray[np.uint64],
+        weights_W: NDArray[np.uint16],
+        labels_N: Labels,
+        greatest_distance: int,
+    ) -> None:
         multi_hot = labels_N.ndim == 2
         order_N = np.arange(len(labels_N)) if multi_hot else np.argsort(labels_N, kind="stable")
         self.labels = np.ascontiguousarray(labels_N.T) if multi_hot else labels_N[order_N]
-        self.words_WN = np.ascontiguousarray(_words(codes_NY)[order_N].T)
+        self.words_WN, self.weights_W = np.ascontiguousarray(words_NW[order_N].T), weights_W
         self.place_N = np.argsort(order_N)  # where a row has gone
+        self.num_distances = greatest_distance + 1
 
     def count(
-        self, queries_QY: Codes, labels_Q: Labels, own_rows_Q: NDArray[np.integer] | None
+        self,
+        query_words_QW: NDArray[np.uint64],
+        labels_Q: Labels,
+        own_rows_Q: NDArray[np.integer] | None,
     ) -> tuple[Counts, Counts]:
         """Return relevant_QD and total_QD: codes at each distance from each query."""
-        num_distances = queries_QY.shape[1] * 8 + 1
-        total_QD = np.zeros((len(queries_QY), num_distances), np.int64)
+        beyond = self.num_distances  # a distance that no code has, for the query's own row
+        total_QD = np.zeros((len(query_words_QW), beyond), np.int64)
         relevant_QD = np.zeros_like(total_QD)
-        for query, query_W in enumerate(_words(queries_QY)):
+        for query, query_W in enumerate(query_words_QW):
             distances_N = np.zeros(len(self.place_N), np.uint16)
-            for words_N, word in zip(self.words_WN, query_W, strict=True):
-                distances_N += np.bitwise_count(words_N ^ word)
+            for words_N, word, weight in zip(self.words_WN, query_W, self.weights_W, strict=True):
+                differing_N = np.bitwise_count(words_N ^ word)
+                distances_N += differing_N if weight == 1 else differing_N * weight
             if own_rows_Q is not None:
-                distances_N[self.place_N[own_rows_Q[query]]] = num_distances  # one beyond those counted
+                distances_N[self.place_N[own_rows_Q[query]]] = beyond
             near_N = distances_N[self._relevant(labels_Q[query])]
-            total_QD[query] = np.bincount(distances_N, minlength=num_distances + 1)[:num_distances]
-            relevant_QD[query] = np.bincount(near_N, minlength=num_distances + 1)[:num_distances]
+            total_QD[query] = np.bincount(distances_N, minlength=beyond + 1)[:beyond]
+            relevant_QD[query] = np.bincount(near_N, minlength=beyond + 1)[:beyond]
         return relevant_QD, total_QD
 
     def _relevant(self, label: NDArray[np.generic]) -> slice | NDArray[np.bool_]:
@@ -168,12 +189,6 @@ class _Database:
             return np.asarray(self.labels[np.flatnonzero(label)].any(axis=0))
         first, last = (int(np.searchsorted(self.labels, label, side=side)) for side in ("left", "right"))
         return slice(first, last)
-
-
-def _words(codes_NY: Codes) -> NDArray[np.uint64]:
-    """Return words_NW: the bytes, with zeros up to a whole word, which add nothing to any distance."""
-    padded_NY = np.pad(codes_NY, ((0, 0), (0, -codes_NY.shape[1] % 8)))
-    return np.ascontiguousarray(padded_NY).view(np.uint64)
 
 
 def score_lists(relevant_QD: Counts, total_QD: Counts, cutoffs: Sequence[int]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from model import retrieval
 from model.codes import hamming_distances, pack
 from model.metrics import precision_at_k
 from model.retrieval import CUTOFFS, expected_hits, expected_precisions, retrieve, score_lists
+from model.spec import CodePart, CodeSpec
 
 
 def every_order(groups):
@@ -171,6 +172,39 @@ def test_one_hot_labels_and_class_ids_give_the_same(ids, leave_one_out, seed):
     assert by_id.ranking.map_at_k == pytest.approx(by_set.ranking.map_at_k)
     assert by_id.same_D.tolist() == by_set.same_D.tolist()
     assert by_id.precision_within_D == pytest.approx(by_set.precision_within_D)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 99), st.integers(1, 4), st.booleans())
+def test_weighted_parts_are_as_bits_that_stand_there_more_than_once(seed, weight, multi_label):
+    rng = np.random.default_rng(seed)
+    codes_NY, labels_N = pack(rng.random((30, 40)) < 0.2), random_labels(rng, 30, multi_label)
+    code = CodeSpec((CodePart("kind", 16, weight), CodePart("look", 24)))
+    repeated = {
+        "both": np.concatenate([codes_NY[:, :2]] * weight + [codes_NY[:, 2:]], axis=1),
+        "kind": codes_NY[:, :2],
+        "look": codes_NY[:, 2:],
+    }
+    for compare, plain_NY in repeated.items():
+        measured = retrieve(codes_NY, labels_N, codes_NY, labels_N, np.arange(30), code=code, compare=compare)
+        expected = retrieve(plain_NY, labels_N, plain_NY, labels_N, np.arange(30))
+        assert measured.ranking == expected.ranking
+        assert measured.same_D.tolist() == expected.same_D.tolist()
+        assert measured.different_D.tolist() == expected.different_D.tolist()
+        assert measured.precision_within_D.tolist() == expected.precision_within_D.tolist()
+
+
+def test_a_part_that_the_codes_lack():
+    codes_NY, labels_N = np.zeros((2, 1), np.uint8), np.zeros(2, int)
+    with pytest.raises(ValueError, match="no look bits to compare"):
+        retrieve(
+            codes_NY,
+            labels_N,
+            codes_NY,
+            labels_N,
+            code=CodeSpec((CodePart("kind", 8),)),
+            compare="look",
+        )
 
 
 def test_the_order_of_rows_changes_nothing():
