@@ -10,6 +10,7 @@ _TILE, _GAP, _CAPTION, _TITLE = 132, 10, 20, 190  # pixels
 _BACKGROUND, _TEXT, _FAINT = "#14171a", "#f2f2f2", "#9aa4ad"
 _COLOURS = ("#ffb000", "#5ad1ff", "#7be36a", "#ff5c8a", "#c9a0ff")
 _MAP_SIZE = (1800, 900)
+_BRIGHTER = [round(255 * (value / 255) ** 0.7) for value in range(256)] * 3  # a table for each band
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,9 @@ def _grown(box: tuple[float, float, float, float], by: int) -> tuple[float, floa
 
 
 def _tile(picture: bytes) -> Image.Image:
+    """Return a picture as it is drawn: dark parts brighter, all pictures alike; forests are nearly black."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    return image.resize((_TILE, _TILE), Image.Resampling.BICUBIC)
+    return image.resize((_TILE, _TILE), Image.Resampling.BICUBIC).point(_BRIGHTER)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -163,6 +163,7 @@ def _train(demo: _Demo, archive: Archive) -> str:
         "network.backbone": "resnet18",
         "network.node": "layer1",
         "network.hidden": "0",
+        "network.look-bits": "64",
         "input.size": "32",
         "recipe.epochs": "15",
         "recipe.learning-rate": "0.003",

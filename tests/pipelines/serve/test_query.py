@@ -240,9 +240,15 @@ def test_the_example_beside_its_answer(archive: Archive, query: Asked, tmp_path:
     image, sheet, row = tmp_path / "chip.png", tmp_path / "sheet.html", archive.row_at("1.tif", 16, 32)
     image.write_bytes(png(archive.pixels(row)))
     value = {"image": str(image), "point": "2.0,6.0", "code": "00ff00ff"}[example]
-    assert query(f"--{example}", value, "--output", str(sheet))[0] == 0
+    shown = query(f"--{example}", value, "--output", str(sheet))[1]
     page = Page(sheet.read_text())
-    assert page.figures == ["example"] + ["match"] * 10
+    answer = SearchAnswer.model_validate_json(query(f"--{example}", value, "--geojson")[1])
+    beyond = [match.properties.beyond_chance for match in answer.features]
+    assert any(beyond)
+    assert page.figures == ["example", *("match beyond" if each else "match" for each in beyond)]
+    assert ["no nearer than chance" in caption for caption in page.captions[1:]] == beyond
+    said = f"the last {sum(beyond)} are" if not all(beyond) else "all of them are"
+    assert f"{said} no nearer than chance, which gives" in " ".join(shown.split())
     assert len(page.pictures) == (10 if example == "code" else 11)
     if example != "code":
         assert np.abs(page.pictures[0] - archive.pixels(row).astype(int)).mean() < 20
