@@ -138,7 +138,9 @@ def fit(data: Path) -> HashNetwork:
     network.eval()
     features_ND = np.concatenate([network.extract(chips[at : at + 32]) for at in range(0, len(chips), 32)])
     labels_NC = np.repeat(np.eye(len(classes(data)), dtype=bool), _FITTED, axis=0)
-    loss_of = build_loss(OrthoHashSpec(), labels_NC.shape[1], network.network_spec.kind_bits, seed=0)
+    loss_of = build_loss(
+        OrthoHashSpec(contrast_weight=0), labels_NC.shape[1], network.network_spec.kind_bits, seed=0
+    )
     state = start(network, _RECIPE, len(labels_NC))
     trainee = Trainee(network, _RECIPE, keep_statistics=True)
     for _ in range(_RECIPE.epochs):
@@ -147,7 +149,7 @@ def fit(data: Path) -> HashNetwork:
             trainee,
             loss_of,
             labels_NC,
-            lambda rows_B, _: torch.from_numpy(features_ND[rows_B]),
+            lambda rows_B, _, views: torch.from_numpy(features_ND[rows_B.repeat(views)]),
             _RECIPE,
             0,
         )

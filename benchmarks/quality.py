@@ -1,27 +1,45 @@
 """How well the codes of each preset retrieve: `python -m benchmarks.quality --data ../shared/data`.
 
 Trains on 60 % of AID (30 classes, 150 pixels), measures on the other 40 %: leave-one-out among them, and
-with the training side as the database. Everything is done by the jobs' own code. Seed A's fine-tuning takes
-most of an hour on two cores: it is trained with ``--train-seed-a`` only, measured again with
-``--seed-a-bundle``.
+with the training side as the database. For classes never seen, each preset is trained twice more on half of
+the classes, and measured among the test chips of the other half. Places are those of Landsat scenes of eight
+years. Training is done by the job's own code. Seed A's fine-tuning takes most of an hour on two cores: it is
+trained with ``--train-seed-a`` only, measured again with ``--seed-a-bundle``, and not for unseen classes.
+
+Shapes: N chips, D features, Y bytes a code.
 """
 
 import argparse
 import json
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import rasterio
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from model.codes import Codes, Compare, part_bytes
+from model.metrics import code_health
+from model.network import HashNetwork
+from model.order import code_lists, cosine_lists, order_figures, place_recall
+from model.retrieval import retrieve
+from model.spec import CodeSpec
+from pipelines.bundles import read_bundle
 from pipelines.cluster import connected
-from pipelines.config import FeatureConfig, TrackingConfig
-from pipelines.evaluate.config import EvaluateConfig
-from pipelines.evaluate.figures import Figures, Protocol
-from pipelines.evaluate.run import run_evaluate
-from pipelines.labels import SplitConfig
+from pipelines.config import FeatureConfig, StoreConfig, TrackingConfig
+from pipelines.features import compute_features
+from pipelines.grid import Grid, grid_windows
+from pipelines.labels import SplitConfig, read_labels
+from pipelines.storage import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.run import run_train
 
@@ -29,18 +47,35 @@ from pipelines.train.run import run_train
 _SPLIT = SplitConfig(validation_share=0)
 INCEPTION = "inception_v3_to_mixed_7a.fp16.safetensors"
 _GOOGLENET = "bvlc_googlenet.fp16.safetensors"
+_HALVES = 2  # draws of the classes that are left out of training
+_PLACE_SIDE = 48  # pixels of a chip of the Landsat scenes
+
+Row = dict[str, float | str | None]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table."""
+    """A preset, and what is set otherwise than in it."""
 
     preset: str
-    bits: int
+    network: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of its models."""
+        return "_".join([self.preset, *(str(value) for value in self.network.values())])
 
 
-_FROZEN = (Case("default", 64), Case("default", 32), Case("default", 16), Case("seed_b", 64))
-_SEED_A = Case("seed_a", 48)
+DEFAULT = Case("default")
+_CASES = (
+    DEFAULT,
+    Case("default64"),
+    Case("default64", {"kind_bits": 32}),
+    Case("unlabelled", settings={"chip_size": 150}),
+    Case("seed_b"),
+)
+_SEED_A = Case("seed_a", {"backbone": "bvlc_googlenet:features", "node": ""}, {"input": {"size": 136}})
 
 
 def main() -> None:
@@ -51,15 +86,15 @@ def main() -> None:
     parser.add_argument("--seed-a-bundle", help="measure this bundle of seed A again: URI")
     arguments = parser.parse_args()
     data, work = open_folders(arguments)
+    quality: dict[str, list[Row]] = {}
     with connected():
-        rows = [(case, evaluate(train(case, data, work), data, work)) for case in _FROZEN]
+        for case in _CASES:
+            halves = [(unseen, train(case, data, work, unseen)) for unseen in unseen_halves(data)]
+            quality.setdefault(case.preset, []).extend(measure(train(case, data, work), data, work, halves))
         bundle = train(_SEED_A, data, work) if arguments.train_seed_a else arguments.seed_a_bundle
         if bundle:
-            rows.append((_SEED_A, evaluate(bundle, data, work)))
-    Console().print(table(rows))
-    quality: dict[str, list[dict[str, float]]] = {}
-    for case, protocols in rows:
-        quality.setdefault(case.preset, []).append(figures(case, protocols))
+            quality[_SEED_A.preset] = measure(bundle, data, work, [])
+    Console(width=140).print(table(quality))
     print(json.dumps({"quality": quality}))
 
 
@@ -79,9 +114,7 @@ def open_data(arguments: argparse.Namespace) -> Path:
 def add_folders(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where data and results lie."""
     add_data(parser)
-    parser.add_argument(
-        "--work", type=Path, default=Path("benchmark-output"), help="bundles, features, reports"
-    )
+    parser.add_argument("--work", type=Path, default=Path("benchmark-output"), help="bundles, features")
 
 
 def open_folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
@@ -93,26 +126,33 @@ def open_folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
     return data, work
 
 
-def train(case: Case, data: Path, work: Path) -> str:
-    """Train a preset; return the URI of its bundle."""
-    network: dict[str, object] = {"kind_bits": case.bits}
-    settings: dict[str, object] = {"weights": f"{data}/weights/{INCEPTION}"}
-    if case == _SEED_A:
-        network |= {"backbone": "bvlc_googlenet:features", "node": ""}
-        settings = {"weights": f"{data}/weights/{_GOOGLENET}", "input": {"size": 136}}
+def unseen_halves(data: Path) -> list[tuple[str, ...]]:
+    """Return the classes that are left out of training, one draw of half of them after the other."""
+    names = sorted(path.name for path in (data / "aid150").iterdir() if path.is_dir())
+    draws = [np.random.default_rng(seed).permutation(names) for seed in range(_HALVES)]
+    return [tuple(sorted(draw[: len(names) // 2].tolist())) for draw in draws]
+
+
+def train(case: Case, data: Path, work: Path, unseen: tuple[str, ...] = ()) -> str:
+    """Train a preset, without the classes that are to be unseen; return the URI of its bundle."""
+    weights = _GOOGLENET if case == _SEED_A else INCEPTION
+    work.mkdir(parents=True, exist_ok=True)
+    source = {"source": f"{data}/aid150", "split": _SPLIT.model_copy(update={"unseen_classes": unseen})}
+    if case.preset == "unlabelled":
+        source = {"source": _imagery(data, work, unseen)}
     config = TrainConfig.model_validate(
         {
-            "source": f"{data}/aid150",
             "bundles": f"{work}/bundles",
-            "name": f"{case.preset}_{case.bits}",
+            "name": case.name,
             "preset": case.preset,
             "promote": "always",
-            "split": _SPLIT,
-            "network": network,
-            "features": FeatureConfig(cache=f"{work}/features"),
+            "network": dict(case.network),
+            "weights": f"{data}/weights/{weights}",
+            "features": _features(work),
             "workers": 0,
-            "tracking": _tracking(work),
-            **settings,
+            "tracking": TrackingConfig(uri=f"sqlite:///{work}/mlflow.db"),
+            **source,
+            **case.settings,
         }
     )
     bundle = run_train(config).bundle
@@ -120,50 +160,149 @@ def train(case: Case, data: Path, work: Path) -> str:
     return bundle
 
 
-def evaluate(bundle: str, data: Path, work: Path) -> list[Protocol]:
-    """Measure a bundle on the test side; its page is written below ``work``."""
-    config = EvaluateConfig(
-        bundle=bundle,
-        source=f"{data}/aid150",
-        output=f"{work}/evaluations/{Path(bundle).name}",
-        split=_SPLIT,
-        features=FeatureConfig(cache=f"{work}/features"),
-        tracking=_tracking(work),
-    )
-    return run_evaluate(config).protocols
+def _imagery(data: Path, work: Path, unseen: tuple[str, ...]) -> str:
+    """Write a manifest of the training side's images without their labels; return its name."""
+    chips = read_labels(f"{data}/aid150", _store(), _SPLIT).rows("train")
+    labels = pc.list_element(chips["labels"], 0)
+    chips = chips.filter(pc.invert(pc.is_in(labels, pa.array(unseen, pa.string()))))
+    manifest = f"{work}/imagery-{len(chips)}-{'-'.join(unseen)[:20]}.parquet"
+    pq.write_table(chips.select(["uri"]), manifest)
+    return manifest
 
 
-def _tracking(work: Path) -> TrackingConfig:
-    work.mkdir(parents=True, exist_ok=True)
-    return TrackingConfig(uri=f"sqlite:///{work}/mlflow.db")
+def _features(work: Path) -> FeatureConfig:
+    return FeatureConfig(cache=f"{work}/features")
 
 
-def figures(case: Case, protocols: list[Protocol]) -> dict[str, float]:
-    """Return what the last line says of a preset at a length."""
-    alone, database_is_train = (protocol.methods[0] for protocol in protocols[:2])
+def _store() -> Store:
+    return Store(StoreConfig())
+
+
+def measure(bundle: str, data: Path, work: Path, halves: list[tuple[tuple[str, ...], str]]) -> list[Row]:
+    """Return a row for each part of a bundle's codes, and for both together.
+
+    ``halves`` are bundles that were trained without some classes, which are named.
+    """
+    labels = read_labels(f"{data}/aid150", _store(), _SPLIT)
+    label_N = np.unique(pc.list_element(labels.chips["labels"], 0).to_numpy(), return_inverse=True)[1]
+    is_test_N = pc.equal(labels.chips["split"], "test").to_numpy(zero_copy_only=False)
+    _, network = read_bundle(bundle, _store())
+    features_ND = compute_features(
+        labels.chips, network, _store(), _features(work), f"{work}/features"
+    ).features_ND
+    codes_NY, code = network.encode_features(features_ND), network.network_spec.code
+    unseen = [
+        (names, _unseen_rows(labels.chips, names), read_bundle(half, _store())[1]) for names, half in halves
+    ]
+    compared: tuple[Compare, ...] = ("both", "kind", "look") if len(code.parts) > 1 else ("both",)
+    rows = []
+    for compare in compared:
+        among = partial(_map_at, code=code, compare=compare)
+        test = codes_NY[is_test_N], label_N[is_test_N]
+        alone, against = among(*test), among(*test, codes_NY[~is_test_N], label_N[~is_test_N])
+        unseen_map20 = [
+            among(half.encode_features(features_ND[rows_N]), label_N[rows_N])[0] for _, rows_N, half in unseen
+        ]
+        rows.append(
+            {
+                "bits": _bits(code, compare),
+                "compare": compare,
+                "map20": round(alone[0], 4),
+                "map_all": round(alone[1], 4),
+                "map_db_train": round(against[1], 4),
+                "unseen_map20": round(float(np.mean(unseen_map20)), 4) if unseen_map20 else None,
+                **_order(features_ND[is_test_N], *test, code, compare),
+                "distinct": round(code_health(_part(test[0], code, compare)).distinct_ratio, 4),
+                "place10": _place(network, data, work, compare),
+            }
+        )
+    return rows
+
+
+def _unseen_rows(chips: pa.Table, names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the test chips of some classes."""
+    of_class = pc.is_in(pc.list_element(chips["labels"], 0), pa.array(names))
+    return np.flatnonzero(pc.and_(of_class, pc.equal(chips["split"], "test")).to_numpy(zero_copy_only=False))
+
+
+def _bits(code: CodeSpec, compare: Compare) -> int:
+    return code.bits if compare == "both" else next(part.bits for part in code.parts if part.name == compare)
+
+
+def _part(codes_NY: Codes, code: CodeSpec, compare: Compare) -> Codes:
+    return codes_NY if compare == "both" else np.ascontiguousarray(codes_NY[:, part_bytes(code)[compare]])
+
+
+def _map_at(
+    codes_QY: Codes,
+    labels_Q: NDArray[np.int64],
+    codes_NY: Codes | None = None,
+    labels_N: NDArray[np.int64] | None = None,
+    *,
+    code: CodeSpec,
+    compare: Compare,
+) -> tuple[float, float]:
+    """Return mAP@20 and mAP, in a database or, without one, of each code among the others."""
+    if codes_NY is None or labels_N is None:
+        own_rows_Q = np.arange(len(codes_QY))
+        found = retrieve(codes_QY, labels_Q, codes_QY, labels_Q, own_rows_Q, code=code, compare=compare)
+    else:
+        found = retrieve(codes_QY, labels_Q, codes_NY, labels_N, code=code, compare=compare)
+    return found.ranking.map_at_k[20], found.ranking.map_all
+
+
+def _order(
+    features_ND: NDArray[np.float32],
+    codes_NY: Codes,
+    labels_N: NDArray[np.int64],
+    code: CodeSpec,
+    compare: Compare,
+) -> Row:
+    lists = code_lists(codes_NY, codes_NY, code, compare)
+    found = order_figures(cosine_lists(features_ND, features_ND), labels_N, [lists])[0]
+    assert found.in_class_recall10 is not None
+    assert found.kept_recall10 is not None
     return {
-        "bits": case.bits,
-        "map20": round(alone.map_at_k[20], 4),
-        "map_all": round(alone.map_all, 4),
-        "map_db_train": round(database_is_train.map_all, 4),
-        "distinct": round(alone.distinct_ratio or 0, 4),
+        "in_class_recall10": round(found.in_class_recall10, 4),
+        "kept_recall10": round(found.kept_recall10, 4),
+        "tied10": found.tied10,
     }
 
 
-def table(rows: list[tuple[Case, list[Protocol]]]) -> Table:
-    """Return all methods of all presets, the baselines under each."""
-    drawn = Table("preset", "method", "bits", "mAP@20", "mAP", "db = train", "distinct")
-    for case, protocols in rows:
-        for alone, database_is_train in zip(protocols[0].methods, protocols[1].methods, strict=True):
-            drawn.add_row(case.preset, *_cells(alone, database_is_train))
+def _place(network: HashNetwork, data: Path, work: Path, compare: Compare) -> float | None:
+    """Return the chance that a chip's place in another year is among its ten nearest Landsat chips."""
+    chips, places_N, years_N = _landsat(data)
+    features = compute_features(chips, network, _store(), _features(work), f"{work}/features")
+    codes_NY, code = network.encode_features(features.features_ND), network.network_spec.code
+    found = place_recall(code_lists(codes_NY, codes_NY, code, compare), places_N, years_N)
+    return None if found is None else round(found, 4)
+
+
+def _landsat(data: Path) -> tuple[pa.Table, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the chips of the Landsat scenes, which place each shows, and which year."""
+    rows, places, years = [], [], []
+    scenes = sorted(_store().list(f"{data}/geotiff/landsat"), key=lambda info: info.uri)
+    for year, info in enumerate(scenes):
+        with rasterio.open(info.uri.removeprefix("file://")) as dataset:
+            windows = list(grid_windows(dataset.width, dataset.height, Grid(_PLACE_SIDE)))
+        for place, window in enumerate(windows):
+            rows.append(
+                {"uri": info.uri, "etag": info.etag, "window": dict(zip("xywh", window, strict=True))}
+            )
+            places.append(place)
+            years.append(year)
+    chips = pa.Table.from_pylist(rows).add_column(0, "row", pa.array(range(len(rows))))
+    return chips, np.asarray(places), np.asarray(years)
+
+
+def table(quality: Mapping[str, list[Row]]) -> Table:
+    """Return the rows of all presets as a table."""
+    drawn = Table("preset", *next(iter(quality.values()))[0])
+    for preset, rows in quality.items():
+        for row in rows:
+            drawn.add_row(preset, *("" if value is None else str(value) for value in row.values()))
         drawn.add_section()
     return drawn
-
-
-def _cells(alone: Figures, database_is_train: Figures) -> list[str]:
-    distinct = "" if alone.distinct_ratio is None else f"{alone.distinct_ratio:.3f}"
-    shown = [alone.map_at_k[20], alone.map_all, database_is_train.map_all]
-    return [alone.method, str(alone.bits or "float"), *(f"{value:.3f}" for value in shown), distinct]
 
 
 if __name__ == "__main__":

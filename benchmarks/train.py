@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.quality import Case, add_folders, evaluate, figures, open_folders, train
+from benchmarks.quality import DEFAULT, add_folders, measure, open_folders, train
 from model.network import HashNetwork
 from model.preprocess import preprocess
 from pipelines.bundles import read_bundle
@@ -27,7 +27,6 @@ from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 
 _CHIPS, _BATCH, _ROUNDS = 192, 64, 3
-_CASE = Case("default", 64)
 
 
 def main() -> None:
@@ -36,11 +35,11 @@ def main() -> None:
     add_folders(parser)
     data, work = open_folders(parser.parse_args())
     with connected():
-        train(_CASE, data, work)  # fills the cache
+        train(DEFAULT, data, work)  # fills the cache
         started = time.perf_counter()
-        bundle = train(_CASE, data, work)
+        bundle = train(DEFAULT, data, work)
         seconds = time.perf_counter() - started
-        quality = figures(_CASE, evaluate(bundle, data, work))
+        quality = measure(bundle, data, work, [])[0]
         chips = _read(data)
     _, network = read_bundle(bundle, Store(StoreConfig()))
     ratio, same_bits = compare_extraction(network, chips)

@@ -1,4 +1,4 @@
-"""Train a hashing network: `python -m jobs.train --manifest ... --bundles ...`."""
+"""Train a hashing network: `python -m jobs.train --source ... --bundles ...`."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from jobs.config import run_job
 from pipelines.train.config import TrainConfig
 
 if TYPE_CHECKING:
-    from pipelines.train.run import TrainReport
+    from pipelines.train.report import TrainReport
 
 
 def _run(config: TrainConfig) -> "TrainReport":

@@ -1,18 +1,29 @@
 """The look bits: what the pixels look like, from a backbone's features and without any label.
 
-Shapes: B vectors, D features, K bits.
+Everything is fitted in closed form on features of a few thousand chips in two or more views each (METHODS,
+"View whitening"). Directions in which the views of a chip differ say nothing of what it shows, so they are
+made short before the bits are chosen.
+
+Shapes: N chips, V views of each, B vectors, D features, K bits.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Floats = NDArray[np.float64]
+
+_MOST_CHIPS = 20_000  # to fit on: more make the fit slower, not better
+_ROUNDS = 50  # of iterative quantisation, as in its paper
+
 
 class LookHead(nn.Module):
-    """features_BD -> outputs_BK, by two matrices that are fitted in closed form; nothing in it is trained.
+    """features_BD -> outputs_BK, by two matrices that `fit` has found; nothing in it is trained.
 
     Features of unit length, less their mean, are whitened and brought to unit length again; then they are
-    projected, and each output is divided by its standard deviation (METHODS, "View whitening").
+    projected, and each output is divided by its standard deviation.
     """
 
     mean_D: Tensor
@@ -37,3 +48,72 @@ class LookHead(nn.Module):
         whitened_BD = F.normalize((F.normalize(features_BD) - self.mean_D) @ self.whitening_DD)
         outputs_BK: Tensor = (whitened_BD - self.whitened_mean_D) @ self.projection_DK
         return outputs_BK
+
+    def fit(self, features_NVD: NDArray[np.float32], seed: int) -> None:
+        """Set the matrices from features of chips in two or more views; the same input gives the same bits.
+
+        Raises ValueError with a single view or a single chip.
+        """
+        num_chips, num_views, _ = features_NVD.shape
+        if min(num_chips, num_views) < 2:
+            raise ValueError(f"look bits need two views of two chips, not {num_views} of {num_chips}")
+        rng = np.random.default_rng(seed)
+        if num_chips > _MOST_CHIPS:
+            features_NVD = features_NVD[np.sort(rng.choice(num_chips, _MOST_CHIPS, replace=False))]
+        units_NVD = _unit_length(features_NVD)
+        mean_D = units_NVD.mean(axis=(0, 1))
+        whitening_DD = view_whitening(units_NVD)
+        whitened_ND = _unit_length((units_NVD[:, 0] - mean_D) @ whitening_DD)
+        whitened_mean_D = whitened_ND.mean(axis=0)
+        projection_DK = quantising_projection(whitened_ND - whitened_mean_D, self.projection_DK.shape[1], rng)
+        found = {
+            "mean_D": mean_D,
+            "whitening_DD": whitening_DD,
+            "whitened_mean_D": whitened_mean_D,
+            "projection_DK": projection_DK,
+        }
+        for name, value in found.items():
+            getattr(self, name).copy_(torch.from_numpy(value))
+
+
+def view_whitening(units_NVD: Floats) -> Floats:
+    """Return the symmetric (C + m I)^(-1/2) of the covariance C of a chip's views around their mean.
+
+    It is pooled over all chips; m is its mean eigenvalue.
+    """
+    num_chips, num_views, num_features = units_NVD.shape
+    offsets_XD = (units_NVD - units_NVD.mean(axis=1, keepdims=True)).reshape(-1, num_features)
+    covariance_DD = offsets_XD.T @ offsets_XD / (num_chips * (num_views - 1))
+    values_D, vectors_DD = np.linalg.eigh(covariance_DD)
+    values_D = np.maximum(values_D, 0) + max(values_D.mean(), np.finfo(np.float32).tiny)
+    return np.asarray(vectors_DD / np.sqrt(values_D) @ vectors_DD.T)
+
+
+def quantising_projection(centred_ND: Floats, bits: int, rng: np.random.Generator) -> Floats:
+    """Return projection_DK: the first principal components, rotated so that they lie near their signs.
+
+    Iterative quantisation (Gong & Lazebnik, CVPR 2011): from a random rotation R, in turn B = sign(V R), and
+    R = the rotation that minimises |B - V R|. Each output has the standard deviation 1 over the vectors.
+    """
+    _, components_DD = np.linalg.eigh(centred_ND.T @ centred_ND)  # ascending
+    components_DK = components_DD[:, ::-1][:, :bits]
+    # an eigenvector's sign is free: the same on every machine
+    components_DK = components_DK * np.sign(
+        components_DK[np.abs(components_DK).argmax(axis=0), np.arange(bits)]
+    )
+    outputs_NK = centred_ND @ components_DK
+    rotation_KK, _ = np.linalg.qr(rng.standard_normal((bits, bits)))
+    for _ in range(_ROUNDS):
+        signs_NK = np.where(outputs_NK @ rotation_KK > 0, 1.0, -1.0)
+        left_KK, _, right_KK = np.linalg.svd(outputs_NK.T @ signs_NK)
+        rotation_KK = left_KK @ right_KK
+    projection_DK = components_DK @ rotation_KK
+    deviations_K = (centred_ND @ projection_DK).std(axis=0)
+    return np.asarray(projection_DK / np.maximum(deviations_K, np.finfo(np.float32).tiny))
+
+
+def _unit_length(vectors: NDArray[np.floating]) -> Floats:
+    """Return vectors over their Euclidean length, along the last axis; a vector of zeros stays one."""
+    vectors = vectors.astype(np.float64)
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float64).tiny))

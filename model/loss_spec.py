@@ -10,9 +10,20 @@ Objective = Literal["orthohash", "pairwise", "triplet"]
 
 @dataclass(frozen=True)
 class OrthoHashSpec:
-    """The options of OrthoHash."""
+    """The options of OrthoHash, and of the contrastive term beside it."""
 
     margin: float = described(0.2, "how much nearer than the others its own target must be [cosine, 0..1]")
+    contrast_weight: float = described(
+        2.0, "weight of the contrastive term, for which each chip is in a batch in two views; 0: one view"
+    )
+    contrast_temperature: float = described(0.3, "temperature of the contrastive term [above 0]")
+
+    def __post_init__(self) -> None:
+        if self.contrast_weight < 0 or self.contrast_temperature <= 0:
+            raise ValueError(
+                "contrast_weight must be 0 or more and contrast_temperature above 0, "
+                f"not {self.contrast_weight} and {self.contrast_temperature}"
+            )
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,11 @@ class TripletSpec:
     push_weight: float = described(0.001, "weight of the term that pushes h to the ends")
     equal_weight: float = described(1.0, "weight of the term that balances bits")
     equal: Literal["bit", "code"] = described("bit", "half on: each bit over the batch, or bits of a code")
+
+
+def views_a_chip(spec: "LossSpec") -> int:
+    """Return in how many views each chip enters a batch: the contrastive term compares two."""
+    return 2 if isinstance(spec, OrthoHashSpec) and spec.contrast_weight else 1
 
 
 LossSpec = OrthoHashSpec | PairwiseSpec | TripletSpec

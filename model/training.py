@@ -1,6 +1,7 @@
 """Training a hashing network, one epoch at a time, alone or as one of several DDP workers.
 
-Shapes: N chips, B chips of the global batch, C classes, D features, K bits, S x S pixels. A worker takes a
+Shapes: N chips, B chips of the global batch (in outputs and labels: views of them), C classes, D features,
+K bits, S x S pixels. A worker takes a
 slice of each batch; the head and the loss see the global batch, on every worker.
 """
 
@@ -25,8 +26,11 @@ from model.sampling import draw_batches
 _WARM_UP = 0.1  # share of the steps over which the learning rates rise
 _MOMENTUM = 0.9
 
-Inputs = Callable[[NDArray[np.int64], torch.Generator], Tensor]
-"""rows -> what the network takes: images_BCSS, or features_BD where the backbone is frozen."""
+Inputs = Callable[[NDArray[np.int64], torch.Generator, int], Tensor]
+"""rows, generator, views -> what the network takes: images, or features where the backbone is frozen.
+
+Each row is given in so many different views, next to each other.
+"""
 
 
 @dataclass(frozen=True)
@@ -155,19 +159,22 @@ def train_epoch(
     recipe: Recipe,
     seed: int,
     share: Share = ALONE,
+    views: int = 1,
 ) -> list[dict[str, float]]:
     """Train for one epoch; return each step's weighted loss terms and their sum, ``loss``.
 
-    ``model`` is the `Trainee`, or DDP around it. The same ``seed`` on all workers gives one order of chips.
-    Raises FloatingPointError before the optimizer step that a non-finite loss asks for, naming the term.
+    ``model`` is the `Trainee`, or DDP around it. Each chip of a batch enters in so many ``views``, next to
+    each other, also in the global batch, as workers take whole chips. The same ``seed`` on all workers gives
+    one order of chips. Raises FloatingPointError before the optimizer step that a non-finite loss asks for,
+    naming the term.
     """
     seed = seed * 1_000_003 + state.epoch  # the same after a restart
     device = next(model.parameters()).device
     model.train()
     steps = []
     batches = draw_batches(labels_NC, recipe.batch_size, recipe.chips_per_class, seed)
-    for rows_B, inputs in _prefetched(batches, inputs_of, seed, share):
-        labels_BC = torch.from_numpy(labels_NC[rows_B]).float().to(device)
+    for rows_B, inputs in _prefetched(batches, inputs_of, seed, share, views):
+        labels_BC = torch.from_numpy(labels_NC[rows_B.repeat(views)]).float().to(device)
         terms = loss_of(model(inputs.to(device)), labels_BC)
         steps.append(_step(state, terms))
     state.epoch += 1
@@ -175,14 +182,14 @@ def train_epoch(
 
 
 def _prefetched(
-    batches: Iterator[NDArray[np.int64]], inputs_of: Inputs, seed: int, share: Share
+    batches: Iterator[NDArray[np.int64]], inputs_of: Inputs, seed: int, share: Share, views: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Yield each batch's rows and this worker's inputs, the next ones prepared meanwhile."""
     generator = torch.Generator().manual_seed(seed * share.workers + share.rank)
     with ThreadPoolExecutor(max_workers=1) as ahead:
         waiting = None
         for rows_B in batches:
-            coming = rows_B, ahead.submit(inputs_of, share.of(rows_B), generator)
+            coming = rows_B, ahead.submit(inputs_of, share.of(rows_B), generator, views)
             if waiting is not None:
                 yield waiting[0], waiting[1].result()
             waiting = coming

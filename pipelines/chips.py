@@ -1,4 +1,4 @@
-"""Labelled chips to pixels: a Ray dataset, one row a chip, whatever is wrong with some of them.
+"""Chips to train on, to pixels: a Ray dataset, one row a chip, whatever is wrong with some of them.
 
 Shapes: H x W pixels, C bands. A window is (x, y, w, h) in pixels of the source.
 """
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
+from pipelines.cut import Cut
 from pipelines.errors import ConfigError, RejectedObject, StorageError
 from pipelines.imagery import open_raster
 from pipelines.manifest import SIDES, WindowTuple
-from pipelines.pixels import PixelSpec, read_window
+from pipelines.pixels import PixelSpec, read_window, with_own_range
 from pipelines.storage import Store
 
 log = structlog.get_logger()
@@ -52,14 +53,18 @@ class Unreadable:
 
 
 def read_chips(chips: pa.Table, pixels: PixelSpec, store: Store) -> ray.data.Dataset:
-    """Return a lazy dataset of the pixels of labelled chips (row, uri, window), in no order.
+    """Return a lazy dataset of the pixels of chips (row, uri, window), in no order.
+
+    Where they have a column ``cut``, they are read as it says (`Cut.text`); else as ``pixels`` says, at the
+    size of their windows.
 
     Its columns are ``row`` (of the chip), ``height``, ``width`` [pixels], ``pixels`` (the bytes of chip_HWC,
     uint8) and ``reason``. Where a chip can't be read, pixels and sizes are null and the reason says why; else
     the reason is null. Each object is read and opened once, for all its windows.
     """
-    columns = ["row", *(f"window.{side}" for side in SIDES)]
-    flat = chips.select(["row", "uri", "window"]).flatten()
+    cut = ["cut"] if "cut" in chips.column_names else []
+    columns = ["row", *cut, *(f"window.{side}" for side in SIDES)]
+    flat = chips.select(["row", "uri", *cut, "window"]).flatten()
     objects = flat.group_by("uri", use_threads=False).aggregate([(column, "list") for column in columns])
     # a block a task: repartition() would need a CPU of its own, which a pool of actors may not leave
     step = _objects_a_block(len(objects))
@@ -119,14 +124,19 @@ def _read_objects(objects: pa.Table, pixels: PixelSpec, store: Store) -> Iterato
 def _read_object(entry: dict[str, Any], pixels: PixelSpec, store: Store) -> list[dict[str, object]]:
     """Return the rows of all windows of one object."""
     sides = zip(*(entry[f"window.{side}_list"] for side in SIDES), strict=True)
-    windows = [None if None in window else window for window in sides]
     try:
         with open_raster(store.read(entry["uri"])) as dataset:
-            chips = [_read_chip(dataset, window, pixels) for window in windows]
+            if "cut_list" in entry:  # an object's collection is one, and so is its cut
+                cut = Cut.read(entry["cut_list"][0])
+                ranged = with_own_range(dataset, cut.pixels)
+                chips = [_cut_chip(dataset, window, ranged, cut.grid.chip_size) for window in sides]
+            else:
+                windows = [None if None in window else window for window in sides]
+                chips = [_read_chip(dataset, window, pixels) for window in windows]
     except FileNotFoundError:
-        chips = [{"reason": "missing"}] * len(windows)
+        chips = [{"reason": "missing"}] * len(entry["row_list"])
     except (RejectedObject, StorageError) as error:
-        chips = [{"reason": str(error)}] * len(windows)
+        chips = [{"reason": str(error)}] * len(entry["row_list"])
     return [{"row": row} | chip for row, chip in zip(entry["row_list"], chips, strict=True)]
 
 
@@ -137,8 +147,15 @@ def _read_chip(dataset: DatasetReader, window: WindowTuple | None, pixels: Pixel
         # rasterio would cut the window off at the edge, without a word
         size = f"{dataset.width} x {dataset.height}"
         return {"reason": f"outside: window {x}, {y}, {w}, {h} leaves the image of {size} pixels"}
+    return _cut_chip(dataset, (x, y, w, h), pixels, None)
+
+
+def _cut_chip(
+    dataset: DatasetReader, window: WindowTuple, pixels: PixelSpec, size: int | None
+) -> dict[str, object]:
+    """Return the columns of one chip, resampled to a size if there is one."""
     try:
-        chip_HWC = read_window(dataset, (x, y, w, h), pixels).pixels_HWC
+        chip_HWC = read_window(dataset, window, pixels, size).pixels_HWC
     except RejectedObject as error:
         return {"reason": str(error)}
-    return {"height": h, "width": w, "pixels": chip_HWC.tobytes()}
+    return {"height": chip_HWC.shape[0], "width": chip_HWC.shape[1], "pixels": chip_HWC.tobytes()}

@@ -1,4 +1,4 @@
-"""Features of labelled chips: computed once by a pool of actors, kept as Parquet, read ever after.
+"""Features of chips to train on: computed once by a pool of actors, kept as Parquet, read ever after.
 
 The cache is a folder a backbone and input spec; its rows are keyed by object, etag and window. So a changed
 scene is computed again, and a new head on the same scenes touches no pixels.
@@ -9,7 +9,7 @@ Shapes: N chips, B chips of a batch, D features.
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from uuid import uuid4
 
@@ -61,14 +61,14 @@ def compute_features(
     cache: str | None,
     view: int = 0,
 ) -> Features:
-    """Return the backbone's features of labelled chips; only those that the cache lacks are computed.
+    """Return the backbone's features of chips; only those that the cache lacks are computed.
 
-    ``cache`` is the folder of all caches; None: nothing is kept. ``view`` is how the chips are turned
-    (`model.preprocess.turned`). Needs a running Ray where something is to be computed. Raises ConfigError
-    where too many chips are unreadable.
+    The chips have the columns that `read_chips` takes, and etag. ``cache`` is the folder of all caches; None:
+    nothing is kept. ``view`` is how the chips are turned (`model.preprocess.turned`). Needs a running Ray
+    where something is to be computed. Raises ConfigError where too many chips are unreadable.
     """
     key_of = dict(zip(chips["row"].to_pylist(), _keys(chips), strict=True))
-    folder = f"{cache.rstrip('/')}/{cache_name(network, view)}" if cache else None
+    folder = f"{cache.rstrip('/')}/{cache_name(network, view, _cuts(chips))}" if cache else None
     known = _read_cache(folder, chips["uri"], store) if folder else {}
     missing = [row for row, key in key_of.items() if key not in known]
     unreadable: list[Unreadable] = []
@@ -95,11 +95,18 @@ def compute_features(
     )
 
 
-def cache_name(network: HashNetwork, view: int = 0) -> str:
-    """Return the name of a cache: what features depend on besides the chip."""
+def cache_name(network: HashNetwork, view: int = 0, cuts: Sequence[str] = ()) -> str:
+    """Return the name of a cache: what features depend on besides the chip, such as how it was cut."""
     input_spec = json.dumps(asdict(network.input_spec), sort_keys=True)
     name = f"{network.backbone.fingerprint()}-{hashlib.sha256(input_spec.encode()).hexdigest()[:8]}"
+    if cuts:
+        name += f"-cut{hashlib.sha256(json.dumps(sorted(cuts)).encode()).hexdigest()[:8]}"
     return f"{name}-view{view}" if view else name
+
+
+def _cuts(chips: pa.Table) -> list[str]:
+    """Return the different texts in the chips' column ``cut``; labelled chips have none."""
+    return chips["cut"].unique().to_pylist() if "cut" in chips.column_names else []
 
 
 def _keys(chips: pa.Table) -> Iterator[Key]:

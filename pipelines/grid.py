@@ -75,16 +75,10 @@ def read_chips(
     Raises RejectedObject: ``wrong_bands``, ``no_place``, ``too_small``, ``truncated``, or, last, ``empty``.
     """
     check_bands(dataset, pixels)
-    ratios = _ratios(place, grid)
-    windows = grid_windows(dataset.width, dataset.height, grid, ratios)
-    first = next(windows, None)
-    if first is None:
-        w, h = (grid.chip_size * ratio for ratio in ratios)
-        size = f"{dataset.width} x {dataset.height}"
-        raise RejectedObject("too_small", f"{size} pixels hold no chip of {w:g} x {h:g}")
+    windows = scene_windows(dataset, place, grid)
     ranged = with_own_range(dataset, pixels)
     count = kept = 0
-    for window in chain([first], windows):
+    for window in windows:
         chip = read_window(dataset, window, ranged, grid.chip_size)
         count += 1
         if chip.valid_fraction >= grid.min_valid_fraction and chip.valid_fraction > 0:
@@ -92,6 +86,21 @@ def read_chips(
             yield chip
     if not kept:
         raise RejectedObject("empty", f"none of {count} chips has enough valid pixels")
+
+
+def scene_windows(dataset: DatasetReader, place: Georeference | None, grid: Grid) -> Iterator[WindowTuple]:
+    """Return the windows of a scene's chips, row by row, whatever is in them.
+
+    Raises RejectedObject: ``no_place``, or ``too_small`` where there are none.
+    """
+    ratios = _ratios(place, grid)
+    windows = grid_windows(dataset.width, dataset.height, grid, ratios)
+    first = next(windows, None)
+    if first is None:
+        w, h = (grid.chip_size * ratio for ratio in ratios)
+        size = f"{dataset.width} x {dataset.height}"
+        raise RejectedObject("too_small", f"{size} pixels hold no chip of {w:g} x {h:g}")
+    return chain([first], windows)
 
 
 def _ratios(place: Georeference | None, grid: Grid) -> tuple[float, float]:

@@ -1,6 +1,9 @@
-"""OrthoHash: pull each code towards the fixed code of its class (Hoe et al., 2021).
+"""OrthoHash: pull each code towards the fixed code of its class (Hoe et al., 2021), with a contrastive term.
 
-Shapes: B images, K bits, C classes.
+The contrastive term keeps codes of one class apart, so that they stay in an order: OrthoHash alone would make
+them equal.
+
+Shapes: B images, K bits, C classes. With the contrastive term, images 2i and 2i + 1 are two views of a chip.
 """
 
 import math
@@ -34,6 +37,18 @@ def orthogonal_targets(num_classes: int, num_bits: int, seed: int = 0) -> Tensor
     return best
 
 
+def contrast(outputs_BK: Tensor, temperature: float) -> Tensor:
+    """Return NT-Xent between the two views of each chip, of z = tanh(outputs) at unit length.
+
+    The mean over images i of ``-log(exp(z_i z_j / t) / sum over k != i of exp(z_i z_k / t))``, where j is the
+    other view of the same chip. Sources: SimCLR (Chen et al., 2020); CIBHash (Qiu et al., 2021) for codes.
+    """
+    z_BK = F.normalize(torch.tanh(outputs_BK))
+    itself_BB = torch.eye(len(z_BK), dtype=torch.bool, device=z_BK.device)
+    scores_BB = (z_BK @ z_BK.T / temperature).masked_fill(itself_BB, -math.inf)
+    return F.cross_entropy(scores_BB, torch.arange(len(z_BK), device=z_BK.device) ^ 1)
+
+
 class OrthoHashLoss(nn.Module):
     """Cross entropy over the cosines to one fixed target a class (METHODS, "OrthoHash").
 
@@ -48,13 +63,17 @@ class OrthoHashLoss(nn.Module):
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"a hashing network needs two classes at least, not {num_classes}")
-        self.margin = spec.margin
+        self.spec = spec
         # with 2 classes ln(C - 1) is 0 and nothing would be learned
         self.scale = math.sqrt(2) * math.log(max(num_classes - 1, 2))
         self.register_buffer("targets_CK", orthogonal_targets(num_classes, num_bits, seed))
 
     def forward(self, outputs_BK: Tensor, labels_BC: Tensor) -> dict[str, Tensor]:
-        """Return the mean loss of the batch as its one term; labels are multi-hot."""
+        """Return the batch's loss, and the contrastive term where it has weight; labels are multi-hot."""
         cosines_BC = F.normalize(outputs_BK) @ F.normalize(self.targets_CK).T
-        scores_BC = self.scale * (cosines_BC - self.margin * labels_BC)
-        return {"orthohash": F.cross_entropy(scores_BC, labels_BC / labels_BC.sum(dim=1, keepdim=True))}
+        scores_BC = self.scale * (cosines_BC - self.spec.margin * labels_BC)
+        terms = {"orthohash": F.cross_entropy(scores_BC, labels_BC / labels_BC.sum(dim=1, keepdim=True))}
+        if self.spec.contrast_weight:
+            found = contrast(outputs_BK, self.spec.contrast_temperature)
+            terms["contrast"] = self.spec.contrast_weight * found
+        return terms

@@ -6,7 +6,8 @@ from ray.train import UserCallback
 
 from pipelines.config import TrackingConfig
 from pipelines.tracking import log_series
-from pipelines.train.loop import SCORE, Metrics, Steps
+from pipelines.train.loop import Metrics, Steps
+from pipelines.train.validation import SCORE
 
 
 class EpochLog:

@@ -6,11 +6,19 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from model.loss_spec import LossSpec, Objective, OrthoHashSpec, PairwiseSpec, TripletSpec
+from model.loss_spec import (
+    LossSpec,
+    Objective,
+    OrthoHashSpec,
+    PairwiseSpec,
+    TripletSpec,
+    views_a_chip,
+)
 from model.recipe import AugmentSpec, Recipe
 from model.spec import NetworkSpec, Resize
 from pipelines.config import FeatureConfig, StageConfig, StoreConfig, TrackingConfig
 from pipelines.labels import SplitConfig
+from pipelines.sources.config import ArchiveConfig
 from pipelines.train.presets import Preset, with_preset
 
 
@@ -45,12 +53,12 @@ class RecipeConfig(Recipe):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class AugmentConfig(AugmentSpec):
-    """Fine-tuning only: how chips are changed at random, anew in each epoch."""
+    """Views of a chip: turned ones of a frozen backbone, changed ones in fine-tuning."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class OrthoHashConfig(OrthoHashSpec):
-    """With objective orthohash, the default: one target code a class."""
+    """With objective orthohash, the default: one target code a class, and two views of a chip alike."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -63,21 +71,31 @@ class TripletConfig(TripletSpec):
     """With objective triplet (seed B): each class nearer to its own than to others."""
 
 
-class TrainConfig(StageConfig):
-    """Train a hashing network on labelled scenes; write a bundle and register it."""
+ARCHIVE_ONLY = tuple(sorted(set(ArchiveConfig.model_fields) - {"source"}))
+"""Fields that say which chips of an archive to learn from, where nothing labels them."""
+
+
+class TrainConfig(ArchiveConfig):
+    """Train a hashing network on labelled scenes, or on an archive without labels; register a bundle."""
 
     source: str
-    """Labelled scenes: URI of a folder with a folder a class, or of a .parquet or .csv manifest"""
+    """Labelled scenes: URI of a folder with a folder a class, or of a .parquet or .csv manifest; for the \
+preset unlabelled an archive, as a night takes it"""
+    samples: int = Field(10_000, ge=2)
+    """Unlabelled: windows to learn from, at most, evenly over the archive's scenes"""
     bundles: str
     """Folder for bundles: URI; the new one is written below it, under its model id"""
     preset: Preset = "default"
-    """What the other options start from: default, or a patent's method: seed_a or seed_b"""
+    """What the other options start from: default, default64 (no look bits), unlabelled, seed_a or seed_b"""
+    look_from: str | None = None
+    """Bundle whose backbone, input and look bits are taken as they are, and kind bits added: URI of its \
+folder, or models:/name@alias"""
     name: str = Field("scenehash", pattern=r"^[A-Za-z0-9._-]+$")
     """Name of the model, in the model id and in the registry"""
     alias: str = "champion"
     """Registry alias that the new version gets"""
     promote: Literal["if-better", "always", "never"] = "if-better"
-    """Move the alias: if validation mAP@20 is above its holder's on the same chips, always, or never"""
+    """Move the alias: if the validation score is above its holder's on the same chips, always, or never"""
     split: SplitConfig = SplitConfig()
     network: NetworkConfig = NetworkConfig()
     input: InputConfig = InputConfig()
@@ -112,9 +130,30 @@ class TrainConfig(StageConfig):
         batch, workers = self.recipe.batch_size, max(1, self.workers)
         if batch % workers:
             raise ValueError(f"recipe.batch_size {batch} must be a multiple of workers ({workers})")
-        if self.recipe.frozen and self.weights == "none":
+        if self.recipe.frozen and self.weights == "none" and not self.look_from:
             raise ValueError("a frozen backbone needs weights; or set recipe.backbone_learning_rate above 0")
+        self._check_parts()
         return self
+
+    def _check_parts(self) -> None:
+        """Raise ValueError where what is asked for doesn't fit the parts of the code."""
+        given = [name for name in ARCHIVE_ONLY if name in self.model_fields_set]
+        if self.labelled and given:
+            raise ValueError(f"{', '.join(given)}: only for training without labels (preset unlabelled)")
+        if not self.labelled and self.look_from:
+            raise ValueError("look_from needs labels: it adds kind bits to the look bits of a bundle")
+        if not self.recipe.frozen and (self.look_from or not self.labelled):
+            raise ValueError("the backbone must stay frozen with look_from and without labels")
+        pairs = self.recipe.frozen and self.labelled and views_a_chip(self.loss) > 1
+        if (pairs or self.network.look_bits) and self.augment.views < 2:
+            raise ValueError(
+                "augment.views must be 2 or more: look bits and contrast_weight compare two views"
+            )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the source has labels, for kind bits to say."""
+        return self.network.kind_bits > 0
 
     @property
     def loss(self) -> LossSpec:

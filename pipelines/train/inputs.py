@@ -26,10 +26,12 @@ class FeatureRows:
 
     features_NVD: NDArray[np.float32]
 
-    def inputs(self, rows_B: NDArray[np.int64], generator: torch.Generator) -> Tensor:
-        """Return features_BD, each of one of the chip's views, drawn at random."""
-        views_B = torch.randint(self.features_NVD.shape[1], (len(rows_B),), generator=generator)
-        return torch.from_numpy(self.features_NVD[rows_B, views_B.numpy()])
+    def inputs(self, rows_B: NDArray[np.int64], generator: torch.Generator, views: int) -> Tensor:
+        """Return features of each row's chip in so many different views, drawn at random, side by side."""
+        num_views, num_features = self.features_NVD.shape[1:]
+        order_BV = torch.rand(len(rows_B), num_views, generator=generator).argsort(dim=1)[:, :views]
+        drawn_BVD = self.features_NVD[rows_B[:, None], order_BV.numpy()]
+        return torch.from_numpy(drawn_BVD.reshape(-1, num_features))
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ class AugmentedImages:
     augment: AugmentSpec
     device: torch.device
 
-    def inputs(self, rows_B: NDArray[np.int64], generator: torch.Generator) -> Tensor:
-        """Return images_BCSS on the device."""
+    def inputs(self, rows_B: NDArray[np.int64], generator: torch.Generator, views: int) -> Tensor:
+        """Return images of each row's chip, changed in so many ways, next to each other, on the device."""
         images_BCSS = preprocess_mixed(self.rows.chips(rows_B), self.input_spec, self.device)
-        return augment(images_BCSS, self.augment, generator)
+        return augment(images_BCSS.repeat_interleave(views, dim=0), self.augment, generator)
 
 
 def decode(

@@ -13,6 +13,7 @@ import torch
 from model.backbones import Weights, own_input, read_weights
 from model.network import HashNetwork
 from model.spec import InputSpec
+from pipelines.bundles import read_bundle, resolve_bundle
 from pipelines.chips import Unreadable, check_unreadable
 from pipelines.errors import ConfigError, StorageError
 from pipelines.features import compute_features
@@ -21,7 +22,7 @@ from pipelines.pixels import PixelSpec
 from pipelines.storage import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.inputs import ChipRows, FeatureRows, decode
-from pipelines.train.loop import Part
+from pipelines.train.validation import Part
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,31 @@ class Parts:
 def build_network(config: TrainConfig, store: Store) -> HashNetwork:
     """Return the network to start from, in eval mode. Raises ConfigError where it can't be built."""
     torch.manual_seed(config.seed)
+    if config.look_from:
+        return _with_look_of(config, store)
     try:
         input_spec = resolved_input(config)
         weights = _read_weights(config.weights, store)
         return HashNetwork(config.network, input_spec, weights).eval()
     except (ValueError, OSError) as error:
         raise ConfigError(f"network: {error}") from error
+
+
+def _with_look_of(config: TrainConfig, store: Store) -> HashNetwork:
+    """Return a network with the backbone, the input and the look bits of a bundle, and a head to train."""
+    assert config.look_from is not None  # noqa: S101 - for mypy: the caller has looked
+    _, given = read_bundle(resolve_bundle(config.look_from, config.tracking), store)
+    spec = given.network_spec
+    if not spec.look_bits:
+        raise ConfigError(f"{config.look_from} has no look bits to take; train without look_from")
+    wanted = replace(config.network, backbone=spec.backbone, node=spec.node, look_bits=spec.look_bits)
+    try:
+        network = HashNetwork(wanted, given.input_spec)
+    except ValueError as error:
+        raise ConfigError(f"network: {error}") from error
+    network.backbone.load_state_dict(given.backbone.state_dict())
+    network.look.load_state_dict(given.look.state_dict())
+    return network.eval()
 
 
 def resolved_input(config: TrainConfig) -> InputSpec:
@@ -68,6 +88,14 @@ def trained_classes(labels: Labels) -> tuple[str, ...]:
     return tuple(sorted(pc.list_flatten(labels.rows("train")["labels"]).unique().to_pylist()))
 
 
+def labelled_part(rows: FeatureRows | ChipRows, chips: pa.Table, labels: Labels) -> Part:
+    """Return chips with their labels; training chips have but the classes that are trained."""
+    trained = trained_classes(labels)
+    return Part(
+        rows, multi_hot(chips, (*trained, *sorted(set(labels.class_names) - set(trained)))), len(trained)
+    )
+
+
 def feature_parts(
     config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, cache: str
 ) -> Parts:
@@ -87,8 +115,8 @@ def feature_parts(
             raise StorageError(f"{more.unreadable[0].uri} could be read a moment ago, not now; run again")
         views.append(more.features_ND)
     return Parts(
-        Part(FeatureRows(np.stack(views, axis=1)), multi_hot(train, trained_classes(labels))),
-        Part(FeatureRows(features.features_ND[~is_train_N, None]), multi_hot(validation, labels.class_names)),
+        labelled_part(FeatureRows(np.stack(views, axis=1)), train, labels),
+        labelled_part(FeatureRows(features.features_ND[~is_train_N, None]), validation, labels),
         features.unreadable,
     )
 
@@ -96,14 +124,14 @@ def feature_parts(
 def image_parts(config: TrainConfig, labels: Labels, network: HashNetwork, store: Store) -> Parts:
     """Return the parts as decoded chips in Ray's object store."""
     parts, unreadable = [], []
-    for split, class_names in (("train", trained_classes(labels)), ("validation", labels.class_names)):
+    for split in ("train", "validation"):
         chips = labels.rows(split)
         rows = ChipRows((), np.empty((0, 2), np.int64))
         rows_N = np.empty(0, np.int64)
         if len(chips):
             rows, rows_N, missed = decode(chips, PixelSpec.of(network.input_spec), store)
             unreadable += missed
-        parts.append(Part(rows, multi_hot(labels.chips.take(rows_N), class_names)))
+        parts.append(labelled_part(rows, labels.chips.take(rows_N), labels))
     total = labels.count("train") + labels.count("validation")
     check_unreadable(unreadable, total, config.features.max_unreadable_share)
     return Parts(parts[0], parts[1], tuple(unreadable))

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Preset = Literal["default", "seed_a", "seed_b"]
+Preset = Literal["default", "default64", "unlabelled", "seed_a", "seed_b"]
 
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
-    # OrthoHash behind one hidden layer, on a frozen Inception v3: best of METHODS.md's table
-    "default": {},
+    # OrthoHash with a contrastive term behind one hidden layer, on a frozen Inception v3, and look bits
+    "default": {"network": {"look_bits": 192}},
+    # the same kind bits alone
+    "default64": {},
+    # look bits alone, of an archive without labels
+    "unlabelled": {"network": {"head": "none", "kind_bits": 0, "look_bits": 256}},
     # pairwise hashing: a linear hash layer on GoogLeNet, all of it fine-tuned, batches of 50 (CN107016708B)
     "seed_a": {
         "network": {"backbone": "googlenet", "node": "inception5b", "head": "linear", "kind_bits": 48},

@@ -1,36 +1,45 @@
 """Whether a new model takes the alias: only where it is better than the present holder on the same chips."""
 
+import hashlib
+
 import structlog
 
 from pipelines import tracking
 from pipelines.bundles import read_bundle
 from pipelines.errors import BundleError
 from pipelines.features import compute_features
-from pipelines.labels import Labels, multi_hot
+from pipelines.labels import Labels
 from pipelines.storage import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.inputs import FeatureRows
-from pipelines.train.loop import SCORE, Part, validate
+from pipelines.train.prepare import labelled_part, trained_classes
+from pipelines.train.validation import SCORE, validate
 
 log = structlog.get_logger()
 
 VALIDATION_TAG = "scenehash.validation"
-"""Tag of a run: which chips its validation figures are of."""
+"""Tag of a run: what its validation figures are of, see `validation_tag`."""
+
+
+def validation_tag(labels: Labels) -> str:
+    """Return what names the validation chips, and which of their classes have training chips."""
+    trained = hashlib.sha256("\n".join(trained_classes(labels)).encode()).hexdigest()[:8]
+    return f"{labels.digest('validation')}-{trained}"
 
 
 def promote(
-    config: TrainConfig, labels: Labels, store: Store, cache: str, version: str, score: float | None
+    config: TrainConfig, labels: Labels | None, store: Store, cache: str, version: str, score: float | None
 ) -> bool:
     """Move the alias to a registered version if the config says so; return whether it has moved.
 
-    ``score`` is the new model's `SCORE`, None where there were no chips to measure it on. Needs a running
-    Ray where the holder has to be measured anew.
+    ``score`` is the new model's `SCORE`, None where there were no chips to measure it on, as without labels.
+    Needs a running Ray where the holder has to be measured anew.
     """
     if config.promote == "never":
         return False
     holder = tracking.find_holder(config.tracking, config.name, config.alias)
     if config.promote == "if-better" and holder is not None:
-        if score is None:
+        if score is None or labels is None:
             log.warning("not promoted: no validation chips to compare on", alias=config.alias)
             return False
         held = _recorded_score(config, labels, holder.run_id)
@@ -46,7 +55,7 @@ def promote(
 def _recorded_score(config: TrainConfig, labels: Labels, run_id: str | None) -> float | None:
     """Return the holder's score from its own training, if that was on the same validation chips."""
     run = tracking.find_run(config.tracking, run_id) if run_id else None
-    if run is None or run.data.tags.get(VALIDATION_TAG) != labels.digest("validation"):
+    if run is None or run.data.tags.get(VALIDATION_TAG) != validation_tag(labels):
         return None
     score: float | None = run.data.metrics.get(SCORE)
     return score
@@ -64,5 +73,5 @@ def _measured_score(
     chips = labels.rows("validation")
     features = compute_features(chips, network, store, config.features, cache)
     readable = labels.chips.take(features.rows_N)
-    part = Part(FeatureRows(features.features_ND[:, None]), multi_hot(readable, labels.class_names))
+    part = labelled_part(FeatureRows(features.features_ND[:, None]), readable, labels)
     return validate(network, part).get(SCORE)

@@ -2,12 +2,14 @@
 
 import time
 from dataclasses import asdict, replace
+from typing import Any
 
 import structlog
-from pydantic import BaseModel, ConfigDict
 
 from model.bundle import pack_bundle
+from model.look import LookHead
 from model.network import HashNetwork
+from model.recipe import Recipe
 from pipelines import tracking
 from pipelines.bundles import write_bundle
 from pipelines.chips import READ_CPUS
@@ -15,38 +17,17 @@ from pipelines.cluster import connected, warn_if_short
 from pipelines.errors import ConfigError
 from pipelines.labels import Labels, read_labels
 from pipelines.storage import Store
-from pipelines.train.config import TrainConfig
+from pipelines.train.config import ARCHIVE_ONLY, TrainConfig
 from pipelines.train.fit import Phase, fit
-from pipelines.train.loop import SCORE, TrainJob, validate
+from pipelines.train.inputs import FeatureRows
+from pipelines.train.loop import TrainJob
 from pipelines.train.prepare import Parts, build_network, feature_parts, image_parts, trained_classes
-from pipelines.train.promote import VALIDATION_TAG, promote
+from pipelines.train.promote import VALIDATION_TAG, promote, validation_tag
+from pipelines.train.report import TrainReport
+from pipelines.train.unlabelled import list_scenes, sample_features
+from pipelines.train.validation import SCORE, validate
 
 log = structlog.get_logger()
-
-
-class TrainReport(BaseModel):
-    """What a training made."""
-
-    model_config = ConfigDict(frozen=True)
-
-    run_id: str | None = None
-    """MLflow run; None, as all that follows, after a dry run."""
-    model_id: str | None = None
-    bundle: str | None = None
-    """URI of the bundle."""
-    version: str | None = None
-    """Version in the MLflow registry."""
-    promoted: bool = False
-    """Whether the version took the alias."""
-    chips: int
-    """Chips to train on."""
-    validation_chips: int
-    classes: int
-    unreadable: dict[str, str] = {}
-    """Scenes that couldn't be read, and why."""
-    metrics: dict[str, float] = {}
-    """Of the codes of the validation chips."""
-    seconds: float
 
 
 def run_train(config: TrainConfig) -> TrainReport:
@@ -54,13 +35,17 @@ def run_train(config: TrainConfig) -> TrainReport:
 
     Raises ConfigError where the source or the network doesn't fit, StorageError where a URI doesn't.
     """
-    started = time.monotonic()
     config = config.model_copy(update={"tracking": tracking.resolved(config.tracking)})
     store = Store(config.store)
     store.require_bucket(config.bundles)
+    run = run_labelled if config.labelled else run_unlabelled
+    return run(config, store, time.monotonic())
+
+
+def run_labelled(config: TrainConfig, store: Store, started: float) -> TrainReport:
+    """Train on labelled scenes: the head, and the look bits where the code has any."""
     labels = read_labels(config.source, store, config.split)
     network = build_network(config, store)
-    _check_batch(config, labels.count("train"))
     report = TrainReport(
         chips=labels.count("train"),
         validation_chips=labels.count("validation"),
@@ -69,48 +54,94 @@ def run_train(config: TrainConfig) -> TrainReport:
     )
     if config.dry_run:
         return report
-    tags = {VALIDATION_TAG: labels.digest("validation")}
+    tags = {VALIDATION_TAG: validation_tag(labels)}
     with (
         connected(),
         tracking.tracked_run(config.tracking, config.name, _params(config, network), tags) as run_id,
     ):
         warn_if_short(max(READ_CPUS, 0 if config.use_gpu else config.workers))
-        done = _train(config, labels, network, store, run_id)
+        parts = _train(config, labels, network, store, run_id)
+        metrics = validate(network, parts.validation)
+        done = _register(config, network, trained_classes(labels), metrics, store, run_id)
+        promoted = promote(config, labels, store, _cache(config), done["version"], metrics.get(SCORE))
+    unreadable = {chip.uri: chip.reason for chip in parts.unreadable}
+    seconds = round(time.monotonic() - started, 1)
     return report.model_copy(
-        update=done | {"run_id": run_id, "seconds": round(time.monotonic() - started, 1)}
+        update=done | {"promoted": promoted, "unreadable": unreadable, "seconds": seconds}
     )
 
 
-def _train(
-    config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, run_id: str
-) -> dict[str, object]:
-    """Return the fields of the report that only a training fills."""
-    cache = config.features.cache or f"{config.bundles.rstrip('/')}/features"
-    unreadable: dict[str, str] = {}
+def run_unlabelled(config: TrainConfig, store: Store, started: float) -> TrainReport:
+    """Fit look bits alone on windows of an archive that nobody has labelled."""
+    network = build_network(config, store)
+    report = TrainReport(chips=0, validation_chips=0, classes=0, seconds=0)
+    if config.dry_run:
+        scenes = list_scenes(config, store)[1]
+        return report.model_copy(update={"scenes": scenes, "seconds": round(time.monotonic() - started, 1)})
+    with connected(), tracking.tracked_run(config.tracking, config.name, _params(config, network)) as run_id:
+        warn_if_short(READ_CPUS)
+        sample = sample_features(config, network, store, _cache(config))
+        _fit_look(network, sample.rows, config.seed)
+        done = _register(config, network, (), sample.health(network), store, run_id)
+        promoted = promote(config, None, store, _cache(config), done["version"], None)
+    fields = {"chips": sample.windows, "scenes": sample.scenes, "unreadable": sample.unreadable}
+    seconds = round(time.monotonic() - started, 1)
+    return report.model_copy(update=done | fields | {"promoted": promoted, "seconds": seconds})
+
+
+def _train(config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, run_id: str) -> Parts:
+    """Train what the recipe says, then fit the look bits; return the chips that were seen last."""
+    parts: Parts | None = None
     for name, phase_config in _phases(config).items():
         if phase_config.recipe.frozen:
-            parts = feature_parts(config, labels, network, store, cache)
+            parts = feature_parts(config, labels, network, store, _cache(config))
         else:
             parts = image_parts(config, labels, network, store)
-        _check_batch(config, len(parts.train.labels_NC))
-        unreadable |= {chip.uri: chip.reason for chip in parts.unreadable}
         job = _job(phase_config, parts, network)
         weights = fit(Phase(name, job, config.tracking, run_id), config, store)
         (network.head if phase_config.recipe.frozen else network).load_state_dict(weights)
-    metrics = validate(network, parts.validation)
-    manifest, files = pack_bundle(network, config.name, trained_classes(labels), run_id, metrics)
+    assert parts is not None  # noqa: S101 - there is one training at least
+    if config.network.look_bits and not config.look_from:
+        if not isinstance(parts.train.rows, FeatureRows):
+            parts = feature_parts(config, labels, network, store, _cache(config))
+        assert isinstance(parts.train.rows, FeatureRows)  # noqa: S101 - for mypy: what feature_parts gives
+        _fit_look(network, parts.train.rows, config.seed)
+    return parts
+
+
+def _fit_look(network: HashNetwork, rows: FeatureRows, seed: int) -> None:
+    assert isinstance(network.look, LookHead)  # noqa: S101 - for mypy: the spec has look bits
+    try:
+        network.look.fit(rows.features_NVD, seed)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    log.info("look bits fitted", chips=len(rows.features_NVD), views=rows.features_NVD.shape[1])
+
+
+def _register(
+    config: TrainConfig,
+    network: HashNetwork,
+    class_names: tuple[str, ...],
+    metrics: dict[str, float],
+    store: Store,
+    run_id: str,
+) -> dict[str, Any]:
+    """Write the bundle and register it; return what the report says of it."""
+    manifest, files = pack_bundle(network, config.name, class_names, run_id, metrics)
     bundle_uri = f"{config.bundles.rstrip('/')}/{manifest.model_id}"
     write_bundle(bundle_uri, files, store)
     tracking.log_metrics(config.tracking, run_id, metrics)
-    version = tracking.register(config.tracking, config.name, bundle_uri, run_id)
     return {
+        "run_id": run_id,
         "model_id": manifest.model_id,
         "bundle": bundle_uri,
-        "version": version,
-        "promoted": promote(config, labels, store, cache, version, metrics.get(SCORE)),
-        "unreadable": unreadable,
+        "version": tracking.register(config.tracking, config.name, bundle_uri, run_id),
         "metrics": metrics,
     }
+
+
+def _cache(config: TrainConfig) -> str:
+    return config.features.cache or f"{config.bundles.rstrip('/')}/features"
 
 
 def _phases(config: TrainConfig) -> dict[str, TrainConfig]:
@@ -129,7 +160,7 @@ def _job(config: TrainConfig, parts: Parts, network: HashNetwork) -> TrainJob:
         input=network.input_spec,
         initial=network.state_dict(),
         keep_statistics=config.weights != "none",
-        recipe=config.recipe,
+        recipe=fitting(config.recipe, len(parts.train.labels_NC), max(1, config.workers)),
         augment=config.augment,
         loss=config.loss,
         seed=config.seed,
@@ -138,19 +169,30 @@ def _job(config: TrainConfig, parts: Parts, network: HashNetwork) -> TrainJob:
     )
 
 
+def fitting(recipe: Recipe, chips: int, workers: int) -> Recipe:
+    """Return the recipe with batches that so many chips can fill, the same share for each worker.
+
+    Raises ConfigError where there is none for each worker, or but one in all.
+    """
+    if chips >= recipe.batch_size:
+        return recipe
+    batch = chips // workers * workers
+    if batch < 2:
+        raise ConfigError(f"{chips} training chips are too few for {workers} workers")
+    log.warning(
+        "batches are smaller: there are few chips", chips=chips, batch_size=batch, of=recipe.batch_size
+    )
+    return replace(recipe, batch_size=batch)
+
+
 def _params(config: TrainConfig, network: HashNetwork) -> dict[str, object]:
     """Return what MLflow keeps of the config, names joined by dots."""
-    unused = {"orthohash", "pairwise", "triplet"} - {config.objective}
+    unused = {"orthohash", "pairwise", "triplet"} - ({config.objective} if config.labelled else set())
+    unused |= set(ARCHIVE_ONLY) if config.labelled else {"recipe", "objective", "split"}
     kept = config.model_dump(exclude={"store", "tracking", "dry_run", *unused})
-    kept["input"] = asdict(network.input_spec)
+    kept |= {"input": asdict(network.input_spec), "network": asdict(network.network_spec)}
     flat: dict[str, object] = {}
     for key, value in kept.items():
         inner = value if isinstance(value, dict) else None
         flat |= {key: value} if inner is None else {f"{key}.{name}": inner[name] for name in inner}
     return flat
-
-
-def _check_batch(config: TrainConfig, count: int) -> None:
-    batch = config.recipe.batch_size
-    if count < batch:
-        raise ConfigError(f"{count} training chips don't fill a batch of {batch}; lower recipe.batch_size")

@@ -57,7 +57,7 @@ def test_the_example_configs_are_valid(name, config_type):
 def test_a_preset_lies_below_what_is_given(tmp_path, monkeypatch):
     file = tmp_path / "train.yaml"
     file.write_text("{source: s, bundles: b, preset: seed_a, recipe: {epochs: 3}, pairwise: {margin: 1.5}}")
-    monkeypatch.setenv("SCENEHASH_NETWORK__NUM_BITS", "32")
+    monkeypatch.setenv("SCENEHASH_NETWORK__KIND_BITS", "32")
     arguments = ["--config", str(file), "--recipe.learning-rate=0.5"]
     config = load_config("train", TrainConfig, arguments)
     assert (config.objective, config.network.head, config.recipe.batch_size) == ("pairwise", "linear", 50)
@@ -82,11 +82,33 @@ def test_a_preset_lies_below_what_is_given(tmp_path, monkeypatch):
         (["--preset=best"], "default"),
         (["--network.kind-bits=12"], "multiple of 8"),
         (["--recipe.epochs=0"], "must be 1 or more"),
+        (["--network.head=none"], "kind_bits must be 0 with head none"),
+        (["--chip-size=64", "--asset=visual"], "asset, chip_size: only for training without labels"),
+        (["--preset=unlabelled", "--look-from=b"], "look_from needs labels"),
+        (["--look-from=b", "--recipe.backbone-learning-rate=1"], "must stay frozen"),
+        (["--preset=unlabelled", "--recipe.backbone-learning-rate=1"], "must stay frozen"),
+        (["--augment.views=1"], "augment.views must be 2 or more"),
+        (["--preset=default64", "--augment.views=1"], "augment.views must be 2 or more"),
     ],
 )
 def test_trainings_that_make_no_sense(arguments, message):
     with pytest.raises(ConfigError, match=message):
         load_config("train", TrainConfig, ["--source=s", "--bundles=b", *arguments])
+
+
+def test_the_parts_of_each_presets_codes():
+    def parts(preset, *arguments):
+        config = load_config(
+            "train", TrainConfig, ["--source=s", "--bundles=b", f"--preset={preset}", *arguments]
+        )
+        return [(part.name, part.bits, part.weight) for part in config.network.code.parts]
+
+    assert parts("default") == [("kind", 64, 3), ("look", 192, 1)]
+    assert parts("default64") == [("kind", 64, 1)]
+    assert parts("unlabelled", "--chip-size=64") == [("look", 256, 1)]
+    assert parts("seed_a") == [("kind", 48, 1)]
+    assert parts("seed_b", "--network.look-bits=192") == [("kind", 64, 3), ("look", 192, 1)]
+    assert parts("seed_b", "--orthohash.contrast-weight=0", "--augment.views=1") == [("kind", 64, 1)]
 
 
 def test_nested_and_repeated_values():

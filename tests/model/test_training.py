@@ -8,14 +8,19 @@ import torch
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
-from model.loss_spec import OrthoHashSpec, PairwiseSpec, TripletSpec
+from model.loss_spec import OrthoHashSpec, PairwiseSpec, TripletSpec, views_a_chip
 from model.losses import build_loss
 from model.network import HashNetwork
 from model.recipe import Recipe
 from model.spec import InputSpec, NetworkSpec
 from model.training import ALONE, Share, Trainee, rate_at, start, train_epoch
 
-CASES = ((OrthoHashSpec(), "norm"), (PairwiseSpec(), "linear"), (TripletSpec(margin=0.5), "attention"))
+CASES = (
+    (OrthoHashSpec(), "norm"),  # with the contrastive term, for which each chip comes in two views
+    (OrthoHashSpec(contrast_weight=0), "norm"),
+    (PairwiseSpec(), "linear"),
+    (TripletSpec(margin=0.5), "attention"),
+)
 BATCH = 12
 LABELS_NC = np.tile(np.eye(3, dtype=bool), (BATCH, 1))
 RECIPE = Recipe(
@@ -34,17 +39,24 @@ def make_network(head):
     return HashNetwork(spec, InputSpec(size=16))
 
 
-def images(rows_B, _=None):
-    images_NCHW = torch.randn(len(LABELS_NC), 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    return images_NCHW[torch.from_numpy(rows_B)]
+def images(rows_B, _=None, views=1):
+    generator = torch.Generator().manual_seed(1)
+    images_NCHW = torch.randn(len(LABELS_NC), 3, 16, 16, generator=generator)
+    rows_B = torch.from_numpy(rows_B)
+    # further views: turned ones
+    return torch.stack([images_NCHW[rows_B].rot90(view, (2, 3)) for view in range(views)], dim=1).flatten(
+        0, 1
+    )
 
 
 def gradient(spec, head, share, wrap=lambda module: module):
     network = make_network(head)
     model = wrap(Trainee(network, RECIPE, keep_statistics=True)).train()
     rows_B = np.arange(BATCH)
-    outputs_BK = model(images(share.of(rows_B)))
-    terms = build_loss(spec, 3, 16, seed=0)(outputs_BK, torch.from_numpy(LABELS_NC[rows_B]).float())
+    views = views_a_chip(spec)
+    outputs_BK = model(images(share.of(rows_B), views=views))
+    labels_BC = torch.from_numpy(LABELS_NC[rows_B.repeat(views)]).float()
+    terms = build_loss(spec, 3, 16, seed=0)(outputs_BK, labels_BC)
     sum(terms.values()).backward()
     return [parameter.grad for parameter in network.parameters()]
 
@@ -53,7 +65,9 @@ def losses(share, wrap=lambda module: module):
     network = make_network("norm")
     model = wrap(Trainee(network, RECIPE, keep_statistics=True))
     state, loss_of = start(network, RECIPE, len(LABELS_NC)), build_loss(OrthoHashSpec(), 3, 16, seed=0)
-    return [train_epoch(state, model, loss_of, LABELS_NC, images, RECIPE, 0, share) for _ in range(2)]
+    return [
+        train_epoch(state, model, loss_of, LABELS_NC, images, RECIPE, 0, share, views=2) for _ in range(2)
+    ]
 
 
 def worker(rank, workers, folder):
@@ -92,10 +106,10 @@ def trained(recipe, epochs, state=None, keep_statistics=True):
         features_ND = network.eval().extract(np.zeros((len(LABELS_NC), 16, 16, 3), np.uint8))
         features_ND = features_ND + np.random.default_rng(0).normal(size=features_ND.shape)
 
-        def inputs(rows_B, _):
-            return torch.from_numpy(features_ND[rows_B])
+        def inputs(rows_B, _, views):
+            return torch.from_numpy(features_ND[rows_B.repeat(views)])
 
-    steps = [train_epoch(fresh, model, loss_of, LABELS_NC, inputs, recipe, 0) for _ in range(epochs)]
+    steps = [train_epoch(fresh, model, loss_of, LABELS_NC, inputs, recipe, 0, views=2) for _ in range(epochs)]
     return fresh, network, steps
 
 
@@ -112,7 +126,7 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been():
 def test_the_loss_falls():
     _, _, steps = trained(RECIPE, 4)
     assert steps[-1][-1]["loss"] < 0.9 * steps[0][0]["loss"]
-    assert set(steps[0][0]) == {"orthohash", "loss"}
+    assert set(steps[0][0]) == {"orthohash", "contrast", "loss"}
 
 
 @pytest.mark.parametrize("keep_statistics", [True, False])

@@ -64,8 +64,13 @@ def test_features_are_computed_once_and_only_of_what_is_new(scenes, store, root)
 
 def test_each_view_of_a_chip_is_drawn():
     rows = FeatureRows(np.arange(6, dtype=np.float32).reshape(2, 3, 1))
-    drawn = rows.inputs(np.array([0, 1] * 60), torch.Generator().manual_seed(0)).reshape(-1, 2)
+    generator = torch.Generator().manual_seed(0)
+    drawn = rows.inputs(np.array([0, 1] * 60), generator, 1).reshape(-1, 2)
     assert [set(column.tolist()) for column in drawn.T] == [{0, 1, 2}, {3, 4, 5}]
+    pairs = rows.inputs(np.array([0, 1] * 60), generator, 2).reshape(-1, 2, 2)  # of chips 0 and 1 in turn
+    assert {tuple(pair.tolist()) for pair in pairs[:, 0]} == {(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)}
+    assert (pairs[:, 1] >= 3).all()
+    assert (pairs[:, 1, 0] != pairs[:, 1, 1]).all()
 
 
 def expected(labels, network, store):

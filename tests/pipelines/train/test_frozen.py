@@ -11,8 +11,8 @@ from model.backbones import read_weights
 from pipelines.bundles import read_bundle, resolve_bundle
 from pipelines.errors import TrainingError
 from pipelines.train.config import NetworkConfig, RecipeConfig
-from pipelines.train.loop import SCORE
 from pipelines.train.run import run_train
+from pipelines.train.validation import SCORE
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 

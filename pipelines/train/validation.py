@@ -1,0 +1,115 @@
+"""How good the codes of validation chips are, in one score.
+
+Shapes: V validation chips, C classes, D features, Y bytes a code.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.codes import Codes, part_bytes
+from model.metrics import code_health
+from model.network import HashNetwork
+from model.order import code_lists, cosine_lists, order_figures
+from model.parallel import global_batch
+from model.retrieval import retrieve
+from model.spec import CodePart, CodeSpec
+from model.training import ALONE, Share
+from pipelines.train.inputs import ChipRows, FeatureRows
+
+SCORE = "val_score"
+"""What early stopping and promotion go by: the mean of `TRAINED` and, where it was measured, `UNSEEN`, else
+`ORDER`; of `TRAINED` alone where neither was."""
+TRAINED = "val_map_at_20"
+"""mAP@20 among the validation chips of classes that have training chips."""
+UNSEEN = "val_unseen_map_at_20"
+"""mAP@20 among the validation chips of the other classes."""
+ORDER = "val_in_class_recall_at_10"
+"""Of the ten nearest chips of a chip's own class by its features, the share among the ten nearest by code."""
+
+_ORDER_CHIPS = 2000  # of which the order is measured, at most: it takes the features of all pairs
+
+
+@dataclass(frozen=True)
+class Part:
+    """Chips with their labels."""
+
+    rows: FeatureRows | ChipRows
+    labels_NC: NDArray[np.bool_]
+    """The classes that have training chips come first."""
+    trained_classes: int
+    """How many they are."""
+
+
+def validate(
+    network: HashNetwork, part: Part, share: Share = ALONE, *, kind_only: bool = False
+) -> dict[str, float]:
+    """Return the figures of the validation codes, and their health; nothing where there are too few chips.
+
+    Leave-one-out, ties averaged. ``kind_only`` leaves the look bits out, as they are fitted after the epochs.
+    With chips rather than features, each worker's share is run through its backbone.
+    """
+    if len(part.labels_NC) < 2:
+        return {}
+    network.eval()
+    if isinstance(part.rows, FeatureRows):
+        features_VD = part.rows.features_NVD[:, 0]
+    else:
+        features_VD = _extract(network, part.rows, len(part.labels_NC), share)
+    codes_VY, code = network.encode_features(features_VD), network.network_spec.code
+    if kind_only:
+        codes_VY = np.ascontiguousarray(codes_VY[:, part_bytes(code)["kind"]])
+        code = CodeSpec((CodePart("kind", network.network_spec.kind_bits),))
+    trained_V = part.labels_NC[:, : part.trained_classes].any(axis=1)
+    unseen_V = part.labels_NC.any(axis=1) & ~trained_V
+    measured = {
+        TRAINED: _map_at_20(codes_VY[trained_V], part.labels_NC[trained_V], code),
+        UNSEEN: _map_at_20(codes_VY[unseen_V], part.labels_NC[unseen_V], code),
+        ORDER: _order(features_VD, codes_VY, part.labels_NC, code),
+    }
+    figures = {name: value for name, value in measured.items() if value is not None}
+    return (
+        _score(figures)
+        | figures
+        | {f"val_{name}": value for name, value in asdict(code_health(codes_VY)).items()}
+    )
+
+
+def _score(figures: dict[str, float]) -> dict[str, float]:
+    """Return `SCORE`; nothing where no class that was trained was measured."""
+    if TRAINED not in figures:
+        return {}
+    others = [figures[name] for name in (UNSEEN, ORDER) if name in figures][:1]
+    return {SCORE: float(np.mean([figures[TRAINED], *others]))}
+
+
+def _map_at_20(codes_VY: Codes, labels_VC: NDArray[np.bool_], code: CodeSpec) -> float | None:
+    """Return mAP@20 of each chip among the others; None where no two chips share a class."""
+    labels = labels_VC if (labels_VC.sum(axis=1) > 1).any() else labels_VC.argmax(axis=1)
+    try:
+        found = retrieve(codes_VY, labels, codes_VY, labels, np.arange(len(codes_VY)), code=code)
+    except ValueError:
+        return None
+    return found.ranking.map_at_k[20]
+
+
+def _order(
+    features_VD: NDArray[np.float32], codes_VY: Codes, labels_VC: NDArray[np.bool_], code: CodeSpec
+) -> float | None:
+    """Return `ORDER`; None where no class has more than ten other chips."""
+    step = -(-len(codes_VY) // _ORDER_CHIPS)
+    features_VD, codes_VY, labels_VC = features_VD[::step], codes_VY[::step], labels_VC[::step]
+    cosine, lists = cosine_lists(features_VD, features_VD), code_lists(codes_VY, codes_VY, code)
+    return order_figures(cosine, labels_VC, [lists])[0].in_class_recall10
+
+
+def _extract(network: HashNetwork, rows: ChipRows, count: int, share: Share) -> NDArray[np.float32]:
+    """Return features_VD of all chips, each worker computing its share."""
+    padded_V = np.arange(-(-count // share.workers) * share.workers) % count  # equal shares
+    own = np.array_split(share.of(padded_V), max(1, len(padded_V) // share.workers // 64))
+    features_BD = np.concatenate([network.extract(rows.chips(part)) for part in own])
+    device = next(network.parameters()).device
+    gathered = global_batch(torch.from_numpy(features_BD).to(device))
+    return np.asarray(gathered.cpu().numpy()[:count])
