@@ -16,11 +16,23 @@ def comparison_of(code: CodeSpec, compare: Compare = "both", kind_weight: int | 
 
     Raises ComparisonError where the codes don't have the part, or ``kind_weight`` means nothing.
     """
+    _check(code, compare, kind_weight)
+    if len(code.parts) == 1:
+        return Comparison((1,), (0,))
+    if compare == "kind":
+        return Comparison((1, 0), (0, 1))
+    if compare == "look" or kind_weight == 0:
+        return Comparison((0, 1), (1, 0))
+    kind, look = code.parts
+    return Comparison((kind.weight if kind_weight is None else kind_weight, look.weight), (0, 0))
+
+
+def _check(code: CodeSpec, compare: Compare, kind_weight: int | None) -> None:
     names = [part.name for part in code.parts]
-    has = f"the model's codes have the part{'s' * (len(names) > 1)} {' and '.join(names)}"
+    has = f"the model's codes have {' and '.join(names)} bits"
     if compare not in ("both", *names):
         raise ComparisonError(
-            "no_such_part", f"compare: {has}, not {compare}", f"leave compare out, or give {names[0]}"
+            "no_such_part", f"compare: {has}, no {compare} bits", f"leave compare out, or give {names[0]}"
         )
     if kind_weight is not None and compare != "both":
         raise ComparisonError(
@@ -31,14 +43,6 @@ def comparison_of(code: CodeSpec, compare: Compare = "both", kind_weight: int | 
     if kind_weight is not None and len(names) == 1:
         raise ComparisonError(
             CONTRADICTION,
-            f"kind_weight weighs kind against look, but {has} alone",
+            f"kind_weight weighs kind against look, but {has} only",
             "leave kind_weight out, or ask where codes of two parts are served",
         )
-    if len(names) == 1:
-        return Comparison((1,), (0,))
-    if compare == "kind":
-        return Comparison((1, 0), (0, 1))
-    if compare == "look" or kind_weight == 0:
-        return Comparison((0, 1), (1, 0))
-    kind, look = code.parts
-    return Comparison((kind.weight if kind_weight is None else kind_weight, look.weight), (0, 0))

@@ -229,7 +229,7 @@ def test_a_part_that_the_next_model_lacks_is_told(local_site, write_model):
     new.night_of({"a": code_at(0), "b": code_at(3)})
     failure = new.run_badly()
     outcomes = {each.name: each for each in failure.report.watches}
-    assert "the model's codes have the part kind, not look" in outcomes["ships"].error
+    assert "the model's codes have kind bits, no look bits" in outcomes["ships"].error
     assert (outcomes["by-kind"].error, outcomes["by-kind"].hits) == (None, 1)
     old.publish(first.table_version, restores=first.number)
     old.night_of({"c": in_parts(9, 4)})
@@ -303,8 +303,8 @@ def test_adding_checks_everything_at_once(local_site, tmp_path):
         ({"chip_ids": ("a-1",)}, TableError, "chip a-1 isn't in version"),
         ({"max_distance": 33}, ConfigError, "max_distance: .* at most 32 bits apart; 33 is more"),
         ({"code": "00"}, ConfigError, "code: it has 8 bits"),
-        ({"compare": "look"}, ComparisonError, "the part kind, not look; leave compare out"),
-        ({"kind_weight": 2}, ComparisonError, "the part kind alone; leave kind_weight out"),
+        ({"compare": "look"}, ComparisonError, "have kind bits, no look bits; leave compare out"),
+        ({"kind_weight": 2}, ComparisonError, "have kind bits only; leave kind_weight out"),
         ({"kind_weight": 9}, ValueError, "less than or equal to 8"),
         ({"image": text}, PictureError, "send a JPEG"),
         ({"image": tmp_path / "none.png"}, ConfigError, "can't be read"),
