@@ -107,13 +107,21 @@ class TrainingError(ScenehashError):
     """A training came to nothing."""
 
 
-class PictureError(UserError):
-    """A picture that was sent as an example can't be one."""
+class RequestError(UserError):
+    """What was asked can't be answered as it stands."""
 
     def __init__(self, code: str, message: str, hint: str) -> None:
         """``code`` is a name that programs can switch on; ``hint`` says what to do."""
         super().__init__(f"{message}; {hint}")
         self.code, self.message, self.hint = code, message, hint
+
+
+class PictureError(RequestError):
+    """A picture that was sent as an example can't be one."""
+
+
+class ComparisonError(RequestError):
+    """The model's codes can't be compared in the way that was asked for."""
 
 
 class ReportedError(ScenehashError):

@@ -5,6 +5,16 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from pipelines.api.requests import Compare, RankBy
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_false(value: object) -> bool:
+    return value is False
+
 
 class ChipProperties(BaseModel):
     """What is known of a chip besides its footprint."""
@@ -26,10 +36,18 @@ class MatchProperties(ChipProperties):
     rank: int
     """From 1"""
     distance: int | float
-    """Hamming distance to the example [bits]; of several examples the mean distance to the positive ones less
+    """Distance to the example: the sum over the parts of weight times differing bits (`search.parts`). Where
+    `search.rank_by` is values, each bit has a weight of its own, and the sum is divided by 8, their usual
+    average, so that it reads as bits. Of several examples it is the mean distance to the positive ones less
     the mean distance to the negative ones, which may be negative"""
+    kind_distance: int | float | None = Field(default=None, exclude_if=_is_none)
+    """Differing bits of the part kind, unweighted; absent where the codes have one part"""
+    look_distance: int | float | None = Field(default=None, exclude_if=_is_none)
+    """Differing bits of the part look, likewise"""
+    beyond_chance: bool = Field(default=False, exclude_if=_is_false)
+    """True: farther than `search.chance_distance`, so no nearer than chance; absent otherwise"""
     similarity: float
-    """1 - distance / bits"""
+    """1 - distance / the greatest distance that there can be"""
 
 
 class Asset(BaseModel):
@@ -46,7 +64,7 @@ class Feature(BaseModel):
     id: str
     geometry: dict[str, Any] | None
     """Polygon, or MultiPolygon over the antimeridian; null where the source doesn't say where it lies"""
-    bbox: tuple[float, float, float, float] | None = Field(default=None, exclude_if=lambda bbox: bbox is None)
+    bbox: tuple[float, float, float, float] | None = Field(default=None, exclude_if=_is_none)
     """west, south, east, north; west > east over the antimeridian; absent where geometry is null"""
     properties: ChipProperties
 
@@ -71,19 +89,38 @@ class Chip(LinkedFeature):
     model_id: str
 
 
+class ComparedPart(BaseModel):
+    """Some of the codes' bits, and how much they counted."""
+
+    name: Literal["kind", "look"]
+    """kind: what the labels say; look: what the pixels look like"""
+    bits: int
+    weight: int
+    """How often each of its bits counted; 0: not at all, or only for the order of chips at one distance"""
+
+
 class SearchInfo(BaseModel):
     """How the answer was found."""
 
     model_id: str
     bits: int
     """Length of the codes"""
+    compare: Compare
+    """Which parts were compared, as asked for"""
+    parts: Sequence[ComparedPart]
+    """The parts of the codes, in the order of their bits"""
+    rank_by: RankBy
+    """values: a bit that the network is sure of counted more; bits: all bits of a part counted alike"""
+    chance_distance: int | float | None
+    """Within this distance a chip of the table that has nothing to do with the example lies with probability
+    .01. Measured between 2048 chips of the table. Null with several examples, or fewer than two chips"""
     snapshot: int
     """Version of the table that was searched, all of it"""
     exact: Literal[True] = True
     method: Literal["scan", "mih"]
     """Every code compared, or only those that multi-index hashing can't rule out"""
     kth_distance: int | float | None
-    """Distance of the last chip of the answer, on whichever page [bits]; null where it is empty"""
+    """Distance of the last chip of the answer, on whichever page; null where it is empty"""
     ties_at_cutoff: int
     """Chips as near as the last one that k left out"""
     codes_compared: int
@@ -103,7 +140,7 @@ class Link(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """A GeoJSON FeatureCollection, nearest first, ties by chip id."""
+    """A GeoJSON FeatureCollection, nearest first, ties by the part that wasn't compared, then by chip id."""
 
     type: Literal["FeatureCollection"] = "FeatureCollection"
     numberMatched: int
@@ -127,6 +164,8 @@ class EncodeAnswer(BaseModel):
 
     code: str
     """Hex digits"""
+    bit_weights: str
+    """How much a difference in each bit counts where the search is to rank by values: one hex digit a bit"""
     bits: int
     model_id: str
 

@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -29,6 +29,9 @@ MAX_EXAMPLES = 100
 """Of each kind, positive and negative."""
 MAX_VERTICES = 10_000
 """Of the geometry that a search is limited to."""
+MAX_KIND_WEIGHT = 8
+MAX_DISTANCE = 8 * 1024
+"""The longest code, each of its bits counted as often as can be."""
 CONTRADICTION, BAD_INTERVAL = "contradiction", "bad_interval"
 """Types of the validation errors that are about several values at once."""
 
@@ -58,6 +61,10 @@ _TIME = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
 _INTERVAL = rf"^({_TIME}|{_TIME}/{_TIME}|(\.\.)?/{_TIME}|{_TIME}/(\.\.)?)$"
 
 Interval = tuple[datetime | None, datetime | None]
+Compare = Literal["both", "kind", "look"]
+"""Which parts of the codes a search compares."""
+RankBy = Literal["values", "bits"]
+"""What of a picture is compared: the network's real outputs, or their signs alone."""
 
 
 class Filters(BaseModel):
@@ -153,8 +160,15 @@ class SearchLimits(Filters):
 
     k: int | None = Field(default=None, ge=1, le=MAX_K)
     """How many of the nearest chips [1..10000]; 10 where max_distance isn't given either"""
-    max_distance: int | None = Field(default=None, ge=0, le=1024)
-    """Only chips at most this far away [bits]; without k all of them, page by page"""
+    max_distance: int | None = Field(default=None, ge=0, le=MAX_DISTANCE)
+    """Only chips at most this far away, in the distance that the answer gives; without k all of them, page by
+    page"""
+    compare: Compare = "both"
+    """Which parts of the codes are compared: kind (what the labels say), look (what the pixels look like) or
+    both. With kind, chips at one distance are in the order of look; with look, in the order of kind"""
+    kind_weight: int | None = Field(default=None, ge=0, le=MAX_KIND_WEIGHT)
+    """How often each bit of kind counts where both parts are compared [0..8]; by default as the model says.
+    0 is the same as compare: look"""
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_K)
     """Chips in a page [1..10000]; the link `next` of an answer leads on"""
     model_id: str | None = None
@@ -170,7 +184,15 @@ def _split(values: object) -> object:
     return values[0].split(",") if isinstance(values, list) and len(values) == 1 else values
 
 
-class ImageParameters(SearchLimits):
+class ImageLimits(SearchLimits):
+    """What a search by image takes besides it."""
+
+    rank_by: RankBy = "values"
+    """What of the image is compared: values (a bit that the network is sure of counts more) or bits (all bits
+    of a part count alike, as in a search with a chip)"""
+
+
+class ImageParameters(ImageLimits):
     """What a search by image takes besides it, as query parameters."""
 
     bbox: Annotated[BBox | None, BeforeValidator(_split)] = None
@@ -199,13 +221,24 @@ class SearchRequest(SearchLimits):
     """Chips to keep away from, with chip_ids: their mean distance is subtracted"""
     code: str | None = Field(default=None, pattern=r"^([0-9a-fA-F]{2})+$", max_length=256)
     """The example's code, as hex digits"""
+    bit_weights: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]+$", max_length=1024)
+    """With code: how much a difference in each bit counts [0..15, one hex digit a bit, the first bit first].
+    8 counts as a plain bit does. POST /v1/encode says those of an image"""
     point: tuple[Longitude, Latitude] | None = None
     """The example: the chip at this longitude and latitude [degrees]"""
     exclude_self: StrictBool | None = None
     """Leave the examples out of the answer; by default with chip_ids, not with point"""
 
     @field_validator(
-        "k", "max_distance", "limit", "snapshot", "min_valid_fraction", "bbox", "point", mode="before"
+        "k",
+        "max_distance",
+        "kind_weight",
+        "limit",
+        "snapshot",
+        "min_valid_fraction",
+        "bbox",
+        "point",
+        mode="before",
     )
     @classmethod
     def _is_of_numbers(cls, value: object) -> object:
@@ -229,6 +262,11 @@ class SearchRequest(SearchLimits):
             raise PydanticCustomError(
                 CONTRADICTION, "exclude_self goes with chip_ids or point, not with code"
             )
+        if self.bit_weights is not None:
+            if self.code is None:
+                raise PydanticCustomError(CONTRADICTION, "bit_weights goes with code")
+            if len(self.bit_weights) != 4 * len(self.code):
+                raise ValueError(f"bit_weights: give one hex digit a bit of the code, {4 * len(self.code)}")
         return self
 
 

@@ -11,8 +11,8 @@ An answer is GeoJSON (RFC 7946) once dumped, with the chips' ids beside their pr
     frame.index = [match.id for match in answer.features]
 """
 
-from pipelines.api.requests import SearchLimits, SearchRequest
+from pipelines.api.requests import ImageLimits, SearchLimits, SearchRequest
 from pipelines.client.asynchronous import AsyncClient
 from pipelines.client.synchronous import Client
 
-__all__ = ["AsyncClient", "Client", "SearchLimits", "SearchRequest"]
+__all__ = ["AsyncClient", "Client", "ImageLimits", "SearchLimits", "SearchRequest"]

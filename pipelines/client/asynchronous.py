@@ -39,7 +39,10 @@ class AsyncClient:
         return await self._send(calls.search(request))
 
     async def search_image(self, content: bytes, limits: SearchLimits | None = None) -> SearchAnswer:
-        """Find the chips most like an image (JPEG, PNG, JPEG 2000 or GeoTIFF): the first page."""
+        """Find the chips most like an image (JPEG, PNG, JPEG 2000 or GeoTIFF): the first page.
+
+        It ranks by the network's real values; ``ImageLimits(rank_by="bits")`` by bits alone.
+        """
         return await self._send(calls.search_image(content, limits or SearchLimits()))
 
     async def search_batch(self, requests: Sequence[SearchRequest]) -> BatchAnswer:
@@ -67,7 +70,7 @@ class AsyncClient:
         return await self._send(calls.thumbnail(chip_id))
 
     async def encode(self, content: bytes) -> EncodeAnswer:
-        """Return an image's code."""
+        """Return an image's code, and how much each bit of it should count."""
         return await self._send(calls.encode(content))
 
     async def snapshot(self) -> SnapshotInfo:

@@ -47,7 +47,10 @@ class Client:
         return self._send(calls.search(request))
 
     def search_image(self, content: bytes, limits: SearchLimits | None = None) -> SearchAnswer:
-        """Find the chips most like an image (JPEG, PNG, JPEG 2000 or GeoTIFF): the first page."""
+        """Find the chips most like an image (JPEG, PNG, JPEG 2000 or GeoTIFF): the first page.
+
+        It ranks by the network's real values; ``ImageLimits(rank_by="bits")`` by bits alone.
+        """
         return self._send(calls.search_image(content, limits or SearchLimits()))
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> BatchAnswer:
@@ -74,7 +77,7 @@ class Client:
         return self._send(calls.thumbnail(chip_id))
 
     def encode(self, content: bytes) -> EncodeAnswer:
-        """Return an image's code."""
+        """Return an image's code, and how much each bit of it should count."""
         return self._send(calls.encode(content))
 
     def snapshot(self) -> SnapshotInfo:

@@ -10,6 +10,7 @@ _TILE, _GAP, _CAPTION, _TITLE = 132, 10, 20, 190  # pixels
 _BACKGROUND, _TEXT, _FAINT = "#14171a", "#f2f2f2", "#9aa4ad"
 _COLOURS = ("#ffb000", "#5ad1ff", "#7be36a", "#ff5c8a", "#c9a0ff")
 _MAP_SIZE = (1800, 900)
+_BRIGHTER = [round(255 * (value / 255) ** 0.7) for value in range(256)] * 3  # a table for each band
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class Hit:
     thumbnail: bytes
     """PNG."""
     distance: int | float
-    """Bits."""
+    """Bits, each part's times its weight."""
+    beyond_chance: bool
+    """No nearer than chance."""
     bbox: tuple[float, float, float, float] | None
     """west, south, east, north in degrees."""
 
@@ -46,10 +49,7 @@ def contact_sheet(answers: Sequence[Answer]) -> bytes:
         top, colour = _GAP + row * step_y, _COLOURS[row % len(_COLOURS)]
         draw.multiline_text((_GAP, top + 40), answer.title, colour, _font(19), spacing=6)
         pictures = [answer.query, *(hit.thumbnail for hit in answer.hits)]
-        captions = [
-            "query",
-            *(f"{hit.distance} {'bit' if hit.distance == 1 else 'bits'}" for hit in answer.hits),
-        ]
+        captions = ["query", *map(_caption, answer.hits)]
         for column, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
             left = _TITLE + column * step_x + (0 if column == 0 else 2 * _GAP)
             sheet.paste(_tile(picture), (left, top))
@@ -59,6 +59,11 @@ def contact_sheet(answers: Sequence[Answer]) -> bytes:
                 )
             draw.text((left, top + _TILE + 3), caption, _TEXT if column else _FAINT, _font(13))
     return _png(sheet)
+
+
+def _caption(hit: Hit) -> str:
+    bits = f"{hit.distance:.0f} {'bit' if hit.distance == 1 else 'bits'}"
+    return f"{bits}, as by chance" if hit.beyond_chance else bits
 
 
 def world_map(background: Image.Image, answers: Sequence[Answer]) -> bytes:
@@ -94,8 +99,9 @@ def _grown(box: tuple[float, float, float, float], by: int) -> tuple[float, floa
 
 
 def _tile(picture: bytes) -> Image.Image:
+    """Return a picture as it is drawn: dark parts brighter, all pictures alike; forests are nearly black."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    return image.resize((_TILE, _TILE), Image.Resampling.BICUBIC)
+    return image.resize((_TILE, _TILE), Image.Resampling.BICUBIC).point(_BRIGHTER)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

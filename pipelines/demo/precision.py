@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from model.codes import Codes, hamming_distances
 from model.metrics import precision_at_k
+from model.spec import CodeSpec
 from pipelines.demo.world import colour_statistics
 from pipelines.imagery import chip_id, open_raster
 from pipelines.pixels import PixelSpec, read_window
@@ -26,27 +29,47 @@ class Precision:
     codes: float
     colour: float
     queries: int
+    tied: float
+    """Chips of the library at the distance of the tenth, in the median over the queries; 1: no tie."""
 
 
-def measure_precision(labels: pa.Table, table: pa.Table, store: Store) -> Precision:
+def measure_precision(labels: pa.Table, table: pa.Table, code: CodeSpec, store: Store) -> Precision:
     """Compare both over the same queries, held-out land chips, and the same library.
 
     The library is every held-out chip but the query itself: the network has seen none of them, nor any
     scene of theirs. ``labels`` has uri, window, label, split; ``table`` has chip_id, code as published.
+    ``code`` says the codes' parts, which count as they do in a search.
     """
     labels = labels.filter(pc.equal(labels["split"], "test"))
     windows = [tuple(window[side] for side in "xywh") for window in labels["window"].to_pylist()]
     uris, names = labels["uri"].to_pylist(), np.asarray(labels["label"].to_pylist())
     code_of = dict(zip(table["chip_id"].to_pylist(), table["code"].to_pylist(), strict=True))
     codes = [code_of[chip_id(uri, window)] for uri, window in zip(uris, windows, strict=True)]
-    codes_NY = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1)
+    codes_NY = _weighted(np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1), code)
     _, classes_N = np.unique(names, return_inverse=True)
     queries = np.flatnonzero(names != _WATER)
     by_code = precision_at_k(
         codes_NY[queries], classes_N[queries], codes_NY, classes_N, NEIGHBOURS, own_rows_Q=queries
     )
     colours_NF = colour_statistics(_read_chips(uris, windows, store))
-    return Precision(by_code, _colour_precision(colours_NF, classes_N, queries), len(queries))
+    by_colour = _colour_precision(colours_NF, classes_N, queries)
+    return Precision(by_code, by_colour, len(queries), _tied(codes_NY, queries))
+
+
+def _weighted(codes_NY: Codes, code: CodeSpec) -> Codes:
+    """Return codes whose plain Hamming distance is the weighted one: each part stands there weight times."""
+    ends = np.cumsum([part.bits // 8 for part in code.parts])[:-1]
+    parts = zip(np.split(codes_NY, ends, axis=1), code.parts, strict=True)
+    return np.concatenate([np.tile(part_NY, part.weight) for part_NY, part in parts], axis=1)
+
+
+def _tied(codes_NY: Codes, queries: NDArray[np.int64]) -> float:
+    tied = []
+    for query in queries:
+        distances_N = hamming_distances(codes_NY[query, None], codes_NY)[0]
+        others = np.delete(distances_N, query)
+        tied.append(np.sum(others == np.partition(others, NEIGHBOURS - 1)[NEIGHBOURS - 1]))
+    return float(np.median(tied))
 
 
 def _colour_precision(colours_NF: np.ndarray, classes_N: np.ndarray, queries: np.ndarray) -> float:

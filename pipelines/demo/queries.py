@@ -54,16 +54,29 @@ def _nearest(chips: list[dict[str, Any]], label: str, place: tuple[float, float]
 
 def _show(client: Client, console: Console, title: str, query: bytes, answer: SearchAnswer) -> Answer:
     search, heading = answer.search, title.replace("\n", " ")
-    table = Table(title=f"{heading}: {search.codes_compared} codes compared in {search.took_ms:.1f} ms")
-    for column in ("rank", "bits apart", "centre", "scene", "window"):
-        table.add_column(column, justify="right" if column in ("rank", "bits apart") else "left")
+    chance = "" if search.chance_distance is None else f"chance gives {search.chance_distance:.0f} bits"
+    table = Table(
+        title=f"{heading}: {search.codes_compared} codes compared in {search.took_ms:.1f} ms", caption=chance
+    )
+    numbers = ("rank", "bits apart", "kind", "look")
+    for column in (*numbers, "centre", "scene", "window"):
+        table.add_column(column, justify="right" if column in numbers else "left")
     hits = []
     for match in answer.features:
         properties, bbox = match.properties, match.bbox
         centre = f"{(bbox[1] + bbox[3]) / 2:+.0f} {(bbox[0] + bbox[2]) / 2:+.0f}" if bbox else "nowhere"
         scene = properties.uri.rsplit("/", 1)[-1]
-        table.add_row(str(properties.rank), str(properties.distance), centre, scene, str(properties.window))
-        hits.append(Hit(client.thumbnail(match.id), properties.distance, bbox))
+        table.add_row(
+            str(properties.rank),
+            f"{properties.distance:.0f}",
+            str(properties.kind_distance),
+            str(properties.look_distance),
+            centre,
+            scene,
+            str(properties.window),
+        )
+        thumbnail = client.thumbnail(match.id)
+        hits.append(Hit(thumbnail, properties.distance, properties.beyond_chance, bbox))
     console.print(table)
     return Answer(title, query, hits)
 

@@ -1,6 +1,6 @@
 """From what a search has found to its answer: rows, nearest first, ties in their order.
 
-Shapes: M items, N rows, K rows of the answer.
+Shapes: M items, N rows, K rows of the answer, P parts.
 """
 
 from dataclasses import dataclass
@@ -20,15 +20,19 @@ from pipelines.index.tables import Tables
 
 @dataclass(frozen=True)
 class Hits:
-    """The answer to one search, nearest first, ties in the order of chip ids."""
+    """The answer to one search, in the order of distance, tie and chip id."""
 
     rows_K: Int64s
     distances_K: NDArray[np.int64] | NDArray[np.float64]
-    """Bits; differences of means, where there were several examples."""
+    """Weighted sums of bits; differences of means, where there were several examples."""
+    ties_K: NDArray[np.int64] | NDArray[np.float64]
+    """What orders hits at the same distance, before their chip ids do (`Comparison.tie_weights`)."""
+    part_distances_KP: NDArray[np.int64] | NDArray[np.float64]
+    """Hamming distance of each part [bits]; differences of means, where there were several examples."""
     kth_distance: float | None
-    """Distance of the last hit in bits; None where there is no hit."""
+    """Distance of the last hit; None where there is no hit."""
     ties_at_cutoff: int
-    """Rows as near as the last hit that k left out."""
+    """Rows with the distance and the tie of the last hit that k left out."""
     within: int | None
     """Rows within ``max_distance``, k or no k; None where there is no such limit."""
     method: Literal["scan", "mih"]

@@ -2,7 +2,7 @@
 
 Built from the table's shards as a stream, kept as a folder of files, opened from there.
 
-Shapes: N rows, in the table's order, near to near; Y bytes a code.
+Shapes: N rows, in the table's order, near to near; S sampled rows; Y bytes a code.
 """
 
 import logging
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import StaleIndexError, TableError
 from pipelines.index.arrays import build_arrays, joined, separate
+from pipelines.index.chance import SAMPLE
 from pipelines.index.codes import CodeIndex
 from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, spans_of
@@ -42,21 +43,34 @@ class Archive:
     """Their names, by number."""
     rows: Rows
 
+    def sample(self) -> tuple[list[str], NDArray[np.uint8]]:
+        """Return the ids of the `SAMPLE` chips whose ids come first, in their order, and their codes_SY.
+
+        Chip ids begin with hex digits of a hash, so these are chips drawn evenly. Of a table in several
+        shards they are the first ids of all shards' samples together.
+        """
+        rows_S = self.rows.first(SAMPLE)
+        codes = [self.codes.code(row) for row in rows_S]
+        codes_SY = np.stack(codes) if codes else np.empty((0, self.codes.bits // 8), np.uint8)
+        return [self.rows.chip_id(row) for row in rows_S], codes_SY
+
 
 def open_archive(
     folder: Path,
     table: CodeTable,
     model_id: str,
     version: int,
-    bits: int,
+    part_bits: tuple[int, ...],
     threads: int = 1,
     part: Part = WHOLE,
 ) -> Archive:
-    """Open the index of a version, or of a part of its rows; built in a folder, unless it is there and whole.
+    """Open the index of a version, or of a run of its rows; built in a folder, unless it is there and whole.
 
-    Raises TableError where the table's codes aren't of ``bits`` bits, or two rows have one chip id.
+    ``part_bits``: bits of each part of a code, in the order of its bytes (`model.spec.CodeSpec`). Raises
+    TableError where the table's codes aren't of so many bits, or two rows have one chip id.
     """
-    source = {"table": table.uri, "model_id": model_id, "version": version, "bits": bits} | asdict(part)
+    source = {"table": table.uri, "model_id": model_id, "version": version, "part_bits": list(part_bits)}
+    source |= asdict(part)
     with building(folder):  # of several processes that want it at once, one builds it
         try:
             return _opened(folder, open_folder(folder, source), threads)
@@ -64,12 +78,15 @@ def open_archive(
             log.info("building the index of version %d: %s", version, reason)
         count, batches = table.stream(model_id, _COLUMNS, version, part)
         where = f"version {version} of {table.uri}"
-        write_folder(folder, lambda new: _build(new, count, batches, bits, where), source)
+        write_folder(folder, lambda new: _build(new, count, batches, part_bits, where), source)
         return _opened(folder, open_folder(folder, source), threads)
 
 
-def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, where: str) -> Arrays:
-    codes_NY = np.empty((count, bits // 8), np.uint8)
+def _build(
+    folder: Path, count: int, batches: pa.RecordBatchReader, part_bits: tuple[int, ...], where: str
+) -> Arrays:
+    width = sum(part_bits) // 8
+    codes_NY = np.empty((count, width), np.uint8)
     columns = empty_columns(count)
     names: dict[str, int] = {}
     chip_ids: list[pa.Array] = []
@@ -81,7 +98,7 @@ def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, w
                 continue
             rows.write_batch(batch.select(ROW_COLUMNS))
             chip_ids.append(batch["chip_id"].cast(pa.large_string()))
-            codes_NY[row : row + len(batch)] = codes_of(batch["code"], bits // 8, where)
+            codes_NY[row : row + len(batch)] = codes_of(batch["code"], width, where)
             fill_columns(columns, slice(row, row + len(batch)), batch, names)
             row += len(batch)
     ids = pa.chunked_array(chip_ids, pa.large_string())  # together they may be more than 2 GB
@@ -89,7 +106,7 @@ def _build(folder: Path, count: int, batches: pa.RecordBatchReader, bits: int, w
     _check_unique(ids.take(pa.array(order_N)), where)
     ranks_N = np.empty(count, np.uint32)
     ranks_N[order_N] = np.arange(count, dtype=np.uint32)
-    arrays = separate(build_arrays(codes_NY, ranks_N))
+    arrays = separate(build_arrays(codes_NY, ranks_N, part_bits))
     collections = np.array(list(names), np.str_) if names else np.empty(0, "U1")
     return (
         arrays

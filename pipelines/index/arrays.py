@@ -1,6 +1,6 @@
 """What an index is made of: arrays, built from codes in one go.
 
-Shapes: N rows, U groups (distinct codes), Y bytes a code, K bits, W = ceil(K / 64) words.
+Shapes: N rows, U groups (distinct codes), Y bytes a code, K bits, P parts, W words of 64 bits.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.index.bit_order import choose_order, lookup_table, reorder
+from pipelines.index.bit_order import choose_order, lookup_table, reorder, words_of
 from pipelines.index.groups import Groups, group_rows
 from pipelines.index.kernels import Words
 from pipelines.index.selection import UInt32s
@@ -22,7 +22,9 @@ class IndexArrays(NamedTuple):
     """All of an index. Each array can be mapped from a file."""
 
     order_K: NDArray[np.intp]
-    """Place in the table's codes of each bit of the words."""
+    """Place in the table's codes of each bit of the index, part after part."""
+    part_bits_P: NDArray[np.int64]
+    """Bits of each part. A part's bits start at a new word."""
     codes_WN: Words
     """The code of each row."""
     ranks_N: UInt32s
@@ -33,10 +35,15 @@ class IndexArrays(NamedTuple):
     substring_bits: int
 
 
-def build_arrays(codes_NY: NDArray[np.uint8], ranks_N: UInt32s | None = None) -> IndexArrays:
+def build_arrays(
+    codes_NY: NDArray[np.uint8],
+    ranks_N: UInt32s | None = None,
+    part_bits: tuple[int, ...] | None = None,
+) -> IndexArrays:
     """Build an index over packed codes, as in the code table; rows tie in the order of ``ranks_N``.
 
-    Raises ValueError unless the codes are uint8 of 1 to 128 bytes, and at most 2^32 - 1.
+    ``part_bits``: bits of each part of a code, in the order of its bytes; None: one part. Raises ValueError
+    unless the codes are uint8 of 1 to 128 bytes, at most 2^32 - 1 of them, and their parts whole bytes.
     """
     if codes_NY.ndim != 2 or codes_NY.dtype != np.uint8 or not 1 <= codes_NY.shape[1] <= 128:
         raise ValueError(f"codes must be uint8 of shape (N, 1 to 128), not {codes_NY.dtype} {codes_NY.shape}")
@@ -44,14 +51,25 @@ def build_arrays(codes_NY: NDArray[np.uint8], ranks_N: UInt32s | None = None) ->
     if rows > _MOST_ROWS:
         raise ValueError(f"an index holds up to {_MOST_ROWS} rows, not {rows}; divide them over shards")
     bits = width * 8
-    tables, length = substrings(bits, rows)
+    part_bits = (bits,) if part_bits is None else part_bits
+    if sum(part_bits) != bits or any(part <= 0 or part % 8 for part in part_bits):
+        raise ValueError(f"the parts of codes of {bits} bits are whole bytes of them, not {part_bits}")
+    tables, length = (0, 0) if len(part_bits) > 1 else substrings(bits, rows)
     order_K = choose_order(codes_NY, tables, length)
-    codes_WN = np.empty((-(-bits // 64), rows), np.uint64)
-    reorder(codes_NY, lookup_table(order_K), codes_WN)
+    codes_WN = np.empty((words_of(part_bits), rows), np.uint64)
+    reorder(codes_NY, lookup_table(order_K, part_bits), codes_WN)
     ranks_N = np.empty(0, np.uint32) if ranks_N is None else ranks_N
     groups = group_rows(codes_WN, ranks_N)
-    tables = tables if substrings(bits, groups.codes_WU.shape[1])[0] else 0
-    return IndexArrays(order_K, codes_WN, ranks_N, groups, build_tables(groups, tables, length), length)
+    tables = tables if length and substrings(bits, groups.codes_WU.shape[1])[0] else 0
+    return IndexArrays(
+        order_K,
+        np.array(part_bits, np.int64),
+        codes_WN,
+        ranks_N,
+        groups,
+        build_tables(groups, tables, length),
+        length,
+    )
 
 
 def separate(arrays: IndexArrays) -> dict[str, NDArray[Any]]:
@@ -66,6 +84,7 @@ def joined(separated: Mapping[str, NDArray[Any]]) -> IndexArrays:
     """Return the index of arrays by name."""
     return IndexArrays(
         separated["order_K"],
+        separated["part_bits_P"],
         separated["codes_WN"],
         separated["ranks_N"],
         Groups(*(separated[f"groups.{name}"] for name in Groups._fields)),

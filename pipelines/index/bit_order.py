@@ -1,7 +1,11 @@
 """Which bit goes where: substrings of trained codes are skewed, and large buckets cost time.
 
+Each part of a code starts at a new word, so that a word belongs to one part.
+
 Shapes: N codes, Y bytes a code, K bits, W words of 64 bits.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,17 +38,27 @@ def choose_order(codes_NY: NDArray[np.uint8], tables: int, length: int) -> NDArr
     return np.array([bit for chosen in members for bit in chosen] + list(by_weight[tables * length :]))
 
 
-def lookup_table(order_K: NDArray[np.intp]) -> Words:
-    """Return for each byte of a code and each of its values what words_W its bits make, in the new order.
+def words_of(part_bits: Sequence[int]) -> int:
+    """Return how many words a code takes."""
+    return sum(-(-bits // 64) for bits in part_bits)
 
-    Bit j of the new order is bit 63 - j % 64 of word j // 64.
-    """
-    bits = order_K.size
-    table_YVW = np.zeros((bits // 8, 256, -(-bits // 64)), np.uint64)
+
+def bit_places(part_bits: Sequence[int]) -> NDArray[np.int64]:
+    """Return for each bit its place in the words: place j is bit 63 - j % 64 of word j // 64."""
+    places, word = [], 0
+    for bits in part_bits:
+        places.append(word * 64 + np.arange(bits))
+        word += -(-bits // 64)
+    return np.concatenate(places)
+
+
+def lookup_table(order_K: NDArray[np.intp], part_bits: Sequence[int]) -> Words:
+    """Return for each byte of a code and each of its values what words_W its bits make, in the new order."""
+    table_YVW = np.zeros((order_K.size // 8, 256, words_of(part_bits)), np.uint64)
     values_V = np.arange(256, dtype=np.uint64)
-    for new, old in enumerate(order_K.tolist()):
+    for place, old in zip(bit_places(part_bits).tolist(), order_K.tolist(), strict=True):
         bit_V = (values_V >> np.uint64(old % 8)) & np.uint64(1)
-        table_YVW[old // 8, :, new // 64] |= bit_V << np.uint64(63 - new % 64)
+        table_YVW[old // 8, :, place // 64] |= bit_V << np.uint64(63 - place % 64)
     return table_YVW
 
 
@@ -59,10 +73,10 @@ def reorder(codes_NY: NDArray[np.uint8], table_YVW: Words, out_WN: Words) -> Non
 
 
 @compiled
-def restore(words_W: Words, order_K: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Return a code's bytes_Y in the table's own order."""
+def restore(words_W: Words, order_K: NDArray[np.intp], places_K: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return a code's bytes_Y in the table's own order; ``places_K`` as of `bit_places`."""
     code_Y = np.zeros(order_K.size >> 3, np.uint8)
     for new in range(order_K.size):
-        bit = (words_W[new >> 6] >> np.uint64(63 - (new & 63))) & np.uint64(1)
+        bit = (words_W[places_K[new] >> 6] >> np.uint64(63 - (places_K[new] & 63))) & np.uint64(1)
         code_Y[order_K[new] >> 3] |= np.uint8(bit << np.uint64(order_K[new] & 7))
     return code_Y

@@ -1,10 +1,13 @@
 """Exact Hamming search over packed codes: the k nearest, all within a radius, or both.
 
-Shapes: N rows, Q queries, Y bytes a code, W words of 64 bits, U groups (distinct codes).
+Shapes: N rows, M selected rows, Q queries, Y bytes a code, W words of 64 bits, P parts, U groups (distinct
+codes), K bits, or rows of an answer.
 """
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -12,19 +15,23 @@ from numpy.typing import NDArray
 
 from pipelines.index.answer import Hits, answer_by_rows, answer_by_tables, rows_of_groups
 from pipelines.index.arrays import IndexArrays
-from pipelines.index.bit_order import lookup_table, reorder, restore
+from pipelines.index.bit_order import bit_places, lookup_table, reorder, restore
+from pipelines.index.comparison import Comparison, all_alike
 from pipelines.index.found import ALL, Found, Int64s, merged, nothing_found
 from pipelines.index.groups import find_group
 from pipelines.index.kernels import Words
 from pipelines.index.multi_index import Query
+from pipelines.index.ordered import Compared, first_hits
 from pipelines.index.scan import scan_groups
-from pipelines.index.selection import EVERY_ROW, ROWS, Selection
+from pipelines.index.selection import EVERY_ROW, ROWS, Selection, rows_of
 
 Codes = NDArray[np.uint8]
 """Packed codes_NY, as in the code table."""
 Answered = Literal["scan", "mih"]
 Method = Literal["auto", "scan", "mih"]
 
+MOST_BIT_WEIGHT = 15
+"""Of a bit, where bits count differently."""
 _FEW = 1 << 18  # codes that are scanned sooner than a thread starts
 _NONE = -1
 _WIDE = 0.2  # share of the blocks
@@ -39,8 +46,10 @@ class CodeIndex:
         """Search with so many threads; they don't hold the GIL."""
         self.arrays = arrays
         self.bits = int(arrays.order_K.size)
+        self.part_bits: tuple[int, ...] = tuple(arrays.part_bits_P.tolist())
         self._plain = tuple(arrays.groups), tuple(arrays.tables), arrays.substring_bits, arrays.ranks_N
-        self._lookup_YVW = lookup_table(arrays.order_K)
+        self._lookup_YVW = lookup_table(arrays.order_K, self.part_bits)
+        self._places_K = bit_places(self.part_bits)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hamming")
 
@@ -60,7 +69,7 @@ class CodeIndex:
 
     def code(self, row: int) -> Codes:
         """Return a row's code_Y."""
-        return restore(self.arrays.codes_WN[:, row], self.arrays.order_K)
+        return restore(self.arrays.codes_WN[:, row], self.arrays.order_K, self._places_K)
 
     def words(self, codes_QY: Codes) -> Words:
         """Return codes as queries_QW, in the index's own order. Raises ValueError for another length."""
@@ -76,15 +85,100 @@ class CodeIndex:
         k: int | None,
         max_distance: int | None = None,
         *,
+        comparison: Comparison | None = None,
         excluded_row: int | None = None,
         selection: Selection = EVERY_ROW,
         method: Method = "auto",
     ) -> Hits:
-        """Return the ``k`` nearest rows among those within ``max_distance`` bits; None: no such limit.
+        """Return the ``k`` first rows among those within ``max_distance``; None: no such limit.
 
-        ``excluded_row`` and what isn't in ``selection`` are no answers. ``auto`` takes whichever method is
-        cheaper. Raises ValueError where the code isn't as long as the index's, or a limit is negative.
+        ``comparison``: how much each part counts; None: each bit once. ``excluded_row`` and rows outside
+        ``selection`` are no answers. ``auto`` takes the cheaper method. Raises ValueError where the code
+        isn't as long as the index's, the comparison is of other parts, or a limit is negative.
         """
+        comparison = self.checked(comparison, k, max_distance)
+        if len(self.part_bits) > 1:
+            part_distances_NP = part_distances(self.arrays, self.words(code_Y[None])[0])
+            return self._ordered(part_distances_NP, comparison, k, max_distance, selection, excluded_row)
+        weight, tie_weight = comparison.weights[0], comparison.tie_weights[0]
+        farthest = None if max_distance is None else max_distance // weight
+        hits = self._search_one_part(code_Y, k, farthest, excluded_row, selection, method)
+        return _weighted(hits, weight, tie_weight)
+
+    def search_values(
+        self,
+        code_Y: Codes,
+        bit_weights_K: NDArray[np.integer],
+        k: int | None,
+        max_distance: int | None = None,
+        *,
+        comparison: Comparison | None = None,
+        excluded_row: int | None = None,
+        selection: Selection = EVERY_ROW,
+    ) -> Hits:
+        """Return the ``k`` first rows where bits count differently, as the outputs of a picture say.
+
+        ``bit_weights_K``: whole numbers 0..15, in the order of the table's bits. The distance is the sum over
+        parts of the part's weight times the weights of the bits that differ; the tie is such a sum too. The
+        hits' part distances count bits. Raises ValueError as `search` does, and for other weights.
+        """
+        comparison = self.checked(comparison, k, max_distance)
+        weights_K = np.asarray(bit_weights_K)
+        if weights_K.shape != (self.bits,) or weights_K.min() < 0 or weights_K.max() > MOST_BIT_WEIGHT:
+            raise ValueError(
+                f"give a whole number from 0 to {MOST_BIT_WEIGHT} for each of the {self.bits} bits"
+            )
+        query_W = self.words(code_Y[None])[0]
+        ordered_K = weights_K[self.arrays.order_K].astype(np.int64)
+        parts_K = np.repeat(np.arange(len(self.part_bits)), self.part_bits)
+        sums_NP = np.zeros((len(self), len(self.part_bits)), np.int64)
+        for place, part, weight in zip(self._places_K, parts_K, ordered_K, strict=True):
+            different_N = self.arrays.codes_WN[place // 64] ^ query_W[place // 64]
+            sums_NP[:, part] += weight * ((different_N >> np.uint64(63 - place % 64)) & np.uint64(1)).astype(
+                int
+            )
+        hits = self._ordered(sums_NP, comparison, k, max_distance, selection, excluded_row)
+        return replace(hits, part_distances_KP=part_distances(self.arrays, query_W)[hits.rows_K])
+
+    def checked(self, comparison: Comparison | None, k: int | None, max_distance: int | None) -> Comparison:
+        """Return the comparison. Raises ValueError where it or a limit can't be."""
+        if (k is not None and k < 1) or (max_distance or 0) < 0:
+            raise ValueError(f"k ({k}) must be 1 or more, max_distance ({max_distance}) 0 or more")
+        comparison = comparison or all_alike(self.part_bits)
+        if len(comparison.weights) != len(self.part_bits):
+            raise ValueError(f"the codes have {len(self.part_bits)} parts, {comparison} is of others")
+        return comparison
+
+    def _ordered(
+        self,
+        sums_NP: Int64s,
+        comparison: Comparison,
+        k: int | None,
+        max_distance: int | None,
+        selection: Selection,
+        excluded_row: int | None,
+    ) -> Hits:
+        rows_M = rows_of(selection) if selection.verdicts_B.size else np.arange(len(self))
+        rows_M = rows_M[rows_M != excluded_row]
+        sums_MP = sums_NP[rows_M]
+        ranks_M = self.arrays.ranks_N[rows_M] if self.arrays.ranks_N.size else rows_M
+        compared = Compared(
+            rows_M,
+            sums_MP @ np.array(comparison.weights),
+            sums_MP @ np.array(comparison.tie_weights),
+            sums_MP,
+        )
+        return first_hits(compared, ranks_M, k, max_distance)
+
+    def _search_one_part(
+        self,
+        code_Y: Codes,
+        k: int | None,
+        max_distance: int | None,
+        excluded_row: int | None,
+        selection: Selection,
+        method: Method,
+    ) -> Hits:
         query = self._query(code_Y, k, max_distance, excluded_row, selection)
         limit = query.limit
         if self.arrays.tables.starts_TP.size and (
@@ -102,6 +196,7 @@ class CodeIndex:
         k: int | None,
         max_distance: int | None = None,
         *,
+        comparison: Comparison | None = None,
         excluded_rows: Sequence[int | None] | None = None,
         method: Method = "auto",
     ) -> list[Hits]:
@@ -110,8 +205,16 @@ class CodeIndex:
         ``excluded_rows``: one of each query, or None.
         """
         excluded = [None] * len(codes_QY) if excluded_rows is None else excluded_rows
+        comparison = self.checked(comparison, k, max_distance)
+        if len(self.part_bits) > 1:
+            return [
+                self.search(code_Y, k, max_distance, comparison=comparison, excluded_row=row, method=method)
+                for code_Y, row in zip(codes_QY, excluded, strict=True)
+            ]
+        weight, tie_weight = comparison.weights[0], comparison.tie_weights[0]
+        farthest = None if max_distance is None else max_distance // weight
         queries = [
-            self._query(code_Y, k, max_distance, row, EVERY_ROW)
+            self._query(code_Y, k, farthest, row, EVERY_ROW)
             for code_Y, row in zip(codes_QY, excluded, strict=True)
         ]
         answers: list[Hits | None] = [None] * len(queries)
@@ -121,7 +224,7 @@ class CodeIndex:
         left = [place for place, hits in enumerate(answers) if hits is None]
         for place, hits in zip(left, self._scan_groups([queries[place] for place in left]), strict=True):
             answers[place] = hits
-        return [hits for hits in answers if hits is not None]
+        return [_weighted(hits, weight, tie_weight) for hits in answers if hits is not None]
 
     def _query(
         self,
@@ -131,8 +234,6 @@ class CodeIndex:
         excluded_row: int | None,
         selection: Selection,
     ) -> Query:
-        if (k is not None and k < 1) or (max_distance or 0) < 0:
-            raise ValueError(f"k ({k}) must be 1 or more, max_distance ({max_distance}) 0 or more")
         limit = self.bits if max_distance is None else min(max_distance, self.bits)
         return Query(
             selection,
@@ -255,6 +356,8 @@ def _hits(
     return Hits(
         rows_K,
         distances_K,
+        np.zeros_like(distances_K),
+        distances_K[:, None],
         int(distances_K[-1]) if rows_K.size else None,
         covered - rows_K.size,
         None if query.radius == _NONE else within,
@@ -266,3 +369,21 @@ def _hits(
 def _is_wide(selection: Selection) -> bool:
     """Return whether so much is selected that multi-index hashing wouldn't meet mostly what isn't."""
     return selection.blocks_B.size >= _WIDE * selection.verdicts_B.size
+
+
+def _weighted(hits: Hits, weight: int, tie_weight: int) -> Hits:
+    """Return the hits of a search of codes of one part, whose bits count more than once."""
+    kth = hits.kth_distance
+    return replace(
+        hits,
+        distances_K=hits.distances_K * weight,
+        ties_K=hits.distances_K * tie_weight,
+        kth_distance=None if kth is None else kth * weight,
+    )
+
+
+def part_distances(arrays: IndexArrays, query_W: Words) -> Int64s:
+    """Return the Hamming distance of each part of each row, part_distances_NP."""
+    counts_WN = np.bitwise_count(arrays.codes_WN ^ query_W[:, None]).astype(np.int64)
+    starts = np.cumsum([0, *(-(-arrays.part_bits_P // 64))])
+    return np.stack([counts_WN[first:last].sum(axis=0) for first, last in pairwise(starts)], axis=1)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import StaleIndexError
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 _MANIFEST = "manifest.json"
 _PIECE, _PIECES = 1 << 20, 64  # of a larger file so many pieces of so many bytes are looked at
 _READERS = 4

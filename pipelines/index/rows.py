@@ -48,6 +48,11 @@ class Rows:
         row = int(self._order_N[place])
         return row if self.chip_id(row) == chip_id else None
 
+    def first(self, count: int) -> list[int]:
+        """Return the rows of the first chip ids, in their order."""
+        rows: list[int] = self._order_N[:count].tolist()
+        return rows
+
     def chip_id(self, row: int) -> str:
         """Return a row's chip id."""
         batch = bisect_right(self._starts, row) - 1

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from pipelines.api.requests import MAX_K
+from pipelines.api.requests import MAX_K, MAX_KIND_WEIGHT, Compare, RankBy
 from pipelines.config import StageConfig
 
 
@@ -39,7 +39,13 @@ class QueryConfig(StageConfig):
     k: int | None = Field(default=None, ge=1, le=MAX_K)
     """How many of the nearest chips [1..10000; empty: 10, or all within max-distance]"""
     max_distance: int | None = Field(default=None, ge=0)
-    """Only chips at most this far away [bits]"""
+    """Only chips at most this far away [bits, each part's times its weight]"""
+    compare: Compare = "both"
+    """Parts of the codes to compare: kind (what the labels say), look (what the pixels look like) or both"""
+    kind_weight: int | None = Field(default=None, ge=0, le=MAX_KIND_WEIGHT)
+    """How often each bit of kind counts where both are compared [0..8; empty: as the model says]"""
+    rank_by: RankBy | None = None
+    """Of an image: values (bits that the network is sure of count more) or bits [empty: values]"""
     snapshot: int | None = Field(default=None, ge=0)
     """Version of the table that is to answer; empty: the one being served"""
     all: bool = False
@@ -58,4 +64,6 @@ class QueryConfig(StageConfig):
             raise ValueError("give exactly one of chip_id, point, code and image")
         if self.negative_id and not self.chip_id:
             raise ValueError("negative_id goes with chip_id")
+        if self.rank_by is not None and self.image is None:
+            raise ValueError("rank_by goes with image")
         return self

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from pipelines.api.requests import SearchLimits, SearchRequest
+from pipelines.api.requests import ImageLimits, SearchRequest
 from pipelines.errors import ConfigError
 from pipelines.query.config import QueryConfig
 
@@ -26,9 +26,9 @@ def search_request(config: QueryConfig) -> SearchRequest:
     return _checked(SearchRequest, example | _limits(config))
 
 
-def search_limits(config: QueryConfig) -> SearchLimits:
+def image_limits(config: QueryConfig) -> ImageLimits:
     """Return what limits a search by image. Raises ConfigError on what can't be asked."""
-    return _checked(SearchLimits, _limits(config))
+    return _checked(ImageLimits, _limits(config) | {"rank_by": config.rank_by})
 
 
 def read_image(image: Path) -> bytes:
@@ -46,6 +46,8 @@ def _limits(config: QueryConfig) -> dict[str, Any]:
         "min_valid_fraction": config.min_valid_fraction,
         "k": config.k,
         "max_distance": config.max_distance,
+        "compare": config.compare,
+        "kind_weight": config.kind_weight,
         "snapshot": config.snapshot,
     }
 

@@ -12,7 +12,7 @@ from pipelines.api.answers import Match, SearchAnswer
 from pipelines.client import Client
 from pipelines.errors import ConfigError
 from pipelines.query.config import QueryConfig
-from pipelines.query.question import read_image, search_limits, search_request
+from pipelines.query.question import image_limits, read_image, search_request
 from pipelines.query.sheet import make_sheet, render
 from pipelines.query.table import print_answer
 
@@ -36,7 +36,7 @@ def run_query(config: QueryConfig) -> SearchAnswer | None:
 
 def _ask(client: Client, config: QueryConfig) -> SearchAnswer:
     if config.image is not None:
-        pages = client.image_pages(read_image(config.image), search_limits(config))
+        pages = client.image_pages(read_image(config.image), image_limits(config))
     else:
         pages = client.pages(search_request(config))
     return joined(pages) if config.all else next(pages)

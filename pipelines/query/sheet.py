@@ -15,7 +15,7 @@ from pipelines.client import Client
 from pipelines.errors import NotFoundError
 from pipelines.query.config import QueryConfig
 from pipelines.query.question import read_image
-from pipelines.query.table import acquired, centre, distance
+from pipelines.query.table import acquired, centre, chance_note, distance, part_distances
 from pipelines.threads import mapped_ahead
 
 MOST_PICTURES = 200
@@ -34,6 +34,7 @@ section { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 
 figure { margin: 0 0 .8rem; overflow-wrap: anywhere }
 img, .gone { box-sizing: border-box; width: 100%; aspect-ratio: 1; object-fit: contain; background: #f3f4f6 }
 .gone { display: flex; align-items: center; justify-content: center; color: #6b7280; font-size: 12px }
+.beyond img { opacity: .45 }
 .example img { border: 4px solid #1d4ed8 } .against img { border: 4px solid #dc2626 }
 figcaption { font-size: 12px; color: #4b5563 } figcaption b { font-size: 14px; color: #111827 }
 @media (max-width: 640px) { main { grid-template-columns: 1fr } aside { position: static } }
@@ -49,7 +50,7 @@ class Tile:
     picture: str | None
     """Data URI (RFC 2397); None where there is nothing to show"""
     kind: str = "match"
-    """Or ``example``, or ``against``: an example to keep away from"""
+    """Or ``match beyond``: no nearer than chance; ``example``; ``against``: an example to keep away from"""
     hover: str = ""
 
 
@@ -72,6 +73,8 @@ def make_sheet(client: Client, config: QueryConfig, answer: SearchAnswer) -> She
         f"{len(shown)} of {answer.numberMatched} chips, nearest first; "
         f"model {search.model_id}, {search.bits} bits; version {search.snapshot} of the table"
     )
+    if chance := chance_note(answer):
+        note += f"; {chance}"
     tiles = mapped_ahead(partial(_match, client), shown, _REQUESTS)
     return Sheet(note, _examples(client, config, search.snapshot), list(tiles))
 
@@ -96,8 +99,15 @@ def _match(client: Client, match: Match) -> Tile:
     bits = distance(match)
     return Tile(
         f"{properties.rank}. {bits} bit{'' if bits == '1' else 's'}",
-        (acquired(match), properties.collection, centre(match)),
+        (
+            "no nearer than chance" if properties.beyond_chance else "",
+            part_distances(match),
+            acquired(match),
+            properties.collection,
+            centre(match),
+        ),
         _thumbnail(client, match.id),
+        "match beyond" if properties.beyond_chance else "match",
         hover=f"{match.id}\n{properties.uri} {list(properties.window)}",
     )
 

@@ -9,27 +9,46 @@ from pipelines.api.answers import Match, SearchAnswer
 
 def print_answer(answer: SearchAnswer, console: Console) -> None:
     """Print the answer as a table, one line a chip."""
+    parts = [part.name for part in answer.search.parts] if len(answer.search.parts) > 1 else []
     table = Table(
-        "rank", "bits", "chip", "acquired", "collection", "lon, lat", "source", caption=_summary(answer)
+        *("rank", "bits", *parts, "chip", "acquired", "collection", "lon, lat", "source"),
+        caption=_summary(answer),
     )
     for match in answer.features:
         properties = match.properties
         table.add_row(
             str(properties.rank),
             distance(match),
+            *(_bits(getattr(properties, f"{name}_distance")) for name in parts),
             _plain(match.id),
             acquired(match),
             _plain(properties.collection),
             centre(match),
             _plain(properties.uri),
+            style="dim" if properties.beyond_chance else None,
         )
     console.print(table)
 
 
 def distance(match: Match) -> str:
-    """Return how far away the chip is [bits]; from several examples it is a mean, with decimals."""
-    bits = match.properties.distance
-    return str(bits) if isinstance(bits, int) else f"{bits:.2f}"
+    """Return how far away the chip is [bits]; with decimals where it is a mean, or ranked by values."""
+    return _bits(match.properties.distance)
+
+
+def part_distances(match: Match) -> str:
+    """Return how far away the chip is in each part of its code [bits]; empty for codes of one part."""
+    kind, look = match.properties.kind_distance, match.properties.look_distance
+    return "" if kind is None or look is None else f"kind {_bits(kind)}, look {_bits(look)}"
+
+
+def chance_note(answer: SearchAnswer) -> str:
+    """Return which of an answer's chips are no nearer than chance; empty where none is known to be."""
+    chance, matches = answer.search.chance_distance, answer.features
+    beyond = sum(match.properties.beyond_chance for match in matches)
+    if chance is None or not beyond:
+        return ""
+    which = "all of them are" if beyond == len(matches) else f"the last {beyond} are"
+    return f"{which} no nearer than chance, which gives {_bits(chance)} bits"
 
 
 def acquired(match: Match) -> str:
@@ -50,11 +69,17 @@ def centre(match: Match) -> str:
 def _summary(answer: SearchAnswer) -> Text:
     search = answer.search
     more = "" if answer.numberReturned == answer.numberMatched else " (--all: all of them)"
+    note = chance_note(answer)
     return _plain(
         f"{answer.numberReturned} of {answer.numberMatched} chips{more}, "
         f"{search.ties_at_cutoff} more tied with the last; model {search.model_id}, "
         f"version {search.snapshot}; {search.codes_compared} codes in {search.took_ms} ms"
+        f"{f'; {note}' if note else ''}"
     )
+
+
+def _bits(distance: float) -> str:
+    return f"{distance:.2f}" if distance % 1 else f"{distance:.0f}"
 
 
 def _plain(text: str) -> Text:

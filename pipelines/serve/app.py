@@ -138,9 +138,12 @@ class Ingress:
         if limits.model_id not in (None, encoded.model_id):
             message = f"images are encoded with {encoded.model_id}, not {limits.model_id}"
             raise RefusedRequest(Refusal(409, "other_model", message, "leave model_id out, or name that one"))
-        given = limits.model_dump(exclude_unset=True) | {"model_id": encoded.model_id}
+        given = limits.model_dump(exclude_unset=True, exclude={"rank_by"})
+        given |= {"model_id": encoded.model_id, "code": encoded.code.hex()}
+        if limits.rank_by == "values":
+            given["bit_weights"] = encoded.bit_weights
         try:
-            query = SearchRequest.model_validate(given | {"code": encoded.code.hex()})
+            query = SearchRequest.model_validate(given)
         except ValidationError as error:
             raise RequestValidationError(error.errors()) from error
         return self._worded(await search(self._shards, query, encoded.model_id), request)
@@ -168,7 +171,12 @@ class Ingress:
     async def encode(self, request: Request) -> EncodeAnswer:
         """Return the code of an uploaded image, the raw bytes of which are the body."""
         encoded: Encoded = _answered(await self._encoder.encode.remote(await request.body()))
-        return EncodeAnswer(code=encoded.code.hex(), bits=len(encoded.code) * 8, model_id=encoded.model_id)
+        return EncodeAnswer(
+            code=encoded.code.hex(),
+            bit_weights=encoded.bit_weights,
+            bits=len(encoded.code) * 8,
+            model_id=encoded.model_id,
+        )
 
     async def snapshot(self) -> SnapshotInfo:
         """Return what is being served."""

@@ -21,6 +21,8 @@ class Cursor:
     returned: int = 0
     """How many chips the pages so far have had"""
     distance: float = 0
+    tie: float = 0
+    """What it was ordered by among chips at the same distance, before its id"""
     chip_id: str = ""
 
 
@@ -49,6 +51,7 @@ def read_token(request: SearchRequest) -> tuple[int, Cursor]:
             and isinstance(cursor.returned, int)
             and cursor.returned > 0
             and isinstance(cursor.distance, int | float)
+            and isinstance(cursor.tie, int | float)
             and isinstance(cursor.chip_id, str)
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

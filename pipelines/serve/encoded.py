@@ -8,6 +8,8 @@ class Encoded:
     """An image's code, and whose code it is."""
 
     code: bytes
+    bit_weights: str
+    """How sure the network is of each bit: `SearchRequest.bit_weights`."""
     model_id: str
 
 

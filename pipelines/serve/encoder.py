@@ -1,6 +1,6 @@
 """The Serve deployment that turns uploaded images into codes with the published bundle's network.
 
-Shapes: B images, H x W pixels, C bands.
+Shapes: B images, H x W pixels, C bands, K bits, Y bytes a code.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ray import serve
 
 from model.network import HashNetwork
+from model.values import bit_weights
 from pipelines.bundles import check_model, read_bundle
 from pipelines.pixels import PixelSpec
 from pipelines.pointer import Published
@@ -22,6 +23,7 @@ from pipelines.serve.config import ServeConfig
 from pipelines.serve.encoded import Encoded, EncoderInfo
 from pipelines.serve.follow import Follower
 from pipelines.serve.logs import gather_logs
+from pipelines.serve.ranking import digits
 from pipelines.serve.refusals import Refusal
 from pipelines.serve.uploads import read_upload
 from pipelines.storage import Store
@@ -101,10 +103,12 @@ def _encode_all(uploads: list[_Upload]) -> list[Encoded]:
     encoded: dict[int, Encoded] = {}
     for (model_id, _), positions in groups.items():
         chips_BHWC = torch.from_numpy(np.stack([uploads[position].chip_HWC for position in positions]))
+        network = uploads[positions[0]].model.network
         with _NETWORKS:
-            codes_BY = uploads[positions[0]].model.network.encode(chips_BHWC)
+            codes_BY, outputs_BK = network.encode_with_outputs(chips_BHWC)
+        weights_BK = bit_weights(outputs_BK, network.network_spec.code)
         encoded |= {
-            position: Encoded(code_Y.tobytes(), model_id)
-            for position, code_Y in zip(positions, codes_BY, strict=True)
+            position: Encoded(code_Y.tobytes(), digits(weights_K), model_id)
+            for position, code_Y, weights_K in zip(positions, codes_BY, weights_BK, strict=True)
         }
     return [encoded[position] for position in range(len(uploads))]

@@ -6,8 +6,9 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
+from pipelines.serve.chance import ChanceDistances
 from pipelines.serve.features import chip
-from pipelines.serve.question import Pin, Question, Said, Source
+from pipelines.serve.question import Pin, Question, Said, Sample, Source
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest
 from pipelines.serve.shard import ChipSource, Shard, ShardInfo
 
@@ -47,6 +48,7 @@ class Shards:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self._calls = calls
+        self.chances = ChanceDistances(self.sample)
 
     async def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[list[Said] | Refusal]]:
         """Return the snapshot that all shards have answered from, and what they say to each question.
@@ -70,6 +72,24 @@ class Shards:
             asked = Pin(min(numbers), pin.version, pin.model_id) if numbers and not refusals else pin
             if attempt:
                 await asyncio.sleep(_PAUSE_SECONDS)
+        raise RefusedRequest(NOT_READY)
+
+    async def sample(self, source: Source) -> Sample:
+        """Return the chips with the least ids of each shard, of a snapshot that they have answered from.
+
+        Raises RefusedRequest where one of them doesn't hold it any more.
+        """
+        pin = Pin(source.number, source.version, source.model_id)
+        for _ in range(_ATTEMPTS):
+            told: list[Sample | Refusal] = await self._all("sample", pin)
+            refusal = next((each for each in told if isinstance(each, Refusal)), None)
+            if refusal is None:
+                return [chip for each in told if not isinstance(each, Refusal) for chip in each]
+            if refusal != NOT_READY:
+                raise RefusedRequest(refusal)
+            await asyncio.sleep(
+                _PAUSE_SECONDS
+            )  # it is another replica than the one that answered, and follows
         raise RefusedRequest(NOT_READY)
 
     async def chip(self, chip_id: str) -> dict[str, Any] | None:

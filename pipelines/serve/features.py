@@ -3,6 +3,7 @@
 They are worded as plain values: validating what comes from our own table costs more than the search.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -14,16 +15,19 @@ import shapely
 from pipelines.geojson import properties, whole
 
 
-def matches(chips: Sequence[dict[str, Any]], first_rank: int, bits: int) -> list[dict[str, Any]]:
-    """Return the chips of a page as `Match`, ranked from ``first_rank`` on; they have a ``distance``."""
+def matches(
+    chips: Sequence[dict[str, Any]], first_rank: int, greatest_distance: float, chance_distance: float | None
+) -> list[dict[str, Any]]:
+    """Return the chips of a page as `Match`, ranked from ``first_rank`` on; they are as `Found` says."""
     features = _features(chips)
+    chance = math.inf if chance_distance is None else chance_distance
     for rank, (feature, row) in enumerate(zip(features, chips, strict=True), start=first_rank):
         distance = row["distance"]
-        feature["properties"] |= {
-            "rank": rank,
-            "distance": whole(distance),
-            "similarity": 1 - distance / bits,
-        }
+        ranked = {"rank": rank, "distance": whole(distance)}
+        ranked |= {name: whole(row[name]) for name in ("kind_distance", "look_distance") if name in row}
+        if distance > chance:
+            ranked["beyond_chance"] = True
+        feature["properties"] |= ranked | {"similarity": 1 - distance / (greatest_distance or 1)}
     return features
 
 

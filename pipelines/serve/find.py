@@ -1,12 +1,13 @@
 """One snapshot's part of the answers to questions.
 
-Shapes: E examples, Y bytes a code, K rows found.
+Shapes: E examples, Y bytes a code, K rows found, P parts of a code.
 """
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,17 @@ from pipelines.api.requests import SearchRequest
 from pipelines.filters import select
 from pipelines.index.answer import Hits
 from pipelines.index.archive import Archive
+from pipelines.index.comparison import Comparison
 from pipelines.index.examples import search_examples
 from pipelines.index.selection import EVERY_ROW
-from pipelines.serve.cursor import START
+from pipelines.serve.cursor import START, Cursor
 from pipelines.serve.places import Preference, chip_at
 from pipelines.serve.question import Example, Found, Question, Said
+from pipelines.serve.ranking import Ranking
+from pipelines.serve.snapshot import Snapshot
 
 Codes = NDArray[np.uint8]
+Rows = NDArray[np.int64]
 _Here = dict[str, tuple[int, Preference | None]]  # row, and for a chip at a point what it is preferred by
 
 
@@ -30,34 +35,55 @@ class _Search:
     """A question whose examples are known."""
 
     question: Question
+    ranking: Ranking
     positives_EY: Codes
     negatives_EY: Codes
     excluded_rows: list[int]
 
     @property
+    def has_one_example(self) -> bool:
+        """Whether there is one example, and none to keep away from."""
+        return len(self.positives_EY) == 1 and not len(self.negatives_EY)
+
+    @property
     def is_plain(self) -> bool:
         """Whether the index can answer it together with others."""
-        alone = len(self.positives_EY) == 1 and not len(self.negatives_EY) and len(self.excluded_rows) <= 1
-        return alone and not self.question.request.has_filters
+        has_filters = self.question.request.has_filters or len(self.excluded_rows) > 1
+        return self.has_one_example and self.ranking.bit_weights is None and not has_filters
+
+    @property
+    def farthest(self) -> int | None:
+        """How far a hit may be, as the index measures it."""
+        max_distance = self.question.request.max_distance
+        return None if max_distance is None else max_distance * self.ranking.unit
 
 
-def warm_up(archive: Archive) -> None:
+def warm_up(snapshot: Snapshot) -> None:
     """Search in every way once: what isn't compiled on this machine yet takes seconds each."""
+    archive = snapshot.archive
     if not len(archive.codes):
         return
     code, chip_ids = archive.codes.code(0).tobytes().hex(), (archive.rows.chip_id(0),)
+    parts = [part.name for part in snapshot.code.parts]
     for filters in ({}, {"bbox": (-180, -90, 180, 90)}):
-        queries = ({"code": code}, {"chip_ids": chip_ids, "max_distance": 0}, {"chip_ids": chip_ids * 2})
+        queries: list[dict[str, Any]] = [
+            {"chip_ids": chip_ids, "max_distance": 0},
+            {"chip_ids": chip_ids * 2},
+            {"code": code, "bit_weights": "8" * snapshot.code.bits},
+        ]
+        queries += [{"code": code, "compare": compare} for compare in ("both", *parts)] * 2  # a batch too
         questions = [Question(SearchRequest.model_validate(query | filters)) for query in queries]
-        answer(archive, [*questions, questions[0]], is_whole=True)
+        answer(snapshot, questions, is_whole=True)
 
 
-def answer(archive: Archive, questions: Sequence[Question], *, is_whole: bool) -> list[Said]:
+def answer(snapshot: Snapshot, questions: Sequence[Question], *, is_whole: bool) -> list[Said]:
     """Return what a snapshot says to each question.
 
     Where it isn't the whole table, a question is answered once the codes of its examples are known: until
-    then the examples that are here are told. Raises ValueError for a code of another length than its own.
+    then the examples that are here are told. Raises ValueError for a code of another length than its own,
+    ComparisonError for a comparison that its codes don't allow.
     """
+    archive = snapshot.archive
     said: list[Said] = []
     searches: dict[int, _Search] = {}
     for place, question in enumerate(questions):
@@ -69,9 +95,9 @@ def answer(archive: Archive, questions: Sequence[Question], *, is_whole: bool) -
         said.append(Said(examples))
         if resolved.is_resolved:
             excluded = [row for row, _ in here.values()] if question.excludes_examples else []
-            searches[place] = _search_of(resolved, excluded)
+            searches[place] = _search_of(resolved, Ranking.of(resolved.request, snapshot.code), excluded)
     for place, hits in _all_hits(archive, searches).items():
-        said[place] = replace(said[place], found=_found(archive, searches[place].question, hits))
+        said[place] = replace(said[place], found=_found(archive, searches[place], hits))
     return said
 
 
@@ -90,14 +116,15 @@ def _example(archive: Archive, chip_id: str, found: tuple[int, Preference | None
     return Example(chip_id, archive.codes.code(row).tobytes(), preference)
 
 
-def _search_of(question: Question, excluded_rows: list[int]) -> _Search:
+def _search_of(question: Question, ranking: Ranking, excluded_rows: list[int]) -> _Search:
     request = question.request
     if request.code is not None:
-        return _Search(question, _stacked([bytes.fromhex(request.code)]), _stacked([]), [])
+        return _Search(question, ranking, _stacked([bytes.fromhex(request.code)]), _stacked([]), [])
     negative_ids = request.negative_ids or ()
     positives = question.example_ids[: len(question.example_ids) - len(negative_ids)]
     return _Search(
         question,
+        ranking,
         _stacked([question.codes[chip_id] for chip_id in positives]),
         _stacked([question.codes[chip_id] for chip_id in negative_ids]),
         excluded_rows,
@@ -113,20 +140,21 @@ def _stacked(codes: Sequence[bytes]) -> Codes:
 def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]:
     """Return the hits of each search; those that are alike are searched together."""
     hits: dict[int, Hits] = {}
-    alike: dict[tuple[int, int | None], list[int]] = defaultdict(list)
+    alike: dict[tuple[int, int | None, Comparison], list[int]] = defaultdict(list)
     for place, search in searches.items():
         if search.is_plain:
-            alike[search.question.reach, search.question.request.max_distance].append(place)
+            alike[search.question.reach, search.farthest, search.ranking.comparison].append(place)
         else:
             hits[place] = _hits(archive, search)
-    for (k, max_distance), places in alike.items():
+    for (k, farthest, comparison), places in alike.items():
         if len(places) == 1:
             hits[places[0]] = _hits(archive, searches[places[0]])
             continue
         together = archive.codes.search_batch(
             np.concatenate([searches[place].positives_EY for place in places]),
             k,
-            max_distance,
+            farthest,
+            comparison=comparison,
             excluded_rows=[next(iter(searches[place].excluded_rows), None) for place in places],
         )
         hits |= zip(places, together, strict=True)
@@ -134,37 +162,58 @@ def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]
 
 
 def _hits(archive: Archive, search: _Search) -> Hits:
-    request, k = search.question.request, search.question.reach
+    request, k, comparison = search.question.request, search.question.reach, search.ranking.comparison
     selection = select(archive, request) if request.has_filters else EVERY_ROW
-    if len(search.positives_EY) == 1 and not len(search.negatives_EY):
-        return archive.codes.search(
-            search.positives_EY[0],
+    if not search.has_one_example:
+        width = search.positives_EY.shape[1]
+        return search_examples(
+            archive.codes,
+            search.positives_EY,
+            search.negatives_EY.reshape(-1, width),
             k,
-            request.max_distance,
-            excluded_row=next(iter(search.excluded_rows), None),
+            search.farthest,
+            comparison=comparison,
+            excluded_rows=search.excluded_rows,
             selection=selection,
         )
-    width = search.positives_EY.shape[1]
-    return search_examples(
-        archive.codes,
-        search.positives_EY,
-        search.negatives_EY.reshape(-1, width),
+    code_Y = search.positives_EY[0]
+    if search.ranking.bit_weights is not None:
+        return archive.codes.search_values(
+            code_Y,
+            search.ranking.own_weights,
+            k,
+            search.farthest,
+            comparison=comparison,
+            selection=selection,
+        )
+    return archive.codes.search(
+        code_Y,
         k,
-        request.max_distance,
-        excluded_rows=search.excluded_rows,
+        search.farthest,
+        comparison=comparison,
+        excluded_row=next(iter(search.excluded_rows), None),
         selection=selection,
     )
 
 
-def _found(archive: Archive, question: Question, hits: Hits) -> Found:
+def _found(archive: Archive, search: _Search, hits: Hits) -> Found:
     """Return what the ingress must know of the hits to word its page."""
-    first = _passed(archive, question, hits)
+    question, parts = search.question, search.ranking.code.parts
+    distances = (hits.distances_K / search.ranking.unit).tolist()
+    ties = (hits.ties_K / search.ranking.unit).tolist()
+    first = _passed(archive, question.cursor, hits.rows_K, distances, ties)
     page = slice(first, first + question.page_size)
-    distances = hits.distances_K.tolist()
-    chips = zip(archive.rows.take(hits.rows_K[page]), distances[page], strict=True)
+    chips = archive.rows.take(hits.rows_K[page])
+    columns = {"distance": distances[page], "tie": ties[page]}
+    if len(parts) > 1:
+        for number, part in enumerate(parts):
+            columns[f"{part.name}_distance"] = hits.part_distances_KP[page, number].tolist()
+    for name, values in columns.items():
+        for chip, value in zip(chips, values, strict=True):
+            chip[name] = value
     return Found(
-        [chip | {"distance": distance} for chip, distance in chips],
-        tuple(Counter(distances).items()),
+        chips,
+        tuple(Counter(zip(distances, ties, strict=True)).items()),
         hits.ties_at_cutoff,
         hits.within,
         hits.method,
@@ -172,12 +221,14 @@ def _found(archive: Archive, question: Question, hits: Hits) -> Found:
     )
 
 
-def _passed(archive: Archive, question: Question, hits: Hits) -> int:
+def _passed(
+    archive: Archive, cursor: Cursor, rows_K: Rows, distances: Sequence[float], ties: Sequence[float]
+) -> int:
     """Return how many hits the pages so far have had."""
-    cursor = question.cursor
     if cursor == START:
         return 0
-    low, high = (int(np.searchsorted(hits.distances_K, cursor.distance, side)) for side in ("left", "right"))
     return bisect_right(
-        range(high), cursor.chip_id, low, key=lambda place: archive.rows.chip_id(int(hits.rows_K[place]))
+        range(len(rows_K)),
+        (cursor.distance, cursor.tie, cursor.chip_id),
+        key=lambda place: (distances[place], ties[place], archive.rows.chip_id(int(rows_K[place]))),
     )

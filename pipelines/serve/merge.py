@@ -10,13 +10,22 @@ from pipelines.geojson import whole
 from pipelines.serve.cursor import Cursor, write_token
 from pipelines.serve.features import matches
 from pipelines.serve.question import Found, Question, Source
+from pipelines.serve.ranking import Ranking
 
 Worded = dict[str, Any]
 """A `SearchAnswer`, but for the time taken, which is known last."""
 
 
-def merged(question: Question, source: Source, parts: Sequence[Found], *, is_image: bool = False) -> Worded:
+def merged(
+    question: Question,
+    source: Source,
+    parts: Sequence[Found],
+    chance_distance: float | None,
+    *,
+    is_image: bool = False,
+) -> Worded:
     """Return the answer of one snapshot; ``is_image``: an image was asked with, the request has its code."""
+    ranking = Ranking.of(question.request, source.code)
     chips = _page(question, parts)
     matched, kth_distance, ties = _summary(question, parts)
     returned = question.cursor.returned + len(chips)
@@ -25,10 +34,12 @@ def merged(question: Question, source: Source, parts: Sequence[Found], *, is_ima
         "type": "FeatureCollection",
         "numberMatched": matched,
         "numberReturned": len(chips),
-        "features": matches(chips, question.cursor.returned + 1, source.bits),
+        "features": matches(chips, question.cursor.returned + 1, ranking.greatest_distance, chance_distance),
         "search": {
             "model_id": source.model_id,
-            "bits": source.bits,
+            "bits": source.code.bits,
+            **ranking.told(question.request.compare),
+            "chance_distance": None if chance_distance is None else whole(chance_distance),
             "snapshot": source.version,
             "exact": True,
             "method": "mih" if all(part.method == "mih" for part in parts) else "scan",
@@ -42,7 +53,8 @@ def merged(question: Question, source: Source, parts: Sequence[Found], *, is_ima
 
 def _page(question: Question, parts: Sequence[Found]) -> list[dict[str, Any]]:
     nearest = heapq.merge(
-        *(part.chips for part in parts), key=lambda chip: (chip["distance"], chip["chip_id"])
+        *(part.chips for part in parts),
+        key=lambda chip: (chip["distance"], chip["tie"], chip["chip_id"]),
     )
     return list(islice(nearest, question.page_size))
 
@@ -50,21 +62,23 @@ def _page(question: Question, parts: Sequence[Found]) -> list[dict[str, Any]]:
 def _summary(question: Question, parts: Sequence[Found]) -> tuple[int, int | float | None, int]:
     """Return how many chips all pages have, the distance of the last one, and how many tie with it.
 
+    Those tie that only their chip ids tell apart: at one distance, and one tie of the parts that decide next.
     The last one of k or, without k, of this page: then none is left out, and the next page has what ties.
     """
-    rows_at: Counter[float] = Counter()
+    rows_at: Counter[tuple[float, float]] = Counter()
     for part in parts:
         rows_at.update(dict(part.distances))
     taken, last, ties = 0, None, 0
-    for distance, rows in sorted(rows_at.items()):
+    for place, rows in sorted(rows_at.items()):
         if taken == question.reach:
             break
         fresh = min(question.reach - taken, rows)
-        taken, last, ties = taken + fresh, whole(distance), rows - fresh
+        taken, last, ties = taken + fresh, place, rows - fresh
+    kth_distance = None if last is None else whole(last[0])
     if question.k is None:
-        return sum(part.within or 0 for part in parts), last, 0
+        return sum(part.within or 0 for part in parts), kth_distance, 0
     ties += sum(part.ties for part in parts if part.distances and part.distances[-1][0] == last)
-    return taken, last, ties
+    return taken, kth_distance, ties
 
 
 def _next(
@@ -72,7 +86,8 @@ def _next(
 ) -> dict[str, Any]:
     """Return the link to the page after this one; an image needn't be sent again."""
     last = chips[-1]
-    cursor = Cursor(question.cursor.returned + len(chips), last["distance"], last["chip_id"])
+    returned = question.cursor.returned + len(chips)
+    cursor = Cursor(returned, last["distance"], last["tie"], last["chip_id"])
     token = write_token(question.request, source.version, cursor)
     link = {"rel": "next", "method": "POST", "href": "/v1/search"}
     if not is_image:

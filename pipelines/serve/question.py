@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from model.spec import CodeSpec
 from pipelines.api.requests import DEFAULT_K, SearchRequest
 from pipelines.pointer import Published
 from pipelines.serve.cursor import START, Cursor
@@ -59,10 +60,11 @@ class Question:
 
     @property
     def is_light(self) -> bool:
-        """Whether its answer is quickly found and worded: one example, few chips, no filter."""
+        """Whether its answer is quickly found and worded: one example, few chips, no filter, plain bits."""
         request = self.request
         examples = 1 if request.code is not None else len(self.example_ids)
-        return examples == 1 and self.reach <= _FEW_CHIPS and not request.has_filters
+        is_plain = examples == 1 and request.bit_weights is None and not request.has_filters
+        return is_plain and self.reach <= _FEW_CHIPS
 
     @property
     def reach(self) -> int:
@@ -112,15 +114,20 @@ class Found:
     """A shard's part of an answer."""
 
     chips: list[dict[str, Any]]
-    """The rows that may be on the page, in order, at most a page of them; with a ``distance`` each."""
-    distances: tuple[tuple[float, int], ...]
-    """Of all its rows that may be in the answer: how many there are at each distance, the nearest first."""
+    """The rows that may be on the page, in order, at most a page of them; each has a ``distance``, a ``tie``
+    and, where codes have two parts, ``kind_distance`` and ``look_distance``."""
+    distances: tuple[tuple[tuple[float, float], int], ...]
+    """Of all its rows that may be in the answer: how many have each (distance, tie), the nearest first."""
     ties: int
-    """Rows as near as the last of these that k left out."""
+    """Rows with the last of these that k left out."""
     within: int | None
     """Rows within ``max_distance``; None where there is no such limit."""
     method: Literal["scan", "mih"]
     codes_compared: int
+
+
+Sample = list[tuple[str, bytes]]
+"""Id and code of some of a shard's chips."""
 
 
 @dataclass(frozen=True)
@@ -139,4 +146,5 @@ class Source:
     number: int
     version: int
     model_id: str
-    bits: int
+    code: CodeSpec
+    """The parts of its codes."""

@@ -65,7 +65,7 @@ async def _answers(
 ) -> list[Answer]:
     source, said = await shards.ask(questions, pin)
     answers: list[Answer | None] = [
-        await _answer(*each, source, is_image) for each in zip(questions, said, strict=True)
+        await _answer(shards, *each, source, is_image) for each in zip(questions, said, strict=True)
     ]
     open_places = [place for place, answer in enumerate(answers) if answer is None]
     if not open_places:
@@ -81,12 +81,12 @@ async def _answers(
     if asked:
         source, said = await shards.ask(list(asked.values()), replace(pin, number=source.number))
         for (place, question), each in zip(asked.items(), said, strict=True):
-            answers[place] = await _answer(question, each, source, is_image)
+            answers[place] = await _answer(shards, question, each, source, is_image)
     return [answer for answer in answers if answer is not None]
 
 
 async def _answer(
-    question: Question, said: list[Said] | Refusal, source: Source, is_image: bool
+    shards: Shards, question: Question, said: list[Said] | Refusal, source: Source, is_image: bool
 ) -> Answer | None:
     """Return the answer, or None where the shards don't know all examples yet."""
     if isinstance(said, Refusal):
@@ -94,7 +94,8 @@ async def _answer(
     parts = [each.found for each in said if each.found is not None]
     if len(parts) < len(said):
         return None
-    word = partial(merged, question, source, parts, is_image=is_image)
+    chance_distance = await shards.chances.distance(question, source)
+    word = partial(merged, question, source, parts, chance_distance, is_image=is_image)
     is_large = sum(len(part.chips) for part in parts) > _LARGE_PAGE
     return await asyncio.to_thread(word) if is_large else word()
 

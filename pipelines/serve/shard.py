@@ -8,7 +8,9 @@ import numpy as np
 from ray import serve
 
 from pipelines.api.answers import RefusedSnapshot
+from pipelines.api.requests import CONTRADICTION
 from pipelines.cut import Cut
+from pipelines.errors import ComparisonError
 from pipelines.index.files import building
 from pipelines.parts import Part
 from pipelines.pixels import PixelSpec
@@ -18,7 +20,8 @@ from pipelines.serve.find import answer, warm_up
 from pipelines.serve.follow import Follower, Refused
 from pipelines.serve.logs import gather_logs
 from pipelines.serve.metrics import LastNightMetrics, SnapshotMetrics
-from pipelines.serve.question import Pin, Question, Said, Source
+from pipelines.serve.question import Pin, Question, Said, Sample, Source
+from pipelines.serve.ranking import Ranking
 from pipelines.serve.refusals import NOT_READY, Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.storage import Store
@@ -70,21 +73,20 @@ class Shard:
 
         self._follower = Follower(config, load, show)
         with building(config.index_folder / "kernels"):  # one replica compiles them, the others find them
-            warm_up(self._follower.current.archive)
+            warm_up(self._follower.current)
 
     def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[Said | Refusal]] | Refusal:
         """Return what one snapshot says to each question."""
         snapshot = self._snapshot(pin)
         if isinstance(snapshot, Refusal):
             return snapshot
-        published, bits = snapshot.published, snapshot.archive.codes.bits
         refused = {
             place: refusal
             for place, question in enumerate(questions)
-            if (refusal := _check(question, published, bits)) is not None
+            if (refusal := _check(question, snapshot)) is not None
         }
         asked = [question for place, question in enumerate(questions) if place not in refused]
-        said = iter(answer(snapshot.archive, asked, is_whole=self._part.parts == 1))
+        said = iter(answer(snapshot, asked, is_whole=self._part.parts == 1))
         return _source(snapshot), [
             refused[place] if place in refused else next(said) for place in range(len(questions))
         ]
@@ -94,6 +96,14 @@ class Shard:
         snapshot = self._follower.current
         is_small = snapshot.archive.codes.distinct_codes <= _SMALL
         return is_small and pin.wants(snapshot.published) and len(questions) == 1 and questions[0].is_light
+
+    def sample(self, pin: Pin) -> Sample | Refusal:
+        """Return the chips of one snapshot whose ids come first."""
+        snapshot = self._snapshot(pin)
+        if isinstance(snapshot, Refusal):
+            return snapshot
+        chip_ids, codes_SY = snapshot.archive.sample()
+        return [(chip_id, code_Y.tobytes()) for chip_id, code_Y in zip(chip_ids, codes_SY, strict=True)]
 
     def chip(self, chip_id: str) -> tuple[dict[str, Any], Source] | None:
         """Return one chip's row and the snapshot that it is of; None where it isn't here."""
@@ -149,7 +159,7 @@ def _row(snapshot: Snapshot, chip_id: str) -> dict[str, Any] | None:
 
 def _source(snapshot: Snapshot) -> Source:
     published = snapshot.published
-    return Source(published.number, published.table_version, published.model_id, snapshot.archive.codes.bits)
+    return Source(published.number, published.table_version, published.model_id, snapshot.code)
 
 
 def _told(refused: Refused) -> RefusedSnapshot:
@@ -159,13 +169,18 @@ def _told(refused: Refused) -> RefusedSnapshot:
     )
 
 
-def _check(question: Question, published: Published, bits: int) -> Refusal | None:
+def _check(question: Question, snapshot: Snapshot) -> Refusal | None:
     """Return why a snapshot can't answer a question."""
-    request = question.request
+    request, published, bits = question.request, snapshot.published, snapshot.code.bits
     if request.model_id not in (None, published.model_id):
         message = f"the codes served are of model {published.model_id}, not {request.model_id}"
         return Refusal(409, "other_model", message, "encode the example with the model that is served")
     if request.code is not None and len(request.code) * 4 != bits:
         message = f"code: it has {len(request.code) * 4} bits, this model's codes have {bits}"
         return Refusal(422, "invalid", message, f"send {bits // 4} hex digits")
+    try:
+        Ranking.of(request, snapshot.code)
+    except ComparisonError as error:
+        status = 400 if error.code == CONTRADICTION else 422
+        return Refusal(status, error.code, error.message, error.hint)
     return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from model.bundle import Manifest
+from model.spec import CodeSpec
 from pipelines.bundles import check_model, read_manifest
 from pipelines.index.archive import Archive, open_archive
 from pipelines.parts import Part
@@ -22,6 +23,11 @@ class Snapshot:
     published: Published
     manifest: Manifest
     archive: Archive
+
+    @property
+    def code(self) -> CodeSpec:
+        """The parts of its codes."""
+        return self.manifest.network.code
 
     def is_of(self, published: Published) -> bool:
         """Whether it is what a publication names: a rollback names again what was published before."""
@@ -57,7 +63,7 @@ def load_snapshot(
         table,
         published.model_id,
         published.table_version,
-        manifest.network.code.bits,
+        tuple(part.bits for part in manifest.network.code.parts),
         config.search_threads,
         part,
     )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.bundles import check_model, read_manifest
+from pipelines.comparing import comparison_of
 from pipelines.errors import ConfigError, ConflictError
 from pipelines.pointer import Published, read_pointer
 from pipelines.storage import ABSENT, Store
@@ -27,7 +28,8 @@ def add_watch(config: AddWatchConfig) -> Watch:
     """Save a watch that begins with what is published now, or with --from-start before it; return it.
 
     Raises ConfigError where there is a watch of this name already, or the example or distance doesn't fit the
-    model; TableError where nothing is published, or a chip isn't there; PictureError, BundleError.
+    model; ComparisonError where the model's codes can't be compared so; TableError where nothing is
+    published, or a chip isn't there; PictureError, BundleError.
     """
     store = Store(config.store)
     store.require_bucket(config.watches)
@@ -40,13 +42,15 @@ def add_watch(config: AddWatchConfig) -> Watch:
         image=f"{config.name}.{hashlib.sha256(image).hexdigest()[:12]}.image" if image else None,
     )
     codes = resolve_example(example, published.model_id, lambda: image, table, published)
-    _check_bits(config, published, store)
+    _check_codes(config, published, store)
     looked = Looked(version=published.table_version, encoded_until=published.encoded_until)
     watch = Watch(
         name=config.name,
         table=table.uri,
         example=example,
         max_distance=config.max_distance,
+        compare=config.compare,
+        kind_weight=config.kind_weight,
         filters=config.filters,
         notes=config.notes,
         created_at=datetime.now(UTC),
@@ -70,17 +74,21 @@ def _read(image: Path) -> bytes:
     return content
 
 
-def _check_bits(config: AddWatchConfig, published: Published, store: Store) -> None:
+def _check_codes(config: AddWatchConfig, published: Published, store: Store) -> None:
+    """Raise ConfigError or ComparisonError unless the watch fits the codes of the published model."""
     manifest = read_manifest(published.bundle_uri, store)
     check_model(published, manifest)
-    bits = manifest.network.code.bits
-    if config.max_distance > bits:
+    code = manifest.network.code
+    comparison = comparison_of(code, config.compare, config.kind_weight)
+    greatest = comparison.greatest_distance([part.bits for part in code.parts])
+    if config.max_distance > greatest:
         raise ConfigError(
-            f"max_distance: {published.model_id} has {bits} bits; {config.max_distance} is more"
+            f"max_distance: codes of {published.model_id}, so compared, are at most {greatest} bits apart; "
+            f"{config.max_distance} is more"
         )
-    if config.code is not None and len(config.code) * 4 != bits:
+    if config.code is not None and len(config.code) * 4 != code.bits:
         raise ConfigError(
-            f"code: it has {len(config.code) * 4} bits, the codes of {published.model_id} have {bits}"
+            f"code: it has {len(config.code) * 4} bits, the codes of {published.model_id} have {code.bits}"
         )
 
 

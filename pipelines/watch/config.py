@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from pipelines.api.requests import MAX_EXAMPLES, Filters
+from pipelines.api.requests import MAX_EXAMPLES, MAX_KIND_WEIGHT, Compare, Filters
 from pipelines.config import StageConfig, StoreConfig
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -43,7 +43,12 @@ class AddWatchConfig(ListWatchesConfig):
     table: str
     """Code table that is watched: URI"""
     max_distance: int = Field(ge=0)
-    """Chips at most this far from the example are hits; from several, on average [bits]"""
+    """Chips at most this far from the example are hits; from several, on average [bits, each part's times its
+    weight]"""
+    compare: Compare = "both"
+    """Parts of the codes to compare: kind (what the labels say), look (what the pixels look like) or both"""
+    kind_weight: int | None = Field(None, ge=0, le=MAX_KIND_WEIGHT)
+    """How often each bit of kind counts where both are compared [0..8; empty: as the model says]"""
     chip_ids: tuple[str, ...] = Field((), max_length=MAX_EXAMPLES)
     """The example: chips of the table, which are no hits themselves"""
     code: str | None = Field(None, pattern=r"^([0-9a-fA-F]{2})+$")

@@ -19,7 +19,7 @@ class HitProperties(ChipProperties):
 
     watch: str
     distance: int | float
-    """To the example [bits]; of several examples the mean"""
+    """To the example [bits, each part's times its weight]; of several examples the mean"""
     publication: int
     """Number of the publication that it was found in"""
     snapshot: int
@@ -40,7 +40,7 @@ class Hit(Feature):
 
 
 class HitCollection(BaseModel):
-    """A GeoJSON FeatureCollection, nearest first, ties by chip id."""
+    """A GeoJSON FeatureCollection, nearest first, ties by the part that wasn't compared, then by chip id."""
 
     type: Literal["FeatureCollection"] = "FeatureCollection"
     features: Sequence[Hit]

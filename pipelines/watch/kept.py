@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from pipelines.api.requests import Filters
+from pipelines.api.requests import Compare, Filters
 from pipelines.errors import ConfigError
 from pipelines.storage import ABSENT, Store
 from pipelines.watch.hits import Hit, Key
@@ -63,11 +63,15 @@ class Progress(_Kept):
 class Watch(_Kept):
     """A saved query."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 2
+    """A watch of version 1 says nothing of compare and kind_weight."""
     name: str
     table: str
     example: Example
     max_distance: int
+    compare: Compare = "both"
+    kind_weight: int | None = None
+    """None: the weights of whichever model is published."""
     filters: Filters
     notes: str
     created_at: AwareDatetime

@@ -4,7 +4,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.api.requests import Filters
+from pipelines.api.requests import Compare, Filters
 from pipelines.storage import Store
 from pipelines.watch.config import ListWatchesConfig
 from pipelines.watch.kept import Example, read_state, read_watch, watch_names
@@ -19,6 +19,8 @@ class WatchLine(BaseModel):
     table: str
     example: Example
     max_distance: int
+    compare: Compare
+    kind_weight: int | None
     filters: Filters
     notes: str
     created_at: AwareDatetime
@@ -59,6 +61,13 @@ def _line(folder: str, name: str, store: Store) -> WatchLine:
     )
 
 
+def _compared(watch: WatchLine) -> str:
+    """Return what is compared, unless it is all as the model weighs it."""
+    if watch.kind_weight is not None:
+        return f" (kind x {watch.kind_weight})"
+    return "" if watch.compare == "both" else f" ({watch.compare})"
+
+
 def print_watches(watches: WatchList, console: Console) -> None:
     """Print watches as a table, one line a watch."""
     table = Table("watch", "example", "bits", "filters", "last run", "hits so far", "notes")
@@ -67,7 +76,7 @@ def print_watches(watches: WatchList, console: Console) -> None:
         table.add_row(
             watch.name,
             example.image or example.code or ", ".join(example.chip_ids),
-            str(watch.max_distance),
+            f"{watch.max_distance}{_compared(watch)}",
             watch.filters.model_dump_json(exclude_none=True) if watch.filters.has_filters else "",
             f"{watch.ran_at:%Y-%m-%d %H:%M}" if watch.ran_at else "",
             str(watch.hits),

@@ -3,7 +3,7 @@
 New is a (chip id, etag) that no version which was looked at before holds. No clock decides: files that both
 versions have hold nothing new, and what the others hold is compared. Memory grows with what is near only.
 
-Shapes: N rows, E examples, Y bytes a code.
+Shapes: N rows, E examples, Y bytes a code, P parts of a code.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +20,7 @@ from pipelines.api.requests import Filters
 from pipelines.errors import TableError
 from pipelines.filters import COLUMNS, fulfilling
 from pipelines.index.archive import codes_of
+from pipelines.index.comparison import Comparison
 from pipelines.index.rows import ANSWER_COLUMNS
 from pipelines.pointer import Published
 from pipelines.table import CodeTable, lost_files
@@ -36,19 +37,27 @@ class Search:
     """What one watch looks for."""
 
     codes_EY: NDArray[np.uint8]
+    part_bits: tuple[int, ...]
+    comparison: Comparison
     max_distance: int
     filters: Filters
     left_out: tuple[str, ...]
     """Chips that are no hits: the examples themselves."""
 
     def near(self, batch: pa.RecordBatch, codes_NY: NDArray[np.uint8]) -> pa.Table:
-        """Return the rows that are near enough and fulfil the filters, with their ``distance``."""
-        sums_N = np.zeros(len(batch), np.int64)
-        for code_Y in self.codes_EY:  # one at a time: together they would take much memory
-            sums_N += hamming_distances(code_Y[None], codes_NY)[0]
-        near_N = sums_N <= self.max_distance * len(self.codes_EY)
-        distances = pa.array(sums_N[near_N] / len(self.codes_EY))
-        rows = pa.Table.from_batches([batch]).filter(pa.array(near_N)).append_column("distance", distances)
+        """Return the rows that are near enough and fulfil the filters, with ``distance`` and ``tie``."""
+        sums_PN = np.zeros((len(self.part_bits), len(batch)), np.int64)
+        ends = np.cumsum(self.part_bits) // 8
+        for sums_N, end, bits in zip(sums_PN, ends, self.part_bits, strict=True):
+            part = slice(end - bits // 8, end)
+            for code_Y in self.codes_EY:  # one at a time: together they would take much memory
+                sums_N += hamming_distances(code_Y[None, part], codes_NY[:, part])[0]
+        distances_N = np.array(self.comparison.weights) @ sums_PN
+        ties_N = np.array(self.comparison.tie_weights) @ sums_PN
+        near_N = distances_N <= self.max_distance * len(self.codes_EY)
+        rows = pa.Table.from_batches([batch]).filter(pa.array(near_N))
+        for name, values_N in (("distance", distances_N), ("tie", ties_N)):
+            rows = rows.append_column(name, pa.array(values_N[near_N] / len(self.codes_EY)))
         others = rows.filter(pc.invert(pc.is_in(rows["chip_id"], pa.array(self.left_out, pa.string()))))
         return fulfilling(others, self.filters)
 

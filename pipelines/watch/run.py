@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
+from pipelines.bundles import check_model, read_manifest
+from pipelines.comparing import comparison_of
 from pipelines.errors import ConfigError, ConflictError
 from pipelines.pointer import Published, read_pointer
 from pipelines.storage import Store
@@ -52,6 +54,8 @@ class _Run:
     published: Published
     progress: Progress
     """As the state's, with the example as the published model sees it."""
+    search: Search | None
+    """None: what is published isn't news."""
 
 
 def run_watches(config: RunWatchesConfig) -> WatchReport:
@@ -89,7 +93,9 @@ def _prepare(
         published[watch.table] = read_pointer(watch.table, store)
     news, progress = published[watch.table], state.progress
     tally.publication = news.number
-    if is_news(news, progress.looked) and progress.example.model_id != news.model_id:
+    if not is_news(news, progress.looked):
+        return _Run(watch, state, etag, news, progress, None)
+    if progress.example.model_id != news.model_id:
         codes = resolve_example(
             watch.example,
             watch.start.example.model_id,
@@ -98,7 +104,7 @@ def _prepare(
             news,
         )
         progress = progress.model_copy(update={"example": codes})
-    return _Run(watch, state, etag, news, progress)
+    return _Run(watch, state, etag, news, progress, _search(watch, progress, news, store))
 
 
 def _read_image(folder: str, watch: Watch, store: Store) -> bytes:
@@ -118,7 +124,8 @@ def _run_group(
     with told(*(tallies[run.watch.name] for run in runs)):
         if is_news(published, looked):
             table = CodeTable(runs[0].watch.table, store)
-            news = find_news(table, published, looked, [_search(run) for run in runs])
+            searches = [run.search for run in runs if run.search is not None]
+            news = find_news(table, published, looked, searches)
         for run, rows in zip(runs, news.found, strict=True):
             tally = tallies[run.watch.name]
             with told(tally):
@@ -128,18 +135,27 @@ def _run_group(
                 log.info("watch", name=run.watch.name, publication=published.number, hits=tally.hits)
 
 
-def _search(run: _Run) -> Search:
-    codes_EY = np.stack([np.frombuffer(bytes.fromhex(code), np.uint8) for code in run.progress.example.codes])
-    watch = run.watch
-    return Search(codes_EY, watch.max_distance, watch.filters, watch.example.chip_ids)
+def _search(watch: Watch, progress: Progress, published: Published, store: Store) -> Search:
+    """Return what a watch looks for. Raises ComparisonError where the published model lacks a part."""
+    manifest = read_manifest(published.bundle_uri, store)
+    check_model(published, manifest)
+    code = manifest.network.code
+    return Search(
+        np.stack([np.frombuffer(bytes.fromhex(code), np.uint8) for code in progress.example.codes]),
+        tuple(part.bits for part in code.parts),
+        comparison_of(code, watch.compare, watch.kind_weight),
+        watch.max_distance,
+        watch.filters,
+        watch.example.chip_ids,
+    )
 
 
 def _commit(config: RunWatchesConfig, run: _Run, rows: pa.Table, gone: set[str], store: Store) -> int:
     """Write into a watch's state how far it has come, and its hits; return how many. Raises ConflictError."""
     published, known = run.published, set(run.state.reported)
-    hits = [hit_of(row, run.watch.name, published) for row in rows.to_pylist()]
+    nearest = sorted(rows.to_pylist(), key=lambda row: (row["distance"], row["tie"], row["chip_id"]))
+    hits = [hit_of(row, run.watch.name, published) for row in nearest]
     hits = [hit for hit in hits if hit.key not in known]
-    hits.sort(key=lambda hit: (hit.properties.distance, hit.id))
     progress = run.progress
     if is_news(published, progress.looked):
         newest = Looked(version=published.table_version, encoded_until=published.encoded_until)

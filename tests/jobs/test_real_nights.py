@@ -30,13 +30,13 @@ pytestmark = pytest.mark.skipif(len(RASTERS) != 14, reason=f"SKIPPED: no NAIP an
 
 @pytest.fixture(scope="module")
 def archive(store):
-    """The rasters in the bucket, and a bundle: SqueezeNet of ImageNet behind a random hash layer."""
+    """The rasters in the bucket, and a bundle: SqueezeNet of ImageNet behind random kind and look bits."""
     root = "s3://archive/real-nights"
     for path in RASTERS:
         store.write(f"{root}/{path.parent.name}/{path.name}", path.read_bytes())
     torch.manual_seed(0)
     network = HashNetwork(
-        NetworkSpec(backbone="squeezenet1_1", node="features.6", head="linear", kind_bits=64),
+        NetworkSpec(backbone="squeezenet1_1", node="features.6", head="linear", look_bits=192),
         InputSpec(size=64),
         load_file(DATA / "weights/squeezenet1_1.fp16.safetensors"),
     ).eval()
@@ -94,28 +94,32 @@ def test_nights_over_a_growing_archive_and_sql_over_what_they_publish(submit, st
 
 
 def words(rows):
-    return np.frombuffer(b"".join(rows["code"].to_pylist()), np.uint64)
+    """The codes as words_NW: one of kind, three of look."""
+    return np.frombuffer(b"".join(rows["code"].to_pylist()), np.uint64).reshape(-1, 4)
 
 
 def check_nearest(rows):
     """DuckDB and Polars find the neighbours that numpy does."""
     example = rows["chip_id"][5].as_py()
-    distances = np.bitwise_count(words(rows) ^ words(rows)[5])
+    differing_NW = np.bitwise_count(words(rows) ^ words(rows)[5]).astype(int)
+    distances = differing_NW @ np.array([3, 1, 1, 1])
     oracle = sorted(zip(distances.tolist(), rows["chip_id"].to_pylist(), strict=True))[:10]
     with duckdb.connect() as sql:
         sql.register("codes", rows)
         found = sql.execute(recipe(0).replace("'...'", f"'{example}'")).fetchall()
-    assert [(distance, chip_id) for chip_id, distance in found] == oracle
+    assert [(distance, chip_id) for chip_id, _, _, distance in found] == oracle
     frame = pl.from_arrow(rows.select(["chip_id", "code"]))
-    code = frame.filter(pl.col("chip_id") == example)["code"].bin.reinterpret(dtype=pl.UInt64)[0]
-    nearest = (
-        frame.select(
-            "chip_id", distance=(pl.col("code").bin.reinterpret(dtype=pl.UInt64) ^ code).bitwise_count_ones()
-        )
-        .sort("distance", "chip_id")
-        .head(10)
+    frame = frame.with_columns(
+        pl.col("code").bin.slice(8 * word, 8).bin.reinterpret(dtype=pl.UInt64).alias(f"word_{word}")
+        for word in range(4)
     )
-    assert [(distance, chip_id) for chip_id, distance in nearest.rows()] == oracle
+    example_row = frame.row(by_predicate=pl.col("chip_id") == example, named=True)
+    differing = [
+        (pl.col(f"word_{word}") ^ example_row[f"word_{word}"]).bitwise_count_ones() for word in range(4)
+    ]
+    distance = 3 * differing[0] + sum(differing[1:])
+    nearest = frame.select("chip_id", distance=distance).sort("distance", "chip_id")
+    assert [(distance, chip_id) for chip_id, distance in nearest.head(10).rows()] == oracle
 
 
 def check_changes(rows):
@@ -124,9 +128,9 @@ def check_changes(rows):
         sql.register("codes", rows)
         found = sql.execute(recipe(1)).fetchall()
     chips = rows.select(["chip_id", "collection", "datetime", "bbox"]).to_pylist()
-    code_N = words(rows)
+    look_NW = words(rows)[:, 1:]
     pairs = [
-        (-int(np.bitwise_count(code_N[one] ^ code_N[two])), before["chip_id"], after["chip_id"])
+        (-int(np.bitwise_count(look_NW[one] ^ look_NW[two]).sum()), before["chip_id"], after["chip_id"])
         for one, before in enumerate(chips)
         for two, after in enumerate(chips)
         if before["collection"] == after["collection"]

@@ -122,10 +122,13 @@ def local_night(store: Store, tmp_path) -> Night:
     return Night(CodeTable(f"{tmp_path}/codes", store), "demo@0123456789ab")
 
 
-def make_model(store: Store, root: str, name: str) -> tuple[str, Manifest]:
+def make_model(
+    store: Store, root: str, name: str, kind_bits: int = 32, look_bits: int = 0
+) -> tuple[str, Manifest]:
     """Write an untrained bundle below a root; return its URI and manifest."""
     network = HashNetwork(
-        NetworkSpec(backbone="resnet18", node="layer1", kind_bits=32), InputSpec(size=16)
+        NetworkSpec(backbone="resnet18", node="layer1", kind_bits=kind_bits, look_bits=look_bits),
+        InputSpec(size=16),
     ).eval()
     manifest, files = pack_bundle(network, name, ("a", "b"), "run", {})
     write_bundle(f"{root}/bundles/{name}", files, store)
@@ -133,6 +136,6 @@ def make_model(store: Store, root: str, name: str) -> tuple[str, Manifest]:
 
 
 @pytest.fixture(scope="session")
-def write_model(store: Store) -> Callable[[str, str], tuple[str, Manifest]]:
+def write_model(store: Store) -> Callable[..., tuple[str, Manifest]]:
     """`make_model` in the bucket."""
     return partial(make_model, store)

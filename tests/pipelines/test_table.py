@@ -2,7 +2,6 @@ import io
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -15,7 +14,6 @@ from pipelines.schema import CODE_SCHEMA, FILE_SCHEMA
 from pipelines.table import CodeTable, Shard, files_of
 
 MODEL = "demo@0123456789ab"
-README = Path(__file__).parents[2] / "README.md"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LEAVE_A_SCAN = """
 import sys
@@ -126,9 +124,10 @@ def test_schema_is_the_documented_one_and_sql_reads_it(table):
     table.commit_unit([write_shard(table, "a", "1", chips=3)], MODEL, 1, {})
     rows = table.open().to_pyarrow_table().select(CODE_SCHEMA.names)
     assert rows.schema.equals(CODE_SCHEMA, check_metadata=False)
-    recipe = README.read_text().split("```sql")[1].split("```")[0].replace("'...'", "'a-1'")
+    nearest = """SELECT b.chip_id, bit_count(xor(a.code::BIT, b.code::BIT)) AS distance
+        FROM codes a, codes b WHERE a.chip_id = 'a-1' ORDER BY distance, b.chip_id"""
     duckdb.sql("CREATE OR REPLACE VIEW codes AS SELECT * FROM rows")
-    assert duckdb.sql(recipe).fetchall() == [("a-1", 0), ("a-0", 8), ("a-2", 16)]
+    assert duckdb.sql(nearest).fetchall() == [("a-1", 0), ("a-0", 8), ("a-2", 16)]
 
 
 def test_a_lost_file_is_told_as_such(table):

@@ -15,7 +15,7 @@ def png(colour):
 
 @pytest.fixture
 def answers():
-    hits = [Hit(png("red"), 3, (10.0, 20.0, 12.0, 22.0)), Hit(png("blue"), 9, None)]
+    hits = [Hit(png("red"), 3, False, (10.0, 20.0, 12.0, 22.0)), Hit(png("blue"), 9, True, None)]
     return [Answer("a question", png("lime"), hits), Answer("another", png("lime"), hits[:1])]
 
 

@@ -22,7 +22,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 from model.bundle import Manifest, pack_bundle
-from model.codes import hamming_distances
+from model.codes import hamming_distances, unpack
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.bundles import write_bundle
@@ -62,15 +62,21 @@ class Archive:
     rows: dict[int, pa.Table] = field(default_factory=dict)
     model_of: dict[int, Model] = field(default_factory=dict)
     versions: list[int] = field(default_factory=list)
-    """Of the table: 0 is the first unit, 1 has one more scene, 2 is another model's."""
+    """Of the table: 0 is the first unit, 1 has one more scene, 2 is another model's, 3 has the scenes of 0 in
+    codes of two parts."""
 
     @property
     def table(self) -> str:
         return f"{self.root}/table"
 
     def publish(self, version: int, **changes: object) -> None:
+        news = self.published(version).model_copy(update=changes)
+        publish(self.table, self.store, news, find_pointer(self.table, self.store))
+
+    def published(self, version: int) -> Published:
+        """What says that a version is published; the pointer doesn't."""
         model = self.model_of[version]
-        published = Published(
+        return Published(
             table_version=version,
             model_id=model.manifest.model_id,
             bundle_uri=model.uri,
@@ -78,8 +84,6 @@ class Archive:
             published_at=datetime(2026, 1, 2, tzinfo=UTC),
             gate={},
         )
-        news = published.model_copy(update=changes)
-        publish(self.table, self.store, news, find_pointer(self.table, self.store))
 
     def code(self, row: int, version: int | None = None) -> np.ndarray:
         rows = self.rows[self.versions[0] if version is None else version]
@@ -97,6 +101,22 @@ class Archive:
         distances_N = hamming_distances(code_Y[None], codes_NY)[0].tolist()
         pairs = sorted(zip(distances_N, rows["chip_id"].to_pylist(), strict=True))
         return [pair for pair in pairs if pair[1] != leave_out]
+
+    def like_picture(self, image_HWC: np.ndarray, version: int | None = None) -> list[tuple[float, str]]:
+        """All chips of a version as (distance, chip id) from a picture's real values, by brute force."""
+        version = self.versions[0] if version is None else version
+        network = self.model_of[version].network
+        outputs_K = network.outputs(network.extract([image_HWC]))[0]
+        parts = network.network_spec.code.parts
+        ends = np.cumsum([part.bits for part in parts])[:-1]
+        means = [np.abs(outputs).mean() for outputs in np.split(outputs_K, ends)]
+        means_K = np.repeat(means, [part.bits for part in parts])
+        weights_K = np.minimum(np.rint(8 * np.abs(outputs_K.astype(float)) / means_K), 15)
+        weights_K *= np.repeat([part.weight for part in parts], [part.bits for part in parts])
+        rows = self.rows[version]
+        codes_NY = np.stack([np.frombuffer(code, np.uint8) for code in rows["code"].to_pylist()])
+        distances_N = (unpack(codes_NY) ^ (outputs_K > 0)) @ weights_K / 8
+        return sorted(zip(distances_N.tolist(), rows["chip_id"].to_pylist(), strict=True))
 
     def ids(self) -> list[str]:
         """The chip ids of the first version."""
@@ -127,10 +147,11 @@ def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:
     return content.getvalue()
 
 
-def _model(store: Store, root: str, seed: int) -> Model:
+def _model(store: Store, root: str, seed: int, kind_bits: int, look_bits: int) -> Model:
     torch.manual_seed(seed)
     network = HashNetwork(
-        NetworkSpec(backbone="resnet18", node="layer1", kind_bits=32), InputSpec(size=16)
+        NetworkSpec(backbone="resnet18", node="layer1", kind_bits=kind_bits, look_bits=look_bits),
+        InputSpec(size=16),
     ).eval()
     manifest, files = pack_bundle(network, "tiny", ("field", "water"), f"run-{seed}", {})
     uri = f"{root}/bundles/{seed}"
@@ -202,7 +223,7 @@ def commit(
 def make_archive(store: Store) -> Archive:
     """Four scenes: two at one place, one over the antimeridian, one nowhere; and a fifth in version 1."""
     root = f"s3://archive/{uuid4().hex}"
-    models = [_model(store, root, seed) for seed in (1, 2)]
+    models = [_model(store, root, *each) for each in ((1, 32, 0), (2, 32, 0), (3, 16, 16))]
     archive = Archive(store, root, models)
     uris = [f"{root}/scenes/{number}.tif" for number in range(5)]
     for number, (uri, west) in enumerate(zip(uris, (0, 0, 179.2, None, 40), strict=True)):
@@ -211,6 +232,8 @@ def make_archive(store: Store) -> Archive:
     commit(archive, models[0], 1, [row for scene in rows[:4] for row in scene], None)
     commit(archive, models[0], 2, rows[4], archive.versions[0])
     commit(archive, models[1], 1, _scene_rows(store, uris[0], 0, models[1].network), None)
+    in_parts = [_scene_rows(store, uri, number, models[2].network) for number, uri in enumerate(uris[:4])]
+    commit(archive, models[2], 1, [row for scene in in_parts for row in scene], None)
     archive.publish(archive.versions[0])
     return archive
 

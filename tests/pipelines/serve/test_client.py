@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from model.codes import hamming_distances
 from pipelines.api.answers import ErrorBody, SearchAnswer
-from pipelines.client import AsyncClient, Client, SearchLimits, SearchRequest
+from pipelines.client import AsyncClient, Client, ImageLimits, SearchLimits, SearchRequest
 from pipelines.errors import (
     InvalidQueryError,
     NotFoundError,
@@ -91,7 +91,9 @@ def test_every_method(archive: Archive, url: str) -> None:
     assert found(ask(url, "search", by_id)) == without
     assert found(ask(url, "search", by_code)) == [pair for pair in nearest if pair[0] <= 2]
     assert ask(url, "search", SearchRequest(point=(2.0, 6.0))).numberReturned == 10
-    assert found(ask(url, "search_image", content, SearchLimits(k=3))) == nearest[:3]
+    by_values = archive.like_picture(archive.pixels(4))
+    assert found(ask(url, "search_image", content, SearchLimits(k=3))) == by_values[:3]
+    assert found(ask(url, "search_image", content, ImageLimits(k=3, rank_by="bits"))) == nearest[:3]
     assert ask(url, "search_image", content).numberReturned == 10
     assert ask(url, "encode", content).code == hexed(code_Y)
     assert ask(url, "chip", chip).id == chip
@@ -149,7 +151,7 @@ def test_filters(archive: Archive, url: str, filters: dict[str, Any], keeps: Cal
     wanted = [pair for pair in archive.nearest(archive.code(9)) if pair[1] in kept and pair[0] <= 20][:30]
     by_code = SearchRequest(code=hexed(archive.code(9)), **limits)
     assert found(ask(url, "search", by_code)) == wanted
-    by_image = ask(url, "search_image", png(archive.pixels(9)), SearchLimits(**limits))
+    by_image = ask(url, "search_image", png(archive.pixels(9)), ImageLimits(**limits, rank_by="bits"))
     assert found(by_image) == wanted
     assert [page.numberReturned for page in ask(url, "pages", by_code)] == [len(wanted)]
 
@@ -173,6 +175,8 @@ def test_the_pages_have_every_chip_once(archive: Archive, url: str, limit: int) 
     assert found(*pages) == nearest
     assert {page.numberReturned for page in pages[:-1]} <= {limit}
     assert [match.properties.rank for page in pages for match in page.features] == list(range(1, 65))
+    nearest = archive.like_picture(archive.pixels(9))
+    limits["max_distance"] = 40  # weights are rounded: all 32 bits together may count a little more than 32
     assert found(*ask(url, "image_pages", png(archive.pixels(9)), SearchLimits(**limits))) == nearest
 
 
@@ -194,7 +198,7 @@ def test_all_pages_are_of_one_snapshot(
     with Client(url, KEY) as client:
         limits = {"max_distance": 32, "limit": 30}
         if by_image:
-            pages = client.image_pages(png(archive.pixels(9)), SearchLimits(**limits))
+            pages = client.image_pages(png(archive.pixels(9)), ImageLimits(**limits, rank_by="bits"))
         else:
             pages = client.pages(SearchRequest(code=hexed(archive.code(9)), **limits))
         first = next(pages)

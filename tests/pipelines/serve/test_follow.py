@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import ray
-import torch
 
 from tests.pipelines.serve.conftest import Archive, png, wait_for
 
@@ -37,7 +37,7 @@ def test_answers_switch_to_a_new_version(archive: Archive, http: httpx.Client, p
 
 
 def test_another_model_brings_its_own_encoder(archive: Archive, http: httpx.Client, published: None) -> None:
-    version, model = archive.versions[2], archive.models[1]
+    version = archive.versions[2]
     image = archive.pixels(0)
     old = http.post("/v1/encode", content=png(image)).json()["model_id"]
     archive.publish(version)
@@ -49,9 +49,34 @@ def test_another_model_brings_its_own_encoder(archive: Archive, http: httpx.Clie
         assert answer.status_code == 200, answer.text
         if answer.json()["search"]["model_id"] != old:
             break
-    code_Y = model.network.encode(torch.from_numpy(image)[None])[0]
     found = [(match["properties"]["distance"], match["id"]) for match in answer.json()["features"]]
-    assert found == archive.nearest(code_Y, version)
+    assert found == archive.like_picture(image, version)
+
+
+def test_codes_in_parts_follow_codes_of_one_part_and_the_other_way(
+    archive: Archive, http: httpx.Client, published: None
+) -> None:
+    one_part, two_parts = archive.versions[0], archive.versions[3]
+    chip, picture = archive.ids()[5], archive.pixels(5)
+    by_look = {"chip_ids": [chip], "compare": "look", "k": 64}
+    for version in (two_parts, one_part, two_parts):
+        archive.publish(version)
+        wait_for(http, version)
+        answer = http.post("/v1/search", json=by_look)
+        search = http.post("/v1/search", json={"chip_ids": [chip]}).json()["search"]
+        weights = [(part["name"], part["bits"], part["weight"]) for part in search["parts"]]
+        if version == one_part:
+            assert (answer.status_code, answer.json()["code"]) == (422, "no_such_part")
+            assert weights == [("kind", 32, 1)]
+        else:
+            looks = archive.rows[version]["code"].to_pylist()
+            distances = [(np.frombuffer(code, np.uint8)[2:] ^ archive.code(5, version)[2:]) for code in looks]
+            wanted = sorted(int(np.bitwise_count(bits).sum()) for bits in distances)[1:]
+            assert [match["properties"]["distance"] for match in answer.json()["features"]] == wanted
+            assert weights == [("kind", 16, 3), ("look", 16, 1)]
+        answer = http.post("/v1/search/image", content=png(picture), params={"k": 64})
+        found = [(match["properties"]["distance"], match["id"]) for match in answer.json()["features"]]
+        assert found == archive.like_picture(picture, version)
 
 
 @pytest.mark.parametrize("flaw", ["model", "bundle", "version"])
@@ -110,7 +135,7 @@ def test_pages_are_of_one_snapshot_whatever_is_published_meanwhile(
 def test_an_older_version_can_be_asked_for_until_it_is_no_longer_kept(
     archive: Archive, http: httpx.Client, published: None
 ) -> None:
-    old, newer, last = archive.versions
+    old, newer, last = archive.versions[:3]
     query = {"code": archive.code(0).tobytes().hex(), "k": 64, "snapshot": old}
     for version in (newer, last, newer, last):
         archive.publish(version)

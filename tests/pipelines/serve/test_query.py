@@ -53,9 +53,12 @@ def test_a_table(archive: Archive, query: Asked, tmp_path: Path, monkeypatch: py
     image.write_bytes(png(archive.pixels(0)))
     code, shown, _ = query("--image", str(image), "-k", "4")
     assert code == 0
-    for distance, chip in archive.nearest(archive.code(0))[:4]:
-        assert any(chip in line and f" {distance} " in line for line in shown.splitlines())
+    for distance, chip in archive.like_picture(archive.pixels(0))[:4]:
+        bits = f" {distance:.2f} " if distance % 1 else f" {distance:.0f} "
+        assert any(chip in line and bits in line for line in shown.splitlines())
     assert "4 of 4 chips" in shown
+    code, shown, _ = query("--image", str(image), "-k", "4", "--rank-by", "bits", "--geojson")
+    assert found(shown) == archive.nearest(archive.code(0))[:4]
 
 
 def test_each_example(archive: Archive, query: Asked) -> None:
@@ -138,6 +141,9 @@ def test_all_pages_are_joined(archive: Archive, url: str, query: Asked) -> None:
         (("--point", "1,2", "--datetime", "yesterday"), "datetime: "),
         (("--point", "1,2", "--negative-id", "a"), "negative_id goes with chip_id"),
         (("--point", "1,2", "-k", "0"), "k: "),
+        (("--point", "1,2", "--compare", "colour"), "compare: "),
+        (("--point", "1,2", "--kind-weight", "9"), "kind_weight: "),
+        (("--point", "1,2", "--rank-by", "bits"), "rank_by goes with image"),
         (("--point", "1,2", "--min-valid-fraction", "2"), "min_valid_fraction: "),
         (("--code", "xyz"), "code: "),
         (("--chip-id", ""), "chip-id: String should have"),
@@ -234,9 +240,15 @@ def test_the_example_beside_its_answer(archive: Archive, query: Asked, tmp_path:
     image, sheet, row = tmp_path / "chip.png", tmp_path / "sheet.html", archive.row_at("1.tif", 16, 32)
     image.write_bytes(png(archive.pixels(row)))
     value = {"image": str(image), "point": "2.0,6.0", "code": "00ff00ff"}[example]
-    assert query(f"--{example}", value, "--output", str(sheet))[0] == 0
+    shown = query(f"--{example}", value, "--output", str(sheet))[1]
     page = Page(sheet.read_text())
-    assert page.figures == ["example"] + ["match"] * 10
+    answer = SearchAnswer.model_validate_json(query(f"--{example}", value, "--geojson")[1])
+    beyond = [match.properties.beyond_chance for match in answer.features]
+    assert any(beyond)
+    assert page.figures == ["example", *("match beyond" if each else "match" for each in beyond)]
+    assert ["no nearer than chance" in caption for caption in page.captions[1:]] == beyond
+    said = f"the last {sum(beyond)} are" if not all(beyond) else "all of them are"
+    assert f"{said} no nearer than chance, which gives" in " ".join(shown.split())
     assert len(page.pictures) == (10 if example == "code" else 11)
     if example != "code":
         assert np.abs(page.pictures[0] - archive.pixels(row).astype(int)).mean() < 20

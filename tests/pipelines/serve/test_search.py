@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipelines.api.answers import SearchAnswer
 from tests.pipelines.serve.conftest import Archive, png
+from tests.pipelines.serve.divided import chance
 
 
 def parsed(answer: httpx.Response) -> SearchAnswer:
@@ -73,6 +74,10 @@ def test_the_answer_names_its_snapshot_and_is_the_same_twice(archive: Archive, h
     assert first["search"] | {"kth_distance": 0, "ties_at_cutoff": 0} == {
         "model_id": archive.models[0].manifest.model_id,
         "bits": 32,
+        "compare": "both",
+        "parts": [{"name": "kind", "bits": 32, "weight": 1}],
+        "rank_by": "bits",
+        "chance_distance": chance(archive, query, archive.versions[0]),
         "snapshot": archive.versions[0],
         "exact": True,
         "method": "scan",
@@ -134,14 +139,22 @@ def test_a_thumbnail_shows_the_pixels(archive: Archive, http: httpx.Client) -> N
 def test_an_uploaded_chip_has_the_code_of_the_table(archive: Archive, http: httpx.Client) -> None:
     content = png(archive.pixels(3))
     code_Y = archive.code(3)
-    assert http.post("/v1/encode", content=content).json() == {
+    encoded = http.post("/v1/encode", content=content).json()
+    bit_weights = encoded.pop("bit_weights")
+    assert encoded == {
         "code": code_Y.tobytes().hex(),
         "bits": 32,
         "model_id": archive.models[0].manifest.model_id,
     }
-    assert pairs(http.post("/v1/search/image", content=content)) == archive.nearest(code_Y)[:10]
-    limited = http.post("/v1/search/image", content=content, params={"k": 5, "max_distance": 3})
-    assert pairs(limited) == [pair for pair in archive.nearest(code_Y)[:5] if pair[0] <= 3]
+    by_values, by_bits = archive.like_picture(archive.pixels(3)), archive.nearest(code_Y)
+    assert pairs(http.post("/v1/search/image", content=content)) == by_values[:10]
+    again = {"code": encoded["code"], "bit_weights": bit_weights, "max_distance": 5}
+    assert pairs(http.post("/v1/search", json=again)) == [pair for pair in by_values if pair[0] <= 5]
+    for rank_by, nearest in (("values", by_values), ("bits", by_bits)):
+        params = {"k": 5, "max_distance": 3, "rank_by": rank_by}
+        answer = http.post("/v1/search/image", content=content, params=params)
+        assert pairs(answer) == [pair for pair in nearest[:5] if pair[0] <= 3]
+        assert parsed(answer).search.rank_by == rank_by
 
 
 def test_uploads_that_come_together_get_each_its_own_code(archive: Archive, http: httpx.Client) -> None:

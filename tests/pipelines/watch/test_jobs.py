@@ -23,11 +23,13 @@ def watch(local_site, capsys):
     return run
 
 
-def test_from_add_to_remove(local_site, watch):
+def test_from_add_to_remove(local_site, watch, monkeypatch):
     site = local_site
+    monkeypatch.setenv("COLUMNS", "160")
     site.night_of({"a": code_at(1), "nowhere": code_at(1)})
     code = ZEROS.tobytes().hex()
     given = ["--name=ships", f"--table={site.night.table.uri}", f"--code={code}", "--max-distance=4"]
+    given += ["--compare=kind"]
     place = ["--filters.bbox=-180,-90,180,90", "--filters.datetime=2025-01-01T00:00:00Z/.."]
     exit_code, out, _ = watch("add", *given, *place, "--notes=the harbour", "--from-start")
     assert exit_code == 0
@@ -39,6 +41,7 @@ def test_from_add_to_remove(local_site, watch):
     exit_code, out, _ = watch("list")
     assert (exit_code, json.loads(out.splitlines()[-1])["watches"][0]["hits"]) == (0, 1)
     assert "ships" in out.splitlines()[3]
+    assert " 4 (kind) " in out.splitlines()[3]
     assert watch("remove", "--name=ships")[0] == 0
     assert json.loads(watch("list")[1].splitlines()[-1]) == {"watches": []}
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from pipelines.api.requests import Filters
 from pipelines.filters import COLUMNS, fulfilling
+from pipelines.index.comparison import Comparison
 from pipelines.maintain.compact import compact
 from pipelines.schema import CODE_SCHEMA
 from pipelines.table import CodeTable
+from pipelines.watch.look import Search
 from tests.pipelines.conftest import Night
 from tests.pipelines.watch.conftest import Site, code_at
 
@@ -81,6 +83,32 @@ def keys(site: Site, version: int, most: int = 32) -> set[tuple[str, str]]:
     near = {code_at(distance).tobytes() for distance in range(most + 1)}
     return {(row["chip_id"], row["etag"]) for row in site.night.rows(version) if row["code"] in near}
 
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    examples=st.integers(1, 3),
+    weights=st.sampled_from([(3, 1), (1, 1), (8, 1), (1, 0), (0, 1)]),
+    max_distance=st.integers(0, 60),
+)
+def test_any_comparison(seed, examples, weights, max_distance):
+    rng = np.random.default_rng(seed)
+    codes_NY, codes_EY = (rng.integers(0, 256, (count, 4), np.uint8) for count in (20, examples))
+    ties = tuple(0 if 0 not in weights else 1 - weight for weight in weights)
+    search = Search(codes_EY, (16, 16), Comparison(weights, ties), max_distance, Filters(), ("chip-3",))
+    batch = pa.record_batch({"chip_id": [f"chip-{number}" for number in range(20)]})
+    rows = search.near(batch, codes_NY).to_pylist()
+    found = {row["chip_id"]: (row["distance"], row["tie"]) for row in rows}
+    wanted = {}
+    for number, code_Y in enumerate(codes_NY):
+        bits_EP = [[np.bitwise_count((code_Y ^ each)[part]).sum() for part in PARTS] for each in codes_EY]
+        distance, tie = np.mean(bits_EP, axis=0) @ weights, np.mean(bits_EP, axis=0) @ ties
+        if distance <= max_distance and number != 3:
+            wanted[f"chip-{number}"] = (pytest.approx(distance), pytest.approx(tie))
+    assert found == wanted
+
+
+PARTS = (slice(0, 2), slice(2, 4))
 
 boxes = st.tuples(st.floats(-180, 180), st.floats(-90, 90), st.floats(-180, 180), st.floats(-90, 90)).map(
     lambda box: (box[0], min(box[1], box[3]), box[2], max(box[1], box[3]))

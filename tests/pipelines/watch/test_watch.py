@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import shapely
 
-from pipelines.errors import BundleError, ConfigError, PictureError, TableError
+from pipelines.errors import BundleError, ComparisonError, ConfigError, PictureError, TableError
 from pipelines.maintain.compact import compact
 from pipelines.watch.add import remove_watch
 from pipelines.watch.config import ListWatchesConfig, RemoveWatchConfig
@@ -185,6 +185,68 @@ def test_several_examples_count_on_average_and_are_no_hits(local_site):
     assert site.look() == []
 
 
+def in_parts(kind: int, look: int) -> np.ndarray:
+    """A code of 16 kind and 16 look bits with so many of each on, codes_NY of one chip."""
+    bits = np.concatenate([np.arange(16) < kind, np.arange(16) < look])
+    return np.packbits(bits, bitorder="little")[None]
+
+
+def site_of_two_parts(site, write_model):
+    bundle, manifest = write_model(site.root, "parts", kind_bits=16, look_bits=16)
+    return site.of_model(type(site.night)(site.night.table, manifest.model_id), bundle)
+
+
+@pytest.mark.parametrize(
+    ("comparing", "max_distance", "hits"),
+    [
+        ({}, 7, [("c-0", 3), ("a-0", 4), ("b-0", 7)]),
+        ({"kind_weight": 1}, 4, [("a-0", 2), ("b-0", 3), ("c-0", 3), ("e-0", 4)]),
+        ({"kind_weight": 8}, 9, [("c-0", 3), ("a-0", 9)]),
+        ({"compare": "kind"}, 1, [("c-0", 0), ("a-0", 1), ("d-0", 1)]),
+        ({"compare": "look"}, 1, [("e-0", 0), ("a-0", 1), ("b-0", 1)]),
+        ({"kind_weight": 0}, 1, [("e-0", 0), ("a-0", 1), ("b-0", 1)]),
+    ],
+)
+def test_what_is_compared(local_site, write_model, comparing, max_distance, hits):
+    site = site_of_two_parts(local_site, write_model)
+    chips = {"a": (1, 1), "b": (2, 1), "c": (0, 3), "d": (1, 9), "e": (4, 0)}
+    site.night_of({uri: in_parts(*bits) for uri, bits in chips.items()})
+    site.add(max_distance=max_distance, from_start=True, **comparing)
+    site.run()
+    lines = site.store.read(f"{site.root}/hits/ships/000001.jsonl").splitlines()
+    assert [(line["chip_id"], line["distance"]) for line in map(json.loads, lines)] == hits
+    listed = list_watches(ListWatchesConfig(watches=f"{site.root}/watches", store=site.store.config))
+    kept = listed.watches[0].model_dump(include={"compare", "kind_weight"})
+    assert kept == {"compare": "both", "kind_weight": None} | comparing
+
+
+def test_a_part_that_the_next_model_lacks_is_told(local_site, write_model):
+    old = site_of_two_parts(local_site, write_model)
+    first = old.night_of({"a": in_parts(0, 0)})
+    old.add(compare="look", chip_ids=("a-0",))
+    old.add("by-kind", compare="kind", chip_ids=("a-0",))
+    new = local_site
+    new.night_of({"a": code_at(0), "b": code_at(3)})
+    failure = new.run_badly()
+    outcomes = {each.name: each for each in failure.report.watches}
+    assert "the model's codes have kind bits, no look bits" in outcomes["ships"].error
+    assert (outcomes["by-kind"].error, outcomes["by-kind"].hits) == (None, 1)
+    old.publish(first.table_version, restores=first.number)
+    old.night_of({"c": in_parts(9, 4)})
+    assert old.look() == ["c-0"], "the model that it fits is back"
+
+
+def test_a_watch_that_says_nothing_of_parts_compares_as_the_model_does(local_site):
+    site = local_site
+    site.night_of({"a": code_at(1)})
+    site.add(from_start=True)
+    uri = f"{site.root}/watches/ships.json"
+    watch = json.loads(site.store.read(uri))
+    assert (watch.pop("compare"), watch.pop("kind_weight"), watch["format_version"]) == ("both", None, 2)
+    site.store.write(uri, json.dumps(watch | {"format_version": 1}).encode())
+    assert site.look() == ["a-0"]
+
+
 def test_an_image_is_encoded_again_for_another_model(site, write_model, tmp_path, geotiff, monkeypatch):
     import torch
 
@@ -239,8 +301,11 @@ def test_adding_checks_everything_at_once(local_site, tmp_path):
     text.write_text("no picture")
     for options, error, message in [
         ({"chip_ids": ("a-1",)}, TableError, "chip a-1 isn't in version"),
-        ({"max_distance": 33}, ConfigError, "max_distance: .* has 32 bits"),
+        ({"max_distance": 33}, ConfigError, "max_distance: .* at most 32 bits apart; 33 is more"),
         ({"code": "00"}, ConfigError, "code: it has 8 bits"),
+        ({"compare": "look"}, ComparisonError, "have kind bits, no look bits; leave compare out"),
+        ({"kind_weight": 2}, ComparisonError, "have kind bits only; leave kind_weight out"),
+        ({"kind_weight": 9}, ValueError, "less than or equal to 8"),
         ({"image": text}, PictureError, "send a JPEG"),
         ({"image": tmp_path / "none.png"}, ConfigError, "can't be read"),
         ({"chip_ids": ("a-0",), "code": "00"}, ValueError, "exactly one of"),

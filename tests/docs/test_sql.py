@@ -1,0 +1,57 @@
+"""The SQL recipes of the README, on a table of codes in two parts, against plain numpy.
+
+Shapes: N chips, Y bytes a code.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+NEAREST, CHANGED = re.findall(r"```sql\n(.*?)```", README.read_text(), re.DOTALL)
+CODES_NY = np.random.default_rng(0).integers(0, 256, (40, 32), np.uint8)
+CODES_NY[20:, :8] = CODES_NY[0, :8]  # so that there are ties in kind
+
+
+@pytest.fixture
+def sql() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Twenty places, two pictures of each."""
+    codes = pa.table(
+        {
+            "chip_id": [f"chip-{number:02}" for number in range(40)],
+            "code": pa.array([code_Y.tobytes() for code_Y in CODES_NY], pa.binary()),
+            "collection": ["c"] * 40,
+            "datetime": [datetime(2025 + number // 20, 1, 1, tzinfo=UTC) for number in range(40)],
+            "bbox": [
+                {"xmin": x, "xmax": x + 1, "ymin": 0.0, "ymax": 1.0} for x in map(float, [*range(20)] * 2)
+            ],
+        }
+    )
+    with duckdb.connect() as connection:
+        connection.register("codes", codes)
+        yield connection
+
+
+def differing(first: int, second: int, part: slice) -> int:
+    return int(np.bitwise_count(CODES_NY[first, part] ^ CODES_NY[second, part]).sum())
+
+
+def test_the_nearest(sql: duckdb.DuckDBPyConnection) -> None:
+    found = [row[0] for row in sql.execute(NEAREST.replace("'...'", "'chip-05'")).fetchall()]
+    kind, look = ([differing(5, other, part) for other in range(40)] for part in (slice(8), slice(8, 32)))
+    assert found == [f"chip-{n:02}" for n in sorted(range(40), key=lambda n: (3 * kind[n] + look[n], n))[:10]]
+    by_kind = NEAREST.replace("ORDER BY distance", "ORDER BY kind, look").replace("'...'", "'chip-25'")
+    found = [row[0] for row in sql.execute(by_kind).fetchall()]
+    kind, look = ([differing(25, other, part) for other in range(40)] for part in (slice(8), slice(8, 32)))
+    assert found == [f"chip-{n:02}" for n in sorted(range(40), key=lambda n: (kind[n], look[n], n))[:10]]
+
+
+def test_what_changed_most(sql: duckdb.DuckDBPyConnection) -> None:
+    changed = sorted((-differing(n, n + 20, slice(8, 32)), n) for n in range(20))[:10]
+    assert sql.execute(CHANGED).fetchall() == [(f"chip-{n:02}", f"chip-{n + 20:02}", -c) for c, n in changed]
