@@ -1,11 +1,11 @@
 """Codes to search: as they are learned, as badly as they can be, and real ones.
 
-Shapes: N codes, Y bytes a code, K bits.
+Shapes: N codes, R real codes, Y bytes a code, K bits, C classes, F factors, L look bits.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ Codes = NDArray[np.uint8]
 Nearest = tuple[NDArray[np.intp], NDArray[np.integer]]
 """rows_K, distances_K"""
 _CENTRES, _FLIPPED = 1000, 0.08
+_REAL, _CLASSES, _FACTORS = 13_194, 30, 24  # composite codes to tile
 _CHUNK = 1 << 19
 
 
@@ -29,10 +30,30 @@ def uniform(count: int, bits: int, seed: int = 0) -> Codes:
     return np.random.default_rng(seed).integers(0, 256, (count, bits // 8), np.uint8)
 
 
-def tiled(path: Path, count: int, seed: int = 0) -> Codes:
-    """Return the codes_NY of a .npy file over and over, each bit flipped with p = .02."""
-    codes_NY = np.load(path)
-    return _noisy(codes_NY, count, codes_NY.shape[1] * 8, np.random.default_rng(seed), 0.02)
+def tiled(codes_RY: Codes, count: int, flipped: float, seed: int = 0) -> Codes:
+    """Return real codes over and over, in no order, each bit flipped with p = ``flipped``."""
+    return _noisy(codes_RY, count, codes_RY.shape[1] * 8, np.random.default_rng(seed), flipped)
+
+
+def composite_like(count: int = _REAL) -> Codes:
+    """Return stand-ins for codes of 64 kind and 192 look bits, for where no real ones are at hand.
+
+    30 classes, each with a target for its kind bits far from the others'; the kind bits of two codes of a
+    class differ in about 6 of 64. Look bits are signs of what varies together: the class's part, 24 factors
+    and noise; two of a class differ in about 81 of 192, two of different classes in 96.
+    """
+    rng = np.random.default_rng(7)
+    classes_R = rng.integers(0, _CLASSES, count)
+    factors_RF = rng.normal(size=(count, _FACTORS)).astype(np.float32)
+    hadamard_KK = reduce(np.kron, [np.array([[1, 1], [1, -1]])] * 6)
+    targets_CK = hadamard_KK[rng.permutation(64)[:_CLASSES]]
+    mixing_FK = rng.normal(size=(_FACTORS, 64)) / _FACTORS**0.5
+    noise_RK = rng.normal(size=(count, 64)) * 0.5
+    kind_RK = 1.8 * targets_CK[classes_R] + factors_RF @ mixing_FK + noise_RK
+    means_CL = rng.normal(size=(_CLASSES, 192)) * 0.6
+    mixing_FL = rng.normal(size=(_FACTORS, 192)) / _FACTORS**0.5
+    look_RL = means_CL[classes_R] + factors_RF @ mixing_FL + rng.normal(size=(count, 192)) * 0.5
+    return np.packbits(np.concatenate([kind_RK, look_RL], axis=1) > 0, axis=1, bitorder="little")
 
 
 def _noisy(centres_CY: Codes, count: int, bits: int, rng: np.random.Generator, flipped: float) -> Codes:

@@ -74,7 +74,7 @@ def answer_by_rows(
     items_M3 = scan_rows(
         codes_WN,
         query.selection,
-        query.words_W1[:, 0],
+        query.words_W1[:, 0].copy(),  # contiguous: kernels are compiled for each layout
         query.k,
         query.radius,
         query.excluded_row,

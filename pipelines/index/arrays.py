@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.index.bit_order import choose_order, lookup_table, reorder, words_of
-from pipelines.index.groups import Groups, group_rows
+from pipelines.index.blocks import Blocks, build_blocks, no_blocks
+from pipelines.index.groups import Groups, group_rows, joined_groups
 from pipelines.index.kernels import Words
 from pipelines.index.selection import UInt32s
 from pipelines.index.tables import Tables, build_tables, substrings
@@ -30,9 +31,14 @@ class IndexArrays(NamedTuple):
     ranks_N: UInt32s
     """Which of two rows comes first in an answer; empty: their own order."""
     groups: Groups
+    """Of rows with equal codes; where codes have several parts, with equal first parts."""
     tables: Tables
-    """None of them where a scan is as fast."""
+    """Over the groups. None of them where a scan is as fast."""
     substring_bits: int
+    distinct: int
+    """How many different codes there are."""
+    blocks: Blocks
+    """The scan's order of codes in several parts."""
 
 
 def build_arrays(
@@ -54,13 +60,19 @@ def build_arrays(
     part_bits = (bits,) if part_bits is None else part_bits
     if sum(part_bits) != bits or any(part <= 0 or part % 8 for part in part_bits):
         raise ValueError(f"the parts of codes of {bits} bits are whole bytes of them, not {part_bits}")
-    tables, length = (0, 0) if len(part_bits) > 1 else substrings(bits, rows)
-    order_K = choose_order(codes_NY, tables, length)
+    tables, length = substrings(part_bits[0], rows)
+    first_width = part_bits[0] // 8
+    first_order = choose_order(codes_NY[:, :first_width], tables, length)
+    order_K = np.concatenate([first_order, np.arange(part_bits[0], bits)])
     codes_WN = np.empty((words_of(part_bits), rows), np.uint64)
     reorder(codes_NY, lookup_table(order_K, part_bits), codes_WN)
     ranks_N = np.empty(0, np.uint32) if ranks_N is None else ranks_N
-    groups = group_rows(codes_WN, ranks_N)
-    tables = tables if length and substrings(bits, groups.codes_WU.shape[1])[0] else 0
+    groups, blocks = group_rows(codes_WN, ranks_N), no_blocks()
+    distinct = groups.codes_WU.shape[1]
+    if len(part_bits) > 1:
+        first_words = words_of(part_bits[:1])
+        groups, blocks = joined_groups(groups, first_words), build_blocks(codes_WN, first_words)
+    tables = tables if substrings(part_bits[0], groups.codes_WU.shape[1])[0] else 0
     return IndexArrays(
         order_K,
         np.array(part_bits, np.int64),
@@ -69,13 +81,16 @@ def build_arrays(
         groups,
         build_tables(groups, tables, length),
         length,
+        distinct,
+        blocks,
     )
 
 
 def separate(arrays: IndexArrays) -> dict[str, NDArray[Any]]:
     """Return the arrays by name, each to be a file."""
-    separated = arrays._asdict() | {"substring_bits": np.array(arrays.substring_bits)}
-    for part in ("groups", "tables"):
+    separated = arrays._asdict()
+    separated |= {name: np.array(separated[name]) for name in ("substring_bits", "distinct")}
+    for part in ("groups", "tables", "blocks"):
         separated |= {f"{part}.{name}": array for name, array in separated.pop(part)._asdict().items()}
     return separated
 
@@ -90,4 +105,6 @@ def joined(separated: Mapping[str, NDArray[Any]]) -> IndexArrays:
         Groups(*(separated[f"groups.{name}"] for name in Groups._fields)),
         Tables(*(separated[f"tables.{name}"] for name in Tables._fields)),
         int(separated["substring_bits"]),
+        int(separated["distinct"]),
+        Blocks(*(separated[f"blocks.{name}"] for name in Blocks._fields)),
     )

@@ -7,7 +7,7 @@ codes), K bits, or rows of an answer.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -21,20 +21,18 @@ from pipelines.index.found import ALL, Found, Int64s, merged, nothing_found
 from pipelines.index.groups import find_group
 from pipelines.index.kernels import Words
 from pipelines.index.multi_index import Query
-from pipelines.index.ordered import Compared, first_hits
+from pipelines.index.parted import MOST_BIT_WEIGHT, Question, plan_of, search_parts
 from pipelines.index.scan import scan_groups
-from pipelines.index.selection import EVERY_ROW, ROWS, Selection, rows_of
+from pipelines.index.selection import EVERY_ROW, ROWS, Selection, is_wide
 
 Codes = NDArray[np.uint8]
 """Packed codes_NY, as in the code table."""
 Answered = Literal["scan", "mih"]
 Method = Literal["auto", "scan", "mih"]
 
-MOST_BIT_WEIGHT = 15
-"""Of a bit, where bits count differently."""
+_COMPARISONS = 64  # whose plans are kept
 _FEW = 1 << 18  # codes that are scanned sooner than a thread starts
 _NONE = -1
-_WIDE = 0.2  # share of the blocks
 _BATCH_GAIN = 4  # how much less a scan costs a query where a block is compared with many
 _TRIALS = 4  # queries of a batch that must all be given up before the others are scanned straight away
 
@@ -50,6 +48,7 @@ class CodeIndex:
         self._plain = tuple(arrays.groups), tuple(arrays.tables), arrays.substring_bits, arrays.ranks_N
         self._lookup_YVW = lookup_table(arrays.order_K, self.part_bits)
         self._places_K = bit_places(self.part_bits)
+        self._plan = lru_cache(_COMPARISONS)(plan_of)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hamming")
 
@@ -59,13 +58,13 @@ class CodeIndex:
     @property
     def distinct_codes(self) -> int:
         """How many different codes there are."""
-        return int(self.arrays.groups.codes_WU.shape[1])
+        return self.arrays.distinct
 
     @property
     def resident_bytes(self) -> int:
         """Bytes of all that searches without a filter read; the rest stays on disk where it is mapped."""
         arrays = self.arrays
-        return sum(array.nbytes for array in (*arrays.groups, *arrays.tables, arrays.ranks_N))
+        return sum(a.nbytes for a in (*arrays.groups, *arrays.tables, *arrays.blocks, arrays.ranks_N))
 
     def code(self, row: int) -> Codes:
         """Return a row's code_Y."""
@@ -98,8 +97,10 @@ class CodeIndex:
         """
         comparison = self.checked(comparison, k, max_distance)
         if len(self.part_bits) > 1:
-            part_distances_NP = part_distances(self.arrays, self.words(code_Y[None])[0])
-            return self._ordered(part_distances_NP, comparison, k, max_distance, selection, excluded_row)
+            query_W = self.words(code_Y[None])[0]
+            question = Question(query_W, comparison, k, max_distance, excluded_row, selection)
+            plan = self._plan(self.part_bits, comparison)
+            return search_parts(self.arrays, question, plan, method, self._pool, self._threads)
         weight, tie_weight = comparison.weights[0], comparison.tie_weights[0]
         farthest = None if max_distance is None else max_distance // weight
         hits = self._search_one_part(code_Y, k, farthest, excluded_row, selection, method)
@@ -128,17 +129,10 @@ class CodeIndex:
             raise ValueError(
                 f"give a whole number from 0 to {MOST_BIT_WEIGHT} for each of the {self.bits} bits"
             )
-        query_W = self.words(code_Y[None])[0]
-        ordered_K = weights_K[self.arrays.order_K].astype(np.int64)
-        parts_K = np.repeat(np.arange(len(self.part_bits)), self.part_bits)
-        sums_NP = np.zeros((len(self), len(self.part_bits)), np.int64)
-        for place, part, weight in zip(self._places_K, parts_K, ordered_K, strict=True):
-            different_N = self.arrays.codes_WN[place // 64] ^ query_W[place // 64]
-            sums_NP[:, part] += weight * ((different_N >> np.uint64(63 - place % 64)) & np.uint64(1)).astype(
-                int
-            )
-        hits = self._ordered(sums_NP, comparison, k, max_distance, selection, excluded_row)
-        return replace(hits, part_distances_KP=part_distances(self.arrays, query_W)[hits.rows_K])
+        query_W, ordered_K = self.words(code_Y[None])[0], weights_K[self.arrays.order_K].astype(np.int64)
+        question = Question(query_W, comparison, k, max_distance, excluded_row, selection, ordered_K)
+        plan = plan_of(self.part_bits, comparison, ordered_K)
+        return search_parts(self.arrays, question, plan, "scan", self._pool, self._threads)
 
     def checked(self, comparison: Comparison | None, k: int | None, max_distance: int | None) -> Comparison:
         """Return the comparison. Raises ValueError where it or a limit can't be."""
@@ -148,27 +142,6 @@ class CodeIndex:
         if len(comparison.weights) != len(self.part_bits):
             raise ValueError(f"the codes have {len(self.part_bits)} parts, {comparison} is of others")
         return comparison
-
-    def _ordered(
-        self,
-        sums_NP: Int64s,
-        comparison: Comparison,
-        k: int | None,
-        max_distance: int | None,
-        selection: Selection,
-        excluded_row: int | None,
-    ) -> Hits:
-        rows_M = rows_of(selection) if selection.verdicts_B.size else np.arange(len(self))
-        rows_M = rows_M[rows_M != excluded_row]
-        sums_MP = sums_NP[rows_M]
-        ranks_M = self.arrays.ranks_N[rows_M] if self.arrays.ranks_N.size else rows_M
-        compared = Compared(
-            rows_M,
-            sums_MP @ np.array(comparison.weights),
-            sums_MP @ np.array(comparison.tie_weights),
-            sums_MP,
-        )
-        return first_hits(compared, ranks_M, k, max_distance)
 
     def _search_one_part(
         self,
@@ -182,7 +155,7 @@ class CodeIndex:
         query = self._query(code_Y, k, max_distance, excluded_row, selection)
         limit = query.limit
         if self.arrays.tables.starts_TP.size and (
-            method == "mih" or (method == "auto" and _is_wide(selection))
+            method == "mih" or (method == "auto" and is_wide(selection))
         ):
             budget = ALL if method == "mih" else int(self._scan_cost(selection))
             hits, limit = self._search_tables(query, budget)
@@ -366,11 +339,6 @@ def _hits(
     )
 
 
-def _is_wide(selection: Selection) -> bool:
-    """Return whether so much is selected that multi-index hashing wouldn't meet mostly what isn't."""
-    return selection.blocks_B.size >= _WIDE * selection.verdicts_B.size
-
-
 def _weighted(hits: Hits, weight: int, tie_weight: int) -> Hits:
     """Return the hits of a search of codes of one part, whose bits count more than once."""
     kth = hits.kth_distance
@@ -380,10 +348,3 @@ def _weighted(hits: Hits, weight: int, tie_weight: int) -> Hits:
         ties_K=hits.distances_K * tie_weight,
         kth_distance=None if kth is None else kth * weight,
     )
-
-
-def part_distances(arrays: IndexArrays, query_W: Words) -> Int64s:
-    """Return the Hamming distance of each part of each row, part_distances_NP."""
-    counts_WN = np.bitwise_count(arrays.codes_WN ^ query_W[:, None]).astype(np.int64)
-    starts = np.cumsum([0, *(-(-arrays.part_bits_P // 64))])
-    return np.stack([counts_WN[first:last].sum(axis=0) for first, last in pairwise(starts)], axis=1)

@@ -2,18 +2,22 @@
 
 Every code is compared. Sums are kept whole, so that two rows tie exactly when their means do.
 
-Shapes: E examples, Y bytes a code, W words, U groups, R rows near enough, K rows of the answer.
+Shapes: E examples, Y bytes a code, W words, M rows compared, K rows of the answer, P parts.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from pipelines.index.answer import Hits
-from pipelines.index.codes import CodeIndex, Codes, part_distances
+from pipelines.index.bit_order import words_of
+from pipelines.index.codes import CodeIndex, Codes
 from pipelines.index.comparison import Comparison
-from pipelines.index.ordered import Compared, first_hits
+from pipelines.index.found import Int64s
+from pipelines.index.intrinsics import popcount
+from pipelines.index.kernels import Words, compiled
+from pipelines.index.parted import part_distances
+from pipelines.index.scan import BLOCK
 from pipelines.index.selection import EVERY_ROW, Selection, rows_of
 
 MOST_EXAMPLES = 100
@@ -40,24 +44,65 @@ def search_examples(
     positives, negatives = len(positives_EY), len(negatives_EY)
     if not 1 <= positives <= MOST_EXAMPLES or negatives > MOST_EXAMPLES:
         raise ValueError(f"give 1 to {MOST_EXAMPLES} positive and up to {MOST_EXAMPLES} negative examples")
+    comparison = index.checked(comparison, k, None)
     divisor = positives * max(1, negatives)
     weights_E = np.repeat([max(1, negatives), -positives], [positives, negatives])
     examples_EW = index.words(np.concatenate([positives_EY, negatives_EY]))
-    comparison = index.checked(comparison, k, None)
+    # a key is distance * scale + tie, and ties, negative ones too, are less than half the scale
+    scale = 2 * divisor * comparison.ties(index.part_bits)
+    key_weights = np.array(comparison.weights) * scale + np.array(comparison.tie_weights)
+    weights_W = np.repeat(key_weights, [words_of([bits]) for bits in index.part_bits])
+    rows_M = _candidates(index, excluded_rows, selection)
+    every_row = rows_M.size == len(index)
+    codes_WM = index.arrays.codes_WN if every_row else np.ascontiguousarray(index.arrays.codes_WN[:, rows_M])
+    keys_M = _weighted_sums(codes_WM, examples_EW, weights_E, weights_W)
+    distances_M = (keys_M + scale // 2) // scale
+    places = np.arange(rows_M.size)
+    if max_distance is not None:
+        places = np.flatnonzero(distances_M <= max_distance * divisor)
+    within = places.size
+    if k is not None and k < within:  # all that tie with the last of the first k stay
+        places = places[keys_M[places] <= np.partition(keys_M[places], k - 1)[k - 1]]
+    ranks_N = index.arrays.ranks_N
+    ranks = ranks_N[rows_M[places]] if ranks_N.size else rows_M[places]
+    places_K = places[np.lexsort((ranks, keys_M[places]))][:k]
+    ties_K = keys_M[places_K] - distances_M[places_K] * scale
+    last = None if not places_K.size else places_K[-1]
+    weighed = zip(examples_EW, weights_E, strict=True)
+    codes_WK = index.arrays.codes_WN[:, rows_M[places_K]]
+    parts_KP = sum(weight * part_distances(codes_WK, code_W, index.part_bits) for code_W, weight in weighed)
+    return Hits(
+        rows_M[places_K],
+        distances_M[places_K] / divisor,
+        ties_K / divisor,
+        parts_KP / divisor,
+        None if last is None else float(distances_M[last] / divisor),
+        0
+        if last is None
+        else int((keys_M[places] == keys_M[last]).sum() - (keys_M[places_K] == keys_M[last]).sum()),
+        None if max_distance is None else within,
+        "scan",
+        rows_M.size,
+    )
+
+
+def _candidates(index: CodeIndex, excluded_rows: Sequence[int], selection: Selection) -> Int64s:
+    """Return the rows that may be answers."""
     rows_M = rows_of(selection) if selection.verdicts_B.size else np.arange(len(index))
-    rows_M = rows_M[~np.isin(rows_M, np.array(excluded_rows, np.int64))]
-    sums_MP = np.zeros((rows_M.size, len(index.part_bits)), np.int64)
-    for example_W, weight in zip(examples_EW, weights_E, strict=True):
-        sums_MP += weight * part_distances(index.arrays, example_W)[rows_M]
-    ranks_M = index.arrays.ranks_N[rows_M] if index.arrays.ranks_N.size else rows_M
-    compared = Compared(
-        rows_M, sums_MP @ np.array(comparison.weights), sums_MP @ np.array(comparison.tie_weights), sums_MP
-    )
-    hits = first_hits(compared, ranks_M, k, None if max_distance is None else max_distance * divisor)
-    return replace(
-        hits,
-        distances_K=hits.distances_K / divisor,
-        ties_K=hits.ties_K / divisor,
-        part_distances_KP=hits.part_distances_KP / divisor,
-        kth_distance=None if hits.kth_distance is None else hits.kth_distance / divisor,
-    )
+    return rows_M[~np.isin(rows_M, np.array(excluded_rows, np.int64))]
+
+
+@compiled
+def _weighted_sums(codes_WM: Words, examples_EW: Words, weights_E: Int64s, weights_W: Int64s) -> Int64s:
+    """Return for each code the sum over examples and words of weights_E * weights_W * Hamming distance."""
+    sums_M = np.zeros(codes_WM.shape[1], np.int64)
+    for start in range(0, codes_WM.shape[1], BLOCK):
+        end = min(start + BLOCK, codes_WM.shape[1])
+        sums_B = sums_M[start:end]
+        for word in range(weights_W.size):
+            codes_B = codes_WM[word, start:end]
+            for example in range(weights_E.size):
+                value, weight = examples_EW[example, word], weights_E[example] * weights_W[word]
+                for offset in range(end - start):
+                    sums_B[offset] += weight * popcount(codes_B[offset] ^ value)
+    return sums_M

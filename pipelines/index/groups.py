@@ -51,6 +51,19 @@ def group_rows(codes_WN: Words, ranks_N: UInt32s) -> Groups:
     return Groups(codes_WU, np.append(starts_U, np.uint32(order_N.size)), order_N)
 
 
+def joined_groups(groups: Groups, words: int) -> Groups:
+    """Return the groups of rows whose first ``words`` words are equal, from those with equal codes."""
+    codes_VU = groups.codes_WU[:words]
+    begins_U = np.ones(codes_VU.shape[1], bool)
+    begins_U[1:] = (codes_VU[:, 1:] != codes_VU[:, :-1]).any(axis=0)
+    firsts = np.flatnonzero(begins_U)
+    if firsts.size == groups.rows_N.size:
+        return Groups(np.ascontiguousarray(codes_VU), groups.starts_U, groups.rows_N)
+    starts_U = groups.starts_U[firsts] if groups.starts_U.size else firsts.astype(np.uint32)
+    starts_U = np.append(starts_U, np.uint32(groups.rows_N.size))
+    return Groups(np.ascontiguousarray(codes_VU[:, firsts]), starts_U, groups.rows_N)
+
+
 def _group_range(
     codes_WN: Words, ranks_N: UInt32s, first: int, end: int | None
 ) -> tuple[UInt32s, NDArray[np.bool_]]:

@@ -107,6 +107,54 @@ def _near_bits(_context: object, words: Any, first: object, query: object, farth
     return types.uint64(words, types.int64, types.uint64, types.int64), generate
 
 
+def _near_sums(
+    _context: object,
+    codes: Any,
+    first: Any,  # noqa: ARG001
+    order: Any,
+    words: Any,  # noqa: ARG001
+    query: Any,
+    masks: Any,
+    weights: Any,
+    farthest: Any,  # noqa: ARG001
+    ahead: Any,  # noqa: ARG001
+) -> Any:
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        places = (0, 2, 4, 5, 6)
+        views = [context.make_array(signature.args[at])(context, builder, arguments[at]) for at in places]
+        codes_WU, order_W, query_W, masks_EW, weights_EW = views
+        first, words, farthest, ahead = (arguments[at] for at in (1, 3, 7, 8))
+        count, length = (builder.extract_value(codes_WU.shape, axis) for axis in (0, 1))
+        sums = [_variable(builder, ir.Constant(_WORDS, None)) for _ in range(64 // LANES)]  # in registers
+        with cgutils.for_range(builder, words) as step:
+            word = builder.load(builder.gep(order_W.data, [step.index]))
+            query = _splat(builder, builder.load(builder.gep(query_W.data, [word])), _WORDS)
+            start = builder.gep(codes_WU.data, [builder.add(builder.mul(word, length), first)])
+            with cgutils.for_range(builder, builder.extract_value(masks_EW.shape, 0)) as plane:
+                place = builder.add(builder.mul(plane.index, count), word)
+                mask = _splat(builder, builder.load(builder.gep(masks_EW.data, [place])), _WORDS)
+                weight = _splat(builder, builder.load(builder.gep(weights_EW.data, [place])), _WORDS)
+                for number, kept in enumerate(sums):
+                    here = builder.gep(start, [ir.Constant(first.type, number * LANES)])
+                    _ask_for(builder, builder.gep(here, [ahead]))
+                    some = builder.load(builder.bitcast(here, _WORDS.as_pointer()))
+                    some.align = 8
+                    different = builder.and_(builder.xor(some, query), mask)
+                    bits = _call(builder, "llvm.ctpop.v8i64", _WORDS, different)
+                    builder.store(builder.add(builder.load(kept), builder.mul(bits, weight)), kept)
+        limit, near = _splat(builder, farthest, _WORDS), ir.Constant(ir.IntType(64), 0)
+        for number, kept in enumerate(sums):
+            eight = builder.bitcast(builder.icmp_signed("<=", builder.load(kept), limit), ir.IntType(8))
+            shifted = builder.shl(builder.zext(eight, ir.IntType(64)), ir.IntType(64)(8 * number))
+            near = builder.or_(near, shifted)
+        return near
+
+    number: Any = types.int64
+    asked = types.uint64(codes, number, order, number, query, masks, weights, number, number)
+    return asked, generate
+
+
 popcount = cast(Callable[[Any], int], intrinsic(_popcount))
 """word -> how many bits of an uint64 are set."""
 prefetch = cast(Callable[[NDArray[np.uint64], int], None], intrinsic(_prefetch))
@@ -120,3 +168,8 @@ the array's end, is asked for meanwhile."""
 near_bits = cast(Callable[[NDArray[np.uint64], int, int, int], np.uint64], intrinsic(_near_bits))
 """words, first, query, farthest -> 64 bits: bit i says whether popcount(words[first + i] ^ query) is at most
 ``farthest``."""
+near_sums = cast(Callable[..., np.uint64], intrinsic(_near_sums))
+"""codes_WU, first, order_W, words, query_W, masks_EW, weights_EW, farthest, ahead -> 64 bits: bit i says
+whether code ``first + i`` is at most ``farthest`` away, as far as the first ``words`` words of ``order_W``
+tell: the sum over these and over planes E of weights_EW * popcount((code ^ query) & masks_EW). There must be
+64 codes. Arrays are contiguous, orders and weights int64. Codes ``ahead`` are asked for meanwhile."""

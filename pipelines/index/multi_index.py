@@ -24,6 +24,7 @@ PROBE_COST = 50
 CANDIDATE_COST = 10
 """The same of comparing a code of a bucket."""
 _TRIAL = 0.3  # of the budget: spent in the hope that something near ends the search early
+_HOPELESS, _HOPELESS_TRIAL = 20, 0.03  # where it would cost so many times the budget, less is spent
 _PROBES = 64  # looked up at a time, so that memory answers many at once
 
 
@@ -50,7 +51,7 @@ def search_tables(
     """Return ``items_M3``, (0, distance, group), and whether the search came to its end.
 
     It is given up where it is about to cost more than ``budget``, in codes that a scan compares: after a
-    `_TRIAL` of it, or when that is spent.
+    `_TRIAL` of it, or when that is spent; sooner where nothing is near so far.
     """
     spent = 0
     count = tables.starts_TP.shape[0]
@@ -61,7 +62,8 @@ def search_tables(
             if count * step + table > farthest:
                 return items_M3, True
             whole = spent + a_probe * _probes_left(length, count, step, table, farthest)
-            if whole > budget and spent + a_probe * _choose(length, step) > _TRIAL * budget:
+            trial = _HOPELESS_TRIAL if whole > _HOPELESS * budget else _TRIAL
+            if whole > budget and spent + a_probe * _choose(length, step) > trial * budget:
                 return items_M3, False
             spent += _choose(length, step) * PROBE_COST
             items_M3, spent = _visit(

@@ -17,7 +17,8 @@ from pipelines.index.kernels import (
     least_distances,
     signed,
 )
-from pipelines.index.selection import ALL_ROWS, EVERY_ROW, NONE, ROWS, Selection, UInt32s, ask_rows
+from pipelines.index.near import bits_alike, find_near
+from pipelines.index.selection import ALL_ROWS, EVERY_ROW, NONE, ROWS, Plain, Selection, UInt32s, ask_rows
 
 BLOCK = 2048
 """Codes in a block: they and their distances stay in the first-level cache, for all queries of a batch."""
@@ -43,7 +44,8 @@ def scan_groups(
     of each query's excluded group doesn't count.
     """
     codes_WU, limits_Q = groups.codes_WU, found.limits_Q  # each access to a field counts references
-    distances_B, near_B3 = np.empty(BLOCK, np.int64), np.empty((BLOCK, 3), np.int64)
+    near_B3, steps_1 = np.empty((BLOCK, 3), np.int64), np.ones(1, np.int64)
+    every_word = bits_alike(codes_WU.shape[0])
     queries_Q, least_4 = queries_QW[:, 0].copy(), np.empty(SHARED, np.int64)
     for start in range(first, last, BLOCK):
         end = min(start + BLOCK, last)
@@ -59,7 +61,8 @@ def scan_groups(
                     least_distances(block_B, queries_Q, query, least_4)
                 if least_4[query % SHARED] > farthest:
                     continue
-            near = _find_near(codes_WU, start, end, queries_QW[query], farthest, distances_B, near_B3, 0)
+            asked = (queries_QW[query], *every_word)
+            near = _find_near(codes_WU, start, end, asked, farthest, steps_1, near_B3, 0)
             done = 0
             while done < near:
                 some_C3 = near_B3[done : min(done + TOGETHER, near)]
@@ -85,22 +88,16 @@ def _find_near(
     codes_WU: Words,
     start: int,
     end: int,
-    query_W: Words,
+    asked: Plain,
     farthest: int,
-    distances_B: Int64s,
+    steps_1: Int64s,
     near_C3: Int64s,
     near: int,
 ) -> int:
     """Write (distance, position) of what is near enough behind ``near`` others; return how many there are."""
     if codes_WU.shape[0] == 1:
-        return _find_near_words(codes_WU[0], start, end, query_W[0], farthest, near_C3, near)
-    if distances(codes_WU, start, end, query_W, distances_B) > farthest:
-        return near
-    for offset in range(end - start):
-        if distances_B[offset] <= farthest:
-            near_C3[near, 0], near_C3[near, 1] = distances_B[offset], start + offset
-            near += 1
-    return near
+        return _find_near_words(codes_WU[0], start, end, asked[0][0], farthest, near_C3, near)
+    return find_near(codes_WU, (start, end, ROWS), asked, 0, 0, farthest, steps_1, near_C3, near)
 
 
 @compiled
@@ -145,8 +142,9 @@ def scan_rows(
         return _scan_few(codes_WN, selection, query_W, k, radius, excluded_row, found, items_M3)
     limits_Q, verdicts_B, blocks_S = found.limits_Q, selection.verdicts_B, selection.blocks_B
     distances_B, near_C3 = np.empty(ROWS, np.int64), np.empty((TOGETHER + ROWS, 3), np.int64)
+    asked, steps_1 = (query_W, *bits_alike(codes_WN.shape[0])), np.ones(1, np.int64)
     least_S = _least_distances(codes_WN, blocks_S, query_W, distances_B)
-    order_S = _order(least_S, found.counts_QD.shape[1])
+    order_S = order(least_S, found.counts_QD.shape[1])
     whole = 0 if excluded_row < 0 else -1
     for place in order_S:
         whole += verdicts_B[blocks_S[place]] == ALL_ROWS
@@ -160,7 +158,7 @@ def scan_rows(
             break
         start = signed(blocks_S[place]) * ROWS
         end = min(start + ROWS, codes_WN.shape[1])
-        near = _find_near(codes_WN, start, end, query_W, farthest, distances_B, near_C3, near)
+        near = _find_near(codes_WN, start, end, asked, farthest, steps_1, near_C3, near)
         if near >= TOGETHER:
             items_M3 = _keep_selected(near_C3[:near], selection, excluded_row, found, items_M3, k)
             near = 0
@@ -189,7 +187,7 @@ def _scan_few(
         distances(codes_WN, start, end, query_W, distances_M[count:])
         rows_M[count : count + end - start] = np.arange(start, end)
         count += end - start
-    order_M = _order(distances_M[:count], found.counts_QD.shape[1])
+    order_M = order(distances_M[:count], found.counts_QD.shape[1])
     done, together = 0, TOGETHER
     while done < count and distances_M[order_M[done]] <= max(found.limits_Q[0], radius):
         some_C = order_M[done : done + together]
@@ -217,7 +215,7 @@ def _least_distances(codes_WN: Words, blocks_S: UInt32s, query_W: Words, distanc
 
 
 @compiled
-def _order(least_S: Int64s, distances: int) -> Int64s:
+def order(least_S: Int64s, distances: int) -> Int64s:
     """Return the places of blocks, or rows, nearest first (a counting sort)."""
     next_D, order_S = np.zeros(distances + 1, np.int64), np.empty(least_S.size, np.int64)
     for place in range(least_S.size):

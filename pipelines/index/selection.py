@@ -12,6 +12,7 @@ from pipelines.index.kernels import Words, compiled, signed
 
 ROWS = 512
 """Rows in a block."""
+_WIDE = 0.2  # share of the blocks
 NO_TIME = np.iinfo(np.int64).min
 """The time of a chip without one; no interval holds it."""
 NONE, SOME, ALL_ROWS = 0, 1, 2
@@ -84,6 +85,19 @@ def select(mask_N: NDArray[np.bool_]) -> Selection:
     bits_S = np.packbits(padded, bitorder="little").view(np.uint64)
     blocks_B = np.flatnonzero(verdicts_B).astype(np.uint32)
     return Selection(verdicts_B, blocks_B, tuple(_NO_COLUMNS), tuple(ANYTHING), bits_S, mask_N.size)
+
+
+def every_block(rows: int) -> Selection:
+    """Return the selection of every row, where a kernel takes blocks."""
+    blocks = -(-rows // ROWS)
+    return EVERY_ROW._replace(
+        verdicts_B=np.full(blocks, ALL_ROWS, np.uint8), blocks_B=np.arange(blocks, dtype=np.uint32), rows=rows
+    )
+
+
+def is_wide(selection: Selection) -> bool:
+    """Return whether so much is selected that an index of all rows wouldn't meet mostly others."""
+    return selection.blocks_B.size >= _WIDE * selection.verdicts_B.size
 
 
 @compiled

@@ -1,6 +1,6 @@
 """The slow reference, and codes to search.
 
-Shapes: N codes, Y bytes a code.
+Shapes: N codes, Y bytes a code, P parts, K bits.
 """
 
 import numpy as np
@@ -28,6 +28,49 @@ def answer(hits):
         hits.rows_K.tolist(),
         hits.distances_K.tolist(),
         hits.kth_distance,
+        hits.ties_at_cutoff,
+        hits.within,
+    )
+
+
+def part_sums(codes_NY, code_Y, part_bits, weights_K=None):
+    """Return for each code and part how many bits differ, or the sum of the weights of these."""
+    bits_NK = np.unpackbits(codes_NY ^ code_Y, axis=1, bitorder="little").astype(np.int64)
+    weighted_NK = bits_NK if weights_K is None else bits_NK * weights_K
+    ends = np.cumsum(part_bits)
+    return np.stack(
+        [weighted_NK[:, end - bits : end].sum(axis=1) for end, bits in zip(ends, part_bits, strict=True)],
+        axis=1,
+    )
+
+
+def first_rows(sums_NP, comparison, ranks_N, k=None, max_distance=None, *, mask_N=None, excluded_row=None):
+    """Return (rows, distances, ties, ties_at_cutoff, within), in plain numpy."""
+    distances_N, ties_N = sums_NP @ np.array(comparison.weights), sums_NP @ np.array(comparison.tie_weights)
+    wanted_N = np.ones(len(sums_NP), bool) if mask_N is None else mask_N.copy()
+    if excluded_row is not None:
+        wanted_N[excluded_row] = False
+    if max_distance is not None:
+        wanted_N &= distances_N <= max_distance
+    rows = np.flatnonzero(wanted_N)
+    rows = rows[np.lexsort((ranks_N[rows], ties_N[rows], distances_N[rows]))]
+    first, rest = rows[:k], rows[len(rows[:k]) :]
+    tied = (
+        (distances_N[rest] == distances_N[first[-1]]) & (ties_N[rest] == ties_N[first[-1]])
+        if first.size
+        else rest
+    )
+    within = None if max_distance is None else len(rows)
+    return first.tolist(), distances_N[first].tolist(), ties_N[first].tolist(), int(tied.sum()), within
+
+
+def weighted_answer(hits):
+    """Return the same of an index's answer."""
+    assert hits.kth_distance == (hits.distances_K[-1] if hits.rows_K.size else None)
+    return (
+        hits.rows_K.tolist(),
+        hits.distances_K.tolist(),
+        hits.ties_K.tolist(),
         hits.ties_at_cutoff,
         hits.within,
     )
