@@ -44,9 +44,11 @@ class Ranking:
         return tuple(part.bits for part in self.code.parts)
 
     @property
-    def own_weights(self) -> NDArray[np.uint8]:
-        """How much a difference in each bit counts within its part, weights_K of 0..15."""
-        return np.array([int(digit, 16) for digit in self.bit_weights or ""], np.uint8)
+    def own_weights(self) -> NDArray[np.int64]:
+        """How much a difference in each bit counts within its part, weights_K: 0..15, or 1 each."""
+        if self.bit_weights is None:
+            return np.ones(self.code.bits, np.int64)
+        return np.array([int(digit, 16) for digit in self.bit_weights], np.int64)
 
     @property
     def full_weights(self) -> NDArray[np.int64]:
@@ -57,9 +59,7 @@ class Ranking:
     @property
     def greatest_distance(self) -> float:
         """The distance that no chip exceeds [bits]."""
-        if self.bit_weights is None:
-            return self.comparison.greatest_distance(self.part_bits)
-        return int(self.full_weights.sum()) / USUAL_WEIGHT
+        return int(self.full_weights.sum()) / self.unit
 
     def told(self, compare: str) -> dict[str, Any]:
         """Return what `SearchInfo` says of it."""

@@ -4,7 +4,9 @@ Shapes: N rows, E examples, P parts of a code, K bits, Y bytes a code.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from model.codes import unpack
 from model.spec import CodeSpec
 from pipelines.api.answers import SearchAnswer
 from pipelines.api.requests import SearchRequest, parse_interval
-from pipelines.index.chance import SAMPLE
 from pipelines.parts import Part
 from pipelines.serve.app import Json
 from pipelines.serve.chance import ChanceDistances
@@ -179,14 +180,16 @@ def check(archive: Archive, shards: Divided, query: dict[str, Any]) -> SearchAns
 
 
 def chance(archive: Archive, query: dict[str, Any], version: int) -> float:
-    """The least distance that a hundredth of all pairs of the sample's chips keep within."""
+    """As far below the median of all pairs of chips as the largest hundredth lies above it.
+
+    But at least the distance that a hundredth of all pairs keep within.
+    """
     code = archive.model_of[version].manifest.network.code
     weights = [int(digit, 16) / 8 for digit in query.get("bit_weights", "8" * code.bits)]
-    codes_SY = np.stack([archive.code(row, version) for row in range(len(archive.rows[version]))])[:SAMPLE]
-    distances = [
-        differing(code, code_Y, codes_SY[:row], np.array(weights)) @ weigh(code, query)[0]
-        for row, code_Y in enumerate(codes_SY)
-        if row
-    ]
-    pairs = np.sort(np.concatenate(distances))
-    return float(pairs[int(np.ceil(0.01 * pairs.size)) - 1])
+    codes_SY = [archive.code(row, version) for row in range(len(archive.rows[version]))]
+    pairs = sorted(
+        float(differing(code, one_Y, other_Y[None], np.array(weights))[0] @ weigh(code, query)[0])
+        for one_Y, other_Y in combinations(codes_SY, 2)
+    )
+    low, middle, high = (pairs[math.ceil(share * len(pairs)) - 1] for share in (0.01, 0.5, 0.99))
+    return max(low, 2 * middle - high)
