@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
-from pipelines.errors import ConflictError, StorageError
+from pipelines.errors import ConflictError, ReplacedError, StorageError
 from pipelines.outage import ask, is_down
 from pipelines.web import is_web, read_web, web_etag
 
@@ -110,7 +110,8 @@ class Store:
 
         An etag that isn't of the store's own form isn't compared: a source may tell versions apart by other
         means, which say nothing about what the store has.
-        Raises FileNotFoundError, or StorageError where access fails or another version is there by now.
+        Raises FileNotFoundError, ReplacedError where another version is there by now, StorageError where
+        access fails.
         """
         if is_web(uri):
             return read_web(uri, private_hosts=self.config.private_hosts)
@@ -124,9 +125,9 @@ class Store:
             # a file may be replaced while it is read
             found, form = _file_etag(filesystem.info(path)), _FILE_ETAG
             if found != before:
-                raise StorageError(f"{uri} was replaced while it was read")
+                raise ReplacedError(f"{uri} was replaced while it was read")
         if form.fullmatch(etag) and etag != found:
-            raise StorageError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
+            raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
         return content
 
     def write(self, uri: str, content: bytes) -> None:

@@ -143,7 +143,8 @@ def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]
     alike: dict[tuple[int, int | None, Comparison], list[int]] = defaultdict(list)
     for place, search in searches.items():
         if search.is_plain:
-            alike[search.question.reach, search.farthest, search.ranking.comparison].append(place)
+            reach = _reach(archive, search.question)
+            alike[reach, search.farthest, search.ranking.comparison].append(place)
         else:
             hits[place] = _hits(archive, search)
     for (k, farthest, comparison), places in alike.items():
@@ -161,8 +162,14 @@ def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]
     return hits
 
 
+def _reach(archive: Archive, question: Question) -> int:
+    """Return how many of the nearest chips decide a page: as many as there are, whatever a token says."""
+    return max(1, min(question.reach, len(archive.codes)))
+
+
 def _hits(archive: Archive, search: _Search) -> Hits:
-    request, k, comparison = search.question.request, search.question.reach, search.ranking.comparison
+    request, comparison = search.question.request, search.ranking.comparison
+    k = _reach(archive, search.question)
     selection = select(archive, request) if request.has_filters else EVERY_ROW
     if not search.has_one_example:
         width = search.positives_EY.shape[1]
@@ -218,6 +225,7 @@ def _found(archive: Archive, search: _Search, hits: Hits) -> Found:
         hits.within,
         hits.method,
         hits.codes_compared,
+        first,
     )
 
 
