@@ -145,8 +145,8 @@ def _read_chip(dataset: Raster, window: WindowTuple | None, pixels: PixelSpec) -
     x, y, w, h = window or (0, 0, width, height)
     if min(x, y) < 0 or x + w > width or y + h > height:
         # rasterio would cut the window off at the edge, without a word
-        size = f"{width} x {height}"
-        return {"reason": f"outside: window {x}, {y}, {w}, {h} leaves the image of {size} pixels"}
+        message = f"outside: window {x}, {y}, {w}, {h} leaves the image of {width} x {height} pixels"
+        return {"reason": message}
     return _cut_chip(dataset, (x, y, w, h), grey_as_colours(dataset, pixels), None)
 
 

@@ -10,7 +10,6 @@ the lower end of the other pairs is taken to lie as far below the median as the 
 Shapes: S chips of the sample, Y bytes a code, K bits, D distances from 0.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from model.codes import unpack
 from pipelines.index.chance import SAMPLE
 from pipelines.index.comparison import Comparison
+from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Question, Sample, Source
 from pipelines.serve.ranking import Ranking
 
@@ -27,6 +27,7 @@ _SAMPLE_BY_VALUES = 512  # fewer: each picture weighs the bits in its own way, s
 _SHARE = 0.01
 _BLOCK = 256  # rows of the sample that are compared with all others at a time
 _MOST_KEPT = 8  # versions of the table
+_MEASURING = WorkPool("chance", 1)
 
 
 @dataclass
@@ -64,9 +65,9 @@ class ChanceDistances:
             return None
         if ranking.bit_weights is not None:
             sample_SY = measured.sample_SY[:_SAMPLE_BY_VALUES]
-            return await asyncio.to_thread(chance_distance, sample_SY, ranking)
+            return await _MEASURING.run(chance_distance, sample_SY, ranking)
         if ranking.comparison not in measured.distances:
-            measured.distances[ranking.comparison] = await asyncio.to_thread(
+            measured.distances[ranking.comparison] = await _MEASURING.run(
                 chance_distance, measured.sample_SY, ranking
             )
         return measured.distances[ranking.comparison]

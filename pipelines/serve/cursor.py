@@ -54,8 +54,8 @@ def read_token(request: SearchRequest) -> tuple[int, Cursor]:
             and type(cursor.returned) is int
             and 0 < cursor.returned <= _MOST_RETURNED
             and isinstance(cursor.distance, int | float)
-            and abs(cursor.distance) <= _FARTHEST
             and isinstance(cursor.tie, int | float)
+            and abs(cursor.distance) <= _FARTHEST
             and abs(cursor.tie) <= _FARTHEST
             and isinstance(cursor.chip_id, str)
         )

@@ -168,8 +168,8 @@ def _reach(archive: Archive, question: Question) -> int:
 
 
 def _hits(archive: Archive, search: _Search) -> Hits:
-    request, k = search.question.request, _reach(archive, search.question)
-    comparison = search.ranking.comparison
+    request, comparison = search.question.request, search.ranking.comparison
+    k = _reach(archive, search.question)
     selection = select(archive, request) if request.has_filters else EVERY_ROW
     if not search.has_one_example:
         width = search.positives_EY.shape[1]

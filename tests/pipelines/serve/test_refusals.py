@@ -132,7 +132,7 @@ def test_images(archive: Archive, http: httpx.Client, path: str) -> None:
     check(post(_truncated(archive)), 422, "truncated", "")
     check(post(_tiff_with_a_bad_strip(archive)), 422, "truncated", "")
     check(post(png(np.zeros((16, 16), np.uint16))), 422, "wrong_bands", "uint16")
-    check(post(png(np.zeros((16, 16, 2), np.uint8))), 422, "wrong_bands", "band 3")
+    check(post(png(np.zeros((16, 16, 2), np.uint8))), 422, "empty", "no pixel")  # grey, all of it transparent
     check(post(png(np.zeros((300, 300, 3), np.uint8))), 413, "too_many_pixels", "300 x 300")
 
 
