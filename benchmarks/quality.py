@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from model.codes import Codes, Compare, part_bytes
+from model.codes import Codes, part_bytes
 from model.metrics import code_health
 from model.network import HashNetwork
 from model.order import code_lists, cosine_lists, order_figures, place_recall
 from model.retrieval import retrieve
-from model.spec import CodeSpec
+from model.spec import CodeSpec, Compare
 from pipelines.bundles import read_bundle
 from pipelines.cluster import connected
 from pipelines.config import FeatureConfig, StoreConfig, TrackingConfig

@@ -7,18 +7,13 @@ A code has one or two parts (`model.spec.CodeSpec`), one after the other: kind, 
 whole number of bytes.
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
-from model.spec import MAX_WEIGHT, CodeSpec, PartName
+from model.spec import MAX_WEIGHT, CodeSpec, Compare, PartName
 
 Codes = NDArray[np.uint8]
 """Packed codes_NY."""
-
-Compare = Literal["both", "kind", "look"]
-"""Which parts of two codes are compared. Both parts of a code of one part are that part."""
 
 
 def binarise(outputs_NK: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.baselines import Features, unit_length_32
-from model.codes import Codes, Compare, weighted_words
+from model.codes import Codes, weighted_words
 from model.retrieval import Labels, relevant_rows
-from model.spec import CodeSpec
+from model.spec import CodeSpec, Compare
 
 NEAREST = 10
 """How many first rows the figures look at."""

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codes import Codes, Compare, greatest_distance, weighted_words
-from model.spec import CodeSpec
+from model.codes import Codes, greatest_distance, weighted_words
+from model.spec import CodeSpec, Compare
 
 CUTOFFS = (1, 5, 10, 20, 50, 100)
 _BLOCK = 256  # queries scored at a time: their counts are _BLOCK * D numbers

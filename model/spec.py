@@ -13,6 +13,8 @@ Head = Literal["norm", "linear", "attention", "none"]
 Resize = Literal["bilinear", "bicubic"]
 Gate = Literal["open", "literal"]
 PartName = Literal["kind", "look"]
+Compare = Literal["both", "kind", "look"]
+"""Which parts of two codes are compared. Both parts of a code of one part are that part."""
 
 
 def described(default: Any, description: str) -> Any:  # noqa: ANN401 - as dataclasses.field

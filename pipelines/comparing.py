@@ -1,7 +1,7 @@
 """Which parts of the codes are compared, and how much each counts: the same for the service and watches."""
 
-from model.spec import CodeSpec
-from pipelines.api.requests import CONTRADICTION, Compare
+from model.spec import CodeSpec, Compare
+from pipelines.api.requests import CONTRADICTION
 from pipelines.errors import ComparisonError
 from pipelines.index.comparison import Comparison
 

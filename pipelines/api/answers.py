@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from pipelines.api.requests import Compare, RankBy
+from model.spec import Compare
+from pipelines.api.requests import RankBy
 
 
 def _is_none(value: object) -> bool:

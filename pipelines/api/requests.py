@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from model.spec import Compare
+
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
@@ -61,8 +63,6 @@ _TIME = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
 _INTERVAL = rf"^({_TIME}|{_TIME}/{_TIME}|(\.\.)?/{_TIME}|{_TIME}/(\.\.)?)$"
 
 Interval = tuple[datetime | None, datetime | None]
-Compare = Literal["both", "kind", "look"]
-"""Which parts of the codes a search compares."""
 RankBy = Literal["values", "bits"]
 """What of a picture is compared: the network's real outputs, or their signs alone."""
 

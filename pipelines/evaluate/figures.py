@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from model.codes import Compare
+from model.spec import Compare
 from pipelines.labels import SplitConfig
 
 BUNDLE = "this bundle"

@@ -11,10 +11,10 @@ import structlog
 from numpy.typing import NDArray
 
 from model.baselines import SignCodes, fit_itq, fit_pca, fit_sign, retrieve_by_cosine
-from model.codes import Codes, Compare, part_bytes
+from model.codes import Codes, part_bytes
 from model.order import Lists, code_lists, cosine_lists
 from model.retrieval import Labels, Retrieval, retrieve
-from model.spec import CodeSpec
+from model.spec import CodeSpec, Compare
 from pipelines.evaluate.figures import BUNDLE, COSINE
 
 log = structlog.get_logger()

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from pipelines.errors import StaleIndexError, TableError
 from pipelines.index.arrays import build_arrays, joined, separate
-from pipelines.index.chance import SAMPLE
 from pipelines.index.codes import CodeIndex
 from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, spans_of
@@ -26,6 +25,9 @@ from pipelines.parts import WHOLE, Part
 from pipelines.table import CodeTable
 
 log = logging.getLogger(__name__)
+
+SAMPLE = 2048
+"""Chips that stand for a table: those with the least chip ids, which begin with hex digits of a hash."""
 
 _COLUMNS = [*ROW_COLUMNS, "valid_fraction", "code"]
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

@@ -5,7 +5,8 @@ from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from pipelines.api.requests import MAX_K, MAX_KIND_WEIGHT, Compare, RankBy
+from model.spec import Compare
+from pipelines.api.requests import MAX_K, MAX_KIND_WEIGHT, RankBy
 from pipelines.config import StageConfig
 
 

@@ -5,7 +5,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from pipelines.api.requests import MAX_EXAMPLES, MAX_KIND_WEIGHT, Compare, Filters
+from model.spec import Compare
+from pipelines.api.requests import MAX_EXAMPLES, MAX_KIND_WEIGHT, Filters
 from pipelines.config import StageConfig, StoreConfig
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"

@@ -8,7 +8,8 @@ from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from pipelines.api.requests import Compare, Filters
+from model.spec import Compare
+from pipelines.api.requests import Filters
 from pipelines.errors import ConfigError
 from pipelines.storage import ABSENT, Store
 from pipelines.watch.hits import Hit, Key

@@ -4,7 +4,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.api.requests import Compare, Filters
+from model.spec import Compare
+from pipelines.api.requests import Filters
 from pipelines.storage import Store
 from pipelines.watch.config import ListWatchesConfig
 from pipelines.watch.kept import Example, read_state, read_watch, watch_names

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from pipelines.index.arrays import build_arrays, joined, separate
 from pipelines.index.blocks import build_blocks
-from pipelines.index.chance import chance_distance
 from pipelines.index.codes import CodeIndex
 from pipelines.index.comparison import Comparison
 from pipelines.index.examples import search_examples
@@ -213,19 +212,6 @@ def test_several_examples_are_compared_by_parts(parted):
         assert hits.ties_K.tolist() == pytest.approx(np.array(ties) / 6)
         assert hits.part_distances_KP == pytest.approx(sums_NP[rows] / 6)
         assert [hits.ties_at_cutoff, hits.within] == rest
-
-
-@pytest.mark.parametrize("rows", [0, 1, 2, 300])
-def test_chance_is_the_first_percentile_of_all_pairs(rows):
-    codes_SY = clustered(rows, 4, centres=3)
-    for comparison in (KIND, LOOK, BOTH[3]):
-        pairs = [
-            int(part_sums(codes_SY[row + 1 :], codes_SY[row], (8, 24)).dot(comparison.weights)[other])
-            for row in range(rows)
-            for other in range(rows - row - 1)
-        ]
-        want = next((far for far in range(300) if sum(d <= far for d in pairs) >= 0.01 * len(pairs)), 0)
-        assert chance_distance(codes_SY, (8, 24), comparison) == want
 
 
 def test_one_part_may_count_more_than_once():
