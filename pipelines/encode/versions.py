@@ -10,14 +10,17 @@ import pyarrow.compute as pc
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from pipelines.encode.shards import write_shard
+from pipelines.encode.shards import write_shards
+from pipelines.encode.sorting import in_bounds
 from pipelines.errors import ConflictError
+from pipelines.schema import FILE_SCHEMA
 from pipelines.spill import spill
 from pipelines.storage import Store
 from pipelines.table import CodeTable, files_of
 from pipelines.threads import mapped_ahead
 
 _READS = 4  # files at a time: each may hold a million rows
+_ROWS_READ = 10_000  # of a file at a time, where all columns are read
 
 _REJECTED = ("uri", "etag", "cut")
 _ENCODED = (*_REJECTED, "collection")
@@ -72,7 +75,7 @@ def remove_versions(
     """Remove the rows of old versions of objects in commit ``number``; return how many rows went.
 
     ``old`` is a Parquet file (uri, etag, cut, file), by file; the objects in ``kept`` (uri) keep their rows.
-    Shards that hold old rows are written anew without them.
+    Shards that hold old rows are written anew without them, a bounded piece at a time.
 
     Raises ConflictError where another run has committed, or replaced one of them.
     """
@@ -83,17 +86,33 @@ def remove_versions(
         if not len(versions):
             continue
         try:
-            rows = pq.read_table(encoded.files[file], filesystem=filesystem, partitioning=None)
+            with pq.ParquetFile(filesystem.open_input_file(encoded.files[file])) as old_shard:
+                left = _Left(old_shard, versions)
+                shards += write_shards(table.uri, table.store, model_id, left.pieces())
         except FileNotFoundError as error:
             raise ConflictError(f"another run has replaced {encoded.files[file]} in {table.uri}") from error
-        left = rows.filter(pc.invert(pc.is_in(_version_of(rows), _version_of(versions).combine_chunks())))
-        removed += len(rows) - len(left)
+        removed += left.removed
         files.append(encoded.files[file])
-        if len(left):
-            shards.append(write_shard(table.uri, table.store, model_id, left))
     if files:
         table.remove_rows(files, shards, model_id, number, lineage)
     return removed
+
+
+class _Left:
+    """The rows of a shard that are none of some versions' (uri, etag, cut)."""
+
+    def __init__(self, shard: pq.ParquetFile, versions: pa.Table) -> None:
+        self._shard = shard
+        self._versions = pa.concat_arrays([pa.array([], pa.string()), *_version_of(versions).chunks])
+        self.removed = 0
+
+    def pieces(self) -> Iterator[pa.Table]:
+        """Yield them in their order, and count the others."""
+        batches = (pa.Table.from_batches([batch]) for batch in self._shard.iter_batches(_ROWS_READ))
+        for piece in in_bounds(batches):
+            left = piece.filter(pc.invert(pc.is_in(_version_of(piece), self._versions)))
+            self.removed += len(piece) - len(left)
+            yield left.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
 
 
 def _distinct(

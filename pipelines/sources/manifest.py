@@ -14,7 +14,7 @@ from pipelines.manifest import absolute
 from pipelines.sources.objects import object_table, times
 from pipelines.storage import Store
 
-_ROWS = 100_000
+_ROWS = 10_000  # at a time: the text of one piece must stay below Arrow's 2 GiB
 _MEANT = ("uri", "etag", "modified", "datetime", "collection")
 
 
