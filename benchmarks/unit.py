@@ -21,8 +21,9 @@ from pipelines.encode.shards import Lineage, write_unit
 from pipelines.storage import Store
 
 _ROWS = 2000  # of a block
-_SMALL, _LARGE = 50, 550  # blocks: 100,000 rows, and 1.1 M, whose properties come to 2.2 GB
-_KINDS = {"properties": (93, 2000), "polar": (4125, 0)}  # bytes of an outline, and of properties
+_SMALL = 50  # blocks: 100,000 rows
+_KINDS = {"properties": (93, 2000, 550), "polar": (4125, 0, 280)}
+"""Bytes of an outline, bytes of properties, and blocks of the large unit: more than 2 GiB in one column."""
 _COLUMNS = ("cpu_seconds", "gpu_seconds")
 
 _print = Console().print
@@ -32,8 +33,8 @@ def main() -> None:
     """Measure, print, and give the figures as the last line."""
     figures: dict[str, float] = {}
     context = multiprocessing.get_context("spawn")
-    for kind in _KINDS:
-        for size, blocks in (("small", _SMALL), ("large", _LARGE)):
+    for kind, (*_, large) in _KINDS.items():
+        for size, blocks in (("small", _SMALL), ("large", large)):
             with context.Pool(1) as pool:  # peaks are of a process
                 idle_mb, peak_mb, seconds = pool.apply(measure, (kind, blocks))
             _print(
@@ -54,7 +55,7 @@ def measure(kind: str, blocks: int) -> tuple[float, float, float]:
             f"{folder}/codes",
             Store(StoreConfig()),
             Lineage("bench@0", "run"),
-            *(partial(block, number, *_KINDS[kind]) for number in range(blocks)),
+            *(partial(block, number, *_KINDS[kind][:2]) for number in range(blocks)),
         )
     return before, _peak_mb(), time.perf_counter() - started
 

@@ -72,7 +72,11 @@ def publish(table_uri: str, store: Store, published: Published, after: Published
     highest[published.model_id] = max(published.table_version, highest.get(published.model_id, 0))
     number = current.number + 1 if current else 1
     news = published.model_copy(update={"number": number, "highest_versions": highest})
-    store.write_if_match(_uri(table_uri), news.model_dump_json(indent=2).encode(), etag)
+    try:
+        store.write_if_match(_uri(table_uri), news.model_dump_json(indent=2).encode(), etag)
+    except ConflictError:
+        if find_pointer(table_uri, store) != news:  # else the answer was lost, and it was this very call
+            raise
     return news
 
 

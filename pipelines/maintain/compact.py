@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import structlog
 from deltalake import DeltaTable
 
+from pipelines.conflicts import Conflicts
 from pipelines.encode.shards import BYTES_PER_SHARD, ROWS_PER_SHARD, write_shards
 from pipelines.encode.sorting import spatially_sorted
 from pipelines.errors import ConflictError
@@ -55,7 +56,7 @@ def compact(table: CodeTable) -> int:
     Safe beside a running night: a commit that meets another one's change of the same files is thrown away,
     and planned again. Raises ConflictError where that happens time and again.
     """
-    merged, conflicts = 0, 0
+    merged, conflicts = 0, Conflicts(_ATTEMPTS)
     while True:
         group = next(_groups(small_files(table.open())), None)
         if group is None:
@@ -64,13 +65,11 @@ def compact(table: CodeTable) -> int:
         try:
             _merge(table, model_id, paths)
         except ConflictError as conflict:
-            conflicts += 1
-            log.warning("compaction: planning again", reason=str(conflict))
-            if conflicts == _ATTEMPTS:
-                raise ConflictError(
-                    f"{table.uri} is changed all the time; run jobs.maintain when no other job does"
-                ) from conflict
+            conflicts.wait(
+                conflict, f"{table.uri} is changed all the time; run jobs.maintain when no other job does"
+            )
         else:
+            conflicts.over()
             merged += len(paths)
             log.info("compacted", model_id=model_id, shards=len(paths))
 
@@ -94,7 +93,11 @@ def _merge(table: CodeTable, model_id: str, paths: list[str]) -> None:
     with TemporaryDirectory(prefix="scenehash-compaction-") as folder:
         pieces = spatially_sorted(_rows(table, paths), FILE_SCHEMA, Path(folder))
         shards = write_shards(table.uri, table.store, model_id, pieces)
-    table.replace_files(paths, shards, model_id, {"maintenance": "compaction"})
+    try:
+        table.replace_files(paths, shards, model_id, {"maintenance": "compaction"})
+    except ConflictError:
+        table.discard(shards)
+        raise
 
 
 def _rows(table: CodeTable, paths: list[str]) -> Iterator[pa.Table]:

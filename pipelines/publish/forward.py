@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import structlog
-
+from pipelines.conflicts import Conflicts
 from pipelines.errors import ConflictError
 from pipelines.pointer import Published, find_pointer, publish
 from pipelines.publish.config import GateConfig
 from pipelines.publish.gate import ArchiveCounts, Verdict, check_version
 from pipelines.table import CodeTable
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,13 @@ def publish_forward(
     current = find_pointer(table.uri, table.store)
     if not _is_news(table, model_id, version, current):
         return Outcome(current, None)
-    verdict = check_version(table, model_id, version, config, archive)
+    verdict, conflicts = check_version(table, model_id, version, config, archive), Conflicts()
     while not verdict.failed:
         try:
             news = publication(verdict, version, model_id, bundle_uri, run_id)
             return Outcome(publish(table.uri, table.store, news, current), verdict)
         except ConflictError as conflict:
-            log.warning("looking again", reason=str(conflict))
+            conflicts.wait(conflict, "publish when no other job does")
         current = find_pointer(table.uri, table.store)
         if not _is_news(table, model_id, version, current):
             break

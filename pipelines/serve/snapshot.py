@@ -3,7 +3,9 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from model.bundle import Manifest
 from pipelines.bundles import check_model, read_manifest
@@ -61,9 +63,18 @@ def load_snapshot(
         config.search_threads,
         part,
     )
-    folder.touch()
+    with suppress(FileNotFoundError):  # another replica has just removed it: what is mapped stays readable
+        folder.touch()
     # of other divisions too: a table that has got more shards needs the old ones' no more
-    built = sorted(config.index_folder.glob(f"{prefix}-*"), key=lambda path: path.stat().st_mtime)
+    built = sorted(config.index_folder.glob(f"{prefix}-*"), key=_last_used)
     for old in built[: -config.kept_snapshots * part.parts]:  # whoever has its files mapped still reads them
         shutil.rmtree(old, ignore_errors=True)
     return Snapshot(published, manifest, archive)
+
+
+def _last_used(folder: Path) -> float:
+    """Return when a folder was used last; 0 where another replica has removed it since it was listed."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0

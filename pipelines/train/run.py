@@ -12,7 +12,7 @@ from pipelines import tracking
 from pipelines.bundles import write_bundle
 from pipelines.chips import READ_CPUS
 from pipelines.cluster import connected, warn_if_short
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, TrackingError
 from pipelines.labels import Labels, read_labels
 from pipelines.storage import Store
 from pipelines.train.config import TrainConfig
@@ -46,13 +46,17 @@ class TrainReport(BaseModel):
     """Scenes that couldn't be read, and why."""
     metrics: dict[str, float] = {}
     """Of the codes of the validation chips."""
+    tracking_failed: str | None = None
+    """Why MLflow doesn't have all of this; the bundle stands where it is."""
     seconds: float
 
 
 def run_train(config: TrainConfig) -> TrainReport:
     """Train, write the bundle, register it. Needs a running Ray, or starts one on this machine.
 
-    Raises ConfigError where the source or the network doesn't fit, StorageError where a URI doesn't.
+    Raises ConfigError where the source or the network doesn't fit, StorageError where a URI doesn't;
+    TrackingError where MLflow isn't there at the start or, with the report, at the end: the bundle is written
+    by then.
     """
     started = time.monotonic()
     config = config.model_copy(update={"tracking": tracking.resolved(config.tracking)})
@@ -76,9 +80,17 @@ def run_train(config: TrainConfig) -> TrainReport:
     ):
         warn_if_short(max(READ_CPUS, 0 if config.use_gpu else config.workers))
         done = _train(config, labels, network, store, run_id)
-    return report.model_copy(
+    report = report.model_copy(
         update=done | {"run_id": run_id, "seconds": round(time.monotonic() - started, 1)}
     )
+    if report.tracking_failed:
+        missing = "its alias wasn't decided" if report.version else "it isn't registered"
+        raise TrackingError(
+            f"the bundle is at {report.bundle}, but {missing}: {report.tracking_failed}; use it by its URI, "
+            "or train again once MLflow is there",
+            report,
+        )
+    return report
 
 
 def _train(
@@ -101,16 +113,19 @@ def _train(
     manifest, files = pack_bundle(network, config.name, trained_classes(labels), run_id, metrics)
     bundle_uri = f"{config.bundles.rstrip('/')}/{manifest.model_id}"
     write_bundle(bundle_uri, files, store)
-    tracking.log_metrics(config.tracking, run_id, metrics)
-    version = tracking.register(config.tracking, config.name, bundle_uri, run_id)
-    return {
+    done: dict[str, object] = {
         "model_id": manifest.model_id,
         "bundle": bundle_uri,
-        "version": version,
-        "promoted": promote(config, labels, store, cache, version, metrics.get(SCORE)),
         "unreadable": unreadable,
         "metrics": metrics,
     }
+    try:
+        tracking.log_metrics(config.tracking, run_id, metrics)
+        done["version"] = tracking.register(config.tracking, config.name, bundle_uri, run_id)
+        done["promoted"] = promote(config, labels, store, cache, str(done["version"]), metrics.get(SCORE))
+    except TrackingError as error:
+        done["tracking_failed"] = str(error)
+    return done
 
 
 def _phases(config: TrainConfig) -> dict[str, TrainConfig]:
