@@ -77,6 +77,10 @@ class CodeTable:
         """Open the code table, at a version. Raises TableError where there is none."""
         return self._open(self.uri, version)
 
+    def id(self, version: int | None = None) -> str:
+        """Return Delta's id of the table: a table that is made anew at the same URI has another one."""
+        return str(self.open(version).metadata().id)
+
     def has_version(self, version: int) -> bool:
         """Return whether a version of the code table can be opened still; its files may be gone."""
         try:

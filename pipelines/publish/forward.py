@@ -41,7 +41,7 @@ def publish_forward(
     verdict, conflicts = check_version(table, model_id, version, config, archive), Conflicts()
     while not verdict.failed:
         try:
-            news = publication(verdict, version, model_id, bundle_uri, run_id)
+            news = publication(table, verdict, version, model_id, bundle_uri, run_id)
             return Outcome(publish(table.uri, table.store, news, current), verdict)
         except ConflictError as conflict:
             conflicts.wait(conflict, "publish when no other job does")
@@ -51,9 +51,12 @@ def publish_forward(
     return Outcome(current, verdict)
 
 
-def publication(verdict: Verdict, version: int, model_id: str, bundle_uri: str, run_id: str) -> Published:
+def publication(
+    table: CodeTable, verdict: Verdict, version: int, model_id: str, bundle_uri: str, run_id: str
+) -> Published:
     """Return the pointer to a version that the gate has measured."""
     return Published(
+        table_id=table.id(version),
         table_version=version,
         model_id=model_id,
         bundle_uri=bundle_uri,
@@ -67,5 +70,7 @@ def publication(verdict: Verdict, version: int, model_id: str, bundle_uri: str, 
 
 
 def _is_news(table: CodeTable, model_id: str, version: int, current: Published | None) -> bool:
-    highest = current.highest_versions.get(model_id) if current else None
+    if current is None or not current.is_of_table(table.id()):
+        return True
+    highest = current.highest_versions.get(model_id)
     return highest is None or (highest < version and table.changed_since(model_id, highest))

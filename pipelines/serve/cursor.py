@@ -22,6 +22,8 @@ class Cursor:
     """How many chips the pages so far have had"""
     distance: float = 0
     chip_id: str = ""
+    table_id: str = ""
+    """Delta's id of the table that it is of: versions of another one begin anew"""
 
 
 START = Cursor()
@@ -50,6 +52,7 @@ def read_token(request: SearchRequest) -> tuple[int, Cursor]:
             and cursor.returned > 0
             and isinstance(cursor.distance, int | float)
             and isinstance(cursor.chip_id, str)
+            and isinstance(cursor.table_id, str)
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RefusedRequest(_BAD_TOKEN) from error

@@ -72,7 +72,8 @@ def _next(
 ) -> dict[str, Any]:
     """Return the link to the page after this one; an image needn't be sent again."""
     last = chips[-1]
-    cursor = Cursor(question.cursor.returned + len(chips), last["distance"], last["chip_id"])
+    returned = question.cursor.returned + len(chips)
+    cursor = Cursor(returned, last["distance"], last["chip_id"], source.table_id)
     token = write_token(question.request, source.version, cursor)
     link = {"rel": "next", "method": "POST", "href": "/v1/search"}
     if not is_image:

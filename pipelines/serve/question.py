@@ -140,3 +140,5 @@ class Source:
     version: int
     model_id: str
     bits: int
+    table_id: str = ""
+    """Delta's; numbers and versions of another table can't be compared"""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from model.bundle import Manifest
 from pipelines.bundles import check_model, read_manifest
+from pipelines.errors import TableError
 from pipelines.index.archive import Archive, open_archive
 from pipelines.parts import Part
 from pipelines.pointer import Published
@@ -28,7 +29,8 @@ class Snapshot:
     def is_of(self, published: Published) -> bool:
         """Whether it is what a publication names: a rollback names again what was published before."""
         own = self.published
-        return (own.table_version, own.model_id, own.bundle_uri) == (
+        return (own.table_id, own.table_version, own.model_id, own.bundle_uri) == (
+            published.table_id,
             published.table_version,
             published.model_id,
             published.bundle_uri,
@@ -50,7 +52,12 @@ def load_snapshot(
     manifest = read_manifest(published.bundle_uri, store)
     check_model(published, manifest)
     table = CodeTable(config.table, store)
-    prefix = hashlib.sha256(table.uri.encode()).hexdigest()[:16]
+    table_id = table.id(published.table_version)
+    if not published.is_of_table(table_id):
+        raise TableError(
+            f"what is published at {table.uri} is of a table that lay there before; publish again"
+        )
+    prefix = hashlib.sha256(f"{table.uri} {table_id}".encode()).hexdigest()[:16]
     model = published.model_id.replace("/", "_")
     suffix = f"{part.number}of{part.parts}"
     folder = config.index_folder / f"{prefix}-{model}-{published.table_version}-{suffix}"

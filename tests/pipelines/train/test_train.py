@@ -100,7 +100,7 @@ def test_a_killed_worker_costs_no_epoch_and_no_second_run(tuned, store, mlflow, 
 
 
 def _kill_after_a_checkpoint(config: TrainConfig, store: Store) -> list[int]:
-    """Kill a training's worker as soon as it has saved a checkpoint; its process id will stand in the list."""
+    """Kill a training's worker once it has saved a checkpoint; its process id will stand in the list."""
     killed: list[int] = []
 
     def kill() -> None:
