@@ -25,7 +25,7 @@ class Published(BaseModel):
     number: int = 0
     """1, 2, 3 ... in the order of publishing; `publish` gives it."""
     table_id: str = ""
-    """Delta's id of the table. Empty in pointers from before it was kept: these count as the present one's."""
+    """Delta's id of the table. Empty in what was published before it was kept: that is the present one's."""
     table_version: int
     model_id: str
     bundle_uri: str

@@ -1,4 +1,4 @@
-"""A table that is deleted and encoded anew at the same URI: what remembers the old one doesn't answer for it."""
+"""A table that is deleted and encoded anew at the same URI: what is remembered of the old one is void."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -77,7 +77,7 @@ def test_a_pointer_that_was_left_is_no_measure_of_the_new_table(old):
     assert outcome.published.highest_versions == {old.model_id: 1}
     assert "last_chips" not in outcome.verdict.measured.figures
     assert kept_versions(old.table, 30, 5) == [1]
-    with pytest.raises(TableError, match="nothing was published at .* before version 1"):
+    with pytest.raises(TableError, match=r"nothing was published at .* before version 1"):
         run_publish(PublishConfig(table=old.table.uri, rollback=True, store=old.table.store.config))
 
 
