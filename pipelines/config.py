@@ -18,6 +18,8 @@ class StoreConfig(StageConfig):
     """S3 region"""
     anonymous: bool = False
     """Read public buckets without keys"""
+    requester_pays: bool = False
+    """Read buckets whose requesters pay: you are charged for it"""
     patience: float = Field(30, ge=0, le=3600)
     """For how long a store that doesn't answer is asked again [seconds]"""
     private_hosts: bool = False

@@ -72,6 +72,7 @@ def compute_features(
     key_of = dict(zip(chips["row"].to_pylist(), _keys(chips), strict=True))
     folder = f"{cache.rstrip('/')}/{cache_name(network, view)}" if cache else None
     known = _read_cache(folder, chips["uri"], store) if folder else {}
+    known = {key: vector_D for key, vector_D in known.items() if _is_versioned(key)}
     missing = [row for row, key in key_of.items() if key not in known]
     unreadable: list[Unreadable] = []
     if missing:
@@ -82,8 +83,9 @@ def compute_features(
             pairs = zip(bad["row"].to_pylist(), bad["reason"].to_pylist(), strict=True)
             unreadable += [Unreadable(key_of[row][0], reason) for row, reason in pairs]
             fresh = _vectors(part.filter(pc.is_null(part["reason"])), key_of)
-            if folder and fresh:
-                _write_part(folder, fresh, store)
+            lasting = {key: vector_D for key, vector_D in fresh.items() if _is_versioned(key)}
+            if folder and lasting:
+                _write_part(folder, lasting, store)
             known |= fresh
     check_unreadable(unreadable, len(chips), config.max_unreadable_share)
     if len(unreadable) == len(chips):
@@ -109,6 +111,11 @@ def _keys(chips: pa.Table | pa.RecordBatch) -> Iterator[Key]:
         *(chips[name].to_pylist() for name in ("uri", "etag", "window")), strict=True
     ):
         yield uri, etag, (window["x"], window["y"], window["w"], window["h"]) if window else None
+
+
+def _is_versioned(key: Key) -> bool:
+    """Return whether features may be kept: without an etag nobody sees that the image was replaced."""
+    return key[1] != ""
 
 
 def _read_cache(folder: str, uris: pa.ChunkedArray, store: Store) -> dict[Key, NDArray[np.float32]]:

@@ -16,21 +16,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import structlog
 from numpy.typing import NDArray
 from pydantic import Field
 
 from pipelines.config import StageConfig
 from pipelines.errors import ConfigError, StorageError
-from pipelines.manifest import MANIFESTS, SIDES, LabelledChip, absolute, read_manifest
+from pipelines.listings import ObjectInfo, PassedOver, is_hidden
+from pipelines.manifest import MANIFESTS, SIDES, LabelledChip, read_manifest
+from pipelines.uris import absolute
 
 if TYPE_CHECKING:
     # a second to import, and SplitConfig is a part of configs that `--help` imports
     from pipelines.storage import Store
 
+log = structlog.get_logger()
+
 SPLITS = ("train", "validation", "test")
 SUFFIXES = (".tif", ".tiff", ".jp2", ".jpg", ".jpeg", ".png")
 """Endings of images in a class's folder, lower case; what ends in others is passed over."""
 
+_SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 _TRAIN_FOR_VALIDATION = 5  # images of a class from which one at least is for validation
 _SCHEMA = pa.schema(
     [
@@ -104,7 +114,9 @@ def read_labels(source: str, store: "Store", split: SplitConfig = _DEFAULT_SPLIT
     """Return the labelled chips of a source: their classes and splits; no pixel is read.
 
     A ``source`` that ends in .parquet or .csv is a manifest (`read_manifest` has its columns). Any other is
-    a folder with a folder for each class; images may lie deeper in it.
+    a folder with a folder for each class; images may lie deeper in it. Where the folders are named ``train``,
+    ``val`` and ``test``, or alike, they are the splits, each with a folder for each class. Hidden files and
+    folders are passed over.
 
     Where the source doesn't say, a seeded hash of each image's name in the source picks the split, class by
     class. An image with chips of several classes counts for the rarest, a chip with several labels for
@@ -112,6 +124,7 @@ def read_labels(source: str, store: "Store", split: SplitConfig = _DEFAULT_SPLIT
 
     Raises ConfigError where the source lacks what training needs, StorageError where it leads nowhere.
     """
+    source = absolute(source)
     of_manifest = posixpath.splitext(source)[1].lower() in MANIFESTS
     chips = read_manifest(source, store) if of_manifest else _list_folder(source, store)
     _check_chips(source, chips)
@@ -144,27 +157,69 @@ def _table(chips: Sequence[LabelledChip], splits: Sequence[str]) -> pa.Table:
 
 
 def _list_folder(source: str, store: "Store") -> list[LabelledChip]:
-    images = sorted(
-        (info for info in store.list(source) if info.uri.lower().endswith(SUFFIXES)),
-        key=lambda info: info.uri,
-    )
+    """Return the images of a folder with a folder for each class, or with such a folder for each split."""
+    folder = source.rstrip("/")
+    images = _list_images(folder, store)
     if not images:
         raise StorageError(
             f"no images below {source}: nothing there ends in {', '.join(SUFFIXES)}; "
             "give a folder with a folder for each class, or a manifest (.parquet, .csv)"
         )
-    folder = absolute(source).rstrip("/")
+    splits = _split_folders(source, {name.partition("/")[0] for name in images if "/" in name})
     chips = []
-    for info in images:
-        name = info.uri.removeprefix(f"{folder}/")
-        label, slash, _ = name.partition("/")
+    for name, info in images.items():
+        top, _, below = name.partition("/")
+        path = below if splits else name
+        label, slash, _ = path.partition("/")
         if not slash:
+            place = f"{folder}/{top}" if splits else folder
             raise ConfigError(
-                f"{info.uri} is in no class's folder: move it to {source.rstrip('/')}/<class>/, "
+                f"{info.uri} is in no class's folder: move it to {place}/<class>/, "
                 "or name each image's class in a manifest (.parquet, .csv)"
             )
-        chips.append(LabelledChip(info.uri, name, info.etag, None, (label,), None))
+        chips.append(LabelledChip(info.uri, name, info.etag, None, (label,), splits.get(top)))
     return chips
+
+
+def _list_images(folder: str, store: "Store") -> dict[str, ObjectInfo]:
+    """Return the images below a folder by name, in order; hidden ones, pipes and the like are passed over."""
+    passed_over = PassedOver()
+    images = {}
+    for page in store.pages(folder):
+        passed_over.merge(page.passed_over)
+        for info in page.objects:
+            name = info.uri.removeprefix(f"{folder}/")
+            if not name.lower().endswith(SUFFIXES):
+                continue
+            if is_hidden(name):
+                passed_over.add("hidden", info.uri, "of a hidden folder, or hidden itself")
+            elif name.startswith("/"):
+                passed_over.add("no_name", info.uri, "of a folder without a name")
+            else:
+                images[name] = info
+    if passed_over:
+        log.warning("passed over", counts=dict(passed_over.counts), examples=passed_over.examples)
+    return dict(sorted(images.items()))
+
+
+def _split_folders(source: str, folders: set[str]) -> dict[str, str]:
+    """Return which split each of the folders is; none where they are classes.
+
+    They are splits where all of them are named so. Raises ConfigError where only some are: those of two
+    splits or more are no classes, then what are the others?
+    """
+    splits = {
+        folder: _SPLIT_FOLDERS[folder.lower()] for folder in folders if folder.lower() in _SPLIT_FOLDERS
+    }
+    others = sorted(folders - set(splits))
+    if not others:
+        return splits
+    if len(set(splits.values())) > 1:
+        raise ConfigError(
+            f"{source} has folders of splits ({', '.join(sorted(splits))}) beside {_some(others, 5)}; "
+            "move what is no split elsewhere, or name each image's split in a manifest (.parquet, .csv)"
+        )
+    return {}
 
 
 def _check_chips(source: str, chips: Sequence[LabelledChip]) -> None:

@@ -4,8 +4,8 @@ import io
 import posixpath
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from pipelines.errors import ConfigError, StorageError
+from pipelines.uris import absolute, check_named, is_web
 
 if TYPE_CHECKING:
     # a second to import, and the configs that `--help` imports lead here
@@ -29,8 +30,8 @@ SIDES = ("x", "y", "w", "h")
 """Of a window, in its order."""
 
 _COLUMNS = ("uri", "label", "labels", "window", "split", *SIDES)
-_ELSEWHERE = ("s3://", "https://", "http://")
-_LISTINGS = 16  # folders listed at a time
+_BLOCK = 16 << 20  # bytes of CSV that are parsed together: no row may be longer
+_REQUESTS = 16  # at a time
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _read_table(source: str, store: "Store") -> pa.Table:
     except FileNotFoundError as error:
         raise StorageError(f"manifest {source} doesn't exist; check the name") from error
     try:
-        table = _read_csv(content) if kind == "CSV" else pq.read_table(content)
+        table = _read_csv(content) if kind == "CSV" else pq.ParquetFile(content).read()
         names = [field.name for field in table.schema if field.name in _COLUMNS and not _says_nothing(field)]
     except (
         pa.ArrowException,
@@ -112,7 +113,9 @@ def _read_csv(content: io.BytesIO) -> pa.Table:
     options = pa_csv.ConvertOptions(
         column_types=dict.fromkeys(_COLUMNS, pa.string()), null_values=[""], strings_can_be_null=True
     )
-    return pa_csv.read_csv(content, convert_options=options)
+    reading = pa_csv.ReadOptions(block_size=_BLOCK)
+    parsing = pa_csv.ParseOptions(newlines_in_values=True)
+    return pa_csv.read_csv(content, reading, parsing, options)
 
 
 def _says_nothing(field: pa.Field) -> bool:
@@ -123,7 +126,7 @@ def _says_nothing(field: pa.Field) -> bool:
 def _cast(source: str, name: str, column: pa.ChunkedArray, to: pa.DataType) -> list[Any]:
     try:
         values: list[Any] = pc.cast(column, to).to_pylist()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise ConfigError(f"manifest {source}: column {name} must be {to}: {error}") from error
     return values
 
@@ -159,11 +162,13 @@ def _windows(source: str, table: pa.Table) -> list[WindowTuple | None]:
     flat = table.flatten()  # a struct becomes window.x and so on
     prefix = "window." if "window" in table.column_names else ""
     names = [f"{prefix}{side}" for side in SIDES]
-    missing = [name for name in names if name not in flat.column_names]
+    missing = [name for name in names if flat.column_names.count(name) != 1]
     if not prefix and len(missing) == len(SIDES):
         return [None] * len(table)
     if missing:
-        raise ConfigError(f"manifest {source}: a window needs x, y, w and h; {', '.join(missing)} is missing")
+        raise ConfigError(
+            f"manifest {source}: a window needs x, y, w and h; {', '.join(missing)} is missing or double"
+        )
     sides = [_cast(source, name, flat[name], pa.int32()) for name in names]
     windows = []
     for row, window in enumerate(zip(*sides, strict=True)):
@@ -178,40 +183,26 @@ def _windows(source: str, table: pa.Table) -> list[WindowTuple | None]:
 
 
 def _etags(uris: Iterable[str], store: "Store") -> dict[str, str]:
-    """Return the etags of the objects that are there, by listings of their folders, not one by one."""
+    """Return the etags of the objects that are there: folders are listed, web servers asked for each.
+
+    An object whose store doesn't say has none: nothing is kept of it for the next time.
+    """
     wanted = set(uris)
 
     def etags_in(folder: str) -> dict[str, str]:
-        try:
+        with suppress(StorageError):  # why is told when the object is read
             listed = store.list(folder, recursive=False)
             return {info.uri: info.etag for info in listed if info.uri in wanted}
-        except StorageError:
-            return {}  # why is told when the object is read
+        return {}
 
-    with ThreadPoolExecutor(_LISTINGS) as pool:
-        folders = pool.map(etags_in, sorted({posixpath.dirname(uri) for uri in wanted}))
-        return {uri: etag for of_folder in folders for uri, etag in of_folder.items()}
+    def etag_of(uri: str) -> dict[str, str]:
+        with suppress(StorageError):
+            return {uri: store.etag(uri) or ""}
+        return {}
 
-
-def absolute(uri: str, folder: str = "") -> str:
-    """Return a URI as listings have it; a relative one goes from ``folder``, or from the current one."""
-    if "://" in uri:
-        return uri.removeprefix("file://")
-    if not folder or uri.startswith("/"):
-        return str(Path(uri).absolute())
-    scheme, mark, path = folder.rpartition("://")
-    return scheme + mark + posixpath.normpath(f"{path}/{uri}")
-
-
-def check_named(source: str, uris: Iterable[str]) -> None:
-    """Raise ConfigError where a source that isn't a file of this machine names one that is.
-
-    Whoever writes a manifest or STAC elsewhere would have this machine's files read.
-    """
-    if source.startswith(_ELSEWHERE):
-        for uri in uris:
-            if not uri.startswith(_ELSEWHERE):
-                raise ConfigError(
-                    f"{source} names {uri}, which would be a file of this machine: only a source that is one "
-                    "itself may; name objects by s3:// or https://, or relative to the source"
-                )
+    of_web = sorted(uri for uri in wanted if is_web(uri))
+    # a folder's name may end in a slash: that of s3://bucket/a//b.tif
+    folders = sorted({uri.rpartition("/")[0] + "/" for uri in wanted.difference(of_web)})
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        found = [*pool.map(etags_in, folders), *pool.map(etag_of, of_web)]
+    return {uri: etag for some in found for uri, etag in some.items()}

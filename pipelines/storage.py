@@ -1,4 +1,4 @@
-"""Objects at URIs: the only module that knows S3. Local paths and `s3://` are the same code path.
+"""Objects at URIs. Local paths and `s3://` are the same code path; only this module and `s3.py` know S3.
 
 What lies at `https://` can be read, and no more.
 """
@@ -6,12 +6,9 @@ What lies at `https://` can be read, and no more.
 import fcntl
 import hashlib
 import math
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +16,16 @@ from uuid import uuid4
 
 import fsspec
 import pyarrow.fs
-from botocore.exceptions import BotoCoreError, ClientError
 from s3fs import S3FileSystem
 
+from pipelines import s3
 from pipelines.config import StoreConfig
-from pipelines.errors import ConflictError, StorageError
-from pipelines.outage import ask, is_down
-from pipelines.web import is_web, read_web, web_etag
+from pipelines.errors import ConfigError, ConflictError, StorageError
+from pipelines.listings import ObjectInfo, Page, Trail
+from pipelines.local import Folder, file_info, read_file, require_regular, scan, walk
+from pipelines.outage import ask
+from pipelines.uris import absolute, is_web
+from pipelines.web import read_web, web_etag
 
 Answer = TypeVar("Answer")
 
@@ -36,31 +36,7 @@ ABSENT = ""
 """The etag of an object that isn't there, for `Store.write_if_match`."""
 
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_S3_ETAG = re.compile(r"[0-9a-f]{32}(-\d+)?")
 _FILE_ETAG = re.compile(r"\d+\.\d{6}-[0-9a-f]+")
-
-
-@dataclass(frozen=True)
-class ObjectInfo:
-    """One listed object."""
-
-    uri: str
-    etag: str
-    """Changes whenever the content does."""
-    size: int
-    """Bytes."""
-    modified: datetime
-
-
-@dataclass(frozen=True)
-class Page:
-    """What one request tells of a folder."""
-
-    objects: list[ObjectInfo]
-    folders: list[str]
-    """Prefixes of the folders in it, where the listing isn't flat."""
-    token: str | None
-    """For the page after this one; None: there is none."""
 
 
 class Store:
@@ -80,18 +56,21 @@ class Store:
             endpoint_url=self.config.endpoint,
             client_kwargs={"region_name": self.config.region},
             use_listings_cache=False,
+            requester_pays=self.config.requester_pays,
             config_kwargs={"retries": {"total_max_attempts": 1}},  # `ask` has the patience
         )
 
     def _resolve(self, uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
-        """Return the file system and the path in it. Raises StorageError on an unknown scheme."""
-        if uri.startswith("s3://"):
-            return self._s3, uri.removeprefix("s3://")
-        if "://" in uri and not uri.startswith("file://"):
+        """Return the file system and the path in it. Raises StorageError on what can't be a name here."""
+        try:
+            name = absolute(uri)
+        except ConfigError as error:
+            raise StorageError(str(error)) from error
+        if name.startswith("s3://"):
+            return self._s3, name.removeprefix("s3://")
+        if is_web(name):
             raise StorageError(f"{uri}: only s3:// and local paths can be used here")
-        local = fsspec.filesystem("file", auto_mkdir=True)
-        # not Path.absolute(), which keeps "..": an object must have one name
-        return local, os.path.abspath(uri.removeprefix("file://"))  # noqa: PTH100
+        return fsspec.filesystem("file", auto_mkdir=True), name
 
     def _ask(self, problem: str, call: Callable[..., Answer], *args: Any, **options: Any) -> Answer:  # noqa: ANN401
         return ask(problem, self.config.patience, partial(call, *args, **options))
@@ -99,34 +78,34 @@ class Store:
     def read(self, uri: str) -> bytes:
         """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""
         if is_web(uri):
-            return read_web(uri, private_hosts=self.config.private_hosts)
+            return read_web(uri, private_hosts=self.config.private_hosts, patience=self.config.patience)
         filesystem, path = self._resolve(uri)
+        call = filesystem.cat_file if isinstance(filesystem, S3FileSystem) else read_file
         try:
-            return bytes(self._ask(f"{uri} can't be read", _content_of, filesystem, path))
+            return bytes(self._ask(f"{uri} can't be read", call, path))
         except FileNotFoundError as error:
             raise FileNotFoundError(uri) from error
 
     def read_version(self, uri: str, etag: str) -> bytes:
         """Return an object's content, of the version that was listed with this etag.
 
-        An etag that isn't of the store's own form isn't compared: a source may tell versions apart by other
-        means, which say nothing about what the store has.
+        An etag that isn't of the form that the store's own has isn't compared: a source may tell versions
+        apart by other means, or know the etag of a copy that was uploaded in other parts.
         Raises FileNotFoundError, or StorageError where access fails or another version is there by now.
         """
         if is_web(uri):
-            return read_web(uri, private_hosts=self.config.private_hosts)
+            return self.read(uri)
         filesystem, path = self._resolve(uri)
         if isinstance(filesystem, S3FileSystem):
             content, found = self.read_with_etag(uri)
-            form = _S3_ETAG
         else:
-            before = _file_etag(filesystem.info(path))
+            before = file_info(path).etag
             content = self.read(uri)
             # a file may be replaced while it is read
-            found, form = _file_etag(filesystem.info(path)), _FILE_ETAG
+            found = file_info(path).etag
             if found != before:
                 raise StorageError(f"{uri} was replaced while it was read")
-        if form.fullmatch(etag) and etag != found:
+        if etag != found and _form(etag) == _form(found) is not None:
             raise StorageError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
         return content
 
@@ -152,7 +131,7 @@ class Store:
             content = self.read(uri)
             return content, _content_etag(content)
         try:
-            return self._ask(f"{uri} can't be read", _s3_object, filesystem, path)
+            return self._ask(f"{uri} can't be read", s3.read_object, filesystem, path)
         except FileNotFoundError as error:
             raise FileNotFoundError(uri) from error
 
@@ -172,7 +151,7 @@ class Store:
         try:
             self._put(uri, filesystem.call_s3, "put_object", **put)
         except StorageError as error:
-            if _error_code(error.__cause__) in _CONFLICTS:
+            if s3.error_code(error.__cause__) in _CONFLICTS:
                 raise ConflictError(f"{uri} was changed by somebody else; nothing was written") from error
             raise
 
@@ -181,16 +160,29 @@ class Store:
 
         Raises StorageError where the bucket or folder doesn't exist or can't be listed.
         """
-        self.require_folder(prefix)
-        waiting: list[tuple[str, str | None]] = [(prefix, None)]
-        while waiting:
-            folder, token = waiting.pop()
-            page = self.page(folder, token, flat=recursive)
+        for page in self.pages(prefix, recursive=recursive):
             yield from page.objects
-            if page.token:
-                waiting.append((folder, page.token))
-            if recursive:
-                waiting += [(below, None) for below in page.folders]
+
+    def pages(self, prefix: str, *, recursive: bool = True) -> Iterator[Page]:
+        """Yield the pages of a listing, one request after the other: see `list`."""
+        self.require_folder(prefix)
+        filesystem, path = self._resolve(prefix)
+        if not isinstance(filesystem, S3FileSystem):
+            yield from self._walk(prefix, path) if recursive else iter([self.page(prefix)])
+            return
+        trail, token = Trail(prefix), None
+        while True:
+            page = self.page(prefix, token, flat=recursive)
+            trail.step(prefix, page)
+            yield page
+            token = page.token
+            if token is None:
+                return
+
+    def _walk(self, prefix: str, path: str) -> Iterator[Page]:
+        folders = walk(path)
+        while found := self._ask(f"{prefix} can't be listed", next, folders, None):
+            yield _page_of(found)
 
     def page(self, folder: str, token: str | None = None, *, flat: bool = False) -> Page:
         """Return a page of a folder's listing, the one that ``token`` of the page before stands for.
@@ -200,16 +192,12 @@ class Store:
         """
         filesystem, path = self._resolve(folder)
         problem = f"{folder} can't be listed"
+        if not isinstance(filesystem, S3FileSystem):
+            return _page_of(self._ask(problem, scan, path))
         try:
-            if isinstance(filesystem, S3FileSystem):
-                return self._ask(problem, _s3_page, filesystem, path, token, flat=flat)
-            is_there = filesystem.isdir(path)
-            infos = self._ask(problem, filesystem.ls, path, detail=True) if is_there else []
+            return self._ask(problem, s3.read_page, filesystem, path, token, flat=flat)
         except FileNotFoundError:
-            infos = []
-        folders = [info["name"] for info in infos if info["type"] == "directory"]
-        files = [info for info in infos if info["type"] != "directory"]
-        return Page([_file_info(info) for info in files], folders, None)
+            return Page([], [], None)
 
     def etag(self, uri: str) -> str | None:
         """Return an object's etag as listings have it, None where there is no such object or it has none.
@@ -217,31 +205,42 @@ class Store:
         Raises StorageError where access fails.
         """
         if is_web(uri):
-            return web_etag(uri, private_hosts=self.config.private_hosts)
+            return web_etag(uri, private_hosts=self.config.private_hosts, patience=self.config.patience)
         filesystem, path = self._resolve(uri)
+        call = partial(s3.read_etag, filesystem) if isinstance(filesystem, S3FileSystem) else _file_etag
         try:
-            info = self._ask(f"{uri} can't be looked up", filesystem.info, path)
+            return self._ask(f"{uri} can't be looked up", call, path)
         except FileNotFoundError:
             return None
-        return str(info["ETag"]).strip('"') if isinstance(filesystem, S3FileSystem) else _file_info(info).etag
 
     def require_folder(self, prefix: str) -> None:
-        """Raise StorageError where a prefix's bucket, or a local folder, doesn't exist."""
+        """Raise StorageError where a prefix's bucket or a local folder doesn't exist, or can't be listed."""
         filesystem, path = self._resolve(prefix)
-        is_s3 = isinstance(filesystem, S3FileSystem)
-        found = self._has_bucket(prefix) if is_s3 else filesystem.exists(path)
-        if not found:
+        if isinstance(filesystem, S3FileSystem):
+            self._require(prefix, partial(s3.list_one, filesystem, path))
+        elif not Path(path).exists():
             raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
 
     def require_bucket(self, uri: str) -> None:
         """Raise StorageError where a URI's bucket doesn't exist: before hours of work, not after them."""
-        if isinstance(self._resolve(uri)[0], S3FileSystem) and not self._has_bucket(uri):
-            raise StorageError(f"{uri}: no such bucket; check the name, endpoint and keys")
-
-    def _has_bucket(self, uri: str) -> bool:
         filesystem, path = self._resolve(uri)
-        bucket = path.split("/")[0]
-        return self._ask(f"{uri} can't be reached", _bucket_answers, filesystem, bucket)
+        if isinstance(filesystem, S3FileSystem):
+            self._require(uri, partial(s3.reach_bucket, filesystem, path))
+
+    def _require(self, uri: str, call: Callable[[], object]) -> None:
+        try:
+            self._ask(f"{uri} can't be reached", call)
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{uri}: no such bucket or folder; check the name, endpoint and keys"
+            ) from error
+        except StorageError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            raise StorageError(
+                f"{error}; the key must be allowed s3:ListBucket for this prefix; if the bucket's requesters "
+                "pay: --store.requester-pays"
+            ) from error
 
     def remove(self, uri: str) -> None:
         """Remove an object; it is no error if there is none. Raises StorageError where access fails."""
@@ -259,16 +258,20 @@ class Store:
         """Return pyarrow's file system for a URI and the path in it."""
         filesystem, path = self._resolve(uri)
         if not isinstance(filesystem, S3FileSystem):
+            if Path(path).exists() and not Path(path).is_dir():
+                require_regular(path)
             return pyarrow.fs.LocalFileSystem(), path
+        if self.config.requester_pays:  # Arrow's own has no word for it
+            return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(self._s3)), path
         endpoint = {"endpoint_override": self.config.endpoint} if self.config.endpoint else {}
         tries = max(1, int(math.log2(self.config.patience / _ARROW_PAUSE + 1)))
-        s3 = pyarrow.fs.S3FileSystem(
+        of_arrow = pyarrow.fs.S3FileSystem(
             region=self.config.region,
             anonymous=self.config.anonymous,
             retry_strategy=pyarrow.fs.AwsDefaultS3RetryStrategy(max_attempts=tries),
             **endpoint,
         )
-        return s3, path
+        return of_arrow, path
 
     def arrow_folder(self, uri: str) -> pyarrow.fs.FileSystem:
         """Return pyarrow's file system whose root is the folder at a URI."""
@@ -287,74 +290,23 @@ class Store:
             options |= {"endpoint": self.config.endpoint, "allow_http": "true"}
         if self.config.anonymous:
             options["skip_signature"] = "true"
+        if self.config.requester_pays:
+            options["request_payer"] = "true"
         return options
 
 
-def _content_of(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
-    try:
-        return bytes(filesystem.cat_file(path))
-    except IsADirectoryError as error:
-        raise FileNotFoundError(path) from error
+def _file_etag(path: str) -> str:
+    return file_info(path).etag
 
 
-def _s3_object(filesystem: S3FileSystem, path: str) -> tuple[bytes, str]:
-    bucket, _, key = path.partition("/")
-    try:
-        answer = filesystem.call_s3("get_object", Bucket=bucket, Key=key)
-    except ClientError as error:
-        if _error_code(error) in ("NoSuchKey", "404"):
-            raise FileNotFoundError(path) from error
-        raise
-    content = bytes(fsspec.asyn.sync(filesystem.loop, answer["Body"].read))
-    return content, str(answer["ETag"]).strip('"')
+def _page_of(folder: Folder) -> Page:
+    below = [path for path, _ in folder.folders + folder.linked]
+    return Page(folder.files, below, None, folder.passed_over)
 
 
-def _bucket_answers(filesystem: S3FileSystem, bucket: str) -> bool:
-    """Return whether there is such a bucket; s3fs's own `exists` says no where the store is down, too."""
-    for probe in ("head_bucket", "get_bucket_location"):  # a key may be allowed one of them
-        try:
-            filesystem.call_s3(probe, Bucket=bucket)
-        except (OSError, BotoCoreError, ClientError) as error:
-            if is_down(error):
-                raise
-        else:
-            return True
-    return False
-
-
-def _s3_page(filesystem: S3FileSystem, path: str, token: str | None, *, flat: bool) -> Page:
-    bucket, _, key = path.partition("/")
-    options = {"Bucket": bucket, "Prefix": f"{key.rstrip('/')}/" if key else ""}
-    if token:
-        options["ContinuationToken"] = token
-    if not flat:
-        options["Delimiter"] = "/"
-    answer = filesystem.call_s3("list_objects_v2", **options)
-    objects = [
-        ObjectInfo(
-            f"s3://{bucket}/{item['Key']}", str(item["ETag"]).strip('"'), item["Size"], item["LastModified"]
-        )
-        for item in answer.get("Contents", ())
-        if not item["Key"].endswith("/")  # a folder's marker
-    ]
-    folders = [f"s3://{bucket}/{item['Prefix']}" for item in answer.get("CommonPrefixes", ())]
-    return Page(objects, folders, answer.get("NextContinuationToken"))
-
-
-def _file_info(info: dict[str, Any]) -> ObjectInfo:
-    return ObjectInfo(
-        info["name"], _file_etag(info), int(info["size"]), datetime.fromtimestamp(info["mtime"], UTC)
-    )
-
-
-def _file_etag(info: dict[str, Any]) -> str:
-    return f"{info['mtime']:.6f}-{info['size']:x}"
-
-
-def _error_code(error: BaseException | None) -> str:
-    """Return S3's own code of an error, also where s3fs has turned it into an OSError."""
-    cause = error if isinstance(error, ClientError) or error is None else error.__cause__
-    return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else ""
+def _form(etag: str) -> str | None:
+    """Return what kind of a store's etag this is, None for others; those of two kinds can't be compared."""
+    return "file" if _FILE_ETAG.fullmatch(etag) else s3.etag_form(etag)
 
 
 def _content_etag(content: bytes) -> str:

@@ -2,13 +2,12 @@
 
 import random
 import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import httpx
 from pydantic import ValidationError
 
 from pipelines.api.answers import ErrorBody
+from pipelines.retry_after import retry_after
 
 MOST_TRIES = 10
 
@@ -43,7 +42,7 @@ class Tries:
 
 def _wanted_pause(outcome: httpx.Response | httpx.RequestError, default: float) -> float | None:
     if isinstance(outcome, httpx.Response) and outcome.status_code in _BUSY:
-        return _retry_after(outcome.headers.get("Retry-After", ""), default)
+        return retry_after(outcome.headers.get("Retry-After", ""), default)
     return default if _is_lost(outcome) and default <= _LAST_RECONNECTION else None
 
 
@@ -58,14 +57,3 @@ def _is_lost(outcome: httpx.Response | httpx.RequestError) -> bool:
     except ValidationError:
         return True
     return False
-
-
-def _retry_after(value: str, default: float) -> float:
-    """Return the seconds that the header names, as such or as a date; ``default`` where it is neither."""
-    if value.isdecimal():
-        return float(value[:9])  # 30 years are long enough
-    try:
-        until = parsedate_to_datetime(value).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return default
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())

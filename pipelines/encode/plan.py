@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import structlog
 
 from pipelines.encode.versions import Encoded
 from pipelines.sources.cuts import Cuts
 from pipelines.sources.listing import Listing
 from pipelines.spill import database, in_pieces, number, read_spilled, view, write
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,12 @@ def make_plan(
 
     ``rejected`` is a Parquet file with the columns uri, etag and cut. Done is what was encoded or rejected in
     this version and cut as it would be now. Where an object has changed, its old version is to be removed;
-    with ``prune`` so are all versions of objects that have vanished.
+    with ``prune`` so are all versions of objects that have vanished. None are where the source names things
+    that are passed over and may be such an object.
     """
+    if prune and listing.passed_over.hides_objects:
+        log.warning("nothing is pruned", passed_over=listing.passed_over.examples)
+        prune = False
     new, old, difference = (folder / f"{name}.parquet" for name in ("new", "old", "difference"))
     with database(folder) as sql:
         sql.register("failed", pa.table({"uri": pa.array(failed, pa.string())}))

@@ -15,6 +15,7 @@ from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.usage import Usage
 from pipelines.errors import ConfigError, TrackingError
 from pipelines.publish.forward import Outcome
+from pipelines.sources.listing import Listing
 from pipelines.tracking import record_run, resolved
 
 log = structlog.get_logger()
@@ -64,7 +65,11 @@ class EncodeReport(BaseModel):
     rejects: dict[str, int]
     """Objects rejected by this run, by reason."""
     failed: list[str]
-    """Objects that couldn't be read this time; the next run tries them again."""
+    """Objects that couldn't be read, or asked for, this time; the next run tries them again."""
+    passed_over: dict[str, int]
+    """What the source has, or names, and isn't listed, by reason."""
+    passed_over_examples: list[str]
+    """The first of each reason: name, and what is wrong."""
     bytes_read: int
     """Of the objects read by this run."""
     images_per_second: float
@@ -80,11 +85,13 @@ class EncodeReport(BaseModel):
     seconds: float
 
     def numbers(self) -> dict[str, float]:
-        """Return its figures by name, as MLflow takes them: ``rejects/<reason>``, ``gate/<figure>``."""
-        fields = self.model_dump(exclude={"rejects", "failed", "gate", "gate_failed"})
+        """Return its figures by name, as MLflow takes them, such as ``rejects/<reason>``."""
+        fields = self.model_dump(exclude={"rejects", "failed", "passed_over", "gate", "gate_failed"})
         return (
             {name: value for name, value in fields.items() if isinstance(value, int | float)}
             | {"rejected": sum(self.rejects.values()), "failed": len(self.failed)}
+            | {"passed_over": sum(self.passed_over.values())}
+            | {f"passed_over/{reason}": count for reason, count in self.passed_over.items()}
             | {f"rejects/{reason}": count for reason, count in self.rejects.items()}
             | {f"gate/{name}": value for name, value in self.gate.items()}
         )
@@ -93,7 +100,7 @@ class EncodeReport(BaseModel):
 def make_report(
     lineage: Lineage,
     table_uri: str,
-    objects: int,
+    listing: Listing,
     plan: Plan,
     tally: Tally,
     outcome: Outcome | None,
@@ -107,13 +114,15 @@ def make_report(
         model_id=lineage.model_id,
         table=table_uri,
         table_version=published.table_version if published else None,
-        objects=objects,
+        objects=listing.count,
         new=plan.num_new,
         changed=plan.num_changed,
         chips=tally.chips,
         removed=tally.removed,
         rejects=dict(tally.rejects),
         failed=tally.failed,
+        passed_over=dict(listing.passed_over.counts),
+        passed_over_examples=listing.passed_over.examples,
         bytes_read=tally.usage.bytes_read,
         images_per_second=round(tally.chips / tally.seconds, 1) if tally.chips else 0,
         cpu_seconds_per_1000_chips=round(tally.usage.cpu_seconds / thousands, 3),

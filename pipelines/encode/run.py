@@ -77,7 +77,7 @@ class _Night:
         self.table = CodeTable(config.table, self.store)
         self.lineage = Lineage(self.manifest.model_id, run_id)
         self.listing = list_source(config, self.store, folder)
-        self.tally = Tally()
+        self.tally = Tally(failed=list(self.listing.failed))
         self.known_rejects = 0
         self.conflicts = Conflicts()
         self.spare: _EncodedUnit | None = None
@@ -166,9 +166,7 @@ def _report(
     night: _Night, plan: Plan, outcome: Outcome | None, started: float, tracking_failed: str | None
 ) -> EncodeReport:
     seconds = time.monotonic() - started
-    report = make_report(
-        night.lineage, night.table.uri, night.listing.count, plan, night.tally, outcome, seconds
-    )
+    report = make_report(night.lineage, night.table.uri, night.listing, plan, night.tally, outcome, seconds)
     return report.model_copy(update={"tracking_failed": tracking_failed})
 
 

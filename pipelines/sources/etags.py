@@ -7,38 +7,50 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from pipelines.errors import StorageError
+from pipelines.errors import StorageError, StoreDownError
 from pipelines.sources.prefix import list_pages
 from pipelines.spill import database, number, spill, view, write
 from pipelines.storage import Store
 from pipelines.threads import mapped_ahead
+from pipelines.uris import is_web
 
-_SCHEMA = pa.schema([("uri", pa.string()), ("etag", pa.string())])
+_SCHEMA = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("failed", pa.bool_())])
 _FOLDERS = 10_000  # whose listings are asked for together
 _REQUESTS = 16
 
+Row = tuple[str, str | None, bool]
+"""Of `_SCHEMA`. Failed is an object whose web server didn't say, and may say later."""
 
-def fill_etags(objects: Path, folder: Path, store: Store) -> Path:
-    """Return a file of the same objects, each with an etag; an object that isn't there has an empty one.
 
-    The folders of the objects that lack one are listed, a web server is asked for each.
+def fill_etags(objects: Path, folder: Path, store: Store) -> tuple[Path, list[str]]:
+    """Return a file of the same objects, each with an etag, and the URIs of those whose etag isn't known.
+
+    The folders of the objects that lack one are listed. A web server is asked for each object, and so is S3
+    for those in folders that it doesn't list. An object that isn't there has an empty etag. So has one whose
+    web server is busy for longer than there is patience, and it is among the URIs that are returned: under
+    another etag it would be encoded anew. Raises StoreDownError where S3 doesn't answer.
     """
     with database(folder) as sql:
         view(sql, "objects", objects)
         sql.execute(_LACKING)
         if not number(sql, "SELECT count(*) FROM lacking"):
-            return objects
+            return objects, []
+        refused: list[str] = []
         folders = sql.execute("SELECT DISTINCT folder FROM lacking WHERE NOT web")
-        listed = spill(_listed(_strings(folders), store), _SCHEMA, folder / "listed-etags.parquet")
-        uris = sql.execute("SELECT DISTINCT uri FROM lacking WHERE web")
+        listed = spill(_listed(_strings(folders), store, refused), _SCHEMA, folder / "listed-etags.parquet")
+        sql.register("refused", pa.table({"folder": pa.array(refused, pa.string())}))
+        uris = sql.execute("SELECT DISTINCT uri FROM lacking WHERE web OR folder IN (FROM refused)")
         asked = spill(_asked(_strings(uris), store), _SCHEMA, folder / "asked-etags.parquet")
         view(sql, "listed", listed)
         view(sql, "asked", asked)
-        return write(sql, _FILLED, folder / "filled.parquet")
+        filled = write(sql, _FILLED, folder / "filled.parquet")
+        failed = sql.execute("SELECT uri FROM asked WHERE failed ORDER BY uri").fetchall()
+        return filled, [uri for (uri,) in failed]
 
 
+# A folder keeps its last slash: those of `a//b` and `a/b` are two.
 _LACKING = r"""
-    CREATE VIEW lacking AS SELECT uri, regexp_replace(uri, '/[^/]*$', '') AS folder,
+    CREATE VIEW lacking AS SELECT uri, regexp_replace(uri, '[^/]*$', '') AS folder,
     starts_with(uri, 'https://') OR starts_with(uri, 'http://') AS web FROM objects WHERE etag IS NULL
 """
 
@@ -48,27 +60,30 @@ _FILLED = """
 """
 
 
-def _listed(folders: Iterator[list[str]], store: Store) -> Iterator[pa.Table]:
+def _listed(folders: Iterator[list[str]], store: Store, refused: list[str]) -> Iterator[pa.Table]:
     for some in folders:
-        for page in list_pages(some, store, descend=False):
-            yield _table([(info.uri, info.etag) for info in page.objects])
+        for page in list_pages(some, store, descend=False, refused=refused.append):
+            yield _table([(info.uri, info.etag, False) for info in page.objects])
 
 
 def _asked(uris: Iterator[list[str]], store: Store) -> Iterator[pa.Table]:
     for some in uris:
-        found = mapped_ahead(partial(_etag, store=store), some, _REQUESTS)
-        yield _table(list(zip(some, found, strict=True)))
+        yield _table(list(mapped_ahead(partial(_ask, store=store), some, _REQUESTS)))
 
 
-def _etag(uri: str, store: Store) -> str | None:
+def _ask(uri: str, store: Store) -> Row:
     try:
-        return store.etag(uri)
+        return uri, store.etag(uri), False
+    except StoreDownError:
+        if not is_web(uri):
+            raise
+        return uri, None, True
     except StorageError:
-        return None  # why is told when the object is read
+        return uri, None, False  # reading the object says why
 
 
-def _table(rows: list[tuple[str, str | None]]) -> pa.Table:
-    return pa.table([[row[column] for row in rows] for column in (0, 1)], schema=_SCHEMA)
+def _table(rows: list[Row]) -> pa.Table:
+    return pa.table([[row[column] for row in rows] for column in range(3)], schema=_SCHEMA)
 
 
 def _strings(answer: duckdb.DuckDBPyConnection) -> Iterator[list[str]]:

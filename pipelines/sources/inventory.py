@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import ConfigError
-from pipelines.sources.manifest import stream_file
-from pipelines.sources.objects import object_table, times
+from pipelines.listings import PassedOver, is_hidden
+from pipelines.sources.manifest import stream_file, texts
+from pipelines.sources.objects import object_table, plain_etags, times
 from pipelines.storage import Store
 
 _PARQUET_NAMES = {
@@ -26,12 +27,16 @@ _PARQUET_NAMES = {
 
 
 def read_inventory(
-    source: str, manifest: dict[str, Any], store: Store, suffixes: tuple[str, ...]
+    source: str,
+    manifest: dict[str, Any],
+    store: Store,
+    suffixes: tuple[str, ...],
+    passed_over: PassedOver,
 ) -> Iterator[pa.Table]:
     """Yield the objects of an inventory that have one of these endings; of each the latest version.
 
-    Raises ConfigError where the manifest or a file that it names can't be understood, StorageError where one
-    is missing.
+    Hidden ones, and rows that can't be understood, are counted in ``passed_over``. Raises ConfigError where
+    the manifest or a file that it names can't be understood, StorageError where one is missing.
     """
     kind, schema = manifest.get("fileFormat"), str(manifest.get("fileSchema"))
     if kind not in ("CSV", "Parquet"):
@@ -45,29 +50,38 @@ def read_inventory(
             f"inventory {source} lacks {error}; is it an S3 Inventory's manifest.json?"
         ) from error
     for file in files:
-        for table in stream_file(file, store, names):
+        for table in stream_file(file, store, names, passed_over):
             renamed = [_PARQUET_NAMES.get(name, name) for name in table.column_names]
-            yield _objects(table.rename_columns(renamed), file, suffixes, encoded=kind == "CSV")
+            objects = _objects(table.rename_columns(renamed), file, encoded=kind == "CSV")
+            yield objects.filter(pa.array(_wanted(objects, suffixes, passed_over), pa.bool_()))
 
 
-def _objects(table: pa.Table, file: str, suffixes: tuple[str, ...], *, encoded: bool) -> pa.Table:
+def _wanted(objects: pa.Table, suffixes: tuple[str, ...], passed_over: PassedOver) -> Iterator[bool]:
+    """Yield of each object whether it ends like imagery and isn't hidden."""
+    for uri in objects["uri"].to_pylist():
+        is_image = uri is not None and uri.lower().endswith(suffixes)
+        if is_image and is_hidden(uri.removeprefix("s3://")):
+            passed_over.add("hidden", uri, "of a hidden folder, or hidden itself")
+            is_image = False
+        yield is_image
+
+
+def _objects(table: pa.Table, file: str, *, encoded: bool) -> pa.Table:
     missing = {"Bucket", "Key"} - set(table.column_names)
     if missing:
         raise ConfigError(f"inventory file {file} lacks {', '.join(sorted(missing))}")
     for name, wanted in (("IsLatest", "true"), ("IsDeleteMarker", "false")):
         if name in table.column_names:
-            told = pc.utf8_lower(pc.cast(table[name], pa.string()))
-            table = table.filter(pc.fill_null(pc.equal(told, wanted), fill_value=True))
+            said = pc.utf8_lower(pc.cast(table[name], pa.string()))
+            table = table.filter(pc.fill_null(pc.equal(said, wanted), fill_value=True))
     # binary in Parquet; URL-encoded in CSV, and only there
-    buckets, keys = (pc.cast(table[name], pa.string()) for name in ("Bucket", "Key"))
+    table = table.filter(pc.and_(pc.is_valid(table["Bucket"]), pc.is_valid(table["Key"])))
+    buckets, keys = (texts(table[name], f"{name} of {file}") for name in ("Bucket", "Key"))
     if encoded:
-        keys = pa.array([unquote_plus(key) for key in keys.to_pylist()], pa.string())
+        keys = pa.array([key and unquote_plus(key) for key in keys.to_pylist()], pa.string())
     columns = {"uri": pc.binary_join_element_wise("s3:/", buckets, keys, "/")}
     if "ETag" in table.column_names:
-        columns["etag"] = pc.utf8_trim(pc.cast(table["ETag"], pa.string()), '"')
+        columns["etag"] = plain_etags(table["ETag"])
     if "LastModifiedDate" in table.column_names:
         columns["modified"] = times(table["LastModifiedDate"], f"LastModifiedDate of {file}")
-    objects = object_table(columns)
-    lower = pc.utf8_lower(objects["uri"])
-    wanted = pa.array([uri.endswith(suffixes) for uri in lower.to_pylist()], pa.bool_())
-    return objects.filter(wanted)
+    return object_table(columns)

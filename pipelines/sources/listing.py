@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import structlog
 
 from pipelines.errors import ConfigError, StorageError
-from pipelines.manifest import absolute, check_named
+from pipelines.listings import PassedOver
 from pipelines.sources.config import ArchiveConfig, SearchConfig
 from pipelines.sources.etags import fill_etags
 from pipelines.sources.objects import OBJECT_SCHEMA
 from pipelines.spill import database, number, spill, view, write
 from pipelines.storage import Store
+from pipelines.uris import absolute, check_named
 
 log = structlog.get_logger()
 
@@ -35,27 +36,36 @@ class Listing:
     """Objects in it."""
     below: str | None
     """The prefix that the source answers for; None: the collections that it names."""
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    """What the source has, or names, and the listing lacks."""
+    failed: tuple[str, ...] = ()
+    """URIs of objects whose etag couldn't be asked for this time: they are neither encoded nor removed."""
 
 
 def list_source(config: ArchiveConfig, store: Store, folder: Path) -> Listing:
     """List the source into a folder of this machine, all of it or not at all.
 
-    Raises StorageError where a part of it can't be read or nothing is there, ConfigError where the config
-    doesn't fit the source.
+    An item, a row or a file that can't be understood is passed over and counted. Raises StorageError where a
+    part of the source can't be read or nothing is there, ConfigError where the config doesn't fit the source.
     """
+    config = config.model_copy(update={"source": absolute(config.source)})
     kind, content = kind_of(config.source, store)
     _check(kind, config)
-    named = _named(_read(kind, content, config, store), config.source)
+    passed_over = PassedOver()
+    named = _named(_read(kind, content, config, store, passed_over), config.source)
     tables = _filed(_within(named, config), config.collection)
     objects = spill(tables, OBJECT_SCHEMA, folder / "listed.parquet")
-    objects = _each_once(fill_etags(objects, folder, store), folder)
+    if passed_over:
+        log.warning("passed over", counts=dict(passed_over.counts), examples=passed_over.examples)
+    objects, failed = fill_etags(objects, folder, store)
+    objects = _each_once(objects, folder)
     with pq.ParquetFile(objects) as file:
         count = file.metadata.num_rows
     if not count:
-        raise StorageError(_nothing(kind, config))
+        raise StorageError(_nothing(kind, config, passed_over))
     _warn_of_unused(set(config.collection_pixels), objects, folder)
-    below = absolute(config.source).rstrip("/") + "/" if kind == "prefix" else None
-    return Listing(objects, count, below)
+    below = config.source.rstrip("/") + "/" if kind == "prefix" else None
+    return Listing(objects, count, below, passed_over, tuple(failed))
 
 
 def kind_of(source: str, store: Store) -> tuple[Kind, dict[str, Any]]:
@@ -75,7 +85,7 @@ def kind_of(source: str, store: Store) -> tuple[Kind, dict[str, Any]]:
         content = json.loads(store.read(source))
     except FileNotFoundError as error:
         raise StorageError(f"{source} doesn't exist; check the name") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} isn't JSON: {error}") from error
     if isinstance(content, dict) and "fileSchema" in content:
         return "inventory", content
@@ -103,25 +113,29 @@ def _check(kind: Kind, config: ArchiveConfig) -> None:
         raise ConfigError("a listing doesn't say when its objects were acquired; add --by modified")
 
 
-def _read(kind: Kind, content: dict[str, Any], config: ArchiveConfig, store: Store) -> Iterator[pa.Table]:
+def _read(
+    kind: Kind, content: dict[str, Any], config: ArchiveConfig, store: Store, passed_over: PassedOver
+) -> Iterator[pa.Table]:
     source, suffixes = config.source, tuple(suffix.lower() for suffix in config.suffixes)
     if kind == "prefix":
         from pipelines.sources.prefix import list_prefix
 
-        return list_prefix(source, store, suffixes)
+        return list_prefix(source, store, suffixes, passed_over)
     if kind == "manifest":
         from pipelines.sources.manifest import read_manifest
 
-        return read_manifest(source, store)
+        return read_manifest(source, store, passed_over)
     if kind == "inventory":
         from pipelines.sources.inventory import read_inventory
 
-        return read_inventory(source, content, store, suffixes)
-    from pipelines.sources import stac
-
+        return read_inventory(source, content, store, suffixes, passed_over)
     if kind == "stac":
-        return stac.read_catalog(absolute(source), content, store, config)
-    return stac.search_api(source, config)
+        from pipelines.sources.catalog import read_catalog
+
+        return read_catalog(source, content, store, config.asset, passed_over)
+    from pipelines.sources.stac import search_api
+
+    return search_api(source, config, store.config.patience, passed_over)
 
 
 def _named(tables: Iterator[pa.Table], source: str) -> Iterator[pa.Table]:
@@ -196,9 +210,14 @@ _ONCE = """
 """
 
 
-def _nothing(kind: Kind, config: ArchiveConfig) -> str:
+def _nothing(kind: Kind, config: ArchiveConfig, passed_over: PassedOver) -> str:
     if config.since or config.until:
         return f"no imagery in {config.source} of the time asked for; check since, until and by"
     if kind in ("prefix", "inventory"):
-        return f"no imagery below {config.source}: nothing there ends in {', '.join(config.suffixes)}"
-    return f"no imagery in {config.source}: it names no object"
+        text = f"no imagery below {config.source}: nothing there ends in {', '.join(config.suffixes)}"
+    else:
+        text = f"no imagery in {config.source}: it names no object"
+    if not passed_over:
+        return text
+    reasons = "; ".join(passed_over.examples[:3])
+    return f"{text}, but for {passed_over.counts.total()} that are passed over: {reasons}"

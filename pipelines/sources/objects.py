@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import ConfigError
-from pipelines.storage import ObjectInfo
+from pipelines.listings import ObjectInfo
 
 TIME = pa.timestamp("us", tz="UTC")
 
@@ -22,8 +23,18 @@ OBJECT_SCHEMA = pa.schema(
     ]
 )
 
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, in seconds since 1970
+_IN_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_DAY = 86_400  # seconds
+_HINT = (
+    "write it as ISO 8601, such as 2026-11-20T10:00:00Z, or in Parquet as a timestamp: of a number nobody "
+    "knows whether it counts days, seconds or milliseconds"
+)
 
-def object_table(columns: dict[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
+Column: TypeAlias = pa.Array | pa.ChunkedArray
+
+
+def object_table(columns: dict[str, Column]) -> pa.Table:
     """Return rows of `OBJECT_SCHEMA`; columns that aren't given are null."""
     rows = len(columns["uri"])
     full = [columns.get(field.name, pa.nulls(rows, field.type)) for field in OBJECT_SCHEMA]
@@ -41,31 +52,76 @@ def listed_table(infos: Sequence[ObjectInfo]) -> pa.Table:
     )
 
 
-def times(column: pa.ChunkedArray | pa.Array, what: str) -> pa.ChunkedArray | pa.Array:
+def times(column: Column, what: str) -> Column:
     """Return a column of ISO 8601 strings, dates or timestamps as timestamps; without a zone they are UTC.
 
-    Raises ConfigError, naming ``what``, where a value is no time.
+    What is no time, or none of the years 1 to 9999, becomes null. Raises ConfigError, naming ``what``, where
+    the column's type is no time's.
     """
-    if pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type):
-        column = pc.cast(column, pa.string())
-    if pa.types.is_string(column.type):
-        try:
-            return pc.cast(column, TIME)  # quick, but each must name its zone
-        except pa.ArrowInvalid:
-            values = [None if text is None else time_of(text, what) for text in column.to_pylist()]
-            return pa.array(values, TIME)
-    try:
-        if pa.types.is_timestamp(column.type) and column.type.tz:
-            return pc.cast(column, TIME, safe=False)  # nanoseconds are dropped
-        return pc.assume_timezone(pc.cast(column, pa.timestamp("us"), safe=False), "UTC")
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ConfigError(f"{what} must be a time, not {column.type}") from error
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    if pa.types.is_null(column.type):
+        return pc.cast(column, TIME)
+    if _is_text(column.type):
+        return _times_of_texts(pc.cast(column, pa.string()))
+    if pa.types.is_timestamp(column.type):
+        unit = _IN_A_SECOND[column.type.unit]
+        first, last = _FIRST * unit, _LAST * unit + unit - 1
+    elif pa.types.is_date32(column.type):
+        first, last = _FIRST // _DAY, _LAST // _DAY
+    elif pa.types.is_date64(column.type):
+        first, last = _FIRST * 1000, _LAST * 1000
+    else:
+        raise ConfigError(f"{what} must be a time, not {column.type}: {_HINT}")
+    numbers = pc.cast(pc.cast(column, _number_type(column.type)), pa.int64())
+    is_late = pc.greater_equal(numbers, max(first, -(2**63)))  # in nanoseconds, all of 64 bits are right
+    is_right = pc.and_(is_late, pc.less_equal(numbers, min(last, 2**63 - 1)))
+    column = pc.if_else(is_right, column, pa.scalar(None, column.type))
+    if pa.types.is_timestamp(column.type) and column.type.tz:
+        return pc.cast(column, TIME, safe=False)  # nanoseconds are dropped
+    return pc.assume_timezone(pc.cast(column, pa.timestamp("us"), safe=False), "UTC")
 
 
-def time_of(text: str, what: str) -> datetime:
-    """Return an ISO 8601 time; without a zone it is UTC. Raises ConfigError, naming ``what``."""
+def time_of(value: object) -> datetime:
+    """Return an ISO 8601 time; without a zone it is UTC. Raises ValueError, which says what is wrong."""
+    problem = f"not a time: {value!r:.100}; write it as 2026-11-20T10:00:00Z"
+    # digits alone may be a number of seconds, and Python would read some of them as a date and an hour
+    if not isinstance(value, str) or (value.isdigit() and len(value) != len("20261120")):
+        raise ValueError(problem)
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{what} must be a time such as 2026-11-20T10:00:00Z, not {text!r}") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+        time = datetime.fromisoformat(value)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(problem) from error
+
+
+def plain_etags(column: Column) -> Column:
+    """Return etags as listings have them: without quotes and ``W/``, hashes in lower case, "" as null."""
+    etags = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    etags = pc.utf8_trim(pc.replace_substring_regex(etags, "^W/", ""), '"')
+    is_hash = pc.match_substring_regex(etags, "^[0-9A-Fa-f]{32}(-[0-9]+)?$")
+    etags = pc.if_else(is_hash, pc.utf8_lower(etags), etags)
+    return pc.if_else(pc.equal(etags, ""), pa.scalar(None, pa.string()), etags)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _number_type(kind: pa.DataType) -> pa.DataType:
+    return pa.int32() if pa.types.is_date32(kind) else pa.int64()
+
+
+def _times_of_texts(column: Column) -> Column:
+    try:
+        found = pc.cast(column, TIME)  # quick, but each must name its zone
+    except pa.ArrowInvalid:
+        return pa.array([_time_or_none(text) for text in column.to_pylist()], TIME)
+    return times(found, "")  # a time near the year 1 or 9999 may be of another in UTC
+
+
+def _time_or_none(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else time_of(text)
+    except ValueError:
+        return None

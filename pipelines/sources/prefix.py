@@ -1,35 +1,72 @@
 """Everything below a prefix, listed several folders at a time."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import pyarrow as pa
 
+from pipelines.errors import StorageError, StoreDownError
+from pipelines.listings import Page, PassedOver, Trail, is_hidden
 from pipelines.sources.objects import listed_table
-from pipelines.storage import Page, Store
+from pipelines.storage import Store
+from pipelines.uris import absolute
 
 _REQUESTS = 16  # listings at a time
+_WORLD_FILES = (
+    *(".tfw", ".tifw", ".tiffw", ".jgw", ".jpgw", ".jpegw"),
+    *(".pgw", ".pngw", ".j2w", ".jp2w", ".wld"),
+)
 
 
-def list_prefix(prefix: str, store: Store, suffixes: tuple[str, ...]) -> Iterator[pa.Table]:
+def list_prefix(
+    prefix: str, store: Store, suffixes: tuple[str, ...], passed_over: PassedOver | None = None
+) -> Iterator[pa.Table]:
     """Yield the objects below a prefix that have one of these endings, a page of the listing at a time.
 
-    Raises StorageError where there is no such bucket or folder, or any part of it can't be listed.
+    What hidden files and folders hold is counted in ``passed_over``, as are pipes and names that can't be
+    read. Raises StorageError where there is no such bucket or folder, or any part of it can't be listed.
     """
-    store.require_folder(prefix)
-    for page in list_pages([prefix], store, descend=True):
-        found = [info for info in page.objects if info.uri.lower().endswith(suffixes)]
+    passed_over = PassedOver() if passed_over is None else passed_over
+    folder = absolute(prefix).rstrip("/")
+    if folder.startswith("s3://"):
+        store.require_folder(folder)
+        pages = list_pages([folder], store, descend=True)
+    else:
+        pages = store.pages(folder or "/")
+    for page in pages:
+        passed_over.merge(page.passed_over)
+        found = []
+        for info in page.objects:
+            name = info.uri.lower()
+            if name.endswith(_WORLD_FILES):
+                passed_over.add("world_file", info.uri, "not read: an image must say itself where it lies")
+            elif not name.endswith(suffixes):
+                continue
+            elif is_hidden(info.uri[len(folder) + 1 :]):
+                passed_over.add("hidden", info.uri, "of a hidden folder, or hidden itself")
+            else:
+                found.append(info)
         if found:
             yield listed_table(found)
 
 
-def list_pages(folders: list[str], store: Store, *, descend: bool) -> Iterator[Page]:
+def list_pages(
+    folders: list[str],
+    store: Store,
+    *,
+    descend: bool,
+    refused: Callable[[str], None] | None = None,
+) -> Iterator[Page]:
     """Yield the pages of several folders' listings, and of those below them, in no order.
 
     Folders are opened level by level until there are enough to keep all requests busy; from there on each
     is listed flat, as a thousand small folders one by one would cost a thousand requests.
+
+    Where a folder can't be listed, ``refused`` is called with it, or else StorageError is raised; where the
+    store doesn't answer, StoreDownError always is.
     """
+    trail = Trail(folders[0])
     waiting: deque[tuple[str, str | None, bool]] = deque((folder, None, False) for folder in folders)
     running: dict[Future[Page], tuple[str, bool]] = {}
     with ThreadPoolExecutor(_REQUESTS) as pool:
@@ -40,7 +77,14 @@ def list_pages(folders: list[str], store: Store, *, descend: bool) -> Iterator[P
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 folder, flat = running.pop(future)
-                page = future.result()
+                try:
+                    page = future.result()
+                except StorageError as error:
+                    if refused is None or isinstance(error, StoreDownError):
+                        raise
+                    refused(folder)
+                    continue
+                trail.step(folder, page)
                 if page.token:
                     waiting.appendleft((folder, page.token, flat))
                 if descend:

@@ -1,83 +1,205 @@
-"""STAC: a static catalog, collection or item, or an API's answer to a search, one row an item.
+"""A STAC API's answer to a search, one row an item.
 
-Sources: STAC 1.1.0, the File extension 2.1.0 (``file:checksum``), STAC API 1.0.0 with the Query 1.0.0 and
-Filter 1.0.0 extensions.
+Sources: STAC API 1.0.0 with the Query 1.0.0 and Filter 1.0.0 extensions.
 """
 
 import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
+import httpx
 import pyarrow as pa
 import pystac
 import pystac_client
-import structlog
-from pystac.stac_io import StacIO
 from pystac_client.conformance import ConformanceClasses
-from pystac_client.exceptions import APIError
-from pystac_client.stac_api_io import StacApiIO
-from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 
 from pipelines.errors import ConfigError, StorageError
-from pipelines.manifest import absolute, check_named
+from pipelines.listings import PassedOver
 from pipelines.sources.config import ArchiveConfig
-from pipelines.sources.objects import OBJECT_SCHEMA, time_of
-from pipelines.storage import Store
-from pipelines.threads import mapped_ahead
-
-log = structlog.get_logger()
+from pipelines.sources.items import rows_of, self_link
+from pipelines.web import request_json, web_client
 
 _SIGNS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "=": "eq", "!=": "neq"}
 _EXTENSIONS = {"query": ConformanceClasses.QUERY, "filter": ConformanceClasses.FILTER}
-_READS = 16  # JSON files at a time
-_ITEMS = 1000  # in one table
-_TRIES, _SECONDS = 5, 60.0  # of a request to an API
+_OTHER_METHOD = (405, 501)  # not allowed, not implemented
+_MOST_IDLE = 50  # pages in a row without an item that is new
+_MOST_PAGES = 1_000_000
+_PATIENCE = 30.0  # seconds
 
 
-class StoreIO(StacIO):
-    """Lets pystac read what the store reads."""
+@dataclass(frozen=True)
+class _Request:
+    """A page of a search, as it is asked for."""
 
-    def __init__(self, store: Store, root: str) -> None:
-        """``root``: where reading begins; it bounds what links may name (see `check_named`)."""
-        super().__init__()
-        self.store, self.root = store, root
-
-    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:  # noqa: ANN401, ARG002 - pystac's
-        """Return a JSON file's text. Raises StorageError where there is none; what `check_named` raises."""
-        check_named(self.root, [str(source)])
-        try:
-            return self.store.read(str(source)).decode()
-        except FileNotFoundError as error:
-            raise StorageError(f"STAC: {source} doesn't exist; check the name, or the link to it") from error
-
-    def write_text(self, dest: Any, txt: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Refuse: a source is only read."""
-        raise NotImplementedError
+    method: str
+    url: str
+    body: str | None = None
+    """JSON, for POST alone."""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
-def read_catalog(
-    source: str, content: dict[str, Any], store: Store, config: ArchiveConfig
+def search_api(
+    source: str,
+    config: ArchiveConfig,
+    patience: float = _PATIENCE,
+    passed_over: PassedOver | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield the items of a static catalog, collection, item or item collection, whose JSON is ``content``.
+    """Yield the items that a STAC API finds; one that is busy is asked again for ``patience`` seconds.
 
-    Raises StorageError where a linked file is missing, ConfigError where one can't be understood.
+    Items that can't be understood are counted in ``passed_over``. Raises StorageError where the API can't be
+    reached or goes in a circle, ConfigError where it refuses the search, or is no STAC API that is searched.
     """
-    if content.get("type") == "FeatureCollection":
-        yield from _tables(((_item(feature, source), None) for feature in content["features"]), config)
-    else:
-        yield from _tables(_walk(source, StoreIO(store, source)), config)
+    passed_over = PassedOver() if passed_over is None else passed_over
+    with web_client() as client:
+        api = _Api(source, client, patience)
+        items = api.search(config)
+        found = ((item, None, self_link(item, None)) for item in items)
+        yield from rows_of(found, config.asset, passed_over)
 
 
-def search_api(source: str, config: ArchiveConfig) -> Iterator[pa.Table]:
-    """Yield the items that a STAC API finds, a page at a time.
+class _Api:
+    """A STAC API: its address, and the connection to it."""
 
-    Raises StorageError where the API can't be reached, ConfigError where it refuses the search.
-    """
+    def __init__(self, source: str, client: httpx.Client, patience: float) -> None:
+        self.source, self.client, self.patience = source, client, patience
+
+    def search(self, config: ArchiveConfig) -> Iterator[Any]:
+        """Yield what a search finds, ``search.max_items`` at most."""
+        left = config.search.max_items
+        for features in self._pages(config):
+            yield from features[:left]
+            if left is not None:
+                left -= len(features)
+                if left <= 0:
+                    return
+
+    def _pages(self, config: ArchiveConfig) -> Iterator[list[Any]]:
+        """Yield the features of each page. Raises StorageError where pages repeat themselves.
+
+        A page may be empty and lead on all the same. Its link may change with each step though it leads in a
+        circle, or stay as it is though it leads on, as the address of a cursor: so both are remembered.
+        """
+        request, page = self._first(config)
+        seen: set[int] = set()  # hashes, of pages and of what was asked for them
+        idle = 0
+        for _ in range(_MOST_PAGES):
+            features = page.get("features") or []
+            if not isinstance(features, list):
+                raise ConfigError(f"STAC API {self.source}: a page's features are no list")
+            of_page = hash(tuple(_identity(item) for item in features))
+            of_both = hash((request, of_page))
+            idle = idle + 1 if not features or of_page in seen else 0
+            if of_both in seen or idle > _MOST_IDLE:
+                raise StorageError(
+                    f"STAC API {self.source} never ends: its link to the next page leads to pages that were "
+                    f"there before, such as {request.url}"
+                )
+            seen |= {of_page, of_both}
+            yield features
+            following = self._next(page, request)
+            if following is None:
+                return
+            request = following
+            page = self._ask(request)
+        raise StorageError(f"STAC API {self.source} never ends: {_MOST_PAGES} pages, and a link to one more")
+
+    def _first(self, config: ArchiveConfig) -> tuple[_Request, dict[str, Any]]:
+        """Return the search as it is sent, and the first page of the answer.
+
+        It is sent by POST where the API says that it knows POST, else by GET, and where the one isn't allowed
+        by the other.
+        """
+        landing = self._ask(_Request("GET", self.source))
+        try:
+            api = pystac_client.Client.from_dict(landing)
+            links = {
+                str(link.extra_fields.get("method") or "GET").upper(): urljoin(self.source, str(link.target))
+                for link in api.links
+                if link.rel == "search"
+            }
+            if not api.conforms_to(ConformanceClasses.ITEM_SEARCH) or not links:
+                raise ConfigError(
+                    f"STAC API {self.source} doesn't say that it can be searched (item-search, and a link "
+                    "search); give the address of its landing page, or of a catalog.json"
+                )
+            self._check_extensions(api, config)
+            methods = ("POST", "GET") if "POST" in links else ("GET", "POST")
+            for method in methods:
+                url = links.get(method) or next(iter(links.values()))
+                request = _search(api, method, url, config)
+                answer = self._answer(request)
+                if answer.status_code not in _OTHER_METHOD:
+                    break
+        except (pystac.STACError, pystac.STACTypeError, NotImplementedError) as error:
+            raise ConfigError(f"STAC API {self.source}: {_one_line(error)}") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"STAC API {self.source}: {_one_line(error)}") from error
+        return request, self._content(answer)
+
+    def _check_extensions(self, api: pystac_client.Client, config: ArchiveConfig) -> None:
+        for name, extension in _EXTENSIONS.items():
+            if getattr(config.search, name) and not api.conforms_to(extension):
+                raise ConfigError(
+                    f"STAC API {self.source} doesn't say that it conforms to {extension.valid_uri}: it may "
+                    f"pass over search.{name}, and find everything; leave it out"
+                )
+
+    def _next(self, page: dict[str, Any], request: _Request) -> _Request | None:
+        """Return the request for the next page, None where the page names none. Raises ConfigError."""
+        links = page.get("links")
+        found = [
+            link
+            for link in (links if isinstance(links, list) else ())
+            if isinstance(link, dict) and link.get("rel") == "next" and isinstance(link.get("href"), str)
+        ]
+        if not found:
+            return None
+        link = found[0]
+        url = urljoin(request.url, link["href"])
+        if urlsplit(url).hostname != urlsplit(self.source).hostname:
+            raise ConfigError(
+                f"STAC API {self.source} leads on to {url}, another host: give the API's own address"
+            )
+        method = str(link.get("method") or "GET").upper()
+        if method not in ("GET", "POST"):
+            raise ConfigError(f"STAC API {self.source}: its link to the next page is to be sent by {method}")
+        headers = link.get("headers")
+        pairs = headers.items() if isinstance(headers, dict) else ()
+        return _Request(
+            method, url, _body(link, request), tuple((str(name), str(value)) for name, value in pairs)
+        )
+
+    def _ask(self, request: _Request) -> dict[str, Any]:
+        return self._content(self._answer(request))
+
+    def _answer(self, request: _Request) -> httpx.Response:
+        headers = dict(request.headers)
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        return request_json(
+            self.client, request.method, request.url, self.patience, headers=headers, content=request.body
+        )
+
+    def _content(self, answer: httpx.Response) -> dict[str, Any]:
+        if not answer.is_success:
+            raise ConfigError(f"STAC API {self.source} refuses: {answer.status_code} {answer.text[:300]}")
+        try:
+            content = json.loads(answer.content)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"STAC API {self.source} answers no JSON: {_one_line(error)}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"STAC API {self.source} answers no object of JSON")
+        return content
+
+
+def _search(api: pystac_client.Client, method: str, url: str, config: ArchiveConfig) -> _Request:
+    """Return a search as it is sent. Raises what pystac-client does where it can't be."""
     asked = config.search.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    asked.pop("max_items", None)
     if config.by == "acquisition" and "datetime" not in asked and (config.since or config.until):
         asked["datetime"] = "/".join(
             time.isoformat() if time else ".." for time in (config.since, config.until)
@@ -86,44 +208,21 @@ def search_api(source: str, config: ArchiveConfig) -> Iterator[pa.Table]:
         asked["query"] = _conditions(config.search.query)
     if "filter" in asked:
         asked["filter_lang"] = "cql2-text"  # else it would be taken for JSON, as it is sent by POST
-    try:
-        client = pystac_client.Client.open(source, stac_io=_api_io(source))
-        for name, extension in _EXTENSIONS.items():
-            if name in asked and not client.conforms_to(extension):
-                raise ConfigError(
-                    f"STAC API {source} doesn't say that it conforms to {extension.valid_uri}: it may pass "
-                    f"over search.{name}, and find everything; leave it out"
-                )
-        pages = client.search(**asked).pages()
-        yield from _tables(((item, None) for page in pages for item in page), config)
-    except (pystac.STACError, pystac.STACTypeError, NotImplementedError, ValueError, TypeError) as error:
-        raise ConfigError(f"STAC API {source}: {_one_line(error)}") from error
-    except APIError as error:
-        # only an answer has a status
-        if 400 <= (getattr(error, "status_code", None) or 500) < 500:
-            raise ConfigError(f"STAC API {source} refuses: {_one_line(error)}") from error
-        raise StorageError(f"STAC API {source} can't be reached: {_one_line(error)}") from error
+    search = pystac_client.ItemSearch(url, method=method, client=api, **asked)
+    parameters = search.get_parameters()
+    if method == "POST":
+        return _Request("POST", url, json.dumps(parameters, sort_keys=True))
+    return _Request("GET", str(httpx.URL(url).copy_merge_params(parameters)))
 
 
-class _OneHost(HTTPAdapter):
-    """Sends requests to one host: an API's links name addresses, methods and headers as it likes."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(max_retries=_TRIES)
-        self._host = urlsplit(source).hostname
-
-    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401
-        """Send a request, of a redirect too. Raises ValueError where it leads to another host."""
-        if urlsplit(str(request.url)).hostname != self._host:
-            raise ValueError(f"it leads on to {request.url}, another host: give the API's own address")
-        return super().send(request, *args, **kwargs)
-
-
-def _api_io(source: str) -> StacApiIO:
-    io = StacApiIO(timeout=_SECONDS)
-    for scheme in ("https://", "http://"):
-        io.session.mount(scheme, _OneHost(source))
-    return io
+def _body(link: dict[str, Any], request: _Request) -> str | None:
+    """Return what a link sends by POST: its own body, or what it changes of that of the request before."""
+    if str(link.get("method")).upper() != "POST":
+        return None
+    body = link.get("body") or {}
+    if link.get("merge") and request.body is not None and isinstance(body, dict):
+        body = json.loads(request.body) | body
+    return json.dumps(body, sort_keys=True)
 
 
 def _conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -143,106 +242,12 @@ def _conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     return conditions
 
 
-def _walk(source: str, io: StoreIO) -> Iterator[tuple[pystac.Item, str | None]]:
-    """Yield the items below a catalog and the collection that they lie in; nothing is kept once passed."""
-    waiting: list[tuple[str, str | None]] = [(source, None)]
-    while waiting:
-        href, collection = waiting.pop()
-        found = _read(href, io)
-        if isinstance(found, pystac.Item):
-            yield found, collection
-            continue
-        if isinstance(found, pystac.Collection):
-            collection = found.id
-        waiting += [(_absolute(link), collection) for link in found.get_links(pystac.RelType.CHILD)]
-        hrefs = [_absolute(link) for link in found.get_links(pystac.RelType.ITEM)]
-        for item in mapped_ahead(lambda href: _read(href, io), hrefs, _READS):
-            if not isinstance(item, pystac.Item):
-                raise ConfigError(f"STAC: {href} links to {item.self_href} as an item, which it isn't")
-            yield item, collection
+def _identity(item: object) -> tuple[str, str]:
+    """Return what tells an item from others of its API."""
+    if not isinstance(item, dict) or "id" not in item:
+        return "", repr(item)
+    return str(item.get("collection")), str(item["id"])
 
 
-def _read(href: str, io: StoreIO) -> pystac.Item | pystac.Catalog:
-    try:
-        found = pystac.read_file(href, stac_io=io)
-    except (pystac.STACError, pystac.STACTypeError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{href} can't be read as STAC: {_one_line(error)}") from error
-    if not isinstance(found, pystac.Item | pystac.Catalog):
-        raise ConfigError(f"{href} is neither an item nor a catalog of STAC")
-    return found
-
-
-def _item(feature: dict[str, Any], href: str) -> pystac.Item:
-    try:
-        return pystac.Item.from_dict(feature)
-    except (pystac.STACError, pystac.STACTypeError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{href}: {feature.get('id')} can't be read as a STAC item: {error}") from error
-
-
-def _absolute(link: pystac.Link) -> str:
-    href = link.get_absolute_href()
-    if href is None:
-        raise ConfigError(f"STAC: the link {link} has no address")
-    return href
-
-
-def _tables(items: Iterator[tuple[pystac.Item, str | None]], config: ArchiveConfig) -> Iterator[pa.Table]:
-    rows: list[dict[str, Any]] = []
-    passed_over = 0
-    for item, collection in items:
-        asset = _image(item, config.asset)
-        if asset is None:
-            passed_over += 1
-            continue
-        rows.append(_row(item, asset, collection))
-        if len(rows) == _ITEMS:
-            yield pa.Table.from_pylist(rows, schema=OBJECT_SCHEMA)
-            rows = []
-    if rows:
-        yield pa.Table.from_pylist(rows, schema=OBJECT_SCHEMA)
-    if passed_over:
-        log.warning("items without this asset are passed over", asset=config.asset, items=passed_over)
-
-
-def _image(item: pystac.Item, key: str | None) -> pystac.Asset | None:
-    """Return the asset that is the image: of this key, or the only one, or the only one that is data."""
-    if key:
-        return item.assets.get(key)
-    data = [asset for asset in item.assets.values() if asset.has_role("data")]
-    for candidates in (data, list(item.assets.values())):
-        if len(candidates) == 1:
-            return candidates[0]
-    if not item.assets:
-        return None
-    keys = ", ".join(sorted(item.assets))
-    raise ConfigError(f"STAC item {item.id} has the assets {keys}; say which is the image with --asset")
-
-
-def _row(item: pystac.Item, asset: pystac.Asset, collection: str | None) -> dict[str, Any]:
-    what = f"of STAC item {item.id}"
-    said = item.properties
-    updated = asset.extra_fields.get("updated") or said.get("updated")
-    acquired = said.get("datetime") or said.get("start_datetime")
-    return {
-        "uri": absolute(str(asset.get_absolute_href())),
-        "etag": _etag(asset, updated),
-        "modified": time_of(updated, f"updated {what}") if updated else None,
-        "datetime": time_of(acquired, f"datetime {what}") if acquired else None,
-        "collection": item.collection_id or collection,
-        "properties": [
-            (name, value if isinstance(value, str) else json.dumps(value))
-            for name, value in said.items()
-            if name != "datetime" and value is not None
-        ],
-    }
-
-
-def _etag(asset: pystac.Asset, updated: str | None) -> str | None:
-    """Return what changes when the image does, as far as STAC tells; else the store is asked."""
-    if checksum := asset.extra_fields.get("file:checksum"):
-        return f"checksum={checksum}"
-    return f"updated={updated}" if updated else None
-
-
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]

@@ -17,6 +17,7 @@ from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, StorageError
 from pipelines.labels import SPLITS, SUFFIXES, SplitConfig, multi_hot, read_labels
 from pipelines.storage import Store
+from tests.pipelines.sources.awkward import s3_with, serving
 
 AID = Path(__file__).parents[3] / "shared/data/aid150"
 WINDOW = {"x": 0, "y": 0, "w": 8, "h": 8}
@@ -91,6 +92,100 @@ def test_an_image_outside_of_the_classes_folders_is_told(store, any_root):
     store.write(f"{any_root}/stray.png", b"not read")
     with pytest.raises(ConfigError, match=r"stray.png is in no class's folder: move it to .*/<class>/"):
         read_labels(any_root, store)
+
+
+def test_what_tools_leave_in_a_folder_is_no_class(store, any_root):
+    write_folder(store, any_root, {"ice": 4, "sand": 4})
+    junk = (
+        ".ipynb_checkpoints/1.tif",
+        "__MACOSX/ice/1.tif",
+        "ice/._1.tif",
+        "ice/.cache/1.tif",
+        ".DS/x/1.tif",
+    )
+    for name in junk:
+        store.write(f"{any_root}/{name}", b"not read")
+    labels = read_labels(any_root, store)
+    assert labels.class_names == ("ice", "sand")
+    assert len(labels.chips) == 8
+
+
+SPLIT_NAMES = [("train", "val", "test"), ("training", "validation", "testing"), ("Train", "valid", "TEST")]
+
+
+@pytest.mark.parametrize("names", SPLIT_NAMES)
+def test_folders_named_like_splits_are_the_split(tmp_path, names):
+    for name, count in zip(names, (6, 2, 3), strict=True):
+        write_folder(LOCAL, f"{tmp_path}/{name}", {"ice": count, "sand/deep": count})
+    labels = read_labels(str(tmp_path), LOCAL)
+    assert labels.class_names == ("ice", "sand")
+    assert [labels.count(split) for split in SPLITS] == [12, 4, 6]
+    for split, name in zip(SPLITS, names, strict=True):
+        assert all(f"/{name}/" in uri for uri in labels.rows(split)["uri"].to_pylist())
+
+
+def test_a_split_without_validation_takes_it_from_train(tmp_path):
+    for name in ("train", "test"):
+        write_folder(LOCAL, f"{tmp_path}/{name}", {"ice": 10, "sand": 10})
+    labels = read_labels(str(tmp_path), LOCAL)
+    assert [labels.count(split) for split in SPLITS] == [18, 2, 20]
+
+
+def test_a_class_may_be_named_like_a_split(tmp_path):
+    labels = read_labels(write_folder(LOCAL, str(tmp_path), {"train": 4, "ship": 4, "plane": 4}), LOCAL)
+    assert labels.class_names == ("plane", "ship", "train")
+
+
+def test_folders_of_which_only_some_are_splits_are_refused(tmp_path):
+    for name in ("train", "val", "unlabelled"):
+        write_folder(LOCAL, f"{tmp_path}/{name}", {"ice": 4, "sand": 4})
+    with pytest.raises(
+        ConfigError, match=r"folders of splits \(train, val\) beside unlabelled; move what is"
+    ):
+        read_labels(str(tmp_path), LOCAL)
+
+
+def test_an_image_of_a_split_without_a_class_is_told(tmp_path):
+    write_folder(LOCAL, f"{tmp_path}/train", {"ice": 4})
+    (tmp_path / "train" / "stray.tif").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"stray.tif is in no class's folder: move it to .*/train/<class>/"):
+        read_labels(str(tmp_path), LOCAL)
+
+
+def test_a_class_without_a_name_is_passed_over():
+    with s3_with("lab//x/1.tif", *(f"lab/{label}/{n}.tif" for label in "ab" for n in "123")) as (store, _):
+        assert read_labels("s3://b/lab", store).class_names == ("a", "b")
+
+
+def test_images_of_web_servers_have_etags(tmp_path):
+    """A server that refuses HEAD is asked by GET; one that is busy, again; one that says nothing has none."""
+    etags, asked = {"/a.tif": '"1"', "/b.tif": 'W/"2"'}, set()
+
+    def reply(handler) -> None:
+        if handler.path == "/busy.tif" and handler.path not in asked:
+            asked.add(handler.path)
+            handler.answer(503, b"busy")
+        elif handler.path == "/b.tif" and handler.command == "HEAD":
+            handler.answer(405)
+        elif handler.path == "/gone.tif":
+            handler.answer(404)
+        elif handler.path == "/silent.tif":
+            handler.answer(200, b"x")
+        elif handler.path == "/dated.tif":
+            handler.answer(200, b"x", Last_Modified="Mon, 01 Jun 2026 00:00:00 GMT")
+        else:
+            handler.answer(200, b"x", ETag=etags.get(handler.path, '"busy no more"'))
+
+    names = ("a", "b", "busy", "dated", "silent", "gone")
+    web = Store(StoreConfig(private_hosts=True, patience=5))
+    with serving(reply) as url:
+        rows = [{"uri": f"{url}/{name}.tif", "label": str(n % 2)} for n, name in enumerate(names)]
+        (tmp_path / "list.csv").write_text("uri,label\n" + "\n".join(",".join(row.values()) for row in rows))
+        found = read_labels(str(tmp_path / "list.csv"), web).chips["etag"].to_pylist()
+        assert found == ["1", "2", "busy no more", "Mon, 01 Jun 2026 00:00:00 GMT", "", ""]
+        before = read_labels(str(tmp_path / "list.csv"), web).digest("train")
+        etags["/a.tif"] = etags["/b.tif"] = '"3"'
+        assert read_labels(str(tmp_path / "list.csv"), web).digest("train") != before
 
 
 def test_a_folder_without_images_is_the_users_error(store, any_root):

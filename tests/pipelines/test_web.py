@@ -1,5 +1,6 @@
 """Web servers that mean harm: they lead inwards, around, or never end."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +10,7 @@ import pytest
 
 from pipelines import web
 from pipelines.config import StoreConfig
-from pipelines.errors import StorageError
+from pipelines.errors import StorageError, StoreDownError
 from pipelines.storage import Store
 from pipelines.web import read_web, web_etag
 
@@ -127,3 +128,69 @@ def test_what_never_ends_is_given_up(monkeypatch):
     monkeypatch.setattr(web, "_MOST_SECONDS", 0.2)
     with server(endless) as (url, _), pytest.raises(StorageError, match="not all there after"):
         read_web(url, private_hosts=True)
+
+
+def busy(statuses: list[int], retry_after: str | None = None) -> Answer:
+    """Answer with these statuses, then as `hello`."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if not statuses:
+            hello(handler)
+            return
+        handler.send_response(statuses.pop(0))
+        if retry_after is not None:
+            handler.send_header("Retry-After", retry_after)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again(status):
+    store = Store(StoreConfig(private_hosts=True, patience=5))
+    with server(busy([status] * 4)) as (url, asked):
+        assert store.etag(f"{url}/x") == "one"
+        assert len(asked) == 5
+    with server(busy([status] * 2)) as (url, asked):
+        assert store.read(f"{url}/x") == b"hello"
+        assert len(asked) == 3
+
+
+def test_a_busy_server_says_when_to_come_again():
+    store = Store(StoreConfig(private_hosts=True, patience=5))
+    with server(busy([503], "1")) as (url, asked):
+        started = time.monotonic()
+        assert store.read(f"{url}/x") == b"hello"
+        assert time.monotonic() - started >= 1
+    with server(busy([503], "3600")) as (url, asked):
+        started = time.monotonic()
+        with pytest.raises(StoreDownError, match="503"):
+            store.read(f"{url}/x")
+        assert time.monotonic() - started < 3, "an hour is more than there is patience"
+        assert len(asked) == 1
+
+
+def test_a_server_that_was_given_up_is_not_waited_for_object_by_object():
+    store = Store(StoreConfig(private_hosts=True, patience=0.5))
+    with server(busy([503] * 1000)) as (url, asked):
+        with pytest.raises(StoreDownError):
+            store.etag(f"{url}/1")
+        first = len(asked)
+        for number in range(20):
+            with pytest.raises(StoreDownError):
+                store.etag(f"{url}/{number}")
+        assert len(asked) == first + 20, "each is asked for once: perhaps it is the one object that fails"
+    with pytest.raises(StoreDownError, match="can't be read"):
+        store.read(f"{url}/x")  # it has gone
+    with pytest.raises(StoreDownError, match="didn't answer a moment ago"):
+        store.read(f"{url}/y")
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
+def test_what_a_server_refuses_is_not_asked_for_again(status):
+    store = Store(StoreConfig(private_hosts=True, patience=5))
+    with server(busy([status] * 5)) as (url, asked):
+        with pytest.raises((StorageError, FileNotFoundError)):
+            store.read(f"{url}/x")
+        assert len(asked) == 1

@@ -12,6 +12,7 @@ from pipelines.cut import Cut
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.versions import REJECTED_SCHEMA, VERSION_SCHEMA, Encoded
 from pipelines.grid import Grid
+from pipelines.listings import PassedOver
 from pipelines.pixels import PixelSpec
 from pipelines.sources.cuts import Cuts
 from pipelines.sources.listing import Listing
@@ -25,7 +26,7 @@ CUTS = st.sampled_from([FINE.text(), COARSE.text()])
 VERSIONS = st.sets(st.tuples(NAMES, ETAGS, CUTS), max_size=20)
 
 
-def plan(folder, archive, encoded, rejected=(), failed=(), prune=False, below=None) -> Plan:
+def plan(folder, archive, encoded, rejected=(), failed=(), prune=False, below=None, hides=False) -> Plan:
     """``archive`` maps uri to etag, and is to be cut fine; the others are of (uri, etag, cut)."""
     objects = [{"uri": uri, "etag": etag, "collection": "ours"} for uri, etag in archive.items()]
     old = [
@@ -42,7 +43,7 @@ def plan(folder, archive, encoded, rejected=(), failed=(), prune=False, below=No
     listed = spill([pa.Table.from_pylist(objects, OBJECT_SCHEMA)], OBJECT_SCHEMA, folder / "listed.parquet")
     stand = spill([pa.Table.from_pylist(old, VERSION_SCHEMA)], VERSION_SCHEMA, folder / "encoded.parquet")
     never = spill([pa.Table.from_pylist(no, REJECTED_SCHEMA)], REJECTED_SCHEMA, folder / "rejected.parquet")
-    listing = Listing(listed, len(archive), below)
+    listing = Listing(listed, len(archive), below, PassedOver(hides_objects=hides))
     state = Encoded(1, 1, ["0", "1", "2"], stand)
     cuts = Cuts(COARSE, {"ours": FINE, "not there": COARSE})
     return make_plan(listing, cuts, state, never, sorted(failed), folder, prune=prune)
@@ -98,3 +99,11 @@ def test_pieces_hold_all_rows_in_order(sizes, size):
     assert [n for piece in pieces for n in piece["n"].to_pylist()] == list(range(sum(sizes)))
     assert all(len(piece) == size for piece in pieces[:-1])
     assert all(0 < len(piece) <= size for piece in pieces)
+
+
+def test_nothing_is_pruned_where_an_object_may_only_seem_to_be_gone(tmp_path):
+    encoded = [("s3://a/x/1", "1", FINE.text()), ("s3://a/x/2", "1", FINE.text())]
+    made = plan(tmp_path, {"s3://a/x/1": "2"}, encoded, prune=True, below="s3://a/x/", hides=True)
+    assert [row["uri"] for row in rows(made.old)] == ["s3://a/x/1"], (
+        "what has changed is replaced all the same"
+    )

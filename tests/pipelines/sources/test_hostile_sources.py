@@ -36,9 +36,7 @@ def test_items_elsewhere_name_no_file_of_this_machine(store, root, tmp_path, hre
     item = item_of(href)
     content = item if kind == "item.json" else {"type": "FeatureCollection", "features": [item]}
     store.write(f"{root}/{kind}", json.dumps(content).encode())
-    if kind == "item.json" and href.startswith(
-        "/"
-    ):  # a path without a scheme is one in the item's own bucket
+    if href.startswith("/"):  # a path without a scheme is one in the source's own bucket
         assert list(listed(store, tmp_path / "work", f"{root}/{kind}")) == ["s3://archive/etc/passwd"]
     else:
         with pytest.raises(ConfigError, match="/etc/passwd, which would be a file of this machine"):

@@ -12,10 +12,12 @@ from pathlib import Path
 import pystac
 import pytest
 
+from pipelines.config import StoreConfig
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, ScenehashError, StorageError
 from pipelines.sources.listing import list_source
 from pipelines.spill import read_spilled
+from pipelines.storage import Store
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 SHARED = Path("../shared/data/geotiff/stac")
@@ -310,4 +312,4 @@ def test_what_an_api_refuses_is_told(store, api, tmp_path):
     with pytest.raises(ScenehashError, match="STAC API"):
         listed(store, tmp_path / "work", f"{api[0]}/elsewhere")
     with pytest.raises(StorageError, match="can't be reached"):
-        listed(store, tmp_path / "work", "http://127.0.0.1:1/stac")
+        listed(Store(StoreConfig(patience=0.1)), tmp_path / "work", "http://127.0.0.1:1/stac")
