@@ -16,12 +16,11 @@ import ray.data
 import structlog
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
-from rasterio.io import DatasetReader
 
 from pipelines.errors import ConfigError, RejectedObject, StorageError
-from pipelines.imagery import open_raster
+from pipelines.imagery import Raster, open_raster
 from pipelines.manifest import SIDES, WindowTuple
-from pipelines.pixels import PixelSpec, read_window
+from pipelines.pixels import PixelSpec, grey_as_colours, read_window
 from pipelines.storage import Store
 
 log = structlog.get_logger()
@@ -130,15 +129,16 @@ def _read_object(entry: dict[str, Any], pixels: PixelSpec, store: Store) -> list
     return [{"row": row} | chip for row, chip in zip(entry["row_list"], chips, strict=True)]
 
 
-def _read_chip(dataset: DatasetReader, window: WindowTuple | None, pixels: PixelSpec) -> dict[str, object]:
+def _read_chip(dataset: Raster, window: WindowTuple | None, pixels: PixelSpec) -> dict[str, object]:
     """Return the columns of one chip. Where it can't be read, others of its image still may be."""
-    x, y, w, h = window or (0, 0, dataset.width, dataset.height)
-    if min(x, y) < 0 or x + w > dataset.width or y + h > dataset.height:
+    width, height = dataset.upright_size
+    x, y, w, h = window or (0, 0, width, height)
+    if min(x, y) < 0 or x + w > width or y + h > height:
         # rasterio would cut the window off at the edge, without a word
-        size = f"{dataset.width} x {dataset.height}"
-        return {"reason": f"outside: window {x}, {y}, {w}, {h} leaves the image of {size} pixels"}
+        message = f"outside: window {x}, {y}, {w}, {h} leaves the image of {width} x {height} pixels"
+        return {"reason": message}
     try:
-        chip_HWC = read_window(dataset, (x, y, w, h), pixels).pixels_HWC
+        chip_HWC = read_window(dataset, (x, y, w, h), grey_as_colours(dataset, pixels)).pixels_HWC
     except RejectedObject as error:
         return {"reason": str(error)}
     return {"height": h, "width": w, "pixels": chip_HWC.tobytes()}

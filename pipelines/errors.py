@@ -47,6 +47,10 @@ class StoreDownError(StorageError):
     exit_code = 1
 
 
+class ReplacedError(StorageError):
+    """An object isn't the version any more that was asked for."""
+
+
 class EncodingError(ScenehashError):
     """The cluster couldn't encode a unit; what was committed before stands, and the next run goes on."""
 

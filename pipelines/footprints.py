@@ -38,7 +38,7 @@ def footprint(place: Georeference | None, window: WindowTuple) -> Footprint | No
     """Return a window's footprint, without what of it lies outside of the raster.
 
     None where the raster doesn't say where it lies, or the window isn't a shape on Earth: beyond where the
-    projection is defined, or folded by ground control points.
+    projection is defined, over the edge of its map, or folded by ground control points.
     """
     outline = _outline(place, window) if place else None
     if outline is None:
@@ -129,7 +129,7 @@ def _corners_and_sides(place: Georeference, window: WindowTuple, points_a_side: 
     columns_P = x + w * np.concatenate([zeros, steps, ones, 1 - steps])
     rows_P = y + h * np.concatenate([steps, ones, 1 - steps, zeros])
     points = place.lonlat(columns_P, rows_P)
-    if points is None:
+    if points is None or not place.is_on_map(*_a_little_inside(columns_P, rows_P)):
         return None
     # a point on the pole has any longitude: a little inside, it has one that tells which way around it goes
     alone_P = _alone_at_pole(points[1])
@@ -140,6 +140,12 @@ def _corners_and_sides(place: Georeference, window: WindowTuple, points_a_side: 
         return None
     inside[1][alone_P] = np.copysign(90, inside[1][alone_P])
     return inside
+
+
+def _a_little_inside(columns_P: Floats, rows_P: Floats) -> Points:
+    """Return points moved towards the middle: an outline may lie on the very edge of its map."""
+    column, row = (columns_P.min() + columns_P.max()) / 2, (rows_P.min() + rows_P.max()) / 2
+    return columns_P + 1e-3 * (column - columns_P), rows_P + 1e-3 * (row - rows_P)
 
 
 def _alone_at_pole(lat_P: Floats) -> NDArray[np.bool_]:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from rasterio.io import DatasetReader
-
 from pipelines.errors import RejectedObject
 from pipelines.georeference import Georeference
-from pipelines.imagery import WindowTuple
+from pipelines.imagery import Raster, WindowTuple
 from pipelines.pixels import Chip, PixelSpec, check_bands, read_window, with_own_range
 
 Edges = Literal["drop", "shift", "pad"]
@@ -66,9 +64,7 @@ def _starts(length: int, side: int, stride: int, edges: Edges) -> list[int]:
     return [*whole, length - side] if length >= side else []
 
 
-def read_chips(
-    dataset: DatasetReader, place: Georeference | None, grid: Grid, pixels: PixelSpec
-) -> Iterator[Chip]:
+def read_chips(dataset: Raster, place: Georeference | None, grid: Grid, pixels: PixelSpec) -> Iterator[Chip]:
     """Yield the chips of a scene that have enough valid pixels, row by row; one is in memory at a time.
 
     Row by row is the order in which files are decoded: GDAL keeps the blocks that the next chip shares.
@@ -76,12 +72,12 @@ def read_chips(
     """
     check_bands(dataset, pixels)
     ratios = _ratios(place, grid)
-    windows = grid_windows(dataset.width, dataset.height, grid, ratios)
+    width, height = dataset.upright_size
+    windows = grid_windows(width, height, grid, ratios)
     first = next(windows, None)
     if first is None:
         w, h = (grid.chip_size * ratio for ratio in ratios)
-        size = f"{dataset.width} x {dataset.height}"
-        raise RejectedObject("too_small", f"{size} pixels hold no chip of {w:g} x {h:g}")
+        raise RejectedObject("too_small", f"{width} x {height} pixels hold no chip of {w:g} x {h:g}")
     ranged = with_own_range(dataset, pixels)
     count = kept = 0
     for window in chain([first], windows):

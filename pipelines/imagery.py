@@ -16,7 +16,15 @@ from rasterio.enums import Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
+from pipelines.crs_text import names_a_file
 from pipelines.errors import RejectedObject
+from pipelines.orientation import (
+    AS_STORED,
+    Orientation,
+    orientation_by_number,
+    png_orientation,
+    tiff_orientation,
+)
 
 DRIVERS = ("GTiff", "JPEG", "PNG", "JP2OpenJPEG")
 """GDAL drivers that may open an object. None of them opens further files or addresses, as VRT would."""
@@ -33,55 +41,57 @@ _MOST_PIXELS_A_BYTE = 100_000
 _MOST_BLOCK_BYTES = 1 << 30  # a block is decoded as a whole
 _MOST_DIRECTORIES = 100  # of a TIFF with a mask
 
-_CRS_TEXT = b"esri pe string"  # of a GeoTIFF's citation; what follows is WKT
-_FILE_IN_CRS = re.compile(rb'(?i)proj4_grids|parameterfile|"\s*proj(4"|\s)')
-_PIECE = 1 << 22  # bytes that are looked through at a time
-
 _UUID = "-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12))  # a MemoryFile's name
 
 WindowTuple = tuple[int, int, int, int]
 
 
+class Raster(DatasetReader):  # type: ignore[misc]  # rasterio has no types
+    """An object's content, opened. Its width, height and pixels are as stored."""
+
+    orientation: Orientation = AS_STORED
+    """How its pixels are turned where they are read as a chip's; windows of chips are upright ones."""
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height [pixels] as viewers show it."""
+        return self.orientation.size(self.width, self.height)
+
+
 @contextmanager
-def open_raster(content: bytes) -> Iterator[DatasetReader]:
+def open_raster(content: bytes) -> Iterator[Raster]:
     """Open an object's content as a raster.
 
     Raises RejectedObject: ``zero_bytes``, ``not_an_image`` or ``too_large``.
     """
     if not content:
         raise RejectedObject("zero_bytes", "the object has no content")
-    if _names_a_file(content):
+    if names_a_file(content):
         raise RejectedObject("not_an_image", "its coordinate system names a file, which would be opened")
     with rasterio.Env(**_GDAL_OPTIONS), MemoryFile(content) as memory:
         try:
             with warnings.catch_warnings():
                 # images without georeference are welcome: their footprint is null
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = memory.open(driver=list(DRIVERS))
+                dataset = Raster(memory.name, driver=list(DRIVERS))
         except RasterioError as error:
             raise RejectedObject("not_an_image", one_line(error)) from error
         with dataset:
             _check_size(dataset, len(content))
+            dataset.orientation = _orientation(dataset, content)
             yield dataset
 
 
-def _names_a_file(content: bytes) -> bool:
-    """Tell whether a GeoTIFF's coordinate system, where it is written as text, names a file.
-
-    GDAL gives such a text to PROJ, which opens the grids of a datum shift by whatever path is there: a pipe
-    or a device would hold the reader up for ever.
-    """
-    found = _find_text(content)
-    return found is not None and _FILE_IN_CRS.search(content, found) is not None
-
-
-def _find_text(content: bytes) -> int | None:
-    """Return where the text of a coordinate system begins, if there is one."""
-    for start in range(0, len(content), _PIECE):
-        found = content[start : start + _PIECE + len(_CRS_TEXT)].lower().find(_CRS_TEXT)
-        if found >= 0:
-            return start + found
-    return None
+def _orientation(dataset: DatasetReader, content: bytes) -> Orientation:
+    """Return how viewers show an image; a raster with a place on Earth is taken as stored, as GIS do."""
+    has_place = dataset.crs is not None or bool(dataset.gcps[0]) or not dataset.transform.is_identity
+    if has_place:
+        return AS_STORED
+    if dataset.driver == "JPEG":
+        return orientation_by_number(dataset.tags().get("EXIF_Orientation"))
+    if dataset.driver == "GTiff":
+        return tiff_orientation(content)
+    return png_orientation(content) if dataset.driver == "PNG" else AS_STORED
 
 
 def _check_size(dataset: DatasetReader, content_bytes: int) -> None:
@@ -92,10 +102,15 @@ def _check_size(dataset: DatasetReader, content_bytes: int) -> None:
     for raster in rasters_in(dataset):
         together = 1 if raster.interleaving == Interleaving.band else raster.count
         height, width = max(raster.block_shapes, key=lambda shape: shape[0] * shape[1])
-        if height * width * together * np.dtype(raster.dtypes[0]).itemsize > _MOST_BLOCK_BYTES:
+        if height * width * together * _sample_bytes(raster.dtypes[0]) > _MOST_BLOCK_BYTES:
             raise RejectedObject(
                 "too_large", f"{size} in blocks of {width} x {height}: write it in tiles, as a COG has them"
             )
+
+
+def _sample_bytes(data_type: str) -> int:
+    """Return the size of a sample; numpy has no type for complex integers of 16 bits a part."""
+    return 4 if data_type == "complex_int16" else np.dtype(data_type).itemsize
 
 
 def rasters_in(dataset: DatasetReader) -> Iterator[DatasetReader]:

@@ -3,16 +3,13 @@
 Shapes: H x W pixels, C bands.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from pipelines.errors import PictureError, RejectedObject
 from pipelines.imagery import open_raster, rasters_in
-from pipelines.pixels import PixelSpec, read_window
+from pipelines.pixels import PixelSpec, grey_as_colours, read_window
 
 MAX_PIXELS = 4_194_304
 """Largest picture that is decoded, unless somebody says otherwise."""
@@ -21,7 +18,7 @@ MAX_PIXELS = 4_194_304
 def read_picture(content: bytes, pixels: PixelSpec, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Return a picture as one chip_HWC. Raises PictureError where it can't be one.
 
-    A grey picture counts as one whose bands are all alike.
+    A grey picture, with or without alpha, counts as one whose bands are all alike.
     """
     try:
         with open_raster(content) as dataset:
@@ -29,9 +26,7 @@ def read_picture(content: bytes, pixels: PixelSpec, max_pixels: int = MAX_PIXELS
                 size = f"{dataset.width} x {dataset.height} pixels in blocks of {dataset.block_shapes[0]}"
                 message = f"the image has {size}; {max_pixels} are decoded at most"
                 raise PictureError("too_many_pixels", message, "send a smaller image, or a part of it")
-            is_grey = dataset.count == 1 and dataset.colorinterp[0] == ColorInterp.gray
-            taken = replace(pixels, bands=(1,) * len(pixels.bands)) if is_grey else pixels
-            chip = read_window(dataset, (0, 0, dataset.width, dataset.height), taken)
+            chip = read_window(dataset, (0, 0, *dataset.upright_size), grey_as_colours(dataset, pixels))
     except RejectedObject as error:
         kind = f"values of {pixels.low} to {pixels.high}" if pixels.low else "8 bits"
         hint = f"send a JPEG, PNG, JPEG 2000 or GeoTIFF with bands {list(pixels.bands)} in {kind}"

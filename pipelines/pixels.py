@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from model.spec import InputSpec
 from pipelines.errors import RejectedObject
-from pipelines.imagery import WindowTuple
-from pipelines.values import Values, has_palette, read_values
+from pipelines.imagery import Raster, WindowTuple
+from pipelines.samples import Values, bits_of, black_and_white, has_palette, is_grey
+from pipelines.values import read_values
 
 _SURVEY_SIDE = 512  # pixels a side, at most, from which a scene's percentiles are told
 
@@ -24,9 +24,11 @@ _SURVEY_SIDE = 512  # pixels a side, at most, from which a scene's percentiles a
 class PixelSpec:
     """Which values of a raster become a chip's pixels, and how.
 
-    A pixel is ``255 (value - low) / (high - low)`` per band, rounded and kept within 0..255; without a range,
-    uint8 values are taken as they are. Values are the file's own, before any scale and offset that it names.
-    Pixels that aren't valid are 0.
+    A pixel is ``255 (value - low) / (high - low)`` per band, rounded and kept within 0..255. Values are the
+    file's own, before any scale and offset that it names. Without a range, values of up to 8 bits become
+    pixels from black to white, as viewers show them: those of 8 bits are taken as they are, unless the file
+    says that 0 is white. A range beyond what a sample of fewer than 8 bits can hold is one of 8 bits, from
+    black to white. Pixels that aren't valid are 0.
     """
 
     bands: tuple[int, ...]
@@ -56,9 +58,13 @@ class Chip:
     """Share of the window's pixels that are valid: what lies outside of the raster isn't."""
 
 
-def check_bands(dataset: DatasetReader, spec: PixelSpec) -> None:
+def check_bands(dataset: Raster, spec: PixelSpec) -> None:
     """Raise RejectedObject (``wrong_bands``) unless the raster has these bands, with values that fit."""
     kinds = ["uint8"] * 3 if has_palette(dataset) else dataset.dtypes
+    of_complex = sorted({kind for kind in kinds if kind.startswith("complex")})
+    if of_complex:
+        message = f"bands are complex numbers ({of_complex[0]}): write their amplitudes as real numbers"
+        raise RejectedObject("wrong_bands", message)
     if len(kinds) < max(spec.bands):
         raise RejectedObject("wrong_bands", f"band {max(spec.bands)} is needed, there are {len(kinds)}")
     types = {kinds[band - 1] for band in spec.bands}
@@ -66,14 +72,25 @@ def check_bands(dataset: DatasetReader, spec: PixelSpec) -> None:
     if len(types) > 1 or np.dtype(found).kind not in "uif":
         raise RejectedObject("wrong_bands", f"bands must be real numbers of one type, not {found}")
     if found != "uint8" and not spec.low and spec.percentiles is None:
-        message = f"bands are {found}: declare which values become 0 and 255 (low and high, or percentiles)"
+        bits = min(bits_of(dataset, band) for band in spec.bands)
+        kind = found if bits == 8 * np.dtype(found).itemsize else f"{found} of {bits} bits"
+        message = f"bands are {kind}: declare which values become 0 and 255 (low and high, or percentiles)"
         raise RejectedObject("wrong_bands", message)
     if np.dtype(found).itemsize == 1 and max(spec.high, default=0) > 255:
         message = f"bands are {found}, the declared range goes to {max(spec.high):g}: other values are meant"
         raise RejectedObject("wrong_bands", message)
 
 
-def with_own_range(dataset: DatasetReader, spec: PixelSpec) -> PixelSpec:
+def grey_as_colours(dataset: Raster, spec: PixelSpec) -> PixelSpec:
+    """Return the spec that takes the one band of a grey picture for each of its bands.
+
+    For pictures that people choose, as examples or with labels. What a night does with an archive's objects
+    of one band must be declared: they may be heights or classes.
+    """
+    return replace(spec, bands=(1,) * len(spec.bands)) if is_grey(dataset) else spec
+
+
+def with_own_range(dataset: Raster, spec: PixelSpec) -> PixelSpec:
     """Return the spec with the scene's percentiles, where it asks for them, as its range.
 
     They are told from at most 512 x 512 pixels, of an overview where there is one: the same each time.
@@ -82,9 +99,10 @@ def with_own_range(dataset: DatasetReader, spec: PixelSpec) -> PixelSpec:
     if spec.percentiles is None:
         return spec
     check_bands(dataset, spec)
-    step = max(1.0, max(dataset.width, dataset.height) / _SURVEY_SIDE)
-    shape = max(1, round(dataset.height / step)), max(1, round(dataset.width / step))
-    whole = Window(0, 0, dataset.width, dataset.height)
+    width, height = dataset.upright_size
+    step = max(1.0, max(width, height) / _SURVEY_SIDE)
+    shape = max(1, round(height / step)), max(1, round(width / step))
+    whole = Window(0, 0, width, height)
     values_HWC, valid_HW = read_values(dataset, whole, spec.bands, shape, nodata=spec.nodata, mask=spec.mask)
     kept_NC = values_HWC[valid_HW].astype(np.float64)
     kept_NC = kept_NC[np.isfinite(kept_NC).all(axis=1)]
@@ -95,22 +113,22 @@ def with_own_range(dataset: DatasetReader, spec: PixelSpec) -> PixelSpec:
     return replace(spec, low=tuple(low_C.tolist()), high=tuple(high_C.tolist()), percentiles=None)
 
 
-def read_window(
-    dataset: DatasetReader, window: WindowTuple, spec: PixelSpec, size: int | None = None
-) -> Chip:
+def read_window(dataset: Raster, window: WindowTuple, spec: PixelSpec, size: int | None = None) -> Chip:
     """Read one chip: the window as it is, or resampled to ``size`` pixels a side.
 
-    The window may run over the right and lower edge; what lies there isn't valid. Resampling is antialiased,
+    The window is one of the upright image, see `pipelines.orientation`. It may run over the right and lower
+    edge; what lies there isn't valid. Resampling is antialiased,
     pixels that aren't valid weigh nothing, and large reductions start from an overview where there is one.
     Raises RejectedObject: ``wrong_bands``, ``truncated``, or ``too_small`` where the window lies outside.
     """
     check_bands(dataset, spec)
     x, y, w, h = window
-    if not (0 <= x < dataset.width and 0 <= y < dataset.height):
-        message = f"window {x}, {y}, {w}, {h} lies outside of {dataset.width} x {dataset.height} pixels"
+    width, height = dataset.upright_size
+    if not (0 <= x < width and 0 <= y < height):
+        message = f"window {x}, {y}, {w}, {h} lies outside of {width} x {height} pixels"
         raise RejectedObject("too_small", message)
     across, down = (max(1.0, side / (2 * size)) if size else 1.0 for side in (w, h))
-    inside = Window(x, y, min(w, dataset.width - x), min(h, dataset.height - y))
+    inside = Window(x, y, min(w, width - x), min(h, height - y))
     shape = max(1, round(inside.height / down)), max(1, round(inside.width / across))
     values_HWC, valid_HW = read_values(
         dataset, inside, spec.bands, shape, Resampling.average, nodata=spec.nodata, mask=spec.mask
@@ -123,10 +141,26 @@ def read_window(
     valid_fraction = np.count_nonzero(valid_HW) / valid_HW.size
     if size and whole != (size, size):
         values_HWC, valid_HW = _resized(values_HWC, valid_HW, size)
-    pixels_HWC = _to_uint8(values_HWC, spec)
+    pixels_HWC = _to_uint8(values_HWC, _in_own_values(dataset, spec))
     if valid_fraction < 1:
         pixels_HWC[~valid_HW] = 0
     return Chip(window, pixels_HWC, valid_fraction)
+
+
+def _in_own_values(dataset: Raster, spec: PixelSpec) -> PixelSpec:
+    """Return the spec with its range in the file's own values, where it has none or one of 8 bits."""
+    if has_palette(dataset) or any(dataset.dtypes[band - 1] != "uint8" for band in spec.bands):
+        return spec
+    black_C, white_C = map(np.asarray, black_and_white(dataset, spec.bands))
+    largest_C = np.maximum(black_C, white_C)
+    is_of_8_bits = bool((largest_C == 255).all())
+    if not spec.low and is_of_8_bits and not black_C.any():
+        return spec
+    if spec.low and (is_of_8_bits or (np.asarray(spec.high) <= largest_C + 1).all()):
+        return spec
+    low_C, high_C = (np.asarray(side) / 255 for side in (spec.low or (0.0,), spec.high or (255.0,)))
+    low_C, high_C = (black_C + share_C * (white_C - black_C) for share_C in (low_C, high_C))
+    return replace(spec, low=tuple(low_C.tolist()), high=tuple(high_C.tolist()))
 
 
 def _resized(
@@ -153,7 +187,7 @@ def _resize(plane_HW: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 def _to_uint8(values_HWC: Values, spec: PixelSpec) -> NDArray[np.uint8]:
     """Map the range to 0..255; NaN, as one band of a valid pixel may be, becomes 0."""
     if not spec.low and values_HWC.dtype == np.uint8:
-        return values_HWC.view(np.uint8)
+        return np.ascontiguousarray(values_HWC).view(np.uint8)
     floats_HWC = values_HWC.astype(np.result_type(values_HWC, np.float32))
     if spec.low:
         low_C, high_C = (np.asarray(side, floats_HWC.dtype) for side in (spec.low, spec.high))

@@ -20,7 +20,7 @@ from s3fs import S3FileSystem
 
 from pipelines import s3
 from pipelines.config import StoreConfig
-from pipelines.errors import ConfigError, ConflictError, StorageError
+from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageError
 from pipelines.listings import ObjectInfo, Page, Trail
 from pipelines.local import Folder, file_info, read_file, require_regular, scan, walk
 from pipelines.outage import ask
@@ -91,7 +91,8 @@ class Store:
 
         An etag that isn't of the form that the store's own has isn't compared: a source may tell versions
         apart by other means, or know the etag of a copy that was uploaded in other parts.
-        Raises FileNotFoundError, or StorageError where access fails or another version is there by now.
+        Raises FileNotFoundError, ReplacedError where another version is there by now, StorageError where
+        access fails.
         """
         if is_web(uri):
             return self.read(uri)
@@ -104,9 +105,9 @@ class Store:
             # a file may be replaced while it is read
             found = file_info(path).etag
             if found != before:
-                raise StorageError(f"{uri} was replaced while it was read")
+                raise ReplacedError(f"{uri} was replaced while it was read")
         if etag != found and _form(etag) == _form(found) is not None:
-            raise StorageError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
+            raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
         return content
 
     def write(self, uri: str, content: bytes) -> None:

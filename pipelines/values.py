@@ -1,25 +1,25 @@
 """Values of a raster, and which of them are valid: nodata, NaN, alpha bands, masks, palettes.
 
-Shapes: H x W pixels, C bands, V values that a band's type can have.
+Windows are upright ones, see `pipelines.orientation`; GDAL is asked for what is stored there.
+
+Shapes: H x W pixels, C bands.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from pipelines.errors import RejectedObject
-from pipelines.imagery import one_line
-
-Values = NDArray[np.generic]
+from pipelines.imagery import Raster, one_line
+from pipelines.samples import Mask, Values, has_few_bits, has_palette, palette, read_mean
 
 
 def read_values(
-    dataset: DatasetReader,
+    dataset: Raster,
     window: Window,
     bands: Sequence[int],
     shape: tuple[int, int],
@@ -27,29 +27,41 @@ def read_values(
     *,
     nodata: float | None = None,
     mask: bool = True,
-) -> tuple[Values, NDArray[np.bool_]]:
+) -> tuple[Values, Mask]:
     """Return values_HWC of a window inside the raster, in ``shape`` (H, W) pixels, and valid_HW.
 
     ``nodata`` is the value that means no data, None: what the file says; ``mask`` whether alpha and masks
     count. GDAL reduces with ``resampling``, from an overview where there is one; but takes the nearest where
-    it can't average, as it doesn't know the nodata value or would mix up a palette's entries.
+    it doesn't know the nodata value. Averages of palettes and of samples of few bits are made here.
     Raises RejectedObject (``truncated``) where the pixels can't be decoded.
     """
-    if has_palette(dataset):
-        return _read_palette(dataset, window, bands, shape, nodata=nodata, mask=mask)
-    if nodata is not None:
-        resampling = Resampling.nearest
-    values_CHW = _read(dataset, window, bands, shape, resampling)
-    nodata_C = [dataset.nodatavals[band - 1] if nodata is None else nodata for band in bands]
-    valid_HW = _find_valid(values_CHW, nodata_C)
+    turn = dataset.orientation
+    x, y, w, h = turn.stored_window(
+        (window.col_off, window.row_off, window.width, window.height), *dataset.upright_size
+    )
+    stored = Window(x, y, w, h)
+    stored_shape = shape[::-1] if turn.exchanged else shape
+
+    def read(part: Window, size: tuple[int, int], method: Resampling) -> tuple[Values, Mask]:
+        if has_palette(dataset):
+            return _read_palette(dataset, part, bands, size, nodata=nodata, mask=mask)
+        values_CHW = _read(dataset, part, bands, size, method)
+        nodata_C = [dataset.nodatavals[band - 1] if nodata is None else nodata for band in bands]
+        return values_CHW, _find_valid(values_CHW, nodata_C)
+
+    is_special = has_palette(dataset) or has_few_bits(dataset, bands)
+    if is_special and resampling == Resampling.average and stored_shape != (h, w):
+        values_CHW, valid_HW = read_mean(
+            lambda part, size: read(part, size, Resampling.nearest), stored, stored_shape
+        )
+    else:
+        method = resampling if nodata is None else Resampling.nearest
+        values_CHW, valid_HW = read(stored, stored_shape, method)
     if mask:
-        _apply_masks(valid_HW, dataset, window, bands)
-    return np.ascontiguousarray(values_CHW.transpose(1, 2, 0)), valid_HW
-
-
-def has_palette(dataset: DatasetReader) -> bool:
-    """Tell whether the raster's one band holds entries of a palette: its colours are bands 1 to 3."""
-    return dataset.count == 1 and bool(dataset.colorinterp[0] == ColorInterp.palette)
+        _apply_masks(valid_HW, dataset, stored, [1] if has_palette(dataset) else bands)
+    return np.ascontiguousarray(turn.upright(values_CHW).transpose(1, 2, 0)), np.ascontiguousarray(
+        turn.upright(valid_HW)
+    )
 
 
 def _read_palette(
@@ -60,17 +72,14 @@ def _read_palette(
     *,
     nodata: float | None,
     mask: bool,
-) -> tuple[Values, NDArray[np.bool_]]:
+) -> tuple[Values, Mask]:
+    """Return the colours of a palette's entries as values_CHW, and valid_HW."""
     entries_1HW = _read(dataset, window, [1], shape, Resampling.nearest)
     valid_HW = _find_valid(entries_1HW, [dataset.nodatavals[0] if nodata is None else nodata])
-    colours_V4 = np.zeros((1 << 8 * entries_1HW.dtype.itemsize, 4), np.uint8)
-    for value, colour in dataset.colormap(1).items():
-        colours_V4[value] = colour
-    colours_HW4 = colours_V4[entries_1HW[0]]
+    colours_HW4 = palette(dataset)[entries_1HW[0]]
     if mask:
         valid_HW &= colours_HW4[..., 3] > 0
-        _apply_masks(valid_HW, dataset, window, [1])
-    return np.ascontiguousarray(colours_HW4[..., [band - 1 for band in bands]]), valid_HW
+    return colours_HW4[..., [band - 1 for band in bands]].transpose(2, 0, 1), valid_HW
 
 
 def _read(
@@ -89,7 +98,7 @@ def _read(
     return values_CHW
 
 
-def _find_valid(values_CHW: Values, nodata_C: Sequence[float | None]) -> NDArray[np.bool_]:
+def _find_valid(values_CHW: Values, nodata_C: Sequence[float | None]) -> Mask:
     """Return valid_HW: where one band at least has a value, as a pixel may well be 0 in some bands.
 
     In bands of floats, what isn't a value becomes NaN.
@@ -109,9 +118,7 @@ def _find_valid(values_CHW: Values, nodata_C: Sequence[float | None]) -> NDArray
     return valid_HW
 
 
-def _apply_masks(
-    valid_HW: NDArray[np.bool_], dataset: DatasetReader, window: Window, bands: Sequence[int]
-) -> None:
+def _apply_masks(valid_HW: Mask, dataset: DatasetReader, window: Window, bands: Sequence[int]) -> None:
     """Clear where an alpha band or the file's mask is 0. Raises RejectedObject (``truncated``)."""
     for band, kind in enumerate(dataset.colorinterp, start=1):
         # GDAL calls the fourth of four 8-bit bands alpha, whatever it is: not where it is asked for

@@ -47,6 +47,9 @@ _ERRORS: Mapping[int, type[QueryError]] = {
 }
 """What callers handle, by HTTP status; every other one is a plain QueryError."""
 
+_BY_CODE: Mapping[str, type[QueryError]] = {"source_changed": NotFoundError}
+"""Where the status alone doesn't tell: a chip's pixels aren't there any more."""
+
 
 @dataclass(frozen=True)
 class Call(Generic[Answer]):
@@ -84,7 +87,7 @@ class Call(Generic[Answer]):
                 "check the address; a proxy in between may have answered",
                 status=outcome.status_code,
             ) from error
-        error_type = _ERRORS.get(outcome.status_code, QueryError)
+        error_type = _BY_CODE.get(refusal.code, _ERRORS.get(outcome.status_code, QueryError))
         raise error_type(refusal.message, refusal.hint, refusal.code, outcome.status_code)
 
 

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from ray.serve.handle import DeploymentHandle
+from starlette.middleware.cors import CORSMiddleware
 
 from pipelines.api.answers import (
     BatchAnswer,
@@ -22,13 +23,17 @@ from pipelines.api.answers import (
 )
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.parts import Part
+from pipelines.serve.bodies import with_hint
 from pipelines.serve.config import ServeConfig
+from pipelines.serve.cors import cors_options
 from pipelines.serve.encoded import Encoded
 from pipelines.serve.fanout import Shards, deployed, in_process
 from pipelines.serve.gate import Gate
+from pipelines.serve.heads import Heads
 from pipelines.serve.logs import gather_logs
 from pipelines.serve.merge import Worded
 from pipelines.serve.metrics import RequestMetrics
+from pipelines.serve.pools import WorkPool
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
 from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 ChipId = Annotated[str, Path(min_length=1, max_length=200)]
+
+_THUMBNAILS = 8  # that are read at a time in a replica: each takes its whole source object into memory
 
 # spelled out: else errors would be said to have the media type of the route's success
 _ERROR_CONTENT = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorBody.__name__}"}}}
@@ -99,11 +106,15 @@ class Ingress:
         here = [] if shards else [in_process(Shard(config, Part(0, 1)))]
         self._shards = Shards([*here, *map(deployed, shards)])
         self._metrics = RequestMetrics()
+        self._thumbnails = WorkPool("thumbnail", _THUMBNAILS, max(1, config.max_requests // 2))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app; Serve calls it in the replica."""
         app = FastAPI(title="Scenehash", summary="Search a satellite image archive by example", version="1")
+        app.add_middleware(Heads)
         app.add_middleware(Gate, config=self._config, metrics=self._metrics)
+        if self._config.cors_origins:  # outermost: what a browser asks beforehand carries no key
+            app.add_middleware(CORSMiddleware, **cors_options(self._config.cors_origins))
         add_handlers(app, self._metrics)
         app.include_router(self._routes())
         return app
@@ -134,7 +145,7 @@ class Ingress:
 
     async def search_image(self, request: Request, limits: Annotated[ImageParameters, Query()]) -> Response:
         """Find the chips most like an uploaded image, the raw bytes of which are the body."""
-        encoded: Encoded = _answered(await self._encoder.encode.remote(await request.body()))
+        encoded = await self._encoded(request)
         if limits.model_id not in (None, encoded.model_id):
             message = f"images are encoded with {encoded.model_id}, not {limits.model_id}"
             raise RefusedRequest(Refusal(409, "other_model", message, "leave model_id out, or name that one"))
@@ -162,13 +173,22 @@ class Ingress:
     async def thumbnail(self, chip_id: ChipId) -> Response:
         """Return one chip's pixels as PNG."""
         source = _answered(await self._shards.source(chip_id) or no_such_chip(chip_id))
-        png = await asyncio.to_thread(read_thumbnail, source.uri, source.window, source.pixels, self._store)
+        png = await self._thumbnails.run(
+            read_thumbnail, source.uri, source.window, source.pixels, self._store, source.etag
+        )
         return Png(_answered(png))
 
     async def encode(self, request: Request) -> EncodeAnswer:
         """Return the code of an uploaded image, the raw bytes of which are the body."""
-        encoded: Encoded = _answered(await self._encoder.encode.remote(await request.body()))
+        encoded = await self._encoded(request)
         return EncodeAnswer(code=encoded.code.hex(), bits=len(encoded.code) * 8, model_id=encoded.model_id)
+
+    async def _encoded(self, request: Request) -> Encoded:
+        """Return the code of the image that is a request's body. Raises RefusedRequest."""
+        encoded: Encoded | Refusal = await self._encoder.encode.remote(await request.body())
+        if isinstance(encoded, Refusal):
+            raise RefusedRequest(with_hint(encoded, request.headers))
+        return encoded
 
     async def snapshot(self) -> SnapshotInfo:
         """Return what is being served."""

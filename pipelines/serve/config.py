@@ -48,6 +48,8 @@ class ServeConfig(StageConfig):
     """Keys that may search, each as the sha256 of the key [64 hex digits]: printf %s KEY | sha256sum"""
     admin_key_hashes: tuple[str, ...] = ()
     """Keys that may see /v1/status too, written alike"""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may ask from a browser, such as https://maps.example.org, or *; empty: none"""
     poll_seconds: float = Field(default=10.0, gt=0)
     """How often to look for a newly published version [seconds]"""
     timeout_seconds: float = Field(default=30.0, gt=0)
@@ -75,6 +77,15 @@ class ServeConfig(StageConfig):
             if not re.fullmatch("[0-9a-fA-F]{64}", key_hash):
                 raise ValueError("each must be the sha256 of a key, 64 hex digits: printf %s KEY | sha256sum")
         return tuple(key_hash.lower() for key_hash in key_hashes)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not re.fullmatch(r"https?://[a-z0-9.\[\]:-]+", origin):
+                message = "each must be an origin in lower case, without a path: https://maps.example.org"
+                raise ValueError(f"{message}; {origin!r} isn't one")
+        return origins
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -9,7 +9,9 @@ from pipelines.api.requests import SearchRequest
 from pipelines.serve.refusals import Refusal, RefusedRequest
 
 _NOT_THE_QUERY = {"token", "limit", "snapshot", "model_id"}  # they may differ from page to page
-_BAD_TOKEN = Refusal(
+_MOST_RETURNED = (1 << 32) - 1  # rows of a table that its index can number
+_FARTHEST = 1e9  # NaN and infinity aren't within it either
+BAD_TOKEN = Refusal(
     400, "bad_token", "the token isn't of this query", "send the query as it was, or leave the token out"
 )
 
@@ -38,7 +40,8 @@ def write_token(request: SearchRequest, version: int, cursor: Cursor) -> str:
 def read_token(request: SearchRequest) -> tuple[int, Cursor]:
     """Return the snapshot's version and the cursor that a request's token stands for.
 
-    Raises RefusedRequest where it isn't one, or belongs to another query or snapshot.
+    Raises RefusedRequest where it isn't one, or belongs to another query or snapshot. Whether so many chips
+    have been returned is known where the page is made: `pipelines.serve.search`.
     """
     token = request.token or ""
     try:
@@ -46,18 +49,19 @@ def read_token(request: SearchRequest) -> tuple[int, Cursor]:
         version, digest = content.pop("snapshot"), content.pop("query")
         cursor = Cursor(**content)
         sound = (
-            isinstance(version, int)
+            type(version) is int
             and digest == _digest(request)
-            and isinstance(cursor.returned, int)
-            and cursor.returned > 0
+            and type(cursor.returned) is int
+            and 0 < cursor.returned <= _MOST_RETURNED
             and isinstance(cursor.distance, int | float)
+            and abs(cursor.distance) <= _FARTHEST
             and isinstance(cursor.chip_id, str)
             and isinstance(cursor.table_id, str)
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise RefusedRequest(_BAD_TOKEN) from error
+        raise RefusedRequest(BAD_TOKEN) from error
     if not sound or request.snapshot not in (None, version):
-        raise RefusedRequest(_BAD_TOKEN)
+        raise RefusedRequest(BAD_TOKEN)
     return version, cursor
 
 

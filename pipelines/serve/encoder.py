@@ -3,7 +3,6 @@
 Shapes: B images, H x W pixels, C bands.
 """
 
-import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from pipelines.serve.config import ServeConfig
 from pipelines.serve.encoded import Encoded, EncoderInfo
 from pipelines.serve.follow import Follower
 from pipelines.serve.logs import gather_logs
+from pipelines.serve.pools import WorkPool
 from pipelines.serve.refusals import Refusal
 from pipelines.serve.uploads import read_upload
 from pipelines.storage import Store
@@ -29,6 +29,9 @@ from pipelines.storage import Store
 # torchvision cuts a backbone by tracing it, and torch.fx then patches nn.Module for the whole process:
 # a forward pass in another thread would fail meanwhile
 _NETWORKS = threading.Lock()
+_FORWARD = WorkPool("network", 1)  # the lock lets no more at a time
+
+_DECODED = 4  # images at a time in a replica
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Encoder:
 
         self._max_pixels = config.max_image_pixels
         self._device = device.type
+        self._decoding = WorkPool("decoding", _DECODED)
         self._follower = Follower(config, load, show=lambda published, refused: None)  # noqa: ARG005
         batched = serve.batch(
             max_batch_size=config.encode_batch, batch_wait_timeout_s=config.encode_wait_ms / 1000
@@ -83,14 +87,14 @@ class Encoder:
         """Return the code of an uploaded image, or why it has none."""
         model = self._follower.current
         pixels = PixelSpec.of(model.network.input_spec)
-        chip_HWC = await asyncio.to_thread(read_upload, content, pixels, self._max_pixels)
+        chip_HWC = await self._decoding.run(read_upload, content, pixels, self._max_pixels)
         if isinstance(chip_HWC, Refusal):
             return chip_HWC
         return await self._encode_batch(_Upload(chip_HWC, model))
 
 
 async def _encode_batch(uploads: list[_Upload]) -> list[Encoded]:
-    return await asyncio.to_thread(_encode_all, uploads)
+    return await _FORWARD.run(_encode_all, uploads)
 
 
 def _encode_all(uploads: list[_Upload]) -> list[Encoded]:

@@ -7,10 +7,13 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from pipelines.serve.features import chip
+from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Pin, Question, Said, Source
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest
 from pipelines.serve.shard import ChipSource, Shard, ShardInfo
 
+_SEARCHES = 8  # at a time in a replica: Python's share of each holds the others up
+_LOOKUPS = 4
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.1  # before the next one: a shard follows the others in a moment
 
@@ -31,13 +34,15 @@ def deployed(handle: DeploymentHandle[Shard]) -> Call:
 def in_process(shard: Shard) -> Call:
     """Return the way to a shard in this process: nothing goes over the wire.
 
-    A thread answers, but for what takes less than waking one.
+    Threads answer, those of searches what must search; but for what takes less than waking a thread.
     """
+    searches, lookups = WorkPool("search", _SEARCHES), WorkPool("lookup", _LOOKUPS)
 
     async def call(method: str, *arguments: Any) -> object:  # noqa: ANN401 - what the method takes
         if method == "ask" and shard.answers_at_once(*arguments):
             return shard.ask(*arguments)
-        return await asyncio.to_thread(getattr(shard, method), *arguments)
+        pool = searches if method == "ask" else lookups
+        return await pool.run(getattr(shard, method), *arguments)
 
     return call
 

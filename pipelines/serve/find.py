@@ -116,7 +116,7 @@ def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]
     alike: dict[tuple[int, int | None], list[int]] = defaultdict(list)
     for place, search in searches.items():
         if search.is_plain:
-            alike[search.question.reach, search.question.request.max_distance].append(place)
+            alike[_reach(archive, search.question), search.question.request.max_distance].append(place)
         else:
             hits[place] = _hits(archive, search)
     for (k, max_distance), places in alike.items():
@@ -133,8 +133,13 @@ def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]
     return hits
 
 
+def _reach(archive: Archive, question: Question) -> int:
+    """Return how many of the nearest chips decide a page: as many as there are, whatever a token says."""
+    return max(1, min(question.reach, len(archive.codes)))
+
+
 def _hits(archive: Archive, search: _Search) -> Hits:
-    request, k = search.question.request, search.question.reach
+    request, k = search.question.request, _reach(archive, search.question)
     selection = select(archive, request) if request.has_filters else EVERY_ROW
     if len(search.positives_EY) == 1 and not len(search.negatives_EY):
         return archive.codes.search(
@@ -169,6 +174,7 @@ def _found(archive: Archive, question: Question, hits: Hits) -> Found:
         hits.within,
         hits.method,
         hits.codes_compared,
+        first,
     )
 
 

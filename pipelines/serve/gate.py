@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipelines.serve.bodies import Body, check_headers
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.metrics import RequestMetrics
-from pipelines.serve.refusals import QUEUE_FULL, Refusal, RefusedRequest, respond
+from pipelines.serve.refusals import QUEUE_FULL, Refusal, respond
 
 _GUARDED, _ADMIN = "/v1/", "/v1/status"
 _NO_KEY = Refusal(
@@ -79,7 +80,7 @@ class Gate:
             answering = True
             await send(message)
 
-        body = _Body(receive, self._max_body, self._too_large)
+        body = Body(scope, receive, self._max_body, self._too_large)
         try:
             async with deadline:
                 await self._app(scope, body.receive, noted)
@@ -107,7 +108,9 @@ class Gate:
             return QUEUE_FULL
         length = headers.get("content-length", "0")
         # what isn't a number is the server's to refuse, before it comes here
-        return self._too_large if length.isdecimal() and int(length) > self._max_body else None
+        if length.isdecimal() and int(length) > self._max_body:
+            return self._too_large
+        return check_headers(scope)
 
 
 def _key_hash(headers: Headers) -> str:
@@ -119,22 +122,3 @@ def _key_hash(headers: Headers) -> str:
 def _is_among(key_hash: str, known_hashes: Sequence[str]) -> bool:
     # every hash is compared, so that the time taken tells nothing
     return sum(hmac.compare_digest(key_hash, known) for known in known_hashes) > 0
-
-
-class _Body:
-    """A request's body on its way in: counted, as it needn't announce its length."""
-
-    is_whole = False
-
-    def __init__(self, receive: Receive, max_body: int, too_large: Refusal) -> None:
-        self._receive, self._max_body, self._too_large = receive, max_body, too_large
-        self._total = 0
-
-    async def receive(self) -> Message:
-        """Return the next message. Raises RefusedRequest past the limit."""
-        message = await self._receive()
-        self._total += len(message.get("body", b""))
-        self.is_whole |= not message.get("more_body", False)
-        if self._total > self._max_body:
-            raise RefusedRequest(self._too_large)
-        return message

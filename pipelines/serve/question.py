@@ -121,6 +121,8 @@ class Found:
     """Rows within ``max_distance``; None where there is no such limit."""
     method: Literal["scan", "mih"]
     codes_compared: int
+    passed: int = 0
+    """How many of its rows the pages before this one have had"""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ def _of_http_error(request: Request, error: HTTPException) -> Refusal:
     code = {404: "no_such_path", 405: "wrong_method"}.get(error.status_code, "bad_request")
     message = f"{request.method} {request.url.path}: {error.detail}"
     allow = (error.headers or {}).get("Allow", "")
+    allow = f"{allow}, HEAD" if "GET" in allow else allow  # see `Heads`
     return Refusal(error.status_code, code, message, "see /openapi.json", allow)
 
 

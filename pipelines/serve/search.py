@@ -1,19 +1,20 @@
 """Searches, from request to answer: examples to codes, all shards asked, their parts merged."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from pipelines.api.requests import SearchRequest
-from pipelines.serve.cursor import read_token
+from pipelines.serve.cursor import BAD_TOKEN, read_token
 from pipelines.serve.fanout import Shards
 from pipelines.serve.merge import Worded, merged
+from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Pin, Question, Said, Source
 from pipelines.serve.refusals import Refusal, RefusedRequest
 
 Answer = Worded | Refusal
 
+_WORDING = WorkPool("wording", 2)
 _LARGE_PAGE = 100  # chips, from which on other requests needn't wait for the wording
 
 
@@ -94,9 +95,11 @@ async def _answer(
     parts = [each.found for each in said if each.found is not None]
     if len(parts) < len(said):
         return None
+    if sum(part.passed for part in parts) != question.cursor.returned:
+        return BAD_TOKEN  # one that was written here says how many chips came before
     word = partial(merged, question, source, parts, is_image=is_image)
     is_large = sum(len(part.chips) for part in parts) > _LARGE_PAGE
-    return await asyncio.to_thread(word) if is_large else word()
+    return await _WORDING.run(word) if is_large else word()
 
 
 def _resolved(question: Question, said: list[Said] | Refusal) -> Question | Refusal:

@@ -35,6 +35,8 @@ class ChipSource:
     """x, y, width, height [pixels]"""
     pixels: PixelSpec
     """What the model saw of them"""
+    etag: str
+    """Of the object as it was encoded"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Shard:
             return None
         chip = rows.take(np.array([row]))[0]
         x, y, w, h = chip["window"].values()
-        return ChipSource(chip["uri"], (x, y, w, h), Cut.read(rows.cut(row)).pixels)
+        return ChipSource(chip["uri"], (x, y, w, h), Cut.read(rows.cut(row)).pixels, chip["etag"])
 
     def info(self) -> ShardInfo:
         """Return what is held."""

@@ -4,12 +4,20 @@ Shapes: H x W pixels, C bands.
 """
 
 import io
+import re
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.errors import PictureError, RejectedObject, StorageError
+from pipelines.errors import (
+    PictureError,
+    RejectedObject,
+    ReplacedError,
+    StorageError,
+    StoreDownError,
+)
 from pipelines.imagery import WindowTuple, open_raster
 from pipelines.picture import read_picture
 from pipelines.pixels import PixelSpec, read_window, with_own_range
@@ -29,17 +37,44 @@ def read_upload(content: bytes, pixels: PixelSpec, max_pixels: int) -> NDArray[n
         return Refusal(_STATUS.get(error.code, 422), error.code, error.message, error.hint)
 
 
-def read_thumbnail(uri: str, window: WindowTuple, pixels: PixelSpec, store: Store) -> bytes | Refusal:
-    """Return a chip as PNG, as it was encoded: its first three bands, or its first; or why there is none."""
+def read_thumbnail(
+    uri: str, window: WindowTuple, pixels: PixelSpec, store: Store, etag: str = ""
+) -> bytes | Refusal:
+    """Return a chip as PNG, as it was encoded: its first three bands, or its first; or why there is none.
+
+    ``etag`` is that of the object as it was encoded: pixels of another version are never shown as the chip's.
+    """
     size = _THUMBNAIL_SIDE if max(window[2:]) > _THUMBNAIL_SIDE else None
     try:
-        with open_raster(store.read(uri)) as dataset:
+        with open_raster(_read_encoded_version(uri, etag, store)) as dataset:
             chip_HWC = read_window(dataset, window, with_own_range(dataset, pixels), size).pixels_HWC
     except (FileNotFoundError, RejectedObject):
         message = f"{uri} is gone, or has changed since it was encoded"
         return Refusal(404, "source_gone", message, "the next nightly removes its chips, or renews them")
-    except StorageError as error:
+    except ReplacedError as error:
+        message = f"{error}; the chip's code is of the older one"
+        return Refusal(409, "source_changed", message, "the next nightly encodes it anew")
+    except StoreDownError as error:
         return Refusal(503, "source_unavailable", str(error), "try again in a moment")
+    except StorageError as error:
+        hint = "asking again won't help: let the service's operator give it access to the imagery"
+        return Refusal(502, "source_refused", str(error), hint)
     png = io.BytesIO()
     Image.fromarray(chip_HWC[..., 0] if len(pixels.bands) < 3 else chip_HWC[..., :3]).save(png, "PNG")
     return png.getvalue()
+
+
+def _read_encoded_version(uri: str, etag: str, store: Store) -> bytes:
+    """Return an object's content. Raises ReplacedError where it isn't the one that was encoded."""
+    content = store.read_version(uri, etag)
+    if urlsplit(uri).scheme in ("http", "https"):
+        now = store.etag(uri)  # after the content: what was replaced before it was read shows
+        if now and now != etag and _form(now) == _form(etag):
+            raise ReplacedError(f"{uri} was replaced since it was encoded: its etag is {now}, not {etag}")
+    return content
+
+
+def _form(etag: str) -> str:
+    """Return what an etag looks like. One of another form comes from another source, and tells nothing."""
+    is_hash = re.fullmatch("[0-9a-fA-F]+", etag) is not None
+    return f"a hash of {len(etag)} digits" if is_hash else re.sub("[0-9a-fA-F]+", "0", etag)

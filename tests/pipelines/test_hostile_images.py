@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import warnings
 import zlib
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
 from pipelines.errors import PictureError, RejectedObject
+from pipelines.footprints import footprint
 from pipelines.georeference import _to_lonlat, georeference
 from pipelines.imagery import open_raster
 from pipelines.picture import read_picture
@@ -174,6 +176,55 @@ def test_common_crs_name_no_file(epsg):
                 dataset.write(np.ones((1, 32, 32), np.uint8))
             with open_raster(bytes(memory.read())) as dataset:
                 assert georeference(dataset) is not None
+
+
+@pytest.mark.parametrize(
+    "proj4",
+    [
+        "+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80 +units=m",  # GOES
+        "+proj=geos +h=35785831 +lon_0=0 +sweep=y +a=6378169 +rf=295.488 +units=m",  # Meteosat
+        "+proj=merc +a=6378137 +b=6378137 +nadgrids=@null +wktext +units=m",
+    ],
+)
+@pytest.mark.parametrize("flavour", ["STANDARD", "ESRI_PE"])
+def test_a_crs_that_gdal_writes_as_a_string_of_proj_names_no_file(proj4, flavour):
+    shape = {"width": 32, "height": 32, "count": 1, "dtype": "uint8"}
+    transform = from_origin(0, 3e6, 2000, 2000)
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", crs=proj4, transform=transform, GEOTIFF_KEYS_FLAVOR=flavour, **shape
+        ) as dataset:
+            dataset.write(np.ones((1, 32, 32), np.uint8))
+        content = bytes(memory.read())
+    with open_raster(content) as dataset:
+        assert footprint(georeference(dataset), (0, 0, 32, 32)) is not None
+
+
+@pytest.mark.parametrize(
+    "proj4",
+    [
+        "+proj=geos +h=35786023 +sweep=x +nadgrids={}",
+        "+proj=geos +h=35786023 +sweep=x +nadgrids=@null,{}",
+        "+proj=geos +h=35786023 +NADGRIDS = {}",
+        "+proj=pipeline +step +proj=hgridshift +grids={}",
+        "+proj=geos +sweep=x +init={}:1",
+        "+proj=geos +sweep={}",
+        "+proj=tinshift +file={}",
+        "+proj=defmodel +model={}",
+    ],
+)
+def test_strings_of_proj_that_name_a_file_are_refused(tmp_path, proj4):
+    wkt = _MERCATOR.format("custom_proj4", f',EXTENSION["PROJ4","{proj4.format(tmp_path / "x.gsb")}"]')
+    for text in (wkt, wkt.replace('"PROJ4",', '"proj4" , ')):
+        assert "names a file" in rejected(with_crs_text(text)).detail
+
+
+def test_texts_that_look_like_a_crs_take_no_time():
+    """Each byte is looked at a bounded number of times."""
+    started = time.process_time()
+    for content in (b"esri pe string" * 50_000, b'esri pe string"PROJ4","+a=' + b'"PROJ4"' * 50_000):
+        assert rejected(content).reason == "not_an_image"
+    assert time.process_time() - started < 5
 
 
 def with_large_blocks(directory: int, side: int, content: bytes) -> bytes:

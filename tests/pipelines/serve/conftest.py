@@ -40,6 +40,7 @@ from pipelines.storage import Store
 from pipelines.table import CodeTable, Shard
 
 KEY = "a key for tests"
+ORIGIN = "https://maps.example.org"
 ADMIN_KEY = "an admin's key for tests"
 
 
@@ -233,6 +234,7 @@ def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFact
         port=free_port(),
         index_folder=tmp_path_factory.mktemp("indices"),
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
+        cors_origins=(ORIGIN,),
         poll_seconds=0.2,
         timeout_seconds=10,
         shards=2,

@@ -1,0 +1,53 @@
+"""A coordinate system that a GeoTIFF carries as text, looked at before GDAL and PROJ see it.
+
+GDAL gives such a text to PROJ, which opens the grids of a datum shift by whatever path is there: a pipe or a
+device would hold the reader up for ever.
+"""
+
+import re
+from collections.abc import Iterator
+
+_TEXT_START = b"esri pe string"  # of a GeoTIFF's citation; what follows is WKT, up to a zero byte
+_PIECE = 1 << 22  # bytes that are looked through at a time
+
+_NAMES_A_FILE = re.compile(
+    rb'proj4_grids(?!"\s*,\s*"@null")|parameterfile|(?:projection|method)\s*[\[(]\s*"\s*proj[\s-]'
+    rb'|(?:grids|init|file|model|catalog)\s*=(?!@null(?:[\s"]|$))',
+    re.IGNORECASE,
+)
+_PROJ4 = re.compile(rb'"\s*proj4\s*"', re.IGNORECASE)
+_PROJ4_STRING = re.compile(rb'\s*,\s*"([^"]*)"(?!")')
+_HARMLESS_PARAMETER = re.compile(rb"\+?\w+(?:=[\w.,+@-]*)?")
+"""Of a PROJ string: its value is a number or a name, not a path."""
+
+
+def names_a_file(content: bytes) -> bool:
+    """Tell whether the coordinate system of a GeoTIFF, where it is written as text, names a file.
+
+    GDAL itself writes a text with a string of PROJ for what WKT 1 has no words for, such as the sweep of a
+    geostationary satellite. Such a string names no file, and is let through.
+    """
+    return any(_text_names_a_file(text) for text in _crs_texts(content))
+
+
+def _crs_texts(content: bytes) -> Iterator[bytes]:
+    """Yield each text of a coordinate system. Each byte is looked at a bounded number of times."""
+    done = 0  # texts up to here have been yielded
+    for start in range(0, len(content), _PIECE):
+        piece = content[start : start + _PIECE + len(_TEXT_START) - 1].lower()
+        while (at := piece.find(_TEXT_START, max(0, done - start))) >= 0:
+            end = content.find(b"\0", start + at)
+            done = end if end >= 0 else len(content)
+            yield content[start + at : done]
+
+
+def _text_names_a_file(text: bytes) -> bool:
+    if _NAMES_A_FILE.search(text):
+        return True
+    return any(not _is_harmless(text, found.end()) for found in _PROJ4.finditer(text))
+
+
+def _is_harmless(text: bytes, start: int) -> bool:
+    """Tell whether a string of PROJ begins here, and each of its parameters is a number or a name."""
+    string = _PROJ4_STRING.match(text, start)
+    return string is not None and all(map(_HARMLESS_PARAMETER.fullmatch, string[1].split()))

@@ -1,0 +1,112 @@
+"""Bodies of requests: counted on their way in, unpacked where they are gzip, and sent to the right route."""
+
+import zlib
+from dataclasses import replace
+
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope
+
+from pipelines.serve.refusals import Refusal, RefusedRequest
+
+_IMAGE_PATHS = ("/v1/search/image", "/v1/encode")
+_JSON_PATHS = ("/v1/search", "/v1/search/batch")
+_GZIP = ("gzip", "x-gzip")
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
+
+_RAW_IMAGE = (
+    "send the picture's bytes alone as the body: curl --data-binary @picture.png -H 'Content-Type: image/png'"
+)
+_AS_JSON = "send a JSON object with the header 'Content-Type: application/json', as curl --json does"
+_TO_IMAGE_PATH = "pictures go to POST /v1/search/image, their bytes alone as the body"
+_TO_SEARCH = "queries in JSON go to POST /v1/search, pictures here"
+_BINARY = "curl -d alters what it sends: use curl --data-binary @picture.png"
+
+_BAD_GZIP = Refusal(
+    400, "bad_gzip", "the body isn't whole gzip", "send it without Content-Encoding, or pack it again"
+)
+
+
+def media_type(headers: Headers) -> str:
+    """Return the media type that a request names, without parameters; "" where it names none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def check_headers(scope: Scope) -> Refusal | None:
+    """Return why a request's body can't be what its route takes, as far as the headers tell."""
+    headers, path = Headers(scope=scope), scope["path"]
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in (*_GZIP, "identity", ""):
+        message = f"Content-Encoding {encoding[:40]} isn't read"
+        return Refusal(415, "unknown_encoding", message, "send the body as it is, or as gzip")
+    if scope["method"] != "POST" or path not in (*_IMAGE_PATHS, *_JSON_PATHS):
+        return None
+    kind = media_type(headers)
+    is_json = kind.endswith(("/json", "+json"))
+    is_form = kind.startswith("multipart/")
+    shown = kind[:100]
+    if path in _IMAGE_PATHS:
+        if is_form or is_json:
+            message = f"the body is {shown}, not a picture"
+            return Refusal(415, "not_an_image", message, _TO_SEARCH if is_json else _RAW_IMAGE)
+        return None
+    if is_json:
+        return None
+    is_picture = is_form or kind.startswith("image/") or kind == "application/octet-stream"
+    message = f"the body is {shown}, not JSON" if kind else "the body has no Content-Type"
+    return Refusal(415, "not_json", message, _TO_IMAGE_PATH if is_picture else _AS_JSON)
+
+
+def with_hint(refusal: Refusal, headers: Headers) -> Refusal:
+    """Return the refusal of a picture with the hint that helps where curl's -d has sent it."""
+    if media_type(headers) == "application/x-www-form-urlencoded" and refusal.status == 415:
+        return replace(refusal, hint=_BINARY)
+    return refusal
+
+
+class Body:
+    """A request's body on its way in: counted, as it needn't announce its length, and unpacked."""
+
+    is_whole = False
+
+    def __init__(self, scope: Scope, receive: Receive, max_body: int, too_large: Refusal) -> None:
+        """Refuse with ``too_large`` what has more than ``max_body`` bytes, packed or unpacked."""
+        self._receive, self._max_body, self._too_large = receive, max_body, too_large
+        self._total = 0
+        encoding = Headers(scope=scope).get("content-encoding", "").strip().lower()
+        self._unpacker = _Unpacker() if encoding in _GZIP else None
+
+    async def receive(self) -> Message:
+        """Return the next message. Raises RefusedRequest past the limit, and where gzip is damaged."""
+        message = await self._receive()
+        content = message.get("body", b"")
+        is_last = message["type"] == "http.request" and not message.get("more_body", False)
+        self.is_whole |= is_last
+        if self._unpacker is not None and message["type"] == "http.request":
+            content = self._unpacker.unpack(content, self._max_body + 1 - self._total, is_last=is_last)
+            message = {**message, "body": content}
+        self._total += len(content)
+        if self._total > self._max_body:
+            raise RefusedRequest(self._too_large)
+        return message
+
+
+class _Unpacker:
+    """Unpacks gzip piece by piece (RFC 1952: one member or several)."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP_FORMAT)
+
+    def unpack(self, packed: bytes, most: int, *, is_last: bool) -> bytes:
+        """Return what a piece unpacks to, ``most`` bytes at most. Raises RefusedRequest on damaged gzip."""
+        unpacked = bytearray()
+        try:
+            while packed and len(unpacked) < most:
+                if self._member.eof:
+                    self._member = zlib.decompressobj(_GZIP_FORMAT)
+                unpacked += self._member.decompress(packed, most - len(unpacked))
+                packed = self._member.unused_data or self._member.unconsumed_tail
+        except zlib.error as error:
+            raise RefusedRequest(_BAD_GZIP) from error
+        if is_last and len(unpacked) < most and not self._member.eof:
+            raise RefusedRequest(_BAD_GZIP)
+        return bytes(unpacked)

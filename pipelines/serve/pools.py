@@ -1,0 +1,41 @@
+"""Threads for work that would hold up the event loop. Each kind of work has its own: none waits for another.
+
+asyncio's default pool has a few threads for everything: a few slow reads, and no search would be answered.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import TypeVar
+
+from pipelines.serve.refusals import QUEUE_FULL, RefusedRequest
+
+Result = TypeVar("Result")
+
+
+class WorkPool:
+    """Runs calls of one kind in threads of their own, so many at a time; more of them wait."""
+
+    def __init__(self, kind: str, threads: int, most: int | None = None) -> None:
+        """``kind`` names the threads; ``most`` is how many calls may run or wait, None: as many as come."""
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=kind)
+        self._free = None if most is None else threading.BoundedSemaphore(most)
+
+    async def run(self, call: Callable[..., Result], *arguments: object) -> Result:
+        """Return what a call returns, or raise what it raises.
+
+        Raises RefusedRequest where too many run or wait. A call that has begun goes on where its request is
+        given up, and counts until it ends.
+        """
+        if self._free is not None and not self._free.acquire(blocking=False):
+            raise RefusedRequest(QUEUE_FULL)
+        begun: Future[Result] = self._threads.submit(partial(copy_context().run, call, *arguments))
+        begun.add_done_callback(self._freed)
+        return await asyncio.wrap_future(begun)
+
+    def _freed(self, _: object) -> None:
+        if self._free is not None:
+            self._free.release()
