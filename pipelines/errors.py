@@ -143,6 +143,10 @@ class GateError(ReportedError):
     exit_code = 3
 
 
+class TrackingError(ReportedError):
+    """MLflow can't be reached, or refuses. The report says what the job has made all the same."""
+
+
 class WatchError(ReportedError):
     """Some watches failed; the others ran. Its exit code is theirs."""
 

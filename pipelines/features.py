@@ -36,6 +36,8 @@ from pipelines.storage import Store
 log = structlog.get_logger()
 
 _ROWS_A_FILE = 50_000
+_BYTES_A_FILE = 256 << 20  # of features: an Arrow column ends at 2 GiB
+_ROWS_READ = 10_000  # at a time, of the cache
 
 Key = tuple[str, str, tuple[int, int, int, int] | None]
 """uri, etag, window."""
@@ -111,7 +113,7 @@ def _cuts(chips: pa.Table) -> list[str]:
     return chips["cut"].unique().to_pylist() if "cut" in chips.column_names else []
 
 
-def _keys(chips: pa.Table) -> Iterator[Key]:
+def _keys(chips: pa.Table | pa.RecordBatch) -> Iterator[Key]:
     for uri, etag, window in zip(
         *(chips[name].to_pylist() for name in ("uri", "etag", "window")), strict=True
     ):
@@ -129,11 +131,12 @@ def _read_cache(folder: str, uris: pa.ChunkedArray, store: Store) -> dict[Key, N
         files = pyarrow.dataset.dataset(path, filesystem=filesystem, format="parquet")
     except FileNotFoundError:
         return {}
-    table = files.to_table(filter=pc.field("uri").isin(uris.unique()))
-    if not len(table):
-        return {}
-    vectors = np.frombuffer(b"".join(table["features"].to_pylist()), np.float32).reshape(len(table), -1)
-    return dict(zip(_keys(table), vectors, strict=True))
+    wanted = files.scanner(filter=pc.field("uri").isin(uris.unique()), batch_size=_ROWS_READ)
+    return {
+        key: np.frombuffer(vector, np.float32)
+        for batch in wanted.to_batches()
+        for key, vector in zip(_keys(batch), batch["features"].to_pylist(), strict=True)
+    }
 
 
 def _write_part(folder: str, vectors: dict[Key, NDArray[np.float32]], store: Store) -> None:
@@ -166,7 +169,8 @@ def _parts(blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     for block in blocks:
         waiting.append(block)
-        if sum(map(len, waiting)) >= _ROWS_A_FILE:
+        held_bytes = sum(part.nbytes for part in waiting)
+        if sum(map(len, waiting)) >= _ROWS_A_FILE or held_bytes >= _BYTES_A_FILE:
             yield pa.concat_tables(waiting)
             waiting = []
     if waiting:

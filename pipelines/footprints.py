@@ -15,9 +15,12 @@ from shapely.geometry.base import BaseGeometry
 from pipelines.georeference import Floats, Georeference, Points
 from pipelines.imagery import WindowTuple
 
-_POINTS_A_SIDE = 8  # a straight edge in the source's projection is a curve in longitude and latitude
-_POINTS_A_POLAR_SIDE = 64
-_POLAR = 80.0  # degrees of latitude from where that curve is a strong one
+ACCURACY = 1e-3
+"""How far an outline may lie from the curve that a side is in longitude and latitude: a share of the chip's
+shortest side. Only right beside a pole the most points that are taken aren't enough for it."""
+
+_POINTS_A_SIDE = (8, 64)  # that are looked at, powers of two: few first, many where they aren't enough
+_POLAR = 80.0  # degrees of latitude from where many are looked at anyway
 _AT_POLE = 90 - 1e-7  # degrees: within a centimetre
 
 
@@ -63,17 +66,58 @@ def footprint(place: Georeference | None, window: WindowTuple) -> Footprint | No
 
 
 def _outline(place: Georeference, window: WindowTuple) -> Points | None:
-    """Return longitudes_P and latitudes_P once around; longitudes go on beyond 180 where the outline does."""
-    points = _corners_and_sides(place, window, _POINTS_A_SIDE)
-    if points is not None and np.abs(points[1]).max() > _POLAR:
-        points = _corners_and_sides(place, window, _POINTS_A_POLAR_SIDE)
-    if points is None:
-        return None
-    lon_P, lat_P = points
-    first = int(np.argmin(np.abs(lat_P)))  # not at a pole, where longitudes mean nothing
-    around_P = np.arange(first, first + len(lon_P) + 1) % len(lon_P)
-    lon_P, lat_P = np.unwrap(lon_P[around_P], period=360), lat_P[around_P]
-    return _with_edge_at_pole(lon_P, lat_P)
+    """Return longitudes_P and latitudes_P once around; longitudes go on beyond 180 where the outline does.
+
+    Sides are looked at in few points, and in many where these show that they bend a lot; only as many points
+    are kept as keep the outline within `ACCURACY`.
+    """
+    for points_a_side in _POINTS_A_SIDE:
+        points = _corners_and_sides(place, window, points_a_side)
+        if points is None:
+            return None
+        lon_P, lat_P = points
+        if points_a_side < _POINTS_A_SIDE[-1] and np.abs(lat_P).max() > _POLAR:
+            continue
+        first = _first_point(lat_P, points_a_side)
+        around_P = np.arange(first, first + len(lon_P) + 1) % len(lon_P)
+        lon_P, lat_P = np.unwrap(lon_P[around_P], period=360), lat_P[around_P]
+        step = 1 if first % points_a_side else _widest_step(lon_P, lat_P, points_a_side)
+        if step > 1:
+            break
+    is_kept_P = (around_P % step == 0) | _alone_at_pole(lat_P)
+    is_kept_P[[0, -1]] = True
+    return _with_edge_at_pole(lon_P[is_kept_P], lat_P[is_kept_P])
+
+
+def _first_point(lat_P: Floats, points_a_side: int) -> int:
+    """Return a corner, or another point where all corners are at a pole, where longitudes mean nothing."""
+    corner = points_a_side * int(np.argmin(np.abs(lat_P[::points_a_side])))
+    return corner if abs(lat_P[corner]) < _AT_POLE else int(np.argmin(np.abs(lat_P)))
+
+
+def _widest_step(lon_P: Floats, lat_P: Floats, points_a_side: int) -> int:
+    """Return how many points it may be from one kept point to the next: 1, where all are needed.
+
+    The outline begins and ends with a corner. Degrees of longitude count as they do where it is nearest to
+    the equator, which is where they are longest.
+    """
+    x_P = lon_P * math.cos(math.radians(float(np.abs(lat_P).min())))
+    xy_P2 = np.column_stack([x_P, lat_P])
+    sides = np.hypot(*np.diff(xy_P2, axis=0).T).reshape(4, points_a_side).sum(1)
+    step = points_a_side
+    while step > 1 and _bend(xy_P2, step) > ACCURACY * float(sides.min()):
+        step //= 2
+    return step
+
+
+def _bend(xy_P2: Floats, step: int) -> float:
+    """Return how far points lie from the chords between every ``step``-th one, at most."""
+    knots_K2 = xy_P2[::step]
+    chords_K2 = np.diff(knots_K2, axis=0)
+    passed_KS2 = xy_P2[:-1].reshape(len(chords_K2), step, 2) - knots_K2[:-1, None]
+    across_KS = chords_K2[:, None, 0] * passed_KS2[..., 1] - chords_K2[:, None, 1] * passed_KS2[..., 0]
+    lengths_K = np.maximum(np.hypot(*chords_K2.T), 1e-300)  # not divided by 0 where a side is one point
+    return float((np.abs(across_KS) / lengths_K[:, None]).max())
 
 
 def _corners_and_sides(place: Georeference, window: WindowTuple, points_a_side: int) -> Points | None:

@@ -24,6 +24,8 @@ class Published(BaseModel):
     format_version: Literal[1] = 1
     number: int = 0
     """1, 2, 3 ... in the order of publishing; `publish` gives it."""
+    table_id: str = ""
+    """Delta's id of the table. Empty in what was published before it was kept: that is the present one's."""
     table_version: int
     model_id: str
     bundle_uri: str
@@ -42,6 +44,10 @@ class Published(BaseModel):
     """When the newest row was encoded; the next version's new chips are those encoded later."""
     highest_versions: dict[str, int] = {}
     """The highest version published so far, by model id; `publish` gives it."""
+
+    def is_of_table(self, table_id: str) -> bool:
+        """Return whether it names a version of this table, and not of one that lay at the URI before."""
+        return self.table_id in ("", table_id)
 
 
 def read_pointer(table_uri: str, store: Store) -> Published:
@@ -68,11 +74,16 @@ def publish(table_uri: str, store: Store, published: Published, after: Published
     if current:
         # before the pointer moves, not after: nothing is lost in between, and writing it twice is harmless
         store.write(_entry_uri(table_uri, current.number), current.model_dump_json(indent=2).encode())
-    highest = dict(current.highest_versions) if current else {}
+    is_same_table = current is not None and current.is_of_table(published.table_id)
+    highest = dict(current.highest_versions) if current and is_same_table else {}
     highest[published.model_id] = max(published.table_version, highest.get(published.model_id, 0))
     number = current.number + 1 if current else 1
     news = published.model_copy(update={"number": number, "highest_versions": highest})
-    store.write_if_match(_uri(table_uri), news.model_dump_json(indent=2).encode(), etag)
+    try:
+        store.write_if_match(_uri(table_uri), news.model_dump_json(indent=2).encode(), etag)
+    except ConflictError:
+        if find_pointer(table_uri, store) != news:  # else the answer was lost, and it was this very call
+            raise
     return news
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _ROWS_PER_GROUP = 100_000
+_ROWS_READ = 10_000  # at a time: a map column of 2 GiB in one piece can't be read at all
 _MEMORY = "2GB"  # what a query needs beyond it goes to disk
 
 
@@ -22,7 +23,7 @@ def spill(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> Path:
 def read_spilled(path: Path) -> Iterator[pa.Table]:
     """Yield a Parquet file's rows in order, some at a time."""
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_ROWS_PER_GROUP):
+        for batch in file.iter_batches(_ROWS_READ):
             yield pa.Table.from_batches([batch])
 
 

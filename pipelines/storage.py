@@ -6,13 +6,13 @@ What lies at `https://` can be read, and no more.
 import fcntl
 import hashlib
 import math
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import fsspec
 import pyarrow.fs
@@ -316,7 +316,9 @@ def _content_etag(content: bytes) -> str:
 
 def _replace_file(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # not hidden: vacuum finds what a kill left
+    # a name of its own for each write: threads share a process, and containers count processes alike.
+    # Not hidden: vacuum finds what a kill left
+    fresh = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
     try:
         fresh.write_bytes(content)
         fresh.replace(path)

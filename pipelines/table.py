@@ -1,17 +1,20 @@
 """The code table and the rejects table, both Delta Lake. docs/formats/code-table.md specifies them."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.fs
+import structlog
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
@@ -22,9 +25,13 @@ from pipelines.parts import WHOLE, Part, stream_part
 from pipelines.schema import CODE_SCHEMA, REJECT_SCHEMA
 from pipelines.storage import Store
 
+log = structlog.get_logger()
+
 Actions = list[AddAction | RemoveAction]
 
 _REMOVALS = "scenehash/removals"  # numbers the commits that remove files
+_TOO_BUSY = re.compile(r"commit attempts|^Failed to commit transaction: \d+$", re.IGNORECASE)
+_FORBIDDEN = re.compile(r"append-only|unsupported|feature", re.IGNORECASE)
 _NO_NEWS = ("VACUUM", "OPTIMIZE", "CREATE", "SET")  # operations that leave the rows as they are
 
 
@@ -69,6 +76,10 @@ class CodeTable:
     def open(self, version: int | None = None) -> DeltaTable:
         """Open the code table, at a version. Raises TableError where there is none."""
         return self._open(self.uri, version)
+
+    def id(self, version: int | None = None) -> str:
+        """Return Delta's id of the table: a table that is made anew at the same URI has another one."""
+        return str(self.open(version).metadata().id)
 
     def has_version(self, version: int) -> bool:
         """Return whether a version of the code table can be opened still; its files may be gone."""
@@ -202,7 +213,7 @@ class CodeTable:
         *,
         is_last: bool = True,
     ) -> int:
-        """Append one unit's shards in one transaction; return the table's new version.
+        """Append one unit's shards in one transaction; return a version of the table that has them.
 
         ``is_last`` says that the night has nothing more to commit: see `is_whole`.
 
@@ -269,24 +280,58 @@ class CodeTable:
         metadata: dict[str, str],
         transactions: Sequence[Transaction],
     ) -> int:
-        properties = CommitProperties(app_transactions=list(transactions), custom_metadata=metadata)
-        with _writing(self.uri):
-            table.create_write_transaction(
-                actions, "append", table.schema(), partition_by=["model_id"], commit_properties=properties
-            )
+        commit_id = uuid4().hex
+        properties = CommitProperties(
+            app_transactions=list(transactions), custom_metadata=metadata | {"commit_id": commit_id}
+        )
+        try:
+            with _writing(self.uri):
+                table.create_write_transaction(
+                    actions, "append", table.schema(), partition_by=["model_id"], commit_properties=properties
+                )
+        except ConflictError:
+            # where the answer was lost and Delta has tried again, it has met this very commit
+            now = self.open()
+            since = now.history(now.version() - table.version())
+            if not any(commit.get("commit_id") == commit_id for commit in since):
+                raise
         return self.open().version()
+
+    def discard(self, shards: Sequence[Shard]) -> None:
+        """Remove shards that no commit names, and none will: of a commit that was refused."""
+        for shard in shards:
+            try:
+                self.store.remove(f"{self.uri}/{shard.path}")
+            except StorageError as error:
+                log.warning("jobs.maintain will remove it", shard=shard.path, reason=str(error))
 
 
 @contextmanager
 def _writing(uri: str) -> Iterator[None]:
-    """Tell of Delta's errors of a commit as ours."""
+    """Tell of Delta's errors of a commit as ours. Raises ConflictError, StorageError, StoreDownError."""
     try:
         with told(uri, "written"):
             yield
     except CommitFailedError as error:
+        if reason := _hopeless(error):
+            raise StorageError(f"{uri} can't be written: {reason}") from error
         raise ConflictError(f"another run committed to {uri} at the same time") from error
     except DeltaError as error:
         raise StorageError(f"{uri} can't be written: {one_line(error)}; run again once it can") from error
+
+
+def _hopeless(error: CommitFailedError) -> str | None:
+    """Return why a commit fails however often it is planned anew; None for a conflict.
+
+    Delta has one kind of error for both, and only its text tells them apart. What isn't known here counts as
+    a conflict: it is tried again some times, and no more.
+    """
+    text = one_line(error)
+    if _TOO_BUSY.search(text):
+        return "others commit to it all the time; run again when fewer do"
+    if _FORBIDDEN.search(text):
+        return f"{text}; set the table's properties right"
+    return None
 
 
 def _dataset_of(table: DeltaTable, folder: pyarrow.fs.FileSystem) -> pyarrow.dataset.Dataset:

@@ -36,7 +36,7 @@ Where a large scene turns out to be broken after some of its chips have been han
 takes them back: `shards.write_unit` drops them.
 """
 
-_BATCH_BYTES = 64 << 20  # pixels in memory before they are handed on: however large a scene is
+_BATCH_BYTES = 64 << 20  # of chips, held before they are handed on: however large a scene is
 
 Row = dict[str, object]
 
@@ -49,11 +49,12 @@ def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Tab
     Their columns are uri, etag, collection, and as far as the source says datetime and properties.
     """
     chip_bytes = cuts.default.grid.chip_size**2 * len(cuts.default.pixels.bands)
-    most_rows = max(1, _BATCH_BYTES // chip_bytes)
     waiting: list[Row] = []
+    waiting_bytes = 0
     for listed in objects.to_pylist():
         cut = cuts.of(listed["collection"])
         entry = listed | {"cut": cut.text()}
+        row_bytes = chip_bytes + len(str(listed))  # each chip carries what the source says of its object
         rows: list[Row] = []
         size = 0  # until a row has it
         try:
@@ -62,9 +63,9 @@ def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Tab
             for row in _chips_of(entry, content, cut):
                 rows.append(row | {"bytes_read": size})
                 size = 0
-                if len(waiting) + len(rows) >= most_rows:
+                if waiting_bytes + len(rows) * row_bytes >= _BATCH_BYTES:
                     yield pa.Table.from_pylist(waiting + rows, schema=CHIP_SCHEMA)
-                    waiting, rows = [], []
+                    waiting, rows, waiting_bytes = [], [], 0
         except RejectedObject as rejected:
             rows = [_without_chips(entry, rejected.reason, rejected.detail, rows, size)]
         except (FileNotFoundError, StorageError) as error:
@@ -72,6 +73,7 @@ def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Tab
         except Exception as error:  # noqa: BLE001 - what nobody foresaw costs this object, not the night
             rows = [_without_chips(entry, FAILED, f"unforeseen: {error!r}", rows, size)]
         waiting += rows
+        waiting_bytes += len(rows) * row_bytes
     if waiting:
         yield pa.Table.from_pylist(waiting, schema=CHIP_SCHEMA)
 

@@ -2,19 +2,23 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
+import structlog
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.plan import Plan
 from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.usage import Usage
+from pipelines.errors import ConfigError, TrackingError
 from pipelines.publish.forward import Outcome
 from pipelines.sources.listing import Listing
-from pipelines.tracking import log_metrics, resolved, tracked_run
+from pipelines.tracking import record_run, resolved
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -76,6 +80,8 @@ class EncodeReport(BaseModel):
     """The gate's figures; empty where there was nothing new to publish."""
     gate_failed: tuple[str, ...]
     """The checks that held the version back, and by how much."""
+    tracking_failed: str | None = None
+    """Why MLflow couldn't be told of this night, or asked for its bundle; the night was done without it."""
     seconds: float
 
     def numbers(self) -> dict[str, float]:
@@ -127,18 +133,21 @@ def make_report(
     )
 
 
-@contextmanager
-def tracked_night(config: EncodeConfig, lineage: Lineage) -> Iterator[str | None]:
-    """Open an MLflow run for the night where a store is named; yield its id, or None."""
+def tell_mlflow(
+    config: EncodeConfig, lineage: Lineage, figures: Mapping[str, float], status: str, started_at: datetime
+) -> str | None:
+    """Record the night as an MLflow run where a store is named; return why that failed, or None.
+
+    A night is recorded once it has ended, and nothing of it depends on that. ``status``: MLflow's own word.
+    """
     if not (config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")):
-        yield None
-        return
+        return None
     params = config.model_dump(include={"source", "table", "bundle", "collection", "chip_size"})
     tags = {"run_id": lineage.run_id, "model_id": lineage.model_id}
-    with tracked_run(resolved(config.tracking), lineage.run_id, params, tags) as mlflow_run:
-        yield mlflow_run
-
-
-def log_report(config: EncodeConfig, mlflow_run: str, report: EncodeReport) -> None:
-    """Add a night's figures to its MLflow run."""
-    log_metrics(resolved(config.tracking), mlflow_run, report.numbers())
+    try:
+        store = resolved(config.tracking)
+        record_run(store, lineage.run_id, params, tags, figures, status, started_at)
+    except (TrackingError, ConfigError) as error:
+        log.error("MLflow doesn't know of this night", reason=str(error))  # noqa: TRY400 - one line says it
+        return str(error)
+    return None

@@ -3,6 +3,7 @@
 import math
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,16 +16,18 @@ import structlog
 from pipelines import __version__
 from pipelines.bundles import read_manifest, resolve_bundle
 from pipelines.cluster import connected, warn_if_short
+from pipelines.conflicts import Conflicts
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.progress import progress
 from pipelines.encode.record import recorded
-from pipelines.encode.report import EncodeReport, Tally, log_report, make_report, tracked_night
-from pipelines.encode.shards import Lineage
+from pipelines.encode.report import EncodeReport, Tally, make_report, tell_mlflow
+from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
-from pipelines.errors import ConfigError, ConflictError, GateError
+from pipelines.errors import ConfigError, ConflictError, GateError, TrackingError
 from pipelines.logs import run_logged
 from pipelines.outage import told
+from pipelines.pointer import find_pointer
 from pipelines.publish.canary import read_canary
 from pipelines.publish.forward import Outcome, publish_forward
 from pipelines.publish.gate import ArchiveCounts
@@ -39,6 +42,25 @@ if TYPE_CHECKING:
     )  # ray and torch: seconds that a night without work saves
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _EncodedUnit:
+    """A unit whose shards are written, and not committed yet."""
+
+    unit: pa.Table
+    result: UnitResult
+    seconds: float
+    """That it took."""
+
+    def objects(self) -> set[tuple[str, str]]:
+        """Return (uri, etag) of the objects that it has chips of."""
+        without = {*self.result.failed, *self.result.rejects["uri"].to_pylist()}
+        return {each for each in _objects_of(self.unit) if each[0] not in without}
+
+
+def _objects_of(unit: pa.Table) -> set[tuple[str, str]]:
+    return set(zip(unit["uri"].to_pylist(), unit["etag"].to_pylist(), strict=True))
 
 
 class _Night:
@@ -57,6 +79,8 @@ class _Night:
         self.listing = list_source(config, self.store, folder)
         self.tally = Tally(failed=list(self.listing.failed))
         self.known_rejects = 0
+        self.conflicts = Conflicts()
+        self.spare: _EncodedUnit | None = None
         self._cluster = cluster
         self._metrics: NightMetrics | None = None
 
@@ -90,31 +114,60 @@ def run_encode(config: EncodeConfig) -> EncodeReport:
 
 
 def _run(config: EncodeConfig, run_id: str) -> EncodeReport:
-    started = time.monotonic()
+    started, started_at = time.monotonic(), datetime.now(UTC)
     store = Store(config.store)
     store.require_bucket(config.table)
     read_canary(config.gate, store)  # a mistake there is told now, not after hours of work
-    bundle_uri = resolve_bundle(config.bundle, config.tracking)
+    bundle_uri, unasked = _bundle_of(config, store)
     with TemporaryDirectory(prefix="scenehash-") as folder, ExitStack() as cluster:  # below TMPDIR
         night = _Night(config, bundle_uri, run_id, Path(folder), cluster)
         plan = _plan(night)
         log.info("planned", objects=night.listing.count, new=plan.num_new, model_id=night.lineage.model_id)
         if config.dry_run:
-            return _report(night, plan, None, started)
+            return _report(night, plan, None, started, unasked)
         night.table.create()
-        with tracked_night(config, night.lineage) as mlflow_run:
+        try:
             outcome = _bring_up_to_date(night, plan)
-            report = _report(night, plan, outcome, started)
-            if mlflow_run:
-                log_report(config, mlflow_run, report)
-            if report.gate_failed:
-                raise GateError(f"not published: {'; '.join(report.gate_failed)}", report)
+        except Exception:
+            if unasked is None:
+                tell_mlflow(config, night.lineage, {}, "FAILED", started_at)
+            raise
+        report = _report(night, plan, outcome, started, unasked)
+        status = "FAILED" if report.gate_failed else "FINISHED"
+        if unasked is None:  # else it is down, and costs no second wait
+            failed = tell_mlflow(config, night.lineage, report.numbers(), status, started_at)
+            report = report.model_copy(update={"tracking_failed": failed})
+        if report.gate_failed:
+            raise GateError(f"not published: {'; '.join(report.gate_failed)}", report)
     return report
 
 
-def _report(night: _Night, plan: Plan, outcome: Outcome | None, started: float) -> EncodeReport:
+def _bundle_of(config: EncodeConfig, store: Store) -> tuple[str, str | None]:
+    """Return the bundle's URI; where MLflow isn't there to be asked, the published one's, and why.
+
+    Raises TrackingError where nothing that has the alias's name is published.
+    """
+    try:
+        return resolve_bundle(config.bundle, config.tracking), None
+    except TrackingError as error:
+        published = find_pointer(config.table, store)
+        name, _, alias = config.bundle.removeprefix("models:/").partition("@")
+        if not alias or published is None or not published.model_id.startswith(f"{name}@"):
+            raise
+        log.error(  # noqa: TRY400 - one line says it
+            "MLflow isn't there: going on with what is published",
+            bundle=published.bundle_uri,
+            reason=str(error),
+        )
+        return published.bundle_uri, f"{error}; took the published bundle {published.bundle_uri}"
+
+
+def _report(
+    night: _Night, plan: Plan, outcome: Outcome | None, started: float, tracking_failed: str | None
+) -> EncodeReport:
     seconds = time.monotonic() - started
-    return make_report(night.lineage, night.table.uri, night.listing, plan, night.tally, outcome, seconds)
+    report = make_report(night.lineage, night.table.uri, night.listing, plan, night.tally, outcome, seconds)
+    return report.model_copy(update={"tracking_failed": tracking_failed})
 
 
 def _plan(night: _Night) -> Plan:
@@ -151,15 +204,47 @@ def _plan(night: _Night) -> Plan:
 
 
 def _bring_up_to_date(night: _Night, plan: Plan) -> Outcome:
-    """Do what is planned and publish; where another run commits in between, plan again from what is left."""
+    """Do what is planned and publish; where another run commits in between, plan again from what is left.
+
+    Raises ConflictError where that happens time and again, and nothing gets done in between.
+    """
     while True:
         try:
+            if _commit_spare(night, plan):
+                plan = _plan(night)
             version = _carry_out(night, plan)
         except ConflictError as conflict:
-            log.warning("planning again", reason=str(conflict))
+            try:
+                night.conflicts.wait(conflict, "run again when fewer jobs change this table")
+            except ConflictError:
+                _discard_spare(night)
+                raise
             plan = _plan(night)
         else:
             return _publish(night, version)
+
+
+def _discard_spare(night: _Night) -> None:
+    if night.spare is not None:
+        night.table.discard(night.spare.result.shards)
+        night.spare = None
+
+
+def _commit_spare(night: _Night, plan: Plan) -> bool:
+    """Commit the unit whose commit met another run's, unless its objects are done by now; say if it was.
+
+    So what has been encoded isn't encoded anew. A unit that is of no use any more leaves no shards behind.
+    """
+    spare = night.spare
+    if spare is None:
+        return False
+    first = next(plan.units(night.config.objects_per_unit), None)
+    if first is None or not spare.objects() <= _objects_of(first):
+        _discard_spare(night)
+        return False
+    night.spare = None
+    _commit(night, spare, plan.encoded.commits + 1, is_last=False)
+    return True
 
 
 def _carry_out(night: _Night, plan: Plan) -> int:
@@ -197,19 +282,33 @@ def _carry_out(night: _Night, plan: Plan) -> int:
 
 
 def _encode_and_commit(night: _Night, unit: pa.Table, number: int, *, is_last: bool) -> None:
-    """Encode one unit and commit it: rejects first, then codes, so that nothing is done before it is."""
     from pipelines.encode.unit import encode_unit
 
-    metrics, started = night.metrics(), time.monotonic()
+    night.metrics()  # joins Ray
+    started = time.monotonic()
     result = encode_unit(unit, night.config, night.bundle_uri, night.cuts, night.lineage)
-    night.table.commit_rejects(result.rejects)
-    night.table.commit_unit(
-        result.shards, night.lineage.model_id, number, _metadata(night, number), is_last=is_last
-    )
-    seconds = time.monotonic() - started
+    _commit(night, _EncodedUnit(unit, result, time.monotonic() - started), number, is_last=is_last)
+
+
+def _commit(night: _Night, encoded: _EncodedUnit, number: int, *, is_last: bool) -> None:
+    """Commit an encoded unit: rejects first, then codes, so that nothing is done before it is.
+
+    Raises ConflictError, and keeps the unit for `_commit_spare`.
+    """
+    result, started = encoded.result, time.monotonic()
+    try:
+        night.table.commit_rejects(result.rejects)
+        night.table.commit_unit(
+            result.shards, night.lineage.model_id, number, _metadata(night, number), is_last=is_last
+        )
+    except ConflictError:
+        night.spare = encoded
+        raise
+    night.conflicts.over()
+    seconds = encoded.seconds + time.monotonic() - started
     night.known_rejects += len(result.rejects)
     night.tally.add(result, seconds)
-    metrics.unit_done(len(unit), result, seconds)
+    night.metrics().unit_done(len(encoded.unit), result, seconds)
 
 
 def _publish(night: _Night, version: int) -> Outcome:

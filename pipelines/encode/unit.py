@@ -48,7 +48,8 @@ def encode_unit(
     write = ray.remote(num_cpus=READ_CPUS)(_write)
     try:
         result: UnitResult = ray.get(
-            write.remote(config.table.rstrip("/"), store, lineage, *encoded.to_arrow_refs())
+            # in a list the blocks are handed on by reference: the task fetches one at a time
+            write.remote(config.table.rstrip("/"), store, lineage, encoded.to_arrow_refs())
         )
     except RayError as error:
         raise _plain(error, len(unit)) from error
@@ -102,6 +103,8 @@ def _read(objects: pa.Table, cuts: Cuts, store: Store, run_id: str) -> Iterator[
     yield from metered(read_objects(objects, cuts, store))
 
 
-def _write(table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table) -> UnitResult:
+def _write(
+    table_uri: str, store: Store, lineage: Lineage, blocks: "list[ray.ObjectRef[pa.Table]]"
+) -> UnitResult:
     log_in_worker(lineage.run_id)
-    return write_unit(table_uri, store, lineage, *blocks)
+    return write_unit(table_uri, store, lineage, *(partial(ray.get, block) for block in blocks))

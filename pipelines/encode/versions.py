@@ -10,14 +10,17 @@ import pyarrow.compute as pc
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from pipelines.encode.shards import write_shard
+from pipelines.encode.shards import write_shards
+from pipelines.encode.sorting import in_bounds
 from pipelines.errors import ConflictError
+from pipelines.schema import FILE_SCHEMA
 from pipelines.spill import spill
 from pipelines.storage import Store
-from pipelines.table import CodeTable, files_of
+from pipelines.table import CodeTable, Shard, files_of
 from pipelines.threads import mapped_ahead
 
 _READS = 4  # files at a time: each may hold a million rows
+_ROWS_READ = 10_000  # of a file at a time, where all columns are read
 
 _REJECTED = ("uri", "etag", "cut")
 _ENCODED = (*_REJECTED, "collection")
@@ -72,28 +75,49 @@ def remove_versions(
     """Remove the rows of old versions of objects in commit ``number``; return how many rows went.
 
     ``old`` is a Parquet file (uri, etag, cut, file), by file; the objects in ``kept`` (uri) keep their rows.
-    Shards that hold old rows are written anew without them.
+    Shards that hold old rows are written anew without them, a bounded piece at a time.
 
     Raises ConflictError where another run has committed, or replaced one of them.
     """
-    filesystem = table.store.arrow_folder(table.uri)
-    files, shards, removed = [], [], 0
-    for file, versions in _by_file(old):
-        versions = versions.filter(pc.invert(pc.is_in(versions["uri"], pa.array(kept, pa.string()))))
-        if not len(versions):
-            continue
-        try:
-            rows = pq.read_table(encoded.files[file], filesystem=filesystem, partitioning=None)
-        except FileNotFoundError as error:
-            raise ConflictError(f"another run has replaced {encoded.files[file]} in {table.uri}") from error
-        left = rows.filter(pc.invert(pc.is_in(_version_of(rows), _version_of(versions).combine_chunks())))
-        removed += len(rows) - len(left)
-        files.append(encoded.files[file])
-        if len(left):
-            shards.append(write_shard(table.uri, table.store, model_id, left))
-    if files:
-        table.remove_rows(files, shards, model_id, number, lineage)
+    files: list[str] = []
+    shards: list[Shard] = []
+    removed = 0
+    try:
+        for file, versions in _by_file(old):
+            versions = versions.filter(pc.invert(pc.is_in(versions["uri"], pa.array(kept, pa.string()))))
+            if len(versions):
+                left = _Left(table, encoded.files[file], versions)
+                shards += write_shards(table.uri, table.store, model_id, left.pieces())
+                removed += left.removed
+                files.append(encoded.files[file])
+        if files:
+            table.remove_rows(files, shards, model_id, number, lineage)
+    except ConflictError:
+        table.discard(shards)
+        raise
     return removed
+
+
+class _Left:
+    """The rows of a shard that are none of some versions' (uri, etag, cut)."""
+
+    def __init__(self, table: CodeTable, shard: str, versions: pa.Table) -> None:
+        self._table, self._shard = table, shard
+        self._versions = pa.concat_arrays([pa.array([], pa.string()), *_version_of(versions).chunks])
+        self.removed = 0
+
+    def pieces(self) -> Iterator[pa.Table]:
+        """Yield them in their order, and count the others. Raises ConflictError where the shard has gone."""
+        folder = self._table.store.arrow_folder(self._table.uri)
+        try:
+            with pq.ParquetFile(folder.open_input_file(self._shard)) as file:
+                batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches(_ROWS_READ))
+                for piece in in_bounds(batches):
+                    left = piece.filter(pc.invert(pc.is_in(_version_of(piece), self._versions)))
+                    self.removed += len(piece) - len(left)
+                    yield left.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+        except FileNotFoundError as error:
+            raise ConflictError(f"another run has replaced {self._shard} in {self._table.uri}") from error
 
 
 def _distinct(

@@ -21,6 +21,7 @@ from model.retrieval import Labels as ClassLabels
 from model.spec import CodeSpec
 from pipelines.bundles import read_bundle, resolve_bundle
 from pipelines.cluster import connected
+from pipelines.errors import TrackingError
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.evaluate.figures import (
     BUNDLE,
@@ -62,7 +63,8 @@ def run_evaluate(config: EvaluateConfig) -> EvaluateReport:
     """Measure, write evaluation.json and evaluation.html, and log them. Needs a running Ray, or starts one.
 
     Raises ConfigError where the source has no test or train chips to measure on or too many of them can't
-    be read, BundleError, StorageError where a URI leads nowhere.
+    be read, BundleError, StorageError where a URI leads nowhere; TrackingError where MLflow isn't there at
+    the start or, with the report, at the end: the figures are written by then.
     """
     started = time.monotonic()
     store = Store(config.store)
@@ -234,8 +236,12 @@ def _publish(
     for name, content in files.items():
         store.write(f"{config.output.rstrip('/')}/{name}", content)
     if report.run_id:
-        log_files(config.tracking, report.run_id, "evaluation", files)
-        log_metrics(config.tracking, report.run_id, metrics_of(report))
+        try:
+            log_files(config.tracking, report.run_id, "evaluation", files)
+            log_metrics(config.tracking, report.run_id, metrics_of(report))
+        except TrackingError as error:
+            message = f"the figures are in {config.output}, but {error}; evaluate again once it is there"
+            raise TrackingError(message, summarise(report)) from error
 
 
 def metrics_of(report: EvaluateReport) -> dict[str, float]:

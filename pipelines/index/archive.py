@@ -71,12 +71,12 @@ def open_archive(
     ``part_bits``: bits of each part of a code, in the order of its bytes (`model.spec.CodeSpec`). Raises
     TableError where the table's codes aren't of so many bits, or two rows have one chip id.
     """
-    source = {"table": table.uri, "model_id": model_id, "version": version, "part_bits": list(part_bits)}
-    source |= asdict(part)
+    what = {"table": table.uri, "table_id": table.id(version), "model_id": model_id}
+    source = what | {"version": version, "part_bits": list(part_bits)} | asdict(part)
     with building(folder):  # of several processes that want it at once, one builds it
         try:
             return _opened(folder, open_folder(folder, source), threads)
-        except StaleIndexError as reason:
+        except (StaleIndexError, FileNotFoundError) as reason:  # the second: removed while it is opened
             log.info("building the index of version %d: %s", version, reason)
         count, batches = table.stream(model_id, _COLUMNS, version, part)
         where = f"version {version} of {table.uri}"

@@ -12,6 +12,9 @@ from shapely.geometry.base import BaseGeometry
 from pipelines.index.filters import Rectangles, Spans
 from pipelines.index.selection import NONE, SOME, Columns, Selection, rows_of, select
 
+OUTLINES = 10_000
+"""Footprints in memory at a time."""
+
 
 def rectangles_of(shape: BaseGeometry) -> Rectangles:
     """Return what bounds each part of a shape; over the antimeridian it is in parts (RFC 7946, 3.1.9)."""
@@ -35,8 +38,7 @@ def select_touching(
     verdicts_B = np.where(in_doubt_B, SOME, selection.verdicts_B).astype(np.uint8)
     candidates_M = rows_of(selection._replace(blocks_B=blocks_B))
     inside_M = _is_inside(shape, columns.boxes_N4[candidates_M])
-    outlines = footprints.take(pa.array(candidates_M[~inside_M])).to_numpy(zero_copy_only=False)
-    inside_M[~inside_M] = shapely.intersects(shape, shapely.from_wkb(outlines))
+    inside_M[~inside_M] = _touches(shape, footprints, candidates_M[~inside_M])
     # blocks that the other criteria left in doubt keep their rows' answers as bits
     unsure = rows_of(
         selection._replace(blocks_B=np.flatnonzero(sure_B & (selection.verdicts_B == SOME)).astype(np.uint32))
@@ -44,6 +46,25 @@ def select_touching(
     mask_N = np.zeros(selection.rows, bool)
     mask_N[np.concatenate([candidates_M[inside_M], unsure])] = True
     return selection._replace(verdicts_B=verdicts_B, bits_S=select(mask_N).bits_S)
+
+
+def _touches(
+    shape: BaseGeometry, footprints: pa.ChunkedArray, rows_M: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which rows' footprints touch a shape; the rows are ascending. A bounded number is read at once.
+
+    Chunk by chunk: to take from a chunked column Arrow joins its chunks, which together may exceed 2 GiB.
+    """
+    touches = [np.empty(0, bool)]
+    start, end = 0, 0
+    for chunk in footprints.chunks:
+        start, end = end, end + len(chunk)
+        first, last = np.searchsorted(rows_M, [start, end])
+        for at in range(first, last, OUTLINES):
+            rows = pa.array(rows_M[at : min(at + OUTLINES, last)] - start)
+            outlines = chunk.take(rows).to_numpy(zero_copy_only=False)
+            touches.append(shapely.intersects(shape, shapely.from_wkb(outlines)))
+    return np.concatenate(touches)
 
 
 def _is_inside(shape: BaseGeometry, boxes_M4: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,20 +1,22 @@
 """Many small shards into few large ones, in spatial order over all of them.
 
-Memory: eight bytes for each of the rows of one commit, and the rows of one shard.
-Shapes: N rows of all files together, R rows of one new shard.
+Memory: one new shard, and some 32 bytes for each of the rows of one commit (`pipelines.encode.sorting`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import structlog
 from deltalake import DeltaTable
 
-from pipelines.encode.shards import ROWS_PER_SHARD, spatial_key, write_shard
+from pipelines.conflicts import Conflicts
+from pipelines.encode.shards import BYTES_PER_SHARD, ROWS_PER_SHARD, write_shards
+from pipelines.encode.sorting import spatially_sorted
 from pipelines.errors import ConflictError
 from pipelines.schema import FILE_SCHEMA
 from pipelines.table import CodeTable
@@ -22,8 +24,10 @@ from pipelines.table import CodeTable
 log = structlog.get_logger()
 
 _SMALL = ROWS_PER_SHARD // 2  # rows; what is fuller isn't worth rewriting
+_SMALL_BYTES = BYTES_PER_SHARD // 2  # and what is larger isn't, however few its rows are
 _ROWS_A_COMMIT = 8 * ROWS_PER_SHARD
-_FILES_A_COMMIT = 500  # open at a time
+_FILES_A_COMMIT = 500
+_ROWS_READ = 10_000  # of a file at a time
 _ATTEMPTS = 5
 
 
@@ -40,7 +44,7 @@ def small_files(table: DeltaTable) -> dict[str, list[SmallFile]]:
     """Return the small shards, by model id, where there are two or more."""
     found: dict[str, list[SmallFile]] = {}
     for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
-        if (file["num_records"] or 0) < _SMALL:
+        if (file["num_records"] or 0) < _SMALL and file["size_bytes"] < _SMALL_BYTES:
             small = SmallFile(unquote(file["path"]), file["num_records"] or 0)
             found.setdefault(file["partition.model_id"], []).append(small)
     return {model: files for model, files in sorted(found.items()) if len(files) > 1}
@@ -52,7 +56,7 @@ def compact(table: CodeTable) -> int:
     Safe beside a running night: a commit that meets another one's change of the same files is thrown away,
     and planned again. Raises ConflictError where that happens time and again.
     """
-    merged, conflicts = 0, 0
+    merged, conflicts = 0, Conflicts(_ATTEMPTS)
     while True:
         group = next(_groups(small_files(table.open())), None)
         if group is None:
@@ -61,13 +65,11 @@ def compact(table: CodeTable) -> int:
         try:
             _merge(table, model_id, paths)
         except ConflictError as conflict:
-            conflicts += 1
-            log.warning("compaction: planning again", reason=str(conflict))
-            if conflicts == _ATTEMPTS:
-                raise ConflictError(
-                    f"{table.uri} is changed all the time; run jobs.maintain when no other job does"
-                ) from conflict
+            conflicts.wait(
+                conflict, f"{table.uri} is changed all the time; run jobs.maintain when no other job does"
+            )
         else:
+            conflicts.over()
             merged += len(paths)
             log.info("compacted", model_id=model_id, shards=len(paths))
 
@@ -88,39 +90,21 @@ def _groups(small: dict[str, list[SmallFile]]) -> Iterator[tuple[str, list[str]]
 
 
 def _merge(table: CodeTable, model_id: str, paths: list[str]) -> None:
-    filesystem, root = table.store.arrow_filesystem(table.uri)
-    files = [pq.ParquetFile(f"{root}/{path}", filesystem=filesystem) for path in paths]
+    with TemporaryDirectory(prefix="scenehash-compaction-") as folder:
+        pieces = spatially_sorted(_rows(table, paths), FILE_SCHEMA, Path(folder))
+        shards = write_shards(table.uri, table.store, model_id, pieces)
     try:
-        order_N = np.argsort(np.concatenate([_keys(file) for file in files]), kind="stable")
-        shards = [
-            write_shard(
-                table.uri, table.store, model_id, _take(files, order_N[start : start + ROWS_PER_SHARD])
-            )
-            for start in range(0, len(order_N), ROWS_PER_SHARD)
-        ]
-    finally:
-        for file in files:
-            file.close()
-    table.replace_files(paths, shards, model_id, {"maintenance": "compaction"})
+        table.replace_files(paths, shards, model_id, {"maintenance": "compaction"})
+    except ConflictError:
+        table.discard(shards)
+        raise
 
 
-def _keys(file: pq.ParquetFile) -> np.ndarray:
-    """Return where each row lies on the curve, reading a row group at a time."""
-    groups = range(file.metadata.num_row_groups)
-    keys = [spatial_key(file.read_row_group(group, ["bbox.xmin", "bbox.ymin"])["bbox"]) for group in groups]
-    return np.concatenate([np.empty(0, np.int64), *keys])
-
-
-def _take(files: Sequence[pq.ParquetFile], rows_R: np.ndarray) -> pa.Table:
-    """Return rows, counted over all files, in this order; only the row groups that hold them are read."""
-    sorted_R = np.sort(rows_R)
-    parts, start = [], 0
-    for file in files:
-        for group in range(file.metadata.num_row_groups):
-            end = start + file.metadata.row_group(group).num_rows
-            first, last = np.searchsorted(sorted_R, [start, end])
-            if first < last:
-                rows = file.read_row_group(group).select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
-                parts.append(rows.take(pa.array(sorted_R[first:last] - start)))
-            start = end
-    return pa.concat_tables(parts).take(pa.array(np.searchsorted(sorted_R, rows_R)))
+def _rows(table: CodeTable, paths: list[str]) -> Iterator[pa.Table]:
+    """Yield the rows of files, some at a time."""
+    folder = table.store.arrow_folder(table.uri)
+    for path in paths:
+        with pq.ParquetFile(folder.open_input_file(path)) as file:
+            for batch in file.iter_batches(_ROWS_READ):
+                # what Delta itself has written anew has other types of text
+                yield pa.Table.from_batches([batch]).select(FILE_SCHEMA.names).cast(FILE_SCHEMA)

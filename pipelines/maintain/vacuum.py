@@ -14,12 +14,15 @@ _LOG_FILE = re.compile(r"/(\d{20})\.[^/]+$")
 
 def kept_versions(table: CodeTable, keep_days: float, keep_publications: int) -> list[int]:
     """Return the versions that were served in the last days, and those of the last publications."""
+    table_id = table.id()
     since = datetime.now(UTC) - timedelta(days=keep_days)
     kept: set[int] = set()
     replaced_at = datetime.now(UTC)
     for place, published in enumerate(publications(table.uri, table.store)):
         if place >= keep_publications and replaced_at < since:
             break
+        if not published.is_of_table(table_id):
+            break  # of a table that lay here before: its versions are none of this one's
         kept.add(published.table_version)
         replaced_at = published.published_at
     return sorted(kept)

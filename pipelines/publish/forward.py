@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import structlog
-
 from model.spec import CodeSpec
+from pipelines.conflicts import Conflicts
 from pipelines.errors import ConflictError
 from pipelines.pointer import Published, find_pointer, publish
 from pipelines.publish.config import GateConfig
 from pipelines.publish.gate import ArchiveCounts, Verdict, check_version
 from pipelines.table import CodeTable
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -44,21 +41,25 @@ def publish_forward(
     if not _is_news(table, model_id, version, current):
         return Outcome(current, None)
     verdict = check_version(table, model_id, version, code, config, archive)
+    conflicts = Conflicts()
     while not verdict.failed:
         try:
-            news = publication(verdict, version, model_id, bundle_uri, run_id)
+            news = publication(table, verdict, version, model_id, bundle_uri, run_id)
             return Outcome(publish(table.uri, table.store, news, current), verdict)
         except ConflictError as conflict:
-            log.warning("looking again", reason=str(conflict))
+            conflicts.wait(conflict, "publish when no other job does")
         current = find_pointer(table.uri, table.store)
         if not _is_news(table, model_id, version, current):
             break
     return Outcome(current, verdict)
 
 
-def publication(verdict: Verdict, version: int, model_id: str, bundle_uri: str, run_id: str) -> Published:
+def publication(
+    table: CodeTable, verdict: Verdict, version: int, model_id: str, bundle_uri: str, run_id: str
+) -> Published:
     """Return the pointer to a version that the gate has measured."""
     return Published(
+        table_id=table.id(version),
         table_version=version,
         model_id=model_id,
         bundle_uri=bundle_uri,
@@ -72,5 +73,7 @@ def publication(verdict: Verdict, version: int, model_id: str, bundle_uri: str, 
 
 
 def _is_news(table: CodeTable, model_id: str, version: int, current: Published | None) -> bool:
-    highest = current.highest_versions.get(model_id) if current else None
+    if current is None or not current.is_of_table(table.id()):
+        return True
+    highest = current.highest_versions.get(model_id)
     return highest is None or (highest < version and table.changed_since(model_id, highest))

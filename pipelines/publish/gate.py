@@ -65,8 +65,9 @@ def check_version(
 
 def last_of_model(table: CodeTable, model_id: str) -> Published | None:
     """Return the last publication of a model, which its next version is compared with."""
+    table_id = table.id()
     for published in publications(table.uri, table.store):
-        if model_id not in published.highest_versions:
+        if model_id not in published.highest_versions or not published.is_of_table(table_id):
             return None
         if published.model_id == model_id:
             return published

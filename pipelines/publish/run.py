@@ -96,7 +96,7 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
             "it, or take a version of --history"
         )
     verdict = check_version(table, model_id, version, manifest.network.code, config.gate)
-    news = publication(verdict, version, model_id, bundle_uri, run_id)
+    news = publication(table, verdict, version, model_id, bundle_uri, run_id)
     if not news.gate["chips"]:
         raise TableError(f"version {version} of {table.uri} has no chips of {model_id}; see --history")
     if verdict.failed and not config.force:
@@ -110,10 +110,12 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
 def _roll_back(table: CodeTable, run_id: str) -> Published:
     """Publish again what was published before. Rolling back twice goes back two publications."""
     current = read_pointer(table.uri, table.store)
-    number = current.restores or current.number
+    number, table_id = current.restores or current.number, table.id()
     while number > 1:
         number -= 1
         before = read_publication(table.uri, table.store, number)
+        if not before.is_of_table(table_id):
+            break  # a table that lay here before
         number = before.restores or number
         if (before.table_version, before.model_id) != (current.table_version, current.model_id):
             table.check_whole(before.model_id, before.table_version)

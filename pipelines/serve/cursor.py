@@ -26,6 +26,8 @@ class Cursor:
     tie: float = 0
     """What it was ordered by among chips at the same distance, before its id"""
     chip_id: str = ""
+    table_id: str = ""
+    """Delta's id of the table that it is of: versions of another one begin anew"""
 
 
 START = Cursor()
@@ -58,6 +60,7 @@ def read_token(request: SearchRequest) -> tuple[int, Cursor]:
             and abs(cursor.distance) <= _FARTHEST
             and abs(cursor.tie) <= _FARTHEST
             and isinstance(cursor.chip_id, str)
+            and isinstance(cursor.table_id, str)
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RefusedRequest(BAD_TOKEN) from error

@@ -69,12 +69,14 @@ class Shards:
                 raise RefusedRequest(next(refusal for refusal in refusals if refusal != NOT_READY))
             answered: list[_Told] = [each for each in told if not isinstance(each, Refusal)]
             numbers = {source.number for source, _ in answered}
-            if not refusals and len(numbers) == 1:
+            tables = {source.table_id for source, _ in answered}
+            if not refusals and len(numbers) == len(tables) == 1:
                 return answered[0][0], [
                     _joined(each) for each in zip(*(said for _, said in answered), strict=True)
                 ]
             # those that are ahead still have the older one; those behind may never have what is newer
-            asked = Pin(min(numbers), pin.version, pin.model_id) if numbers and not refusals else pin
+            can_agree = len(tables) == 1 and not refusals  # numbers of two tables can't be compared
+            asked = Pin(min(numbers), pin.version, pin.model_id) if can_agree else pin
             if attempt:
                 await asyncio.sleep(_PAUSE_SECONDS)
         raise RefusedRequest(NOT_READY)

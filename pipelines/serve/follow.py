@@ -149,7 +149,12 @@ class Follower(Generic[Loaded]):
         self._keep(published)
         self.current = self._kept[published.number]
         oldest = published.number - self._config.kept_snapshots
-        self._kept = {number: held for number, held in self._kept.items() if number > oldest}
+        # numbers begin anew where the table was made anew: what is held of another table goes
+        self._kept = {
+            number: held
+            for number, held in self._kept.items()
+            if number > oldest and held.published.table_id == published.table_id
+        }
 
     def _keep(self, published: Published) -> None:
         loaded = self._load(published, self.kept)

@@ -87,7 +87,7 @@ def _next(
     """Return the link to the page after this one; an image needn't be sent again."""
     last = chips[-1]
     returned = question.cursor.returned + len(chips)
-    cursor = Cursor(returned, last["distance"], last["tie"], last["chip_id"])
+    cursor = Cursor(returned, last["distance"], last["tie"], last["chip_id"], source.table_id)
     token = write_token(question.request, source.version, cursor)
     link = {"rel": "next", "method": "POST", "href": "/v1/search"}
     if not is_image:

@@ -15,6 +15,7 @@ from pipelines.index.selection import rows_of
 
 Preference = tuple[float, float, str]
 """Of several chips at a point the least is meant."""
+_ROWS = 10_000  # in memory at a time: a place may have been acquired very often
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -26,15 +27,14 @@ def chip_at(archive: Archive, longitude: float, latitude: float) -> tuple[int, P
     wanted = criteria([(longitude, latitude, longitude, latitude)])
     rows_M = rows_of(select_rows(archive.columns, archive.spans, wanted))
     point = shapely.Point(longitude, latitude)
-    chips = [
-        (_preference(chip, longitude, latitude), row)
-        for chip, row in zip(archive.rows.take(rows_M), rows_M.tolist(), strict=True)
-        if shapely.covers(shapely.from_wkb(chip["geometry"]), point)
-    ]
-    if not chips:
-        return None
-    preference, row = min(chips)
-    return row, preference
+    best: tuple[Preference, int] | None = None
+    for start in range(0, len(rows_M), _ROWS):
+        some_M = rows_M[start : start + _ROWS]
+        for chip, row in zip(archive.rows.take(some_M), some_M.tolist(), strict=True):
+            if shapely.covers(shapely.from_wkb(chip["geometry"]), point):
+                found = _preference(chip, longitude, latitude), row
+                best = min(best, found) if best else found
+    return (best[1], best[0]) if best else None
 
 
 def _preference(chip: dict[str, Any], longitude: float, latitude: float) -> Preference:

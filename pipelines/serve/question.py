@@ -150,3 +150,5 @@ class Source:
     model_id: str
     code: CodeSpec
     """The parts of its codes."""
+    table_id: str = ""
+    """Delta's; numbers and versions of another table can't be compared"""

@@ -161,7 +161,9 @@ def _row(snapshot: Snapshot, chip_id: str) -> dict[str, Any] | None:
 
 def _source(snapshot: Snapshot) -> Source:
     published = snapshot.published
-    return Source(published.number, published.table_version, published.model_id, snapshot.code)
+    return Source(
+        published.number, published.table_version, published.model_id, snapshot.code, published.table_id
+    )
 
 
 def _told(refused: Refused) -> RefusedSnapshot:
@@ -174,6 +176,9 @@ def _told(refused: Refused) -> RefusedSnapshot:
 def _check(question: Question, snapshot: Snapshot) -> Refusal | None:
     """Return why a snapshot can't answer a question."""
     request, published, bits = question.request, snapshot.published, snapshot.code.bits
+    if question.cursor.table_id not in ("", published.table_id):
+        message = "the table that the pages so far are of has been replaced"
+        return Refusal(410, "not_kept", message, "leave snapshot and token out, and start again")
     if request.model_id not in (None, published.model_id):
         message = f"the codes served are of model {published.model_id}, not {request.model_id}"
         return Refusal(409, "other_model", message, "encode the example with the model that is served")

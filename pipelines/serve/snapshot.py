@@ -3,11 +3,14 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from model.bundle import Manifest
 from model.spec import CodeSpec
 from pipelines.bundles import check_model, read_manifest
+from pipelines.errors import TableError
 from pipelines.index.archive import Archive, open_archive
 from pipelines.parts import Part
 from pipelines.pointer import Published
@@ -32,7 +35,8 @@ class Snapshot:
     def is_of(self, published: Published) -> bool:
         """Whether it is what a publication names: a rollback names again what was published before."""
         own = self.published
-        return (own.table_version, own.model_id, own.bundle_uri) == (
+        return (own.table_id, own.table_version, own.model_id, own.bundle_uri) == (
+            published.table_id,
             published.table_version,
             published.model_id,
             published.bundle_uri,
@@ -54,7 +58,12 @@ def load_snapshot(
     manifest = read_manifest(published.bundle_uri, store)
     check_model(published, manifest)
     table = CodeTable(config.table, store)
-    prefix = hashlib.sha256(table.uri.encode()).hexdigest()[:16]
+    table_id = table.id(published.table_version)
+    if not published.is_of_table(table_id):
+        raise TableError(
+            f"what is published at {table.uri} is of a table that lay there before; publish again"
+        )
+    prefix = hashlib.sha256(f"{table.uri} {table_id}".encode()).hexdigest()[:16]
     model = published.model_id.replace("/", "_")
     suffix = f"{part.number}of{part.parts}"
     folder = config.index_folder / f"{prefix}-{model}-{published.table_version}-{suffix}"
@@ -67,9 +76,18 @@ def load_snapshot(
         config.search_threads,
         part,
     )
-    folder.touch()
+    with suppress(FileNotFoundError):  # another replica has just removed it: what is mapped stays readable
+        folder.touch()
     # of other divisions too: a table that has got more shards needs the old ones' no more
-    built = sorted(config.index_folder.glob(f"{prefix}-*"), key=lambda path: path.stat().st_mtime)
+    built = sorted(config.index_folder.glob(f"{prefix}-*"), key=_last_used)
     for old in built[: -config.kept_snapshots * part.parts]:  # whoever has its files mapped still reads them
         shutil.rmtree(old, ignore_errors=True)
     return Snapshot(published, manifest, archive)
+
+
+def _last_used(folder: Path) -> float:
+    """Return when a folder was used last; 0 where another replica has removed it since it was listed."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0

@@ -19,7 +19,7 @@ from pipelines.uris import absolute
 
 log = structlog.get_logger()
 
-_ROWS = 100_000
+_ROWS = 10_000  # at a time: the text of one piece must stay below Arrow's 2 GiB
 _BLOCK = 16 << 20  # bytes of CSV that are parsed together: no row may be longer
 _MEANT = ("uri", "etag", "modified", "datetime", "collection")
 _TIMES = ("modified", "datetime")

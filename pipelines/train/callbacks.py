@@ -1,13 +1,20 @@
 """Training figures to MLflow: they go on in one run when workers restart."""
 
+import time
 from typing import Any
 
+import structlog
 from ray.train import UserCallback
 
 from pipelines.config import TrackingConfig
+from pipelines.errors import TrackingError
 from pipelines.tracking import log_series
 from pipelines.train.loop import Metrics, Steps
 from pipelines.train.validation import SCORE
+
+log = structlog.get_logger()
+
+_REST = 60.0  # seconds between two tries where MLflow is down: each of them takes some
 
 
 class EpochLog:
@@ -18,6 +25,8 @@ class EpochLog:
         self.config, self.run_id, self.prefix = config, run_id, prefix
         self.epochs = 0
         self.last: Metrics = {}
+        self._unsent: list[tuple[str, float, int]] = []
+        self._again = 0.0  # when to try next, by the monotonic clock
 
     def __call__(self, metrics: Metrics) -> None:
         """Log an epoch, unless a worker that was restarted has been through it before."""
@@ -36,7 +45,19 @@ class EpochLog:
             for name, value in metrics.items()
             if name != "steps"
         ]
-        log_series(self.config, self.run_id, series)
+        self._unsent += series
+        if time.monotonic() >= self._again:
+            self._send()
+
+    def _send(self) -> None:
+        """Send what MLflow doesn't know yet; where it is down, a later epoch tries again."""
+        try:
+            log_series(self.config, self.run_id, self._unsent)
+        except TrackingError as error:
+            log.warning("figures wait for MLflow", figures=len(self._unsent), reason=str(error))
+            self._again = time.monotonic() + _REST
+        else:
+            self._unsent = []
 
 
 class LogEpochs(UserCallback):

@@ -23,7 +23,7 @@ from torch import Tensor
 from model.training import ALONE, Share
 from pipelines import tracking
 from pipelines.config import TrackingConfig
-from pipelines.errors import TrainingError
+from pipelines.errors import StorageError, TrainingError
 from pipelines.storage import Store
 from pipelines.train.callbacks import EpochLog, LogEpochs, said
 from pipelines.train.config import TrainConfig
@@ -100,14 +100,23 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
     )
     try:
         result = trainer.fit()
+        content = _load(result.checkpoint) if result.checkpoint else {}
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"the workers failed {_RESTARTS + 1} times: {_last_line(error)}") from error
-    content = _load(result.checkpoint) if result.checkpoint else {}
-    store.remove_folder(f"{checkpoints}/{run_name}")
+    finally:
+        _remove(f"{checkpoints}/{run_name}", store)
     if _FINAL not in content:
         raise TrainingError(content.get(_FAILED, "the training ended without weights"))
     weights: dict[str, Tensor] = content[_FINAL]
     return weights
+
+
+def _remove(checkpoints: str, store: Store) -> None:
+    """Remove a training's checkpoints, however it has ended: no other training goes on from them."""
+    try:
+        store.remove_folder(checkpoints)
+    except StorageError as error:
+        log.warning("checkpoints stay: remove them", folder=checkpoints, reason=str(error))
 
 
 def _last_line(error: Exception) -> str:

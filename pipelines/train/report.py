@@ -27,4 +27,6 @@ class TrainReport(BaseModel):
     """Scenes that couldn't be read, and why."""
     metrics: dict[str, float] = {}
     """Of the codes of the validation chips."""
+    tracking_failed: str | None = None
+    """Why MLflow doesn't have all of this; the bundle stands where it is."""
     seconds: float

@@ -14,7 +14,7 @@ from pipelines import tracking
 from pipelines.bundles import write_bundle
 from pipelines.chips import READ_CPUS
 from pipelines.cluster import connected, warn_if_short
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, TrackingError
 from pipelines.labels import Labels, read_labels
 from pipelines.storage import Store
 from pipelines.train.config import ARCHIVE_ONLY, TrainConfig
@@ -33,7 +33,9 @@ log = structlog.get_logger()
 def run_train(config: TrainConfig) -> TrainReport:
     """Train, write the bundle, register it. Needs a running Ray, or starts one on this machine.
 
-    Raises ConfigError where the source or the network doesn't fit, StorageError where a URI doesn't.
+    Raises ConfigError where the source or the network doesn't fit, StorageError where a URI doesn't;
+    TrackingError where MLflow isn't there at the start or, with the report, at the end: the bundle is written
+    by then.
     """
     config = config.model_copy(update={"tracking": tracking.resolved(config.tracking)})
     store = Store(config.store)
@@ -61,14 +63,23 @@ def run_labelled(config: TrainConfig, store: Store, started: float) -> TrainRepo
     ):
         warn_if_short(max(READ_CPUS, 0 if config.use_gpu else config.workers))
         parts = _train(config, labels, network, store, run_id)
-        metrics = validate(network, parts.validation)
-        done = _register(config, network, trained_classes(labels), metrics, store, run_id)
-        promoted = promote(config, labels, store, _cache(config), done["version"], metrics.get(SCORE))
+        done = _register(config, labels, network, validate(network, parts.validation), store, run_id)
     unreadable = {chip.uri: chip.reason for chip in parts.unreadable}
     seconds = round(time.monotonic() - started, 1)
-    return report.model_copy(
-        update=done | {"promoted": promoted, "unreadable": unreadable, "seconds": seconds}
-    )
+    report = report.model_copy(update=done | {"unreadable": unreadable, "seconds": seconds})
+    return _with_tracking(report)
+
+
+def _with_tracking(report: TrainReport) -> TrainReport:
+    """Return the report. Raises TrackingError, with it, where MLflow doesn't have all of it."""
+    if report.tracking_failed:
+        missing = "its alias wasn't decided" if report.version else "it isn't registered"
+        raise TrackingError(
+            f"the bundle is at {report.bundle}, but {missing}: {report.tracking_failed}; use it by its URI, "
+            "or train again once MLflow is there",
+            report,
+        )
+    return report
 
 
 def run_unlabelled(config: TrainConfig, store: Store, started: float) -> TrainReport:
@@ -82,11 +93,10 @@ def run_unlabelled(config: TrainConfig, store: Store, started: float) -> TrainRe
         warn_if_short(READ_CPUS)
         sample = sample_features(config, network, store, _cache(config))
         _fit_look(network, sample.rows, config.seed)
-        done = _register(config, network, (), sample.health(network), store, run_id)
-        promoted = promote(config, None, store, _cache(config), done["version"], None)
+        done = _register(config, None, network, sample.health(network), store, run_id)
     fields = {"chips": sample.windows, "scenes": sample.scenes, "unreadable": sample.unreadable}
     seconds = round(time.monotonic() - started, 1)
-    return report.model_copy(update=done | fields | {"promoted": promoted, "seconds": seconds})
+    return _with_tracking(report.model_copy(update=done | fields | {"seconds": seconds}))
 
 
 def _train(config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, run_id: str) -> Parts:
@@ -120,24 +130,34 @@ def _fit_look(network: HashNetwork, rows: FeatureRows, seed: int) -> None:
 
 def _register(
     config: TrainConfig,
+    labels: Labels | None,
     network: HashNetwork,
-    class_names: tuple[str, ...],
     metrics: dict[str, float],
     store: Store,
     run_id: str,
 ) -> dict[str, Any]:
-    """Write the bundle and register it; return what the report says of it."""
+    """Write the bundle, register it, and move the alias if it is better; return what the report says of it.
+
+    Where MLflow fails the bundle stands all the same, and the report says why MLflow doesn't know it.
+    """
+    class_names = trained_classes(labels) if labels else ()
     manifest, files = pack_bundle(network, config.name, class_names, run_id, metrics)
     bundle_uri = f"{config.bundles.rstrip('/')}/{manifest.model_id}"
     write_bundle(bundle_uri, files, store)
-    tracking.log_metrics(config.tracking, run_id, metrics)
-    return {
+    done: dict[str, Any] = {
         "run_id": run_id,
         "model_id": manifest.model_id,
         "bundle": bundle_uri,
-        "version": tracking.register(config.tracking, config.name, bundle_uri, run_id),
         "metrics": metrics,
     }
+    try:
+        tracking.log_metrics(config.tracking, run_id, metrics)
+        done["version"] = tracking.register(config.tracking, config.name, bundle_uri, run_id)
+        score = metrics.get(SCORE)
+        done["promoted"] = promote(config, labels, store, _cache(config), done["version"], score)
+    except TrackingError as error:
+        done["tracking_failed"] = str(error)
+    return done
 
 
 def _cache(config: TrainConfig) -> str:

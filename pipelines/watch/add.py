@@ -43,7 +43,7 @@ def add_watch(config: AddWatchConfig) -> Watch:
     )
     codes = resolve_example(example, published.model_id, lambda: image, table, published)
     _check_codes(config, published, store)
-    looked = Looked(version=published.table_version, encoded_until=published.encoded_until)
+    looked = Looked.of(published)
     watch = Watch(
         name=config.name,
         table=table.uri,

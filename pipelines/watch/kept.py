@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from model.spec import Compare
 from pipelines.api.requests import Filters
 from pipelines.errors import ConfigError
+from pipelines.pointer import Published
 from pipelines.storage import ABSENT, Store
 from pipelines.watch.hits import Hit, Key
 
@@ -46,9 +47,24 @@ class ExampleCodes(_Kept):
 class Looked(_Kept):
     """The newest version of the table, of one model, that a watch has looked at."""
 
+    table_id: str = ""
+    """Delta's id of the table; empty in what was kept before it was."""
     version: int
     encoded_until: datetime | None
     """When its newest row was encoded."""
+
+    @classmethod
+    def of(cls, published: Published) -> "Looked":
+        """Return what a publication is remembered by."""
+        return cls(
+            table_id=published.table_id,
+            version=published.table_version,
+            encoded_until=published.encoded_until,
+        )
+
+    def is_of_table(self, published: Published) -> bool:
+        """Return whether it is of a publication's table, and not of one that lay there before."""
+        return "" in (self.table_id, published.table_id) or self.table_id == published.table_id
 
 
 class Progress(_Kept):

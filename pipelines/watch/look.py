@@ -78,7 +78,9 @@ class News:
 def is_news(published: Published, looked: Mapping[str, Looked]) -> bool:
     """Return whether a publication is of a newer version than what was looked at: a rollback isn't."""
     before = looked.get(published.model_id)
-    return before is None or published.table_version > before.version
+    if before is None or not before.is_of_table(published):
+        return True
+    return published.table_version > before.version
 
 
 def find_news(
@@ -89,10 +91,16 @@ def find_news(
     Where one of these can't be read any more, the notes say so. Raises TableError where the publication
     can't.
     """
+    # of a table that lay there before nothing can be read any more: its versions are other ones here
+    replaced = {model_id for model_id, before in looked.items() if not before.is_of_table(published)}
+    looked = {model_id: before for model_id, before in looked.items() if model_id not in replaced}
     try:
         news = _near(table, published, looked.get(published.model_id), searches)
     except (FileNotFoundError, PermissionError) as error:
         raise lost_files(table.uri, published.table_version, error) from error
+    if replaced:
+        news.gone |= replaced
+        news.notes.append(f"{table.uri} was made anew: taken as new is all that wasn't reported yet")
     for model_id, before in looked.items():
         if not any(map(len, news.found)):
             break

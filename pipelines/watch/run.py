@@ -158,7 +158,7 @@ def _commit(config: RunWatchesConfig, run: _Run, rows: pa.Table, gone: set[str],
     hits = [hit for hit in hits if hit.key not in known]
     progress = run.progress
     if is_news(published, progress.looked):
-        newest = Looked(version=published.table_version, encoded_until=published.encoded_until)
+        newest = Looked.of(published)
         kept = {model_id: before for model_id, before in progress.looked.items() if model_id not in gone}
         looked = kept | {published.model_id: newest}
         progress = progress.model_copy(update={"publication": published.number, "looked": looked})

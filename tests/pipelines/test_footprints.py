@@ -226,3 +226,56 @@ def test_hilbert_curve_visits_every_cell_and_only_steps_to_neighbours(order):
 def test_chips_without_a_place_come_last(longitude, latitude):
     key_N = hilbert_key(np.array([longitude, np.nan]), np.array([latitude, np.nan]))
     assert key_N[0] < key_N[1]
+
+
+def true_side_points(place, window, points_a_side=200):
+    """Longitudes and latitudes of many points along the sides, corners included."""
+    x, y, w, h = window
+    along = np.linspace(0, 1, points_a_side)
+    ones, zeros = np.ones(points_a_side), np.zeros(points_a_side)
+    return place.lonlat(
+        x + w * np.concatenate([along, along, zeros, ones]),
+        y + h * np.concatenate([zeros, ones, along, along]),
+    )
+
+
+PLACES = [
+    ("EPSG:32633", from_origin(400_000, 5_000_000, 10, 10)),
+    ("EPSG:32633", from_origin(200_000, 7_500_000, 10_000, 10_000)),
+    ("EPSG:32601", from_origin(100_000, 1_000_000, 3_000, 3_000)),  # across the antimeridian
+    ("EPSG:3413", from_origin(200_000, 200_000, 10, 10)),
+    ("EPSG:3413", from_origin(-400_000, 1_400_000, 10_000, 10_000)),
+    ("EPSG:3031", from_origin(5000, 64_000, 1000, 1000)),  # beside the pole
+    ("EPSG:3031", from_origin(-20_000, 30_000, 1000, 1000)),  # around it
+    ("EPSG:3857", from_origin(0, 8_400_000, 10_000, 10_000)),
+    ("ESRI:54008", from_origin(3_000_000, 6_000_000, 20_000, 20_000)),  # sinusoidal
+]
+
+
+@pytest.mark.parametrize(("crs", "transform"), PLACES)
+def test_outlines_follow_their_sides_to_a_thousandth_of_the_shortest_one(crs, transform):
+    place = by_affine(crs, transform)
+    lon_P, lat_P = true_side_points(place, WHOLE)
+    ring = shapely.from_wkb(footprint(place, WHOLE).geometry).boundary
+    scale = np.cos(np.radians(np.abs(lat_P).min()))
+    corners = shapely.get_coordinates(ring)
+    ring = shapely.set_coordinates(ring, corners * [scale, 1])
+    distances = shapely.distance(ring, shapely.points(lon_P * scale, lat_P))
+    sides = np.reshape(shapely.points(np.unwrap(lon_P, period=360) * scale, lat_P), (4, -1))
+    shortest = min(shapely.length(shapely.linestrings(shapely.get_coordinates(side))) for side in sides)
+    assert distances.max() < 1.1e-3 * shortest
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "points"),
+    [
+        ("EPSG:4326", from_origin(5, 50, 0.1, 0.1), 5),
+        ("EPSG:3857", from_origin(0, 8_400_000, 10_000, 10_000), 5),
+        ("EPSG:32633", from_origin(400_000, 5_000_000, 10, 10), 5),
+        ("EPSG:3413", from_origin(-400_000, 1_400_000, 10, 10), 5),
+        ("EPSG:32633", from_origin(200_000, 7_500_000, 10_000, 10_000), 33),
+    ],
+)
+def test_outlines_have_no_more_points_than_their_sides_bend(crs, transform, points):
+    shape = shapely.from_wkb(footprint(by_affine(crs, transform), WHOLE).geometry)
+    assert len(shapely.get_coordinates(shape)) == points

@@ -207,3 +207,17 @@ def test_an_etag_is_that_of_the_listing(store, any_root):
     (info,) = store.list(any_root)
     assert store.etag(f"{any_root}/a") == info.etag
     assert store.etag(f"{any_root}/none") is None
+
+
+def test_many_threads_write_one_file_at_once(store, tmp_path):
+    """Each in a temporary file of its own, and whole: also where all containers on a volume are process 1."""
+    uri, contents = f"{tmp_path}/a", [bytes([number]) * 100_000 for number in range(4)]
+
+    def write(number):
+        for _ in range(50):
+            store.write(uri, contents[number])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert store.read(uri) in contents
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -7,11 +7,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake.exceptions import CommitFailedError
 
-from pipelines.errors import ConflictError, TableError
+from pipelines.conflicts import Conflicts
+from pipelines.errors import ConflictError, StorageError, TableError
 from pipelines.pointer import Published, publications, publish, read_pointer
 from pipelines.schema import CODE_SCHEMA, FILE_SCHEMA
-from pipelines.table import CodeTable, Shard, files_of
+from pipelines.table import CodeTable, Shard, _hopeless, files_of
 
 MODEL = "demo@0123456789ab"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -177,3 +179,39 @@ def test_a_torn_pointer_is_refused(store, any_root):
     store.write(f"{any_root}/_published.json", b'{"table_version": 1')
     with pytest.raises(TableError, match="isn't a pointer"):
         read_pointer(any_root, store)
+
+
+def test_what_delta_forbids_is_a_failure_and_no_conflict(store, tmp_path):
+    """It would fail however often it is planned anew."""
+    table = CodeTable(f"{tmp_path}/codes", store)
+    table.create()
+    table.commit_unit([write_shard(table, "a", "1")], MODEL, 1, {})
+    table.open().alter.set_table_properties({"delta.appendOnly": "true"})
+    (path,) = files_of(table.open(), MODEL)
+    with pytest.raises(StorageError, match="append-only; set the table's properties right"):
+        table.remove_rows([path], [], MODEL, 2, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "is_failure"),
+    [
+        ("Failed to commit transaction: 15", True),  # Delta's attempts
+        ("The transaction includes Remove action with data change but Delta table is append-only", True),
+        ("Failed to commit transaction: Concurrent transaction failed.", False),
+        ("Failed to commit transaction: Metadata changed since last commit.", False),
+    ],
+)
+def test_conflicts_are_told_from_failures(text, is_failure):
+    assert (_hopeless(CommitFailedError(text)) is not None) == is_failure
+
+
+def test_conflicts_in_a_row_end(monkeypatch):
+    monkeypatch.setattr("pipelines.conflicts.FIRST_PAUSE", 1e-4)
+    conflicts, met = Conflicts(3), ConflictError("another run")
+    for _ in range(2):
+        conflicts.wait(met, "later")
+    conflicts.over()
+    for _ in range(2):
+        conflicts.wait(met, "later")
+    with pytest.raises(ConflictError, match="another run; tried 3 times: later"):
+        conflicts.wait(met, "later")

@@ -13,6 +13,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from pipelines.cut import Cut
+from pipelines.encode import chips
 from pipelines.encode.chips import CHIP, FAILED, read_objects
 from pipelines.encode.shards import Lineage, write_unit
 from pipelines.encode.usage import metered
@@ -76,6 +77,18 @@ def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, g
     assert result.rejects.select(["uri", "reason"]).to_pylist() == [
         {"uri": f"{root}/c.tif", "reason": "truncated"}
     ]
+
+
+def test_what_the_source_says_of_an_object_counts_too(store, root, geotiff, monkeypatch):
+    """Each chip repeats it: of small chips it is more than their pixels, and a column ends at 2 GiB."""
+    monkeypatch.setattr(chips, "_BATCH_BYTES", 100_000)
+    store.write(f"{root}/a.tif", geotiff(np.full((160, 160, 3), 9, np.uint8)))
+    said = pa.array([[("remark", "x" * 5000)]], pa.map_(pa.string(), pa.string()))
+    unit = listed(store, root).append_column("properties", said)
+    cuts = Cuts(Cut(Grid(16), PixelSpec((1, 2, 3))))
+    tables = list(read_objects(unit, cuts, store))
+    assert sum(map(len, tables)) == 100
+    assert max(table["properties"].nbytes for table in tables) <= 100_000
 
 
 def test_a_file_that_changes_all_the_time_is_never_filed_under_another_versions_etag(

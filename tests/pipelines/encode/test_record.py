@@ -2,10 +2,12 @@
 
 import pytest
 
+import pipelines.encode.unit
 from pipelines.encode.run import run_encode
-from pipelines.errors import GateError, StorageError, TableError
+from pipelines.errors import ConflictError, GateError, StorageError, TableError
 from pipelines.nights import RECORD, find_night
 from pipelines.publish.config import GateConfig
+from pipelines.table import CodeTable
 from tests.pipelines.encode.changing import Archive, encode_in_process
 
 
@@ -58,3 +60,34 @@ def test_a_record_of_another_format(archive):
     archive.store.write(f"{config.table}/{RECORD}", b'{"format_version": 2}')
     with pytest.raises(TableError, match=r"_night\.json isn't a record that this version reads"):
         find_night(config.table, archive.store)
+
+
+def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeypatch):
+    """It isn't encoded again, and leaves no shard behind; a night that meets one each time ends."""
+    monkeypatch.setattr("pipelines.conflicts.FIRST_PAUSE", 1e-4)
+    config = archive.night("codes")
+    encoded, commit_unit = [], CodeTable.commit_unit
+    encode_unit = pipelines.encode.unit.encode_unit
+
+    def counted(unit, *rest):
+        encoded.extend(unit["uri"].to_pylist())
+        return encode_unit(unit, *rest)
+
+    def met(table, shards, model_id, number, lineage, **rest):
+        if met.times:
+            met.times -= 1
+            commit_unit(table, [], model_id, number, {"run_id": "another"})
+        return commit_unit(table, shards, model_id, number, lineage, **rest)
+
+    monkeypatch.setattr("pipelines.encode.unit.encode_unit", counted)
+    monkeypatch.setattr(CodeTable, "commit_unit", met)
+    met.times = 2
+    report = run_encode(config)
+    assert report.chips == 24
+    assert len(encoded) == len(set(encoded)), "no object is encoded twice"
+    assert archive.spoil_orphans("codes") == 0
+    archive.second_day()
+    met.times = 1000
+    with pytest.raises(ConflictError, match="tried 10 times"):
+        run_encode(config)
+    assert archive.spoil_orphans("codes") == 0

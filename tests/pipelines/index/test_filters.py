@@ -9,6 +9,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.index import polygons
 from pipelines.index.arrays import build_arrays
 from pipelines.index.codes import CodeIndex
 from pipelines.index.filters import BLOCKS, criteria, select_rows, spans_of
@@ -176,7 +177,20 @@ def test_a_search_of_whole_blocks_and_parts_of_others_answers_as_the_oracle_does
             assert answer(hits) == want
 
 
-def test_a_polygon_selects_by_footprint_not_by_box():
+def read_at_once(monkeypatch):
+    """Let 50 outlines be read at a time, and return a list in which it will stand how many there were."""
+    monkeypatch.setattr(polygons, "OUTLINES", 50)
+    counts, from_wkb = [], shapely.from_wkb
+
+    def counted(outlines):
+        counts.append(len(outlines))
+        return from_wkb(outlines)
+
+    monkeypatch.setattr(shapely, "from_wkb", counted)
+    return counts
+
+
+def test_a_polygon_selects_by_footprint_not_by_box(monkeypatch):
     rng = np.random.default_rng(3)
     corners = rng.uniform([-170, -80], [160, 70], (3 * ROWS, 2))
     corners = corners[np.argsort(corners[:, 0])]
@@ -190,7 +204,8 @@ def test_a_polygon_selects_by_footprint_not_by_box():
         np.ones(count, np.float32),
         np.zeros(count, np.uint32),
     )
-    footprints = pa.chunked_array([pa.array(shapely.to_wkb(diamonds))])
+    footprints = pa.chunked_array([pa.array(shapely.to_wkb(some)) for some in np.array_split(diamonds, 5)])
+    taken = read_at_once(monkeypatch)
     lake = shapely.MultiPolygon([shapely.Point(0, 0).buffer(40), shapely.box(100, 10, 100.5, 10.5)])
     spans = spans_of(columns)
     boxes = selected(columns, criteria(rectangles_of(lake)))
@@ -198,6 +213,7 @@ def test_a_polygon_selects_by_footprint_not_by_box():
     want = [row for row, diamond in enumerate(diamonds) if diamond.intersects(lake)]
     assert rows_of(selection).tolist() == want
     assert len(want) < len(rows_of(boxes))
+    assert 0 < max(taken) <= 50, "outlines of a whole archive may be more than Arrow takes at once, or memory"
 
 
 def test_a_polygon_and_other_criteria_must_both_be_fulfilled():

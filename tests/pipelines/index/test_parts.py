@@ -82,10 +82,10 @@ def test_bits_with_weights_of_their_own_are_summed_as_numpy_does(question, seed)
 
 @pytest.fixture(scope="module")
 def parted():
-    """20,000 codes of 30 kinds, many of which have the same kind bits; their index has tables and centres."""
+    """40,000 codes of 30 kinds, many of which have the same kind bits; their index has tables and centres."""
     rng = np.random.default_rng(4)
-    kinds_NY = clustered(20_000, 8, centres=30, flipped=0.03)
-    codes_NY = np.concatenate([kinds_NY, clustered(20_000, 24, seed=1, centres=200, flipped=0.05)], axis=1)
+    kinds_NY = clustered(40_000, 8, centres=30, flipped=0.05)
+    codes_NY = np.concatenate([kinds_NY, clustered(40_000, 24, seed=1, centres=200, flipped=0.05)], axis=1)
     codes_NY[:500] = codes_NY[500]
     codes_NY = rng.permutation(codes_NY)
     ranks_N = rng.permutation(len(codes_NY)).astype(np.uint32)

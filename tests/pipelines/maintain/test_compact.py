@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.encode import shards
-from pipelines.encode.shards import spatial_key
+from pipelines.encode.sorting import spatial_key
 from pipelines.errors import ConflictError
 from pipelines.maintain import compact as module
 from pipelines.maintain.compact import compact, small_files

@@ -32,8 +32,9 @@ class Following:
         for version in versions:
             self.publish(version)
 
-    def publish(self, version: int) -> None:
+    def publish(self, version: int, table_id: str = "first") -> None:
         news = Published(
+            table_id=table_id,
             table_version=version,
             model_id="m@0",
             bundle_uri="b",
@@ -73,6 +74,17 @@ def test_nothing_starts_where_none_of_the_last_is_good(store: Store, tmp_path: P
         Following(store, tmp_path, [5, 99, 99, 99]).start()
     with pytest.raises(TableError, match="nothing is published"):
         Following(store, tmp_path, []).start()
+
+
+def test_what_is_held_of_another_table_goes(store: Store, tmp_path: Path) -> None:
+    """Its numbers and versions begin anew: the old one's would answer for them."""
+    following = Following(store, tmp_path, [1, 2, 3])
+    follower = following.start()
+    store.remove_folder(following.table)
+    following.publish(1, "second")
+    follower.look()
+    assert [held.published.table_id for held in follower.kept] == ["second"]
+    assert follower.find(lambda published: published.table_version == 3) is None
 
 
 def test_a_good_publication_ends_the_refusal(store: Store, tmp_path: Path) -> None:

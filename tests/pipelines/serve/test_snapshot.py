@@ -1,5 +1,6 @@
 """What is refused before it is served, and what is looked up."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,21 @@ def test_refuses_rows_that_do_not_fit(
     published = read_pointer(archive.table, archive.store)
     with pytest.raises(TableError, match=message):
         load(other, published.model_copy(update={"table_version": 1}), tmp_path)
+
+
+def test_a_folder_that_another_replica_removes_meanwhile(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the listing of what is built and the look at how old it is."""
+    published = read_pointer(archive.table, archive.store)
+    load(archive, published.model_copy(update={"table_version": 0}), tmp_path)
+    (built,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    glob = Path.glob
+
+    def listed_then_removed(folder: Path, pattern: str) -> list[Path]:
+        found = list(glob(folder, pattern))
+        shutil.rmtree(built, ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(Path, "glob", listed_then_removed)
+    assert len(load(archive, published, tmp_path).archive.codes) > 0

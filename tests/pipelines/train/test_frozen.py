@@ -1,6 +1,8 @@
 """Heads on a frozen backbone: features are computed once; what promotion goes by."""
 
 import io
+import sqlite3
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -8,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.backbones import read_weights
+from pipelines import tracking as tracking_module
 from pipelines.bundles import read_bundle, resolve_bundle
-from pipelines.errors import TrainingError
+from pipelines.errors import ConfigError, TrackingError, TrainingError
+from pipelines.tracking import client
 from pipelines.train.config import NetworkConfig, RecipeConfig
 from pipelines.train.run import run_train
 from pipelines.train.validation import SCORE
@@ -44,6 +48,37 @@ def test_another_head_touches_no_pixels(first, frozen, store):
     report = run_train(frozen.model_copy(update=changes))
     assert read_bundle(report.bundle, store)[0].network.head == "attention"
     assert cache_files(frozen, store) == before
+
+
+def test_a_bundle_stands_where_mlflow_breaks_down_on_the_way(frozen, store, tmp_path):
+    """As the database takes no figures and no versions any more: training goes on, and its bundle is told."""
+    tracking = frozen.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}/broken.db"})
+    client(tracking).search_experiments()  # makes the database
+    with sqlite3.connect(tmp_path / "broken.db") as database:
+        for table in ("latest_metrics", "registered_models"):
+            database.execute(f"DROP TABLE {table}")
+    with pytest.raises(TrackingError, match=r"the bundle is at s3://.*, but it isn't registered") as caught:
+        run_train(frozen.model_copy(update={"tracking": tracking, "name": "untold"}))
+    report = caught.value.report
+    assert report.metrics[SCORE] > 0.8
+    assert (report.version, report.promoted) == (None, False)
+    assert read_bundle(report.bundle, store)[0].model_id == report.model_id
+
+
+def test_a_training_needs_mlflow_at_its_start(frozen):
+    nobody = frozen.tracking.model_copy(update={"uri": "http://127.0.0.1:9"})
+    started = time.monotonic()
+    with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:9: "):
+        run_train(frozen.model_copy(update={"tracking": nobody}))
+    assert time.monotonic() - started < tracking_module.PATIENCE
+
+
+def test_a_deleted_experiment_is_told_in_a_line(frozen, tmp_path):
+    tracking = frozen.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}/deleted.db"})
+    mlflow = client(tracking)
+    mlflow.delete_experiment(mlflow.create_experiment(tracking.experiment))
+    with pytest.raises(ConfigError, match=r"experiment scenehash at .* has been deleted; restore it"):
+        run_train(frozen.model_copy(update={"tracking": tracking}))
 
 
 def test_the_same_seed_gives_the_same_loss_curve(first, frozen, mlflow):

@@ -11,7 +11,9 @@ import torch
 
 from model.spec import InputSpec
 from pipelines.bundles import read_bundle, resolve_bundle
-from pipelines.errors import BundleError, ConfigError, StorageError
+from pipelines.errors import BundleError, ConfigError, StorageError, TrainingError
+from pipelines.storage import Store
+from pipelines.train import fit
 from pipelines.train.config import NetworkConfig, RecipeConfig, TrainConfig
 from pipelines.train.run import run_train
 from pipelines.train.validation import SCORE
@@ -86,6 +88,19 @@ def _training_worker() -> int | None:
 def test_a_killed_worker_costs_no_epoch_and_no_second_run(tuned, store, mlflow, ray_local):
     change = {"name": "killed", "bundles": f"{tuned.bundles}-killed", "recipe": _long(tuned), "workers": 1}
     config = tuned.model_copy(update=change)
+    killed = _kill_after_a_checkpoint(config, store)
+    report = run_train(config)
+    assert len(killed) == 1
+    run = mlflow.get_run(report.run_id)
+    history = mlflow.get_metric_history(report.run_id, "train_loss")
+    assert [point.step for point in history] == list(range(1, STEPS * config.recipe.epochs + 1))
+    assert run.info.status == "FINISHED"
+    assert len(mlflow.search_runs([run.info.experiment_id], filter_string="run_name = 'killed'")) == 1
+    assert report.metrics[SCORE] > 0.9
+
+
+def _kill_after_a_checkpoint(config: TrainConfig, store: Store) -> list[int]:
+    """Kill a training's worker once it has saved a checkpoint; its process id will stand in the list."""
     killed: list[int] = []
 
     def kill() -> None:
@@ -96,17 +111,20 @@ def test_a_killed_worker_costs_no_epoch_and_no_second_run(tuned, store, mlflow, 
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
 
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    report = run_train(config)
-    killer.join(timeout=1)
-    assert len(killed) == 1
-    run = mlflow.get_run(report.run_id)
-    history = mlflow.get_metric_history(report.run_id, "train_loss")
-    assert [point.step for point in history] == list(range(1, STEPS * config.recipe.epochs + 1))
-    assert run.info.status == "FINISHED"
-    assert len(mlflow.search_runs([run.info.experiment_id], filter_string="run_name = 'killed'")) == 1
-    assert report.metrics[SCORE] > 0.9
+    threading.Thread(target=kill, daemon=True).start()
+    return killed
+
+
+@pytest.mark.timeout(400)
+def test_a_training_that_fails_leaves_no_checkpoints(tuned, store, mlflow, ray_local, monkeypatch):
+    monkeypatch.setattr(fit, "_RESTARTS", 0)
+    change = {"name": "failed", "bundles": f"{tuned.bundles}-failed", "recipe": _long(tuned), "workers": 1}
+    config = tuned.model_copy(update=change)
+    killed = _kill_after_a_checkpoint(config, store)
+    with pytest.raises(TrainingError, match="the workers failed 1 times"):
+        run_train(config)
+    assert killed, "there was a checkpoint"
+    assert list(store.list(config.bundles)) == []
 
 
 def _long(tuned: TrainConfig) -> RecipeConfig:

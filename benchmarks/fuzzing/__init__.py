@@ -1,0 +1,1 @@
+"""What `benchmarks.fuzz` tries: a module for each target."""
