@@ -19,7 +19,7 @@ def absolute(uri: str, folder: str = "") -> str:
 
     ``~`` is the home folder where no ``folder`` is given. ``S3://``, ``s3a://`` and ``/vsis3/`` are ``s3://``,
     ``/vsicurl/https://`` is ``https://``. Raises ConfigError on what can't be read: other schemes, other
-    virtual file systems of GDAL, names that are no UTF-8.
+    virtual file systems of GDAL, names that are no UTF-8, relative names that leave the bucket or host.
     """
     if "\0" in uri or not _is_text(uri):
         raise ConfigError(f"{uri!r} isn't a name: it has a NUL, or isn't UTF-8; rename it")
@@ -32,7 +32,10 @@ def absolute(uri: str, folder: str = "") -> str:
         # not Path.absolute(), which keeps "..": an object must have one name
         return os.path.abspath(uri)  # noqa: PTH100
     scheme, mark, path = folder.rpartition("://")
-    return scheme + mark + posixpath.normpath(f"{path}/{uri}")
+    found = posixpath.normpath(f"{path}/{uri}")
+    if mark and found.split("/")[0] != path.split("/")[0]:
+        raise ConfigError(f"{uri} leads out of the bucket or host of {folder}; name it by s3:// or https://")
+    return scheme + mark + found
 
 
 def _is_text(uri: str) -> bool:

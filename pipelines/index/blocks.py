@@ -23,7 +23,7 @@ from pipelines.index.selection import UInt32s
 BLOCK_ROWS = 1024
 """At most. 8 kB a word: one block's first word comes to the cache while another is compared."""
 _CENTRES = 256  # at most; they are found with the row as numbers of 16 bits
-_ROWS_OF_A_CENTRE = 8192
+_ROWS_OF_A_CENTRE = 1024
 _SAMPLE, _ROUNDS = 20_000, 5
 _STRIDE = 512
 

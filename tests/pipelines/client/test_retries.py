@@ -18,7 +18,7 @@ from pipelines.client.retries import MOST_TRIES
 from pipelines.demo.objectstore import free_port
 from pipelines.errors import InvalidQueryError, QueryError, UnavailableError
 
-CODE = {"code": "00ff", "bits": 16, "model_id": "tiny@0"}
+CODE = {"code": "00ff", "bit_weights": "8" * 16, "bits": 16, "model_id": "tiny@0"}
 HANG_UP = (0, {}, b"")
 CUT_OFF = (200, {"Content-Length": "1000"}, b'{"code": "00')
 FINE = (200, {}, json.dumps(CODE).encode())
