@@ -117,7 +117,7 @@ def test_windows_without_enough_valid_pixels_and_what_is_no_image_are_left_out(
     store.write(f"{root}/torn.tif", b"no image")
     with pytest.raises(ConfigError, match="none of 1 scenes"):
         run_train(config)
-    with pytest.raises(StorageError, match="nothing"):
+    with pytest.raises(StorageError, match="nowhere"):
         run_train(config.model_copy(update={"source": f"{root}/nowhere"}))
 
 
