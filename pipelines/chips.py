@@ -131,7 +131,8 @@ def _read_object(entry: dict[str, Any], pixels: PixelSpec, store: Store) -> list
                 chips = [_cut_chip(dataset, window, ranged, cut.grid.chip_size) for window in sides]
             else:
                 windows = [None if None in window else window for window in sides]
-                chips = [_read_chip(dataset, window, pixels) for window in windows]
+                taken = grey_as_colours(dataset, pixels)
+            chips = [_read_chip(dataset, window, taken) for window in windows]
     except FileNotFoundError:
         chips = [{"reason": "missing"}] * len(entry["row_list"])
     except (RejectedObject, StorageError) as error:
@@ -147,7 +148,7 @@ def _read_chip(dataset: Raster, window: WindowTuple | None, pixels: PixelSpec) -
         # rasterio would cut the window off at the edge, without a word
         message = f"outside: window {x}, {y}, {w}, {h} leaves the image of {width} x {height} pixels"
         return {"reason": message}
-    return _cut_chip(dataset, (x, y, w, h), grey_as_colours(dataset, pixels), None)
+    return _cut_chip(dataset, (x, y, w, h), pixels, None)
 
 
 def _cut_chip(dataset: Raster, window: WindowTuple, pixels: PixelSpec, size: int | None) -> dict[str, object]:

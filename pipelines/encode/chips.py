@@ -63,7 +63,7 @@ def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Tab
             for row in _chips_of(entry, content, cut):
                 rows.append(row | {"bytes_read": size})
                 size = 0
-                if waiting_bytes + len(rows) * row_bytes >= _BATCH_BYTES:
+                if waiting_bytes + (len(rows) + 1) * row_bytes > _BATCH_BYTES:
                     yield pa.Table.from_pylist(waiting + rows, schema=CHIP_SCHEMA)
                     waiting, rows, waiting_bytes = [], [], 0
         except RejectedObject as rejected:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.bundle import Manifest
+from model.spec import CodePart, CodeSpec, InputSpec, NetworkSpec
 from pipelines.api.requests import Filters, SearchRequest
 from pipelines.errors import TableError
 from pipelines.index.archive import open_archive
@@ -18,14 +20,16 @@ from pipelines.publish.run import run_publish
 from pipelines.serve.cursor import Cursor, read_token, write_token
 from pipelines.serve.question import Question
 from pipelines.serve.shard import _check
+from pipelines.serve.snapshot import Snapshot
 from pipelines.watch.kept import Looked
 from pipelines.watch.look import Search, find_news, is_news
 
+CODE = CodeSpec((CodePart("kind", 32),))
 LENIENT = GateConfig(min_chips=10**6, min_objects=10**6)
 
 
 def publish(night, version):
-    return publish_forward(night.table, version, night.model_id, "bundle", "run", LENIENT)
+    return publish_forward(night.table, version, night.model_id, CODE, "bundle", "run", LENIENT)
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def make_anew(night, codes, *, with_pointer=False):
 
 def test_an_index_folder_is_one_tables(old, tmp_path):
     def codes(version):
-        archive = open_archive(tmp_path / "index", old.table, old.model_id, version, 32)
+        archive = open_archive(tmp_path / "index", old.table, old.model_id, version, (32,))
         return {
             archive.rows.chip_id(row): archive.codes.code(row).tobytes() for row in range(len(archive.rows))
         }
@@ -93,9 +97,9 @@ def test_a_watch_looks_at_all_of_the_new_table(old):
     assert "was made anew" in news.notes[0]
 
 
-def test_pages_go_on_in_their_own_table_only():
+def test_pages_go_on_in_their_own_table_only(old, tmp_path):
     request = SearchRequest(code="00000000", limit=1)
-    token = write_token(request, 1, Cursor(1, 0, "a", "first"))
+    token = write_token(request, 1, Cursor(1, 0, 0, "a", "first"))
     version, cursor = read_token(request.model_copy(update={"token": token}))
     assert (version, cursor.table_id) == (1, "first")
     publication = {"table_version": 1, "model_id": "m", "bundle_uri": "b", "run_id": "r", "gate": {}}
@@ -104,10 +108,13 @@ def test_pages_go_on_in_their_own_table_only():
     first, second = (
         Published(**publication, published_at=now, table_id=each) for each in ("first", "second")
     )
-    assert _check(question, first, 32) is None
-    refusal = _check(question, second, 32)
+    manifest = Manifest("m", NetworkSpec(kind_bits=32), InputSpec(), (), {}, "r")
+    archive = open_archive(tmp_path / "index", old.table, old.model_id, 1, (32,))
+    first, second = (Snapshot(each, manifest, archive) for each in (first, second))
+    assert _check(question, first) is None
+    refusal = _check(question, second)
     assert (refusal.status, refusal.code) == (410, "not_kept")
-    assert _check(replace(question, cursor=Cursor()), second, 32) is None
+    assert _check(replace(question, cursor=Cursor()), second) is None
 
 
 def test_two_tables_have_two_ids(old):
