@@ -12,6 +12,7 @@ from model.spec import CodePart, CodeSpec, InputSpec, NetworkSpec
 from pipelines.api.requests import Filters, SearchRequest
 from pipelines.errors import TableError
 from pipelines.index.archive import open_archive
+from pipelines.index.comparison import Comparison
 from pipelines.maintain.vacuum import kept_versions
 from pipelines.pointer import Published, read_pointer
 from pipelines.publish.config import GateConfig, PublishConfig
@@ -91,7 +92,9 @@ def test_a_watch_looks_at_all_of_the_new_table(old):
     published = publish(old, make_anew(old, codes)).published
     assert is_news(published, looked)
     (codes_NY,) = codes.values()
-    news = find_news(old.table, published, looked, [Search(codes_NY[:1], 32, Filters(), ())])
+    news = find_news(
+        old.table, published, looked, [Search(codes_NY[:1], (32,), Comparison((1,), (0,)), 32, Filters(), ())]
+    )
     assert news.compared == len(news.found[0]) == 2
     assert news.gone == {old.model_id}
     assert "was made anew" in news.notes[0]
