@@ -245,12 +245,12 @@ def test_help_lists_every_field_and_is_quick(job):
         (
             "nightly",
             ["--source=s3://archive/x", "--table=s3://no-such-bucket/t", "--bundle=b"],
-            "s3://no-such-bucket/t: no such bucket; check the name, endpoint and keys",
+            "s3://no-such-bucket/t: no such bucket or folder; check the name, endpoint and keys",
         ),
         (
             "evaluate",
             ["--bundle=b", "--source=s3://archive/m", "--output=s3://no-such-bucket/o"],
-            "s3://no-such-bucket/o: no such bucket; check the name, endpoint and keys",
+            "s3://no-such-bucket/o: no such bucket or folder; check the name, endpoint and keys",
         ),
         ("serve", ["--table=s3://no-such-bucket/t", "--open"], "nothing is published"),
         ("publish", ["--table=s3://archive/none", "--rollback"], "no code table at s3://archive/none"),
