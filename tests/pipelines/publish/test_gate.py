@@ -34,7 +34,7 @@ def check(night, config=CONFIG, archive=None, code=ONE_PART):
 
 def publish_now(night, config=CONFIG, archive=None, code=ONE_PART):
     verdict, version = check(night, config, archive, code), night.table.open().version()
-    news = publication(verdict, version, night.model_id, "b", "r")
+    news = publication(night.table, verdict, version, night.model_id, "b", "r")
     return publish(night.table.uri, night.table.store, news, find_pointer(night.table.uri, night.table.store))
 
 
