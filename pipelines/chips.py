@@ -132,7 +132,7 @@ def _read_object(entry: dict[str, Any], pixels: PixelSpec, store: Store) -> list
             else:
                 windows = [None if None in window else window for window in sides]
                 taken = grey_as_colours(dataset, pixels)
-            chips = [_read_chip(dataset, window, taken) for window in windows]
+                chips = [_read_chip(dataset, window, taken) for window in windows]
     except FileNotFoundError:
         chips = [{"reason": "missing"}] * len(entry["row_list"])
     except (RejectedObject, StorageError) as error:
