@@ -48,6 +48,7 @@ _SPLIT = SplitConfig(validation_share=0)
 INCEPTION = "inception_v3_to_mixed_7a.fp16.safetensors"
 _GOOGLENET = "bvlc_googlenet.fp16.safetensors"
 _HALVES = 2  # draws of the classes that are left out of training
+_REFERENCE = 1280  # features of Mixed_7a, the last ones: the order by them is what codes should keep
 _PLACE_SIDE = 48  # pixels of a chip of the Landsat scenes
 
 Row = dict[str, float | str | None]
@@ -259,7 +260,8 @@ def _order(
     compare: Compare,
 ) -> Row:
     lists = code_lists(codes_NY, codes_NY, code, compare)
-    found = order_figures(cosine_lists(features_ND, features_ND), labels_N, [lists])[0]
+    reference_ND = features_ND[:, -_REFERENCE:]
+    found = order_figures(cosine_lists(reference_ND, reference_ND), labels_N, [lists])[0]
     assert found.in_class_recall10 is not None
     assert found.kept_recall10 is not None
     return {

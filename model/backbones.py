@@ -6,6 +6,7 @@ Shapes: B images, C bands, S x S pixels, D features, T tokens.
 import hashlib
 import importlib
 import io
+import math
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Literal
@@ -14,6 +15,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -22,26 +24,26 @@ from model.spec import InputSpec
 Weights = Literal["none", "imagenet"] | Mapping[str, Tensor]
 """Random, the library's own ImageNet weights (downloaded once), or a state read by `read_weights`."""
 
-_OUTPUT = "features"
 _AUXILIARY = ("googlenet", "inception_v3")  # their side classifiers and input transform are switched off
 _CENTRED = 128 / 255  # (x - 128) / 128, with which TensorFlow's networks were trained
 
 
 class Backbone(nn.Module):
-    """images_BCSS -> features_BD: a network up to a node, pooled over space or tokens."""
+    """images_BCSS -> features_BD: a network up to one node or several, pooled over space or tokens."""
 
     def __init__(self, name: str, node: str, weights: Weights = "none") -> None:
         """Build ``name``: a model of torchvision, ``timm:<name>``, or ``module:factory``.
 
-        torchvision's models are cut at ``node``; what lies behind it is pruned. The others give their own
-        output where ``node`` is empty. Raises ValueError on an unknown name or node, or where weights don't
-        cover every parameter that is left.
+        torchvision's models are cut at ``node``; what lies behind it is pruned. ``first+second`` names two
+        nodes: their pooled outputs stand side by side, each scaled so that the mean square of its features is
+        1, as networks have layers of very different sizes. The other models give their own output where ``node`` is empty. Raises ValueError on an unknown name or node,
+        or where weights don't cover every parameter that is left.
         """
         super().__init__()
         self.name, self.node = name, node
         network = _build(name, imagenet=weights == "imagenet")
         self.body = _cut(network, name, node)
-        self.bands_last = isinstance(network, models.SwinTransformer) and node != "permute"
+        self.is_swin = isinstance(network, models.SwinTransformer)
         if not isinstance(weights, str):
             self._load(weights)
 
@@ -58,12 +60,19 @@ class Backbone(nn.Module):
         self.body.load_state_dict({key: state.get(key, value) for key, value in wanted.items()})
 
     def forward(self, images_BCSS: Tensor) -> Tensor:
-        """Return features_BD: means over space (BDSS) or over tokens (BTD)."""
+        """Return features_BD: means over space (BDSS) or over tokens (BTD), of each node in turn."""
         output = self.body(images_BCSS)
-        features: Tensor = output[_OUTPUT] if isinstance(output, dict) else output
-        if features.ndim == 4:
-            return features.mean(dim=(1, 2) if self.bands_last else (2, 3))
-        return features.mean(dim=1) if features.ndim == 3 else features
+        outputs: dict[str, Tensor] = output if isinstance(output, dict) else {self.node: output}
+        pooled = [self._pool(outputs[node], node) for node in self.node.split("+")]
+        if len(pooled) == 1:
+            return pooled[0]
+        scaled = [F.normalize(each_BD.float()) * math.sqrt(each_BD.shape[1]) for each_BD in pooled]
+        return torch.cat(scaled, dim=1)
+
+    def _pool(self, output: Tensor, node: str) -> Tensor:
+        if output.ndim == 4:
+            return output.mean(dim=(1, 2) if self.is_swin and node != "permute" else (2, 3))
+        return output.mean(dim=1) if output.ndim == 3 else output
 
     @torch.inference_mode()
     def count_features(self, bands: int, size: int) -> int:
@@ -171,11 +180,12 @@ def _torchvision_weights(name: str) -> models.WeightsEnum:
 def _cut(network: nn.Module, name: str, node: str) -> nn.Module:
     if not node and ":" in name:
         return network
+    nodes = node.split("+")
     try:
-        body: nn.Module = create_feature_extractor(network.eval(), {node: _OUTPUT})
+        body: nn.Module = create_feature_extractor(network.eval(), {each: each for each in nodes})
     except ValueError as error:
         raise ValueError(
-            f"backbone {name} has no node {node!r} (torchvision.models.feature_extraction."
+            f"backbone {name} has no node {' or '.join(nodes)!r} (torchvision.models.feature_extraction."
             "get_graph_node_names lists them)"
         ) from error
     return body

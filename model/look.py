@@ -1,10 +1,10 @@
 """The look bits: what the pixels look like, from a backbone's features and without any label.
 
-Everything is fitted in closed form on features of a few thousand chips in two or more views each (METHODS,
-"View whitening"). Directions in which the views of a chip differ say nothing of what it shows, so they are
-made short before the bits are chosen.
+Everything is fitted in closed form on features of a few thousand chips in two or more views each. Directions
+in which the views of a chip differ say nothing of what it shows, and those in which a chip differs from the
+ones most like it say little. Both are made short before the bits are chosen: docs/decisions/0010.
 
-Shapes: N chips, V views of each, B vectors, D features, K bits.
+Shapes: N chips, V views of each, B vectors, D features, K bits, X differences.
 """
 
 import numpy as np
@@ -16,6 +16,9 @@ from torch.nn import functional as F
 Floats = NDArray[np.float64]
 
 _MOST_CHIPS = 20_000  # to fit on: more make the fit slower, not better
+_MOST_ASKED = 5_000  # of these, for their nearest chips
+_ASKED_AT_ONCE = 500
+_NEAREST = 3  # chips that count as another sight of a chip
 _ROUNDS = 50  # of iterative quantisation, as in its paper
 
 
@@ -62,7 +65,7 @@ class LookHead(nn.Module):
             features_NVD = features_NVD[np.sort(rng.choice(num_chips, _MOST_CHIPS, replace=False))]
         units_NVD = _unit_length(features_NVD)
         mean_D = units_NVD.mean(axis=(0, 1))
-        whitening_DD = view_whitening(units_NVD)
+        whitening_DD = whitening(units_NVD)
         whitened_ND = _unit_length((units_NVD[:, 0] - mean_D) @ whitening_DD)
         whitened_mean_D = whitened_ND.mean(axis=0)
         projection_DK = quantising_projection(whitened_ND - whitened_mean_D, self.projection_DK.shape[1], rng)
@@ -76,17 +79,54 @@ class LookHead(nn.Module):
             getattr(self, name).copy_(torch.from_numpy(value))
 
 
-def view_whitening(units_NVD: Floats) -> Floats:
-    """Return the symmetric (C + m I)^(-1/2) of the covariance C of a chip's views around their mean.
+def whitening(units_NVD: Floats) -> Floats:
+    """Return the symmetric matrix that makes the directions short in which chips that look alike differ.
 
-    It is pooled over all chips; m is its mean eigenvalue.
+    It is (A / tr A + B / tr B + m I)^(-1/2): A is the covariance of a chip's views around their mean, B that
+    of a chip and the nearest other ones after `shrink` by A alone, and m the mean eigenvalue of the sum.
     """
+    of_views_DD = view_covariance(units_NVD)
+    first_ND = units_NVD[:, 0]
+    near_X2 = nearest_pairs(_unit_length((first_ND - units_NVD.mean(axis=(0, 1))) @ shrink(of_views_DD)))
+    differences_XD = first_ND[near_X2[:, 0]] - first_ND[near_X2[:, 1]]
+    of_nearest_DD = differences_XD.T @ differences_XD / (2 * len(differences_XD))
+    return shrink(_of_trace_one(of_views_DD) + _of_trace_one(of_nearest_DD))
+
+
+def view_covariance(units_NVD: Floats) -> Floats:
+    """Return covariance_DD of a chip's views around their mean, pooled over all chips."""
     num_chips, num_views, num_features = units_NVD.shape
     offsets_XD = (units_NVD - units_NVD.mean(axis=1, keepdims=True)).reshape(-1, num_features)
-    covariance_DD = offsets_XD.T @ offsets_XD / (num_chips * (num_views - 1))
+    return np.asarray(offsets_XD.T @ offsets_XD / (num_chips * (num_views - 1)))
+
+
+def nearest_pairs(units_ND: Floats) -> NDArray[np.int64]:
+    """Return pairs_X2 of rows: chips and each of the three others that are nearest by cosine.
+
+    Of very many chips only some, spread evenly, ask for their nearest; those are sought among all.
+    """
+    num_chips = len(units_ND)
+    nearest = min(_NEAREST, num_chips - 1)
+    asked = np.unique(np.linspace(0, num_chips - 1, min(num_chips, _MOST_ASKED)).astype(np.int64))
+    vectors_ND = units_ND.astype(np.float32)
+    pairs = []
+    for rows_B in np.split(asked, range(_ASKED_AT_ONCE, len(asked), _ASKED_AT_ONCE)):
+        cosines_BN = vectors_ND[rows_B] @ vectors_ND.T
+        cosines_BN[np.arange(len(rows_B)), rows_B] = -np.inf  # itself
+        near_BX = np.argpartition(-cosines_BN, nearest - 1, axis=1)[:, :nearest]
+        pairs.append(np.stack([rows_B.repeat(nearest), near_BX.ravel()], axis=1))
+    return np.concatenate(pairs)
+
+
+def shrink(covariance_DD: Floats) -> Floats:
+    """Return the symmetric (C + m I)^(-1/2) of a covariance C; m is its mean eigenvalue."""
     values_D, vectors_DD = np.linalg.eigh(covariance_DD)
     values_D = np.maximum(values_D, 0) + max(values_D.mean(), np.finfo(np.float32).tiny)
     return np.asarray(vectors_DD / np.sqrt(values_D) @ vectors_DD.T)
+
+
+def _of_trace_one(covariance_DD: Floats) -> Floats:
+    return np.asarray(covariance_DD / max(np.trace(covariance_DD), np.finfo(np.float32).tiny))
 
 
 def quantising_projection(centred_ND: Floats, bits: int, rng: np.random.Generator) -> Floats:

@@ -111,7 +111,8 @@ class NetworkSpec:
 
     backbone: str = described("inception_v3", "model name in torchvision.models, timm:name or module:factory")
     node: str = described(
-        "Mixed_7a", "node whose output is pooled to features; empty: timm's or a module's own"
+        "Mixed_6c+Mixed_7a",
+        "nodes whose outputs are pooled to features, joined by +; empty: timm's or a module's own",
     )
     head: Head = described(
         "norm",
@@ -129,7 +130,7 @@ class NetworkSpec:
         0, "bits that say what the pixels look like, for which no labels are needed [likewise; 0: none]"
     )
     kind_weight: int = described(
-        3, "how often each kind bit counts in the distance where there are look bits too [1..8]"
+        2, "how often each kind bit counts in the distance where there are look bits too [1..8]"
     )
 
     def __post_init__(self) -> None:

@@ -52,6 +52,7 @@ def read_token(request: SearchRequest) -> tuple[int, Cursor]:
         cursor = Cursor(**content)
         sound = (
             type(version) is int
+            and version >= 0
             and digest == _digest(request)
             and type(cursor.returned) is int
             and 0 < cursor.returned <= _MOST_RETURNED

@@ -28,7 +28,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     },
     # channel attention, triplets and isometric quantisation on a frozen Inception v3
     "seed_b": {
-        "network": {"head": "attention"},
+        "network": {"head": "attention", "node": "Mixed_7a"},
         "objective": "triplet",
         "triplet": {"isometric_weight": 0.01},
         "recipe": {"epochs": 25, "batch_size": 150, "chips_per_class": 5, "learning_rate": 5e-4},

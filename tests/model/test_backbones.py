@@ -72,6 +72,22 @@ def test_tokens_are_averaged_and_bands_last_is_known():
         torch.testing.assert_close(last(images_BCSS), first(images_BCSS))
 
 
+def test_of_several_nodes_each_counts_by_its_number_of_features():
+    torch.manual_seed(0)
+    images_BCSS = torch.randn(2, 3, 64, 64)
+    both = Backbone("resnet18", "layer2+layer1").eval()
+    alone = [Backbone("resnet18", node).eval() for node in ("layer2", "layer1")]
+    for backbone in alone:
+        backbone.body.load_state_dict(both.body.state_dict(), strict=False)
+    with torch.inference_mode():
+        features_BD = both(images_BCSS)
+        expected = [backbone(images_BCSS) for backbone in alone]
+    assert both.count_features(3, 64) == 128 + 64
+    for found_BD, own_BD in zip(features_BD.split([128, 64], dim=1), expected, strict=True):
+        torch.testing.assert_close(found_BD.square().mean(dim=1), torch.ones(2))
+        torch.testing.assert_close(found_BD * own_BD.square().mean(dim=1, keepdim=True).sqrt(), own_BD)
+
+
 def test_what_lies_behind_the_node_is_pruned():
     names = Backbone("resnet18", "layer2").body.state_dict()
     assert not any(name.startswith(("layer3", "fc")) for name in names)
@@ -82,6 +98,7 @@ def test_what_lies_behind_the_node_is_pruned():
     [
         ("resnet1", "layer1", "unknown backbone"),
         ("resnet18", "layer9", "no node 'layer9'"),
+        ("resnet18", "layer1+layer9", "no node 'layer1 or layer9'"),
         ("resnet18", "", "no node ''"),
         ("no_such_module:network", "", "No module named"),
         ("own_backbones:missing", "", "no attribute 'missing'"),

@@ -8,7 +8,7 @@ import torch
 
 from model import look
 from model.codes import unpack
-from model.look import LookHead, quantising_projection, view_whitening
+from model.look import LookHead, nearest_pairs, quantising_projection, shrink, view_covariance
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 
@@ -26,11 +26,16 @@ def reference(features_NVD, bits, seed):
     """The definition, a chip at a time; numpy's own eigenvectors and singular vectors."""
     units = [[view / math.sqrt((view.astype(float) ** 2).sum()) for view in chip] for chip in features_NVD]
     mean = np.mean([view for chip in units for view in chip], axis=0)
-    scatter = sum(np.cov(np.asarray(chip).T) for chip in units) / len(units)
-    values, vectors = np.linalg.eigh(scatter + np.trace(scatter) / len(scatter) * np.eye(len(scatter)))
-    whitening = vectors @ np.diag(values**-0.5) @ vectors.T
-    whitened = [whitening @ (chip[0] - mean) for chip in units]
-    whitened = np.asarray([vector / np.linalg.norm(vector) for vector in whitened])
+    of_views = sum(np.cov(np.asarray(chip).T) for chip in units) / len(units)
+    whitened = reference_whitened(units, mean, of_views)
+    cosines = whitened @ whitened.T - 9 * np.eye(len(units))
+    differences = np.asarray(
+        [units[i][0] - units[j][0] for i, row in enumerate(cosines) for j in np.argsort(-row)[:3]]
+    )
+    of_nearest = differences.T @ differences / len(differences)
+    whitened = reference_whitened(
+        units, mean, of_views / np.trace(of_views) + of_nearest / np.trace(of_nearest)
+    )
     centred = whitened - whitened.mean(axis=0)
     components = np.linalg.svd(centred)[2][:bits].T
     components = components * np.sign([column[np.abs(column).argmax()] for column in components.T])
@@ -43,6 +48,13 @@ def reference(features_NVD, bits, seed):
     return outputs / outputs.std(axis=0)
 
 
+def reference_whitened(units, mean, scatter):
+    values, vectors = np.linalg.eigh(scatter + np.trace(scatter) / len(scatter) * np.eye(len(scatter)))
+    whitening = vectors @ np.diag(values**-0.5) @ vectors.T
+    whitened = [whitening @ (chip[0] - mean) for chip in units]
+    return np.asarray([vector / np.linalg.norm(vector) for vector in whitened])
+
+
 def test_outputs_are_those_of_the_reference(features_NVD):
     head = LookHead(24, 16)
     head.fit(features_NVD, seed=3)
@@ -52,13 +64,30 @@ def test_outputs_are_those_of_the_reference(features_NVD):
 
 
 def test_whitening_shortens_what_differs_between_views(features_NVD):
-    whitening_DD = view_whitening(features_NVD.astype(np.float64))
+    whitening_DD = shrink(view_covariance(features_NVD.astype(np.float64)))
     offsets_XD = (features_NVD - features_NVD.mean(axis=1, keepdims=True)).reshape(-1, 24)
     before_D, after_D = (
         np.linalg.eigvalsh((offsets_XD @ matrix_DD).T @ (offsets_XD @ matrix_DD) / 400)
         for matrix_DD in (np.eye(24), whitening_DD)
     )
     np.testing.assert_allclose(after_D, before_D / (before_D + before_D.mean()), rtol=1e-4)
+
+
+def test_the_nearest_chips_are_those_of_all_cosines():
+    rng = np.random.default_rng(0)
+    units_ND = rng.normal(size=(1234, 8))
+    units_ND /= np.linalg.norm(units_ND, axis=1, keepdims=True)
+    found = sorted(map(tuple, nearest_pairs(units_ND).tolist()))
+    cosines_NN = units_ND @ units_ND.T - 9 * np.eye(1234)
+    assert found == sorted((i, j) for i in range(1234) for j in np.argsort(-cosines_NN[i])[:3].tolist())
+
+
+def test_of_many_chips_some_ask_for_their_nearest_among_all(monkeypatch):
+    monkeypatch.setattr(look, "_MOST_ASKED", 11)
+    units_ND = np.random.default_rng(0).normal(size=(101, 8))
+    pairs_X2 = nearest_pairs(units_ND)
+    assert pairs_X2[:, 0].tolist() == [row for row in range(0, 101, 10) for _ in range(3)]
+    assert set(pairs_X2[:, 1].tolist()) - set(range(0, 101, 10))
 
 
 def test_the_rotation_brings_outputs_near_their_signs(features_NVD):

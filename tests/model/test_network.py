@@ -225,7 +225,7 @@ def test_a_bundle_of_version_1_is_read_as_one_part_and_keeps_its_model_id(networ
     ("spec", "parts"),
     [
         (SPEC, [("kind", 24, 1)]),
-        (replace(SPEC, look_bits=32), [("kind", 24, 3), ("look", 32, 1)]),
+        (replace(SPEC, look_bits=32), [("kind", 24, 2), ("look", 32, 1)]),
         (replace(SPEC, head="none", kind_bits=0, look_bits=32), [("look", 32, 1)]),
     ],
 )
