@@ -21,8 +21,7 @@ _CHUNK = 1 << 19
 def learned_like(count: int, bits: int, seed: int = 0) -> Codes:
     """Return codes near one of 1000 centres, the same for every seed; each bit flipped with p = .08."""
     centres_CY = np.random.default_rng(2026).integers(0, 256, (_CENTRES, bits // 8), np.uint8)
-    rng = np.random.default_rng(seed)
-    return _noisy(centres_CY, count, bits, rng, _FLIPPED)
+    return _noisy(centres_CY, count, bits, np.random.default_rng(seed), _FLIPPED)
 
 
 def uniform(count: int, bits: int, seed: int = 0) -> Codes:
@@ -32,7 +31,13 @@ def uniform(count: int, bits: int, seed: int = 0) -> Codes:
 
 def tiled(codes_RY: Codes, count: int, flipped: float, seed: int = 0) -> Codes:
     """Return real codes over and over, in no order, each bit flipped with p = ``flipped``."""
-    return _noisy(codes_RY, count, codes_RY.shape[1] * 8, np.random.default_rng(seed), flipped)
+    sizes = [min(_CHUNK, count - start) for start in range(0, count, _CHUNK)]
+    streams = np.random.default_rng(seed).spawn(len(sizes))  # one a chunk: the same on any number of cores
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        chunks = pool.map(
+            lambda size, rng: _noisy(codes_RY, size, codes_RY.shape[1] * 8, rng, flipped), sizes, streams
+        )
+        return np.concatenate(list(chunks))
 
 
 def composite_like(count: int = _REAL) -> Codes:
@@ -57,6 +62,7 @@ def composite_like(count: int = _REAL) -> Codes:
 
 
 def _noisy(centres_CY: Codes, count: int, bits: int, rng: np.random.Generator, flipped: float) -> Codes:
+    """Return codes of centres chosen at random, each bit flipped with p = ``flipped``."""
     codes_NY = np.empty((count, bits // 8), np.uint8)
     threshold = np.uint16(round(flipped * 65536))
     for start in range(0, count, _CHUNK):

@@ -209,10 +209,19 @@ def main() -> None:
             )
     del index, random_NY
     longer_NY, queries_QY = codes.uniform(size, 256), codes.uniform(_BATCH, 256, seed=1)
-    _, bench.figures["uniform256_vs_flat"] = against_flat(bench, "uniform", longer_NY, queries_QY)
-    del longer_NY
+    index, bench.figures["uniform256_vs_flat"] = against_flat(bench, "uniform", longer_NY, queries_QY)
+    if full:
+        grid(bench, "uniform, 256 bits", index, queries_QY)
+    del index, longer_NY
     codes_RY = np.load(arguments.codes) if arguments.codes else codes.composite_like()
     print("composite codes:", arguments.codes or "stand-ins for real ones (give these with --codes)")
+    if arguments.codes and full:
+        kind_RY = np.ascontiguousarray(codes_RY[:, :8])
+        real_NY, queries_QY = (
+            codes.tiled(kind_RY, count, 0.02, seed) for count, seed in ((size, 0), (_BATCH, 1))
+        )
+        _, bench.figures["real_vs_flat"] = against_flat(bench, "real kind bits, tiled", real_NY, queries_QY)
+        del real_NY
     figures, is_exact = composite.composite(codes_RY, size, _QUERIES, bench.row, full=full)
     bench.figures |= figures
     bench.exact &= is_exact

@@ -35,9 +35,10 @@ class Backbone(nn.Module):
         """Build ``name``: a model of torchvision, ``timm:<name>``, or ``module:factory``.
 
         torchvision's models are cut at ``node``; what lies behind it is pruned. ``first+second`` names two
-        nodes: their pooled outputs stand side by side, each scaled so that the mean square of its features is
-        1, as networks have layers of very different sizes. The other models give their own output where ``node`` is empty. Raises ValueError on an unknown name or node,
-        or where weights don't cover every parameter that is left.
+        nodes: their pooled outputs stand side by side, each scaled so that the mean square of its features
+        is 1, as the layers of a network differ much in size. The other models give their own output where
+        ``node`` is empty. Raises ValueError on an unknown name or node, or where weights don't cover every
+        parameter that is left.
         """
         super().__init__()
         self.name, self.node = name, node

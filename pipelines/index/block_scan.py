@@ -3,7 +3,7 @@
 Each returns the state of the search and items_R2, as `best` explains them.
 
 Shapes: N rows, U rows in the order of a scan, W words a code, B blocks, V blocks to visit, or words of the
-first part, M items, C near codes, or centres.
+first part, M items, C near codes, or centres, Q queries, S fields of a state, R kept rows.
 """
 
 import numpy as np
@@ -58,6 +58,50 @@ def scan_blocks(
             items_R2 = keep_rows(state, items_R2, near_C3[:near], ranks_N, wanted, chosen)
         state[COMPARED] += end - start
     return state, items_R2
+
+
+@compiled
+def scan_together(
+    layout: tuple[Words, UInt32s, UInt32s, UInt32s],
+    visits: tuple[Int64s, Int64s],
+    queries: tuple[Words, Int64s],
+    asked: Plain,
+    wanted: Plain,
+    selection: Plain,
+    kept: tuple[Int64s, Int64s],
+) -> None:
+    """Compare each block with every query before the next block is read, but for what bounds rule out.
+
+    ``visits``: bounds_QB and middles_QB, as in `scan_blocks`. ``queries``: words_QW and excluded_rows_Q, in
+    place of what ``asked`` and ``wanted`` say. ``kept``: states_QS and items_QR2 so far, which change; there
+    is room for as many rows as a state may count.
+    """
+    codes_WU, rows_U, starts_B, ranks_N = layout
+    bounds_QB, middles_QB = visits
+    words_QW, excluded_Q = queries
+    states_QS, items_QR2 = kept
+    _, masks_EW, weights_EW, own_W, others_W, others = asked
+    k, limit, radius, _ = wanted
+    chosen, near_C3 = Selection(*selection), np.empty((BLOCK_ROWS, 3), np.int64)
+    steps_Q = np.ones(words_QW.shape[0], np.int64)
+    for block in range(starts_B.size - 1):
+        start, end = signed(starts_B[block]), signed(starts_B[block + 1])
+        for query in range(words_QW.shape[0]):
+            bound, farthest = bounds_QB[query, block], max(states_QS[query, LIMIT], radius)
+            if bound > farthest:
+                continue
+            one = (words_QW[query], masks_EW, weights_EW, own_W, others_W, others)
+            steps_1 = steps_Q[query : query + 1]
+            run = (start, end, end - start)
+            near = find_near(
+                codes_WU, run, one, bound, middles_QB[query, block], farthest, steps_1, near_C3, 0
+            )
+            for index in range(near):
+                near_C3[index, 1] = rows_U[near_C3[index, 1]]
+            if near:
+                rows = (k, limit, radius, excluded_Q[query])
+                keep_rows(states_QS[query], items_QR2[query], near_C3[:near], ranks_N, rows, chosen)
+            states_QS[query, COMPARED] += end - start
 
 
 @compiled

@@ -21,7 +21,14 @@ from pipelines.index.found import ALL, Found, Int64s, merged, nothing_found
 from pipelines.index.groups import find_group
 from pipelines.index.kernels import Words
 from pipelines.index.multi_index import Query
-from pipelines.index.parted import MOST_BIT_WEIGHT, Question, plan_of, search_parts
+from pipelines.index.parted import (
+    MOST_BIT_WEIGHT,
+    Question,
+    can_search_together,
+    plan_of,
+    search_parts,
+    search_parts_together,
+)
 from pipelines.index.scan import scan_groups
 from pipelines.index.selection import EVERY_ROW, ROWS, Selection, is_wide
 
@@ -48,6 +55,7 @@ class CodeIndex:
         self._plain = tuple(arrays.groups), tuple(arrays.tables), arrays.substring_bits, arrays.ranks_N
         self._lookup_YVW = lookup_table(arrays.order_K, self.part_bits)
         self._places_K = bit_places(self.part_bits)
+        self._alike = all_alike(self.part_bits)
         self._plan = lru_cache(_COMPARISONS)(plan_of)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hamming")
@@ -138,7 +146,7 @@ class CodeIndex:
         """Return the comparison. Raises ValueError where it or a limit can't be."""
         if (k is not None and k < 1) or (max_distance or 0) < 0:
             raise ValueError(f"k ({k}) must be 1 or more, max_distance ({max_distance}) 0 or more")
-        comparison = comparison or all_alike(self.part_bits)
+        comparison = comparison or self._alike
         if len(comparison.weights) != len(self.part_bits):
             raise ValueError(f"the codes have {len(self.part_bits)} parts, {comparison} is of others")
         return comparison
@@ -180,10 +188,11 @@ class CodeIndex:
         excluded = [None] * len(codes_QY) if excluded_rows is None else excluded_rows
         comparison = self.checked(comparison, k, max_distance)
         if len(self.part_bits) > 1:
-            return [
-                self.search(code_Y, k, max_distance, comparison=comparison, excluded_row=row, method=method)
-                for code_Y, row in zip(codes_QY, excluded, strict=True)
+            questions = [
+                Question(query_W, comparison, k, max_distance, row, EVERY_ROW)
+                for query_W, row in zip(self.words(codes_QY), excluded, strict=True)
             ]
+            return self._answer_parts(questions, method)
         weight, tie_weight = comparison.weights[0], comparison.tie_weights[0]
         farthest = None if max_distance is None else max_distance // weight
         queries = [
@@ -198,6 +207,18 @@ class CodeIndex:
         for place, hits in zip(left, self._scan_groups([queries[place] for place in left]), strict=True):
             answers[place] = hits
         return [_weighted(hits, weight, tie_weight) for hits in answers if hits is not None]
+
+    def _answer_parts(self, questions: list[Question], method: Method) -> list[Hits]:
+        """Answer a batch over codes in parts."""
+        if not questions:
+            return []
+        plan = self._plan(self.part_bits, questions[0].comparison)
+        if can_search_together(self.arrays, questions):
+            return search_parts_together(self.arrays, questions, plan, self._pool, self._threads)
+        return [
+            search_parts(self.arrays, question, plan, method, self._pool, self._threads)
+            for question in questions
+        ]
 
     def _query(
         self,
@@ -329,7 +350,7 @@ def _hits(
     return Hits(
         rows_K,
         distances_K,
-        np.zeros_like(distances_K),
+        np.zeros(rows_K.size, np.int64),
         distances_K[:, None],
         int(distances_K[-1]) if rows_K.size else None,
         covered - rows_K.size,
@@ -340,7 +361,9 @@ def _hits(
 
 
 def _weighted(hits: Hits, weight: int, tie_weight: int) -> Hits:
-    """Return the hits of a search of codes of one part, whose bits count more than once."""
+    """Return the hits of a search of codes of one part, whose bits count ``weight`` times."""
+    if weight == 1 and not tie_weight:
+        return hits
     kth = hits.kth_distance
     return replace(
         hits,

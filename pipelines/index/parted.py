@@ -1,7 +1,8 @@
 """Searching codes in parts, and codes whose bits have weights of their own: which way, and the answer.
 
 Shapes: N rows, W words a code, V words of the first part, or blocks to visit, E planes of bit weights,
-P parts, U groups of equal first parts, B blocks, C centres, R rows kept, K bits, or rows of an answer.
+P parts, U groups of equal first parts, B blocks, C centres, R rows kept, K bits, or rows of an answer,
+Q queries, S fields of a state.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,17 @@ from numpy.typing import NDArray
 
 from pipelines.index.answer import Hits
 from pipelines.index.arrays import IndexArrays
-from pipelines.index.best import COMPARED, GREATEST_KEY, WITHIN, Wanted, first_rows_kept, merged
+from pipelines.index.best import COMPARED, COUNT, GREATEST_KEY, WITHIN, Wanted, first_rows_kept, merged
 from pipelines.index.bit_order import bit_places, words_of
-from pipelines.index.block_scan import keep_by_tables, order_blocks, scan_blocks, scan_selected
+from pipelines.index.block_scan import (
+    keep_by_tables,
+    order_blocks,
+    scan_blocks,
+    scan_selected,
+    scan_together,
+)
 from pipelines.index.comparison import Comparison
-from pipelines.index.found import ALL, Int64s
+from pipelines.index.found import ALL, TOGETHER, Int64s
 from pipelines.index.groups import find_group
 from pipelines.index.kernels import Words
 from pipelines.index.selection import Plain, Selection, every_block, is_wide
@@ -28,6 +35,8 @@ MOST_BIT_WEIGHT = 15
 _PLANES = 4
 _FEWEST_BLOCKS = 256  # below that a scan ends sooner than a thread starts
 _BUDGET = 0.5  # of a scan of all rows
+_FEWEST_TOGETHER = 4  # queries of a batch that read blocks together
+_SHARE_ALONE = 32  # of the blocks one in so many, the nearest, is compared with each query alone before
 _NONE = -1
 
 Kept = tuple[Int64s, Int64s]
@@ -109,28 +118,99 @@ def search_parts(
     threads: int,
 ) -> Hits:
     """Return the answer."""
-    limit, excluded_row = plan.greatest, question.excluded_row
-    if question.max_distance is not None:
-        limit = min(limit, (question.max_distance + 1) * plan.ties - 1)
-    wanted = Wanted(
-        ALL if question.k is None else question.k,
-        limit,
-        _NONE if question.max_distance is None else limit,
-        _NONE if excluded_row is None else excluded_row,
-    )
-    asked, kept = plan.asked(question.query_W), None
-    answered: Literal["scan", "mih"] = "mih"
+    wanted, asked = _wanted(question, plan), plan.asked(question.query_W)
     if method != "scan" and _first_part_decides(arrays, question):
         wide = not question.selection.verdicts_B.size or is_wide(question.selection)
         if method == "mih" or wide:
             kept = _by_tables(arrays, question, asked, wanted, ALL if method == "mih" else _BUDGET)
-    if kept is None:
-        answered = "scan"
-        kept = merged(_by_scan(arrays, question, asked, wanted, pool, threads), wanted.k)
+            if kept is not None:
+                return _hits(arrays, question, plan, kept, "mih")
+    kept = merged(_by_scan(arrays, question, asked, wanted, pool, threads), wanted.k)
+    return _hits(arrays, question, plan, kept, "scan")
+
+
+def search_parts_together(
+    arrays: IndexArrays, questions: list[Question], plan: Plan, pool: ThreadPoolExecutor, threads: int
+) -> list[Hits]:
+    """Return the answers to questions that differ in query and excluded row only, by a scan.
+
+    Each query first compares the blocks nearest to it, which brings its limit down. Then each block is read
+    once for all queries that may find something in it.
+    """
+    parts = [questions[part::threads] for part in range(min(threads, len(questions)))]
+    kept = list(pool.map(lambda part: _scan_together(arrays, part, plan), parts))
+    answers = [
+        iter([_hits(arrays, question, plan, one, "scan") for question, one in zip(part, found, strict=True)])
+        for part, found in zip(parts, kept, strict=True)
+    ]
+    return [next(answers[place % len(parts)]) for place in range(len(questions))]
+
+
+def can_search_together(arrays: IndexArrays, questions: list[Question]) -> bool:
+    """Return whether `search_parts_together` takes the questions, and is the quicker way."""
+    first = questions[0]
+    shared = arrays.blocks.rows_U.size and first.k is not None and len(questions) >= _FEWEST_TOGETHER
+    return bool(shared) and not _first_part_decides(arrays, first)
+
+
+def _scan_together(arrays: IndexArrays, questions: list[Question], plan: Plan) -> list[Kept]:
+    blocks, k = arrays.blocks, questions[0].k or 0
+    layout = (blocks.codes_WU, blocks.rows_U, blocks.starts_B, arrays.ranks_N)
+    selection = tuple(questions[0].selection)
+    visits = [_visits(arrays, question, plan.asked(question.query_W)) for question in questions]
+    states, items_QR2 = [], np.empty((len(questions), k + max(k, TOGETHER), 2), np.int64)
+    for place, (question, (blocks_V, bounds_B, middles_B)) in enumerate(zip(questions, visits, strict=True)):
+        first_V = blocks_V[: 1 + len(blocks_V) // _SHARE_ALONE]
+        state, items_R2 = scan_blocks(
+            layout,
+            (first_V, bounds_B, middles_B),
+            plan.asked(question.query_W),
+            tuple(_wanted(question, plan)),
+            selection,
+        )
+        bounds_B[first_V] = GREATEST_KEY + 1  # they are done
+        states.append(state)
+        items_QR2[place, : state[COUNT]] = items_R2[: state[COUNT]]
+    states_QS = np.stack(states)
+    wanted = [_wanted(question, plan) for question in questions]
+    scan_together(
+        layout,
+        (
+            np.stack([bounds_B for _, bounds_B, _ in visits]),
+            np.stack([middles_B for _, _, middles_B in visits]),
+        ),
+        (
+            np.stack([question.query_W for question in questions]),
+            np.array([one.excluded_row for one in wanted]),
+        ),
+        plan.asked(questions[0].query_W),
+        tuple(wanted[0]),
+        selection,
+        (states_QS, items_QR2),
+    )
+    return list(zip(states_QS, items_QR2, strict=True))
+
+
+def _wanted(question: Question, plan: Plan) -> Wanted:
+    limit = plan.greatest
+    if question.max_distance is not None:
+        limit = min(limit, (question.max_distance + 1) * plan.ties - 1)
+    return Wanted(
+        ALL if question.k is None else question.k,
+        limit,
+        _NONE if question.max_distance is None else limit,
+        _NONE if question.excluded_row is None else question.excluded_row,
+    )
+
+
+def _hits(
+    arrays: IndexArrays, question: Question, plan: Plan, kept: Kept, method: Literal["scan", "mih"]
+) -> Hits:
     state, items_R2 = kept
+    k = ALL if question.k is None else question.k
     words_P = -(-arrays.part_bits_P // 64)
     rows_K, keys_K, parts_KP, tied = first_rows_kept(
-        state, items_R2, wanted.k, arrays.codes_WN, question.query_W, words_P
+        state, items_R2, k, arrays.codes_WN, question.query_W, words_P
     )
     distances_K = keys_K // plan.ties
     return Hits(
@@ -141,7 +221,7 @@ def search_parts(
         int(distances_K[-1]) if rows_K.size else None,
         int(tied),
         None if question.max_distance is None else int(state[WITHIN]),
-        answered,
+        method,
         int(state[COMPARED]),
     )
 

@@ -166,6 +166,29 @@ def test_threads_shards_and_batches_change_nothing(parted):
         assert [row for *_, row in sorted(merged)[:300]] == wants[0][0]
 
 
+@pytest.mark.parametrize("comparison", [KIND, LOOK, *BOTH[1:9:2]])
+@pytest.mark.parametrize(
+    "limits", [{"k": 1}, {"k": 700}, {"k": 40, "max_distance": 90}, {"k": None, "max_distance": 60}]
+)
+def test_a_batch_that_reads_blocks_together_answers_as_the_oracle_does(parted, comparison, limits):
+    codes_NY, ranks_N, arrays = parted
+    different_UY, counts_U = np.unique(codes_NY, axis=0, return_counts=True)
+    equal = np.flatnonzero((codes_NY == different_UY[counts_U.argmax()]).all(axis=1))
+    rows = [3, 4000, 17, 39_999, 5, *equal[:2].tolist(), 20_000, 77, 9, 30_001]
+    excluded = [None, 4000, 17, None, 5, int(equal[1]), *[None] * 5]
+    wants = [
+        first_rows(
+            part_sums(codes_NY, codes_NY[row], (64, 192)), comparison, ranks_N, **limits, excluded_row=out
+        )
+        for row, out in zip(rows, excluded, strict=True)
+    ]
+    for threads in (1, 2, 3):
+        batch = CodeIndex(arrays, threads).search_batch(
+            codes_NY[rows], **limits, comparison=comparison, excluded_rows=excluded
+        )
+        assert [weighted_answer(hits) for hits in batch] == wants
+
+
 def test_pages_of_any_size_are_one_answer(parted):
     codes_NY, _, arrays = parted
     whole = CodeIndex(arrays).search(codes_NY[5], 400, comparison=KIND)
