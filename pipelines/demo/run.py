@@ -165,7 +165,7 @@ def _train(demo: _Demo, archive: Archive) -> str:
         "network.hidden": "0",
         "network.look-bits": "64",
         "input.size": "32",
-        "recipe.epochs": "12",
+        "recipe.epochs": "8",
         "recipe.learning-rate": "0.003",
         "recipe.backbone-learning-rate": "0.003",
         "augment.scale": "0",

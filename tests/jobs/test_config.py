@@ -104,11 +104,11 @@ def test_the_parts_of_each_presets_codes():
         )
         return [(part.name, part.bits, part.weight) for part in config.network.code.parts]
 
-    assert parts("default") == [("kind", 64, 3), ("look", 192, 1)]
+    assert parts("default") == [("kind", 64, 2), ("look", 192, 1)]
     assert parts("default64") == [("kind", 64, 1)]
     assert parts("unlabelled", "--chip-size=64") == [("look", 256, 1)]
     assert parts("seed_a") == [("kind", 48, 1)]
-    assert parts("seed_b", "--network.look-bits=192") == [("kind", 64, 3), ("look", 192, 1)]
+    assert parts("seed_b", "--network.look-bits=192") == [("kind", 64, 2), ("look", 192, 1)]
     assert parts("seed_b", "--orthohash.contrast-weight=0", "--augment.views=1") == [("kind", 64, 1)]
 
 

@@ -127,7 +127,9 @@ def make_model(
 ) -> tuple[str, Manifest]:
     """Write an untrained bundle below a root; return its URI and manifest."""
     network = HashNetwork(
-        NetworkSpec(backbone="resnet18", node="layer1", kind_bits=kind_bits, look_bits=look_bits),
+        NetworkSpec(
+            backbone="resnet18", node="layer1", kind_bits=kind_bits, look_bits=look_bits, kind_weight=3
+        ),
         InputSpec(size=16),
     ).eval()
     manifest, files = pack_bundle(network, name, ("a", "b"), "run", {})

@@ -74,7 +74,9 @@ def training_run(mlflow):
 def make_bundle(store, kind_bits, class_names, run_id, look_bits=0):
     """Write an untrained bundle. Its look bits, if it has some, are all on, whatever the chip."""
     torch.manual_seed(0)
-    spec = NetworkSpec(backbone="resnet18", node="layer1", kind_bits=kind_bits, look_bits=look_bits)
+    spec = NetworkSpec(
+        backbone="resnet18", node="layer1", kind_bits=kind_bits, look_bits=look_bits, kind_weight=3
+    )
     network = HashNetwork(spec, InputSpec(size=16)).eval()
     if look_bits:
         network.look.projection_DK.abs_()  # the features aren't below 0

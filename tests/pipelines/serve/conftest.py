@@ -151,7 +151,9 @@ def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:
 def _model(store: Store, root: str, seed: int, kind_bits: int, look_bits: int) -> Model:
     torch.manual_seed(seed)
     network = HashNetwork(
-        NetworkSpec(backbone="resnet18", node="layer1", kind_bits=kind_bits, look_bits=look_bits),
+        NetworkSpec(
+            backbone="resnet18", node="layer1", kind_bits=kind_bits, look_bits=look_bits, kind_weight=3
+        ),
         InputSpec(size=16),
     ).eval()
     manifest, files = pack_bundle(network, "tiny", ("field", "water"), f"run-{seed}", {})
