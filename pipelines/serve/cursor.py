@@ -60,7 +60,7 @@ def read_token(request: SearchRequest) -> tuple[int, Cursor]:
             and isinstance(cursor.tie, int | float)
             and abs(cursor.distance) <= _FARTHEST
             and abs(cursor.tie) <= _FARTHEST
-            and isinstance(cursor.chip_id, str)
+            and len(cursor.chip_id.encode()) > 0  # half a surrogate pair is no text
             and isinstance(cursor.table_id, str)
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
