@@ -82,15 +82,18 @@ class LookHead(nn.Module):
 def whitening(units_NVD: Floats) -> Floats:
     """Return the symmetric matrix that makes the directions short in which chips that look alike differ.
 
-    It is (A / tr A + B / tr B + m I)^(-1/2): A is the covariance of a chip's views around their mean, B that
-    of a chip and the nearest other ones after `shrink` by A alone, and m the mean eigenvalue of the sum.
+    It is (A / tr A + B / tr B + m I)^(-1/2), where m is the mean eigenvalue of the sum. A is the covariance
+    of a chip's views around their mean. B is that of the differences between a chip and the chips nearest to
+    it; which these are is found after whitening by A alone.
     """
     of_views_DD = view_covariance(units_NVD)
     first_ND = units_NVD[:, 0]
-    near_X2 = nearest_pairs(_unit_length((first_ND - units_NVD.mean(axis=(0, 1))) @ shrink(of_views_DD)))
+    near_X2 = nearest_pairs(
+        _unit_length((first_ND - units_NVD.mean(axis=(0, 1))) @ inverse_root(of_views_DD))
+    )
     differences_XD = first_ND[near_X2[:, 0]] - first_ND[near_X2[:, 1]]
     of_nearest_DD = differences_XD.T @ differences_XD / (2 * len(differences_XD))
-    return shrink(_of_trace_one(of_views_DD) + _of_trace_one(of_nearest_DD))
+    return inverse_root(_of_trace_one(of_views_DD) + _of_trace_one(of_nearest_DD))
 
 
 def view_covariance(units_NVD: Floats) -> Floats:
@@ -118,7 +121,7 @@ def nearest_pairs(units_ND: Floats) -> NDArray[np.int64]:
     return np.concatenate(pairs)
 
 
-def shrink(covariance_DD: Floats) -> Floats:
+def inverse_root(covariance_DD: Floats) -> Floats:
     """Return the symmetric (C + m I)^(-1/2) of a covariance C; m is its mean eigenvalue."""
     values_D, vectors_DD = np.linalg.eigh(covariance_DD)
     values_D = np.maximum(values_D, 0) + max(values_D.mean(), np.finfo(np.float32).tiny)

@@ -35,7 +35,10 @@ MOST_BIT_WEIGHT = 15
 _PLANES = 4
 _FEWEST_BLOCKS = 256  # below that a scan ends sooner than a thread starts
 _BUDGET = 0.5  # of a scan of all rows
-_FEWEST_TOGETHER = 4  # queries of a batch that read blocks together
+FEWEST_TOGETHER = 4
+"""Queries of a batch that read blocks together."""
+_MOST_TOGETHER = 16  # the more there are, the more bounds of blocks are held at once
+_MOST_KEPT = 10_000  # rows of an answer for which room is made beforehand
 _SHARE_ALONE = 32  # of the blocks one in so many, the nearest, is compared with each query alone before
 _NONE = -1
 
@@ -134,56 +137,56 @@ def search_parts_together(
 ) -> list[Hits]:
     """Return the answers to questions that differ in query and excluded row only, by a scan.
 
-    Each query first compares the blocks nearest to it, which brings its limit down. Then each block is read
-    once for all queries that may find something in it.
+    They are answered in groups: of a group each query first compares the blocks nearest to it, which brings
+    its limit down. Then each block is read once for all queries that may find something in it.
     """
-    parts = [questions[part::threads] for part in range(min(threads, len(questions)))]
-    kept = list(pool.map(lambda part: _scan_together(arrays, part, plan), parts))
-    answers = [
-        iter([_hits(arrays, question, plan, one, "scan") for question, one in zip(part, found, strict=True)])
-        for part, found in zip(parts, kept, strict=True)
+    size = min(_MOST_TOGETHER, -(-len(questions) // threads))
+    groups = [questions[first : first + size] for first in range(0, len(questions), size)]
+    kept = [
+        one for some in pool.map(lambda group: _scan_together(arrays, group, plan), groups) for one in some
     ]
-    return [next(answers[place % len(parts)]) for place in range(len(questions))]
+    return [_hits(arrays, question, plan, one, "scan") for question, one in zip(questions, kept, strict=True)]
 
 
 def can_search_together(arrays: IndexArrays, questions: list[Question]) -> bool:
     """Return whether `search_parts_together` takes the questions, and is the quicker way."""
     first = questions[0]
-    shared = arrays.blocks.rows_U.size and first.k is not None and len(questions) >= _FEWEST_TOGETHER
-    return bool(shared) and not _first_part_decides(arrays, first)
+    is_bounded = first.k is not None and first.k <= _MOST_KEPT
+    return bool(
+        is_bounded
+        and arrays.blocks.rows_U.size
+        and len(questions) >= FEWEST_TOGETHER
+        and not _first_part_decides(arrays, first)
+    )
 
 
 def _scan_together(arrays: IndexArrays, questions: list[Question], plan: Plan) -> list[Kept]:
+    """Return what a group of questions keeps, each as if it had been asked alone."""
     blocks, k = arrays.blocks, questions[0].k or 0
     layout = (blocks.codes_WU, blocks.rows_U, blocks.starts_B, arrays.ranks_N)
     selection = tuple(questions[0].selection)
-    visits = [_visits(arrays, question, plan.asked(question.query_W)) for question in questions]
-    states, items_QR2 = [], np.empty((len(questions), k + max(k, TOGETHER), 2), np.int64)
-    for place, (question, (blocks_V, bounds_B, middles_B)) in enumerate(zip(questions, visits, strict=True)):
-        first_V = blocks_V[: 1 + len(blocks_V) // _SHARE_ALONE]
-        state, items_R2 = scan_blocks(
-            layout,
-            (first_V, bounds_B, middles_B),
-            plan.asked(question.query_W),
-            tuple(_wanted(question, plan)),
-            selection,
-        )
-        bounds_B[first_V] = GREATEST_KEY + 1  # they are done
-        states.append(state)
-        items_QR2[place, : state[COUNT]] = items_R2[: state[COUNT]]
-    states_QS = np.stack(states)
     wanted = [_wanted(question, plan) for question in questions]
+    bounds, middles, states = [], [], []
+    items_QR2 = np.empty((len(questions), k + max(k, TOGETHER), 2), np.int64)
+    for place, question in enumerate(questions):
+        asked = plan.asked(question.query_W)
+        blocks_V, bounds_B, middles_B = _visits(arrays, question, asked)
+        nearest_V = blocks_V[: 1 + len(blocks_V) // _SHARE_ALONE]
+        visits = (nearest_V, bounds_B, middles_B)
+        state, items_R2 = scan_blocks(layout, visits, asked, tuple(wanted[place]), selection)
+        items_QR2[place, : state[COUNT]] = items_R2[: state[COUNT]]
+        bounds_B[nearest_V] = GREATEST_KEY + 1  # they are done
+        bounds.append(bounds_B)
+        middles.append(middles_B)
+        states.append(state)
+    states_QS = np.stack(states)
+    queries_QW = np.stack([question.query_W for question in questions])
+    excluded_Q = np.array([one.excluded_row for one in wanted])
     scan_together(
         layout,
-        (
-            np.stack([bounds_B for _, bounds_B, _ in visits]),
-            np.stack([middles_B for _, _, middles_B in visits]),
-        ),
-        (
-            np.stack([question.query_W for question in questions]),
-            np.array([one.excluded_row for one in wanted]),
-        ),
-        plan.asked(questions[0].query_W),
+        (np.stack(bounds), np.stack(middles)),
+        (queries_QW, excluded_Q),
+        plan.asked(queries_QW[0]),
         tuple(wanted[0]),
         selection,
         (states_QS, items_QR2),

@@ -18,6 +18,7 @@ from pipelines.index.answer import Hits
 from pipelines.index.archive import Archive
 from pipelines.index.comparison import Comparison
 from pipelines.index.examples import search_examples
+from pipelines.index.parted import FEWEST_TOGETHER
 from pipelines.index.selection import EVERY_ROW
 from pipelines.serve.cursor import START, Cursor
 from pipelines.serve.places import Preference, chip_at
@@ -71,7 +72,8 @@ def warm_up(snapshot: Snapshot) -> None:
             {"chip_ids": chip_ids * 2},
             {"code": code, "bit_weights": "8" * snapshot.code.bits},
         ]
-        queries += [{"code": code, "compare": compare} for compare in ("both", *parts)] * 2  # a batch too
+        # a batch too
+        queries += [{"code": code, "compare": compare} for compare in ("both", *parts)] * FEWEST_TOGETHER
         questions = [Question(SearchRequest.model_validate(query | filters)) for query in queries]
         answer(snapshot, questions, is_whole=True)
 

@@ -8,7 +8,7 @@ import torch
 
 from model import look
 from model.codes import unpack
-from model.look import LookHead, nearest_pairs, quantising_projection, shrink, view_covariance
+from model.look import LookHead, inverse_root, nearest_pairs, quantising_projection, view_covariance
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 
@@ -64,7 +64,7 @@ def test_outputs_are_those_of_the_reference(features_NVD):
 
 
 def test_whitening_shortens_what_differs_between_views(features_NVD):
-    whitening_DD = shrink(view_covariance(features_NVD.astype(np.float64)))
+    whitening_DD = inverse_root(view_covariance(features_NVD.astype(np.float64)))
     offsets_XD = (features_NVD - features_NVD.mean(axis=1, keepdims=True)).reshape(-1, 24)
     before_D, after_D = (
         np.linalg.eigvalsh((offsets_XD @ matrix_DD).T @ (offsets_XD @ matrix_DD) / 400)

@@ -174,8 +174,8 @@ def test_a_batch_that_reads_blocks_together_answers_as_the_oracle_does(parted, c
     codes_NY, ranks_N, arrays = parted
     different_UY, counts_U = np.unique(codes_NY, axis=0, return_counts=True)
     equal = np.flatnonzero((codes_NY == different_UY[counts_U.argmax()]).all(axis=1))
-    rows = [3, 4000, 17, 39_999, 5, *equal[:2].tolist(), 20_000, 77, 9, 30_001]
-    excluded = [None, 4000, 17, None, 5, int(equal[1]), *[None] * 5]
+    rows = [3, 4000, 17, 39_999, 5, *equal[:2].tolist(), 20_000, 77, 9, 30_001] * 2
+    excluded = [None, 4000, 17, None, 5, int(equal[1]), *[None] * 5] * 2  # more than a group
     wants = [
         first_rows(
             part_sums(codes_NY, codes_NY[row], (64, 192)), comparison, ranks_N, **limits, excluded_row=out

@@ -6,6 +6,9 @@ import json
 import httpx
 import pytest
 
+from pipelines.api.requests import SearchRequest
+from pipelines.serve.cursor import Cursor, read_token, write_token
+from pipelines.serve.refusals import RefusedRequest
 from tests.pipelines.serve.conftest import Archive
 
 
@@ -57,10 +60,23 @@ def test_forged_tokens_are_refused(
     assert http.post("/v1/search", json=query | {"token": token}).status_code == 200
     bad = token_of(parts_of(token) | forged)
     answer = http.post("/v1/search", json=query | {"token": bad})
-    assert answer.status_code in (400, 410), answer.text
-    assert answer.json()["code"] in ("bad_token", "not_kept")
+    # only of a well-formed token is the snapshot looked for
+    status, code = (410, "not_kept") if forged == {"snapshot": 10**30} else (400, "bad_token")
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     batch = http.post("/v1/search/batch", json={"queries": [query | {"token": bad}]})
     assert batch.status_code in (200, 410)  # of a snapshot that isn't kept the whole batch
+
+
+@pytest.mark.parametrize(
+    "forged", [{"chip_id": "\ud800"}, {"chip_id": ""}, {"chip_id": 5}, {"snapshot": -1}], ids=str
+)
+def test_what_no_page_says_is_refused_before_any_search(forged: dict[str, object]) -> None:
+    request = SearchRequest(code="0f" * 8, limit=10)
+    token = write_token(request, 7, Cursor(10, 3, 0, "chip"))
+    assert read_token(request.model_copy(update={"token": token})) == (7, Cursor(10, 3, 0, "chip"))
+    bad = token_of(parts_of(token) | forged)
+    with pytest.raises(RefusedRequest):
+        read_token(request.model_copy(update={"token": bad}))
 
 
 @pytest.mark.parametrize("parts", [[], None, 5, "x", {}, {"snapshot": 1}])
