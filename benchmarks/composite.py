@@ -17,12 +17,12 @@ from rich.table import Table
 
 from benchmarks import codes, peers
 from benchmarks.large import box_of, columns_of, median_ms
-from pipelines.index.answer import Hits
-from pipelines.index.arrays import build_arrays
-from pipelines.index.codes import CodeIndex
-from pipelines.index.comparison import Comparison
+from pipelines.hamming.answer import Hits
+from pipelines.hamming.arrays import build_arrays
+from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.comparison import Comparison
+from pipelines.hamming.selection import Selection, rows_of
 from pipelines.index.filters import select_rows, spans_of
-from pipelines.index.selection import Selection, rows_of
 
 PART_BITS, _KIND_BYTES, _K, _BATCH = (64, 192), 8, 10, 64
 _CHECKED = 3  # queries whose answers are compared with the oracle's

@@ -37,16 +37,16 @@ from model.network import HashNetwork
 from model.recipe import Recipe
 from model.spec import NetworkSpec
 from model.training import Trainee, start, train_epoch
-from pipelines.bundles import write_bundle
-from pipelines.cluster import connected
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.encode.chips import CHIP, read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.unit import encoded_rows
+from pipelines.registry.bundles import write_bundle
+from pipelines.runtime.cluster import connected
 from pipelines.sources.cuts import cuts_of
 from pipelines.sources.listing import list_source
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 _SIDE = 150  # of AID's scenes, and of the chips that rasters are cut into [pixels]
 _FITTED, _ENCODED = 60, 10  # scenes of each class: for the head, for the archive

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import codes
-from pipelines.index.arrays import build_arrays, joined, separate
-from pipelines.index.codes import CodeIndex
+from pipelines.hamming.arrays import build_arrays, joined, separate
+from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.selection import NO_TIME, Columns, Criteria, Selection, rows_of
 from pipelines.index.files import Arrays, open_folder, write_folder
 from pipelines.index.filters import criteria, select_rows, spans_of
-from pipelines.index.selection import NO_TIME, Columns, Criteria, Selection, rows_of
 
 _SHARES = (0.0001, 0.01, 0.5)
 

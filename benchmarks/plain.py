@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from model.codes import Codes
 from model.network import HashNetwork
 from model.preprocess import preprocess
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 _WORKERS = 2
 

@@ -20,18 +20,18 @@ from rich.console import Console
 
 from model.spec import InputSpec
 from pipelines.config import StoreConfig
-from pipelines.cut import Cut
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.plan import make_plan
-from pipelines.encode.shards import write_shard
 from pipelines.encode.versions import read_encoded, read_rejected
-from pipelines.grid import Grid
-from pipelines.pixels import PixelSpec
-from pipelines.schema import FILE_SCHEMA, REJECT_SCHEMA
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.grid import Grid
+from pipelines.imagery.pixels import PixelSpec
 from pipelines.sources.cuts import cuts_of
 from pipelines.sources.listing import list_source
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.schema import FILE_SCHEMA, REJECT_SCHEMA
+from pipelines.table.shard_files import write_shard
 
 MODEL = "bench@0123456789ab"
 _OBJECTS_PER_FILE, _CHIPS = 2000, 4

@@ -33,13 +33,13 @@ from model.network import HashNetwork
 from model.order import code_lists, cosine_lists, order_figures, place_recall
 from model.retrieval import retrieve
 from model.spec import CodeSpec, Compare
-from pipelines.bundles import read_bundle
-from pipelines.cluster import connected
 from pipelines.config import FeatureConfig, StoreConfig, TrackingConfig
-from pipelines.features import compute_features
-from pipelines.grid import Grid, grid_windows
-from pipelines.labels import SplitConfig, read_labels
-from pipelines.storage import Store
+from pipelines.imagery.grid import Grid, grid_windows
+from pipelines.labels.dataset import SplitConfig, read_labels
+from pipelines.labels.features import compute_features
+from pipelines.registry.bundles import read_bundle
+from pipelines.runtime.cluster import connected
+from pipelines.storage.store import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.run import run_train
 

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import codes, composite, large, peers
-from pipelines.index.arrays import build_arrays
-from pipelines.index.codes import CodeIndex, Method
+from pipelines.hamming.arrays import build_arrays
+from pipelines.hamming.codes import CodeIndex, Method
 
 _K, _QUERIES, _BATCH = 10, 15, 64
 _TEN_MILLION = 10_000_000

@@ -26,13 +26,13 @@ from rich.table import Table
 
 from benchmarks import codes, serve_peers, served
 from benchmarks.traffic import KEY, Answered, Request, in_turn, saturated, steady
-from pipelines.cluster import connected
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import free_port
+from pipelines.runtime.cluster import connected
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.proxy import haproxy
 from pipelines.serve.run import serving
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 RATE = 50.0
 """Requests a second of the steady load."""

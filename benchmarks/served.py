@@ -21,14 +21,14 @@ from benchmarks import codes
 from model.bundle import pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.bundles import write_bundle
-from pipelines.cut import Cut
-from pipelines.grid import Grid
-from pipelines.pixels import PixelSpec
-from pipelines.pointer import Published, find_pointer, publish
-from pipelines.schema import FILE_SCHEMA
-from pipelines.storage import Store
-from pipelines.table import CodeTable, Shard
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.grid import Grid
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.registry.bundles import write_bundle
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable, Shard
+from pipelines.table.pointer import Published, find_pointer, publish
+from pipelines.table.schema import FILE_SCHEMA
 
 BITS = 64
 _FILE = 250_000  # chips

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from benchmarks.quality import DEFAULT, add_folders, measure, open_folders, train
 from model.network import HashNetwork
 from model.preprocess import preprocess
-from pipelines.bundles import read_bundle
-from pipelines.chips import chip_arrays, read_chips
-from pipelines.cluster import connected
 from pipelines.config import StoreConfig
-from pipelines.labels import read_labels
-from pipelines.pixels import PixelSpec
-from pipelines.storage import Store
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.labels.chips import chip_arrays, read_chips
+from pipelines.labels.dataset import read_labels
+from pipelines.registry.bundles import read_bundle
+from pipelines.runtime.cluster import connected
+from pipelines.storage.store import Store
 
 _CHIPS, _BATCH, _ROUNDS = 192, 64, 3
 

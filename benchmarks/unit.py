@@ -18,7 +18,7 @@ from rich.console import Console
 from pipelines.config import StoreConfig
 from pipelines.encode.chips import CHIP, CHIP_SCHEMA
 from pipelines.encode.shards import Lineage, write_unit
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 _ROWS = 2000  # of a block
 _SMALL = 50  # blocks: 100,000 rows

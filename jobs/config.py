@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipelines.errors import ConfigError, ReportedError, ScenehashError
-from pipelines.logs import log_to_stderr
+from pipelines.runtime.logs import log_to_stderr
 
 ENV_PREFIX = "SCENEHASH_"
 

@@ -24,8 +24,8 @@ os.environ |= {
 
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
-from pipelines.grid import Grid, grid_windows
-from pipelines.storage import Store
+from pipelines.imagery.grid import Grid, grid_windows
+from pipelines.storage.store import Store
 
 
 @pytest.fixture(scope="session")

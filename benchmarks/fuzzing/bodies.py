@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzzing.target import Target, check
 from pipelines.api.requests import GEOMETRIES, MAX_K, SearchRequest
-from pipelines.filters import fulfilling
+from pipelines.index.request_filters import fulfilling
 from pipelines.serve.cursor import START
 from pipelines.serve.question import Question
 

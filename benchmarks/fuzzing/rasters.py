@@ -19,7 +19,7 @@ from pipelines.config import StoreConfig
 from pipelines.encode.chips import CHIP, read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.sources.cuts import cuts_of
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 _SIDE = 24  # pixels
 _KINDS = ("GTiff", "PNG", "JPEG")

@@ -16,7 +16,7 @@ from pipelines.config import StoreConfig
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ScenehashError
 from pipelines.sources.listing import list_source
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 _TEXTS = st.text(max_size=12) | st.sampled_from(
     [

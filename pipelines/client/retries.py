@@ -7,7 +7,7 @@ import httpx
 from pydantic import ValidationError
 
 from pipelines.api.answers import ErrorBody
-from pipelines.retry_after import retry_after
+from pipelines.storage.retry_after import retry_after
 
 MOST_TRIES = 10
 

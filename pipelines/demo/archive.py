@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.demo.world import broken_objects, iter_scenes, labelled_chips
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 
 @dataclass(frozen=True)

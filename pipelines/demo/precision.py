@@ -14,9 +14,9 @@ from model.codes import Codes, hamming_distances
 from model.metrics import precision_at_k
 from model.spec import CodeSpec
 from pipelines.demo.world import colour_statistics
-from pipelines.imagery import chip_id, open_raster
-from pipelines.pixels import PixelSpec, read_window
-from pipelines.storage import Store
+from pipelines.imagery.pixels import PixelSpec, read_window
+from pipelines.imagery.raster import chip_id, open_raster
+from pipelines.storage.store import Store
 
 NEIGHBOURS = 10
 _WATER = "water"

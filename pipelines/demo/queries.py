@@ -14,9 +14,9 @@ from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client, SearchRequest
 from pipelines.demo.pictures import Answer, Hit
 from pipelines.demo.world import chip_centre
-from pipelines.imagery import chip_id, open_raster
-from pipelines.pixels import PixelSpec, read_window
-from pipelines.storage import Store
+from pipelines.imagery.pixels import PixelSpec, read_window
+from pipelines.imagery.raster import chip_id, open_raster
+from pipelines.storage.store import Store
 
 _COAST = (-15.0, 25.0)  # where the Sahara meets the Atlantic: longitude and latitude
 _EXAMPLES = {

@@ -15,7 +15,6 @@ import ray
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from pipelines.bundles import read_manifest
 from pipelines.client import Client
 from pipelines.config import StoreConfig, TrackingConfig
 from pipelines.demo.archive import Archive, upload_world
@@ -27,8 +26,9 @@ from pipelines.demo.processes import run_job, running, running_job
 from pipelines.demo.queries import ask
 from pipelines.demo.world import CHIP_SIZE, world_image
 from pipelines.errors import ConfigError
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.registry.bundles import read_manifest
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
 
 BUCKET = "archive"
 _MARKER = ".scenehash-demo"  # only a folder that holds it is ever removed

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import pyarrow as pa
 import structlog
 
-from pipelines.cut import Cut
 from pipelines.errors import RejectedObject, StorageError
-from pipelines.footprints import footprint
-from pipelines.georeference import georeference
-from pipelines.grid import read_chips
-from pipelines.imagery import acquired_at, chip_id, open_raster
-from pipelines.schema import FILE_SCHEMA
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.footprints import footprint
+from pipelines.imagery.georeference import georeference
+from pipelines.imagery.grid import read_chips
+from pipelines.imagery.raster import acquired_at, chip_id, open_raster
 from pipelines.sources.cuts import Cuts
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.schema import FILE_SCHEMA
 
 CHIP, FAILED = "chip", "failed"
 

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from pipelines.config import StoreConfig, TrackingConfig
-from pipelines.publish.config import GateConfig
+from pipelines.gate.config import GateConfig
 from pipelines.sources.config import ArchiveConfig
 
 

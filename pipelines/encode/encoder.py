@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.bundles import read_bundle
 from pipelines.encode.chips import CHIP
 from pipelines.encode.usage import metered
-from pipelines.logs import log_in_worker
-from pipelines.storage import Store
+from pipelines.registry.bundles import read_bundle
+from pipelines.runtime.logs import log_in_worker
+from pipelines.storage.store import Store
 
 
 class Encoder:

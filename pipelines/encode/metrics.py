@@ -1,7 +1,7 @@
 """A night's Prometheus metrics, exported by Ray. docs/operations/metrics.md lists them.
 
 Counters and histograms only: what a process has counted is exported when it ends, and stays; a gauge of its
-goes seconds later. How a night ended is told by those who read its record (`pipelines.nights`).
+goes seconds later. How a night ended is told by those who read its record (`pipelines.table.night_record`).
 """
 
 from collections import Counter

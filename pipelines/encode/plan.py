@@ -8,9 +8,9 @@ import pyarrow as pa
 import structlog
 
 from pipelines.encode.versions import Encoded
+from pipelines.runtime.spill import database, in_pieces, number, read_spilled, view, write
 from pipelines.sources.cuts import Cuts
 from pipelines.sources.listing import Listing
-from pipelines.spill import database, in_pieces, number, read_spilled, view, write
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""What a night leaves behind of itself, however it ends: `pipelines.nights`."""
+"""What a night leaves behind of itself, however it ends: `pipelines.table.night_record`."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,8 +8,8 @@ import structlog
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.report import EncodeReport
 from pipelines.errors import GateError, StorageError
-from pipelines.nights import NightRecord, Outcome, write_night
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.night_record import NightRecord, Outcome, write_night
 
 log = structlog.get_logger()
 

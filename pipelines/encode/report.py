@@ -14,9 +14,9 @@ from pipelines.encode.plan import Plan
 from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.usage import Usage
 from pipelines.errors import ConfigError, TrackingError
-from pipelines.publish.forward import Outcome
+from pipelines.gate.forward import Outcome
+from pipelines.registry.tracking import record_run, resolved
 from pipelines.sources.listing import Listing
-from pipelines.tracking import record_run, resolved
 
 log = structlog.get_logger()
 

@@ -14,9 +14,6 @@ import pyarrow as pa
 import structlog
 
 from pipelines import __version__
-from pipelines.bundles import read_manifest, resolve_bundle
-from pipelines.cluster import connected, warn_if_short
-from pipelines.conflicts import Conflicts
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.progress import progress
@@ -25,16 +22,19 @@ from pipelines.encode.report import EncodeReport, Tally, make_report, tell_mlflo
 from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConfigError, ConflictError, GateError, TrackingError
-from pipelines.logs import run_logged
-from pipelines.outage import told
-from pipelines.pointer import find_pointer
-from pipelines.publish.canary import read_canary
-from pipelines.publish.forward import Outcome, publish_forward
-from pipelines.publish.gate import ArchiveCounts
+from pipelines.gate.canary import read_canary
+from pipelines.gate.forward import Outcome, publish_forward
+from pipelines.gate.verdict import ArchiveCounts
+from pipelines.registry.bundles import read_manifest, resolve_bundle
+from pipelines.runtime.cluster import connected, warn_if_short
+from pipelines.runtime.logs import run_logged
 from pipelines.sources.cuts import cuts_of
 from pipelines.sources.listing import list_source
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.storage.retry import told
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.conflicts import Conflicts
+from pipelines.table.pointer import find_pointer
 
 if TYPE_CHECKING:
     from pipelines.encode.metrics import (

@@ -13,9 +13,9 @@ from pipelines.encode.encoder import Encoder
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
 from pipelines.errors import EncodingError, ScenehashError
-from pipelines.logs import current_run, log_in_worker
+from pipelines.runtime.logs import current_run, log_in_worker
 from pipelines.sources.cuts import Cuts
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 READ_CPUS = 0.5
 ENCODER_CPUS = 0.45

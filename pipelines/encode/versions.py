@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from pipelines.encode.shards import write_shards
-from pipelines.encode.sorting import in_bounds
 from pipelines.errors import ConflictError
-from pipelines.schema import FILE_SCHEMA
-from pipelines.spill import spill
-from pipelines.storage import Store
-from pipelines.table import CodeTable, Shard, files_of
-from pipelines.threads import mapped_ahead
+from pipelines.runtime.spill import spill
+from pipelines.runtime.threads import mapped_ahead
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable, Shard, files_of
+from pipelines.table.schema import FILE_SCHEMA
+from pipelines.table.shard_files import write_shards
+from pipelines.table.sorting import in_bounds
 
 _READS = 4  # files at a time: each may hold a million rows
 _ROWS_READ = 10_000  # of a file at a time, where all columns are read
@@ -26,8 +26,8 @@ _REJECTED = ("uri", "etag", "cut")
 _ENCODED = (*_REJECTED, "collection")
 
 VERSION_SCHEMA = pa.schema([*((name, pa.string()) for name in _ENCODED), ("file", pa.int32())])
-"""An object (uri) in the version that was encoded (etag), as it was cut (`pipelines.cut`), and the number of
-a file that holds chips of it."""
+"""An object (uri) in the version that was encoded (etag), as it was cut (`pipelines.imagery.cut`), and the
+number of a file that holds chips of it."""
 
 REJECTED_SCHEMA = pa.schema([*((name, pa.string()) for name in _REJECTED), ("file", pa.int32())])
 

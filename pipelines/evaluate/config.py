@@ -1,7 +1,7 @@
 """The config of an evaluation."""
 
 from pipelines.config import FeatureConfig, StageConfig, StoreConfig, TrackingConfig
-from pipelines.labels import SplitConfig
+from pipelines.labels.dataset import SplitConfig
 from pipelines.sources.config import ArchiveConfig
 
 

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from model.spec import Compare
-from pipelines.labels import SplitConfig
+from pipelines.labels.dataset import SplitConfig
 
 BUNDLE = "this bundle"
 COSINE = "cosine, float features"

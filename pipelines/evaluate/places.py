@@ -15,18 +15,18 @@ import structlog
 from numpy.typing import NDArray
 
 from model.network import HashNetwork
-from pipelines.cut import Cut
 from pipelines.errors import ConfigError, RejectedObject, StorageError
 from pipelines.evaluate.knows import PlacedChips
 from pipelines.evaluate.methods import EncodedChips
-from pipelines.footprints import footprint
-from pipelines.georeference import georeference
-from pipelines.grid import read_chips
-from pipelines.imagery import acquired_at, open_raster
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.footprints import footprint
+from pipelines.imagery.georeference import georeference
+from pipelines.imagery.grid import read_chips
+from pipelines.imagery.raster import acquired_at, open_raster
 from pipelines.sources.config import ArchiveConfig
 from pipelines.sources.cuts import cuts_of
 from pipelines.sources.listing import list_source
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 log = structlog.get_logger()
 

@@ -19,8 +19,6 @@ from model.metrics import code_health
 from model.network import HashNetwork
 from model.retrieval import Labels as ClassLabels
 from model.spec import CodeSpec
-from pipelines.bundles import read_bundle, resolve_bundle
-from pipelines.cluster import connected
 from pipelines.errors import TrackingError
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.evaluate.figures import (
@@ -47,14 +45,16 @@ from pipelines.evaluate.sheets import (
     read_thumbnails,
     shown_chips,
 )
-from pipelines.features import Features, compute_features
-from pipelines.labels import SPLITS, Labels, multi_hot, read_labels
-from pipelines.pixels import PixelSpec
-from pipelines.publish.checks import failed_checks
-from pipelines.publish.config import GateConfig
-from pipelines.publish.figures import health_figures, prefixes
-from pipelines.storage import Store
-from pipelines.tracking import find_run, log_files, log_metrics, tracked_run
+from pipelines.gate.checks import failed_checks
+from pipelines.gate.config import GateConfig
+from pipelines.gate.figures import health_figures, prefixes
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.labels.dataset import SPLITS, Labels, multi_hot, read_labels
+from pipelines.labels.features import Features, compute_features
+from pipelines.registry.bundles import read_bundle, resolve_bundle
+from pipelines.registry.tracking import find_run, log_files, log_metrics, tracked_run
+from pipelines.runtime.cluster import connected
+from pipelines.storage.store import Store
 
 _PREFIXES = {LEAVE_ONE_OUT: "test", TEST_ASKS_TRAIN: "test_db_train", UNSEEN: "test_unseen"}  # of metrics
 

@@ -18,7 +18,6 @@ from PIL import Image
 from model.order import NEAREST as FIRST_TEN
 from model.order import Lists, shared_nearest
 from model.retrieval import Labels, relevant_rows
-from pipelines.chips import read_chips
 from pipelines.evaluate.figures import (
     ChangedOrder,
     ChangedOrders,
@@ -27,9 +26,10 @@ from pipelines.evaluate.figures import (
     Neighbour,
     OrderedList,
 )
-from pipelines.manifest import SIDES
-from pipelines.pixels import PixelSpec
-from pipelines.storage import Store
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.labels.chips import read_chips
+from pipelines.labels.manifest import SIDES
+from pipelines.storage.store import Store
 
 QUERIES = 6
 """Rows of a sheet."""

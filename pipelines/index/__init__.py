@@ -1,1 +1,1 @@
-"""Exact search over packed binary codes."""
+"""A version of the code table as a searchable folder: codes, columns to filter by, rows."""

@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.errors import StaleIndexError, TableError
-from pipelines.index.arrays import build_arrays, joined, separate
-from pipelines.index.codes import CodeIndex
+from pipelines.hamming.arrays import build_arrays, joined, separate
+from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.selection import NO_TIME, Columns
 from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, spans_of
 from pipelines.index.rows import ROW_COLUMNS, Rows
-from pipelines.index.selection import NO_TIME, Columns
-from pipelines.parts import WHOLE, Part
-from pipelines.table import CodeTable
+from pipelines.table.code_table import CodeTable
+from pipelines.table.row_ranges import WHOLE, Part
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.index.found import Int64s
-from pipelines.index.kernels import compiled
-from pipelines.index.selection import (
+from pipelines.hamming.found import Int64s
+from pipelines.hamming.kernels import compiled
+from pipelines.hamming.selection import (
     ALL_ROWS,
     NO_TIME,
     NONE,

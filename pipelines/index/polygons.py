@@ -9,8 +9,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from pipelines.hamming.selection import NONE, SOME, Columns, Selection, rows_of, select
 from pipelines.index.filters import Rectangles, Spans
-from pipelines.index.selection import NONE, SOME, Columns, Selection, rows_of, select
 
 OUTLINES = 10_000
 """Footprints in memory at a time."""

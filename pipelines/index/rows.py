@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.hamming.selection import UInt32s
 from pipelines.index.cells import cells
-from pipelines.index.selection import UInt32s
 
 ANSWER_COLUMNS = ["chip_id", "uri", "etag", "window", "bbox", "geometry", "datetime", "collection"]
 
@@ -60,7 +60,7 @@ class Rows:
         return chip_id
 
     def cut(self, row: int) -> str:
-        """Return how a row's chip was cut: `pipelines.cut.Cut` as text."""
+        """Return how a row's chip was cut: `pipelines.imagery.cut.Cut` as text."""
         batch = bisect_right(self._starts, row) - 1
         cut: str = self._batches[batch]["cut"][row - self._starts[batch]].as_py()
         return cut

@@ -1,6 +1,6 @@
 """Many small shards into few large ones, in spatial order over all of them.
 
-Memory: one new shard, and some 32 bytes for each of the rows of one commit (`pipelines.encode.sorting`).
+Memory: one new shard, and some 32 bytes for each of the rows of one commit (`pipelines.table.sorting`).
 """
 
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import structlog
 from deltalake import DeltaTable
 
-from pipelines.conflicts import Conflicts
-from pipelines.encode.shards import BYTES_PER_SHARD, ROWS_PER_SHARD, write_shards
-from pipelines.encode.sorting import spatially_sorted
 from pipelines.errors import ConflictError
-from pipelines.schema import FILE_SCHEMA
-from pipelines.table import CodeTable
+from pipelines.table.code_table import CodeTable
+from pipelines.table.conflicts import Conflicts
+from pipelines.table.schema import FILE_SCHEMA
+from pipelines.table.shard_files import BYTES_PER_SHARD, ROWS_PER_SHARD, write_shards
+from pipelines.table.sorting import spatially_sorted
 
 log = structlog.get_logger()
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from deltalake import DeltaTable
 
-from pipelines.pointer import publications
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import publications
 
 _LOG_FILE = re.compile(r"/(\d{20})\.[^/]+$")
 

@@ -1,1 +1,1 @@
-"""A version of the code table to what is served: the gate, and publishing by hand."""
+"""Publishing by hand: a version, the one before it again, or a list of what was published."""

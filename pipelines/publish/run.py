@@ -6,9 +6,14 @@ from uuid import uuid4
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.bundles import read_manifest, resolve_bundle
 from pipelines.errors import GateError, TableError
-from pipelines.pointer import (
+from pipelines.gate.forward import publication
+from pipelines.gate.verdict import check_version
+from pipelines.publish.config import PublishConfig
+from pipelines.registry.bundles import read_manifest, resolve_bundle
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import (
     Published,
     find_pointer,
     publications,
@@ -16,11 +21,6 @@ from pipelines.pointer import (
     read_pointer,
     read_publication,
 )
-from pipelines.publish.config import PublishConfig
-from pipelines.publish.forward import publication
-from pipelines.publish.gate import check_version
-from pipelines.storage import Store
-from pipelines.table import CodeTable
 
 log = structlog.get_logger()
 

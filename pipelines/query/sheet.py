@@ -16,7 +16,7 @@ from pipelines.errors import NotFoundError
 from pipelines.query.config import QueryConfig
 from pipelines.query.question import read_image
 from pipelines.query.table import acquired, centre, chance_note, distance, part_distances
-from pipelines.threads import mapped_ahead
+from pipelines.runtime.threads import mapped_ahead
 
 MOST_PICTURES = 200
 """Chips of an answer that are shown, the nearest."""

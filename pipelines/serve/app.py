@@ -22,7 +22,6 @@ from pipelines.api.answers import (
     Status,
 )
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
-from pipelines.parts import Part
 from pipelines.serve.bodies import with_hint
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.cors import cors_options
@@ -39,7 +38,8 @@ from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
 from pipelines.serve.status import snapshot_info, status_of
 from pipelines.serve.uploads import read_thumbnail
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.row_ranges import Part
 
 if TYPE_CHECKING:
     from pipelines.serve.encoder import Encoder  # imports torch

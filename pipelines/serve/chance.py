@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.codes import unpack
+from pipelines.hamming.comparison import Comparison
 from pipelines.index.archive import SAMPLE
-from pipelines.index.comparison import Comparison
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Question, Sample, Source
 from pipelines.serve.ranking import Ranking

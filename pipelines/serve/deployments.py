@@ -5,11 +5,11 @@ from ray.serve import Application
 from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
-from pipelines.parts import Part
 from pipelines.serve.app import Ingress
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.encoder import Encoder
 from pipelines.serve.shard import Shard
+from pipelines.table.row_ranges import Part
 
 _AT_A_TIME = 64  # requests that a shard or an encoder works on
 _HEALTH_CHECKS = 2.0  # seconds between them: so soon another replica takes the place of one that has died

@@ -15,9 +15,8 @@ from ray import serve
 
 from model.network import HashNetwork
 from model.values import bit_weights
-from pipelines.bundles import check_model, read_bundle
-from pipelines.pixels import PixelSpec
-from pipelines.pointer import Published
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.registry.bundles import read_bundle
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.encoded import Encoded, EncoderInfo
 from pipelines.serve.follow import Follower
@@ -26,7 +25,8 @@ from pipelines.serve.pools import WorkPool
 from pipelines.serve.ranking import digits
 from pipelines.serve.refusals import Refusal
 from pipelines.serve.uploads import read_upload
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.pointer import Published, check_model
 
 # torchvision cuts a backbone by tracing it, and torch.fx then patches nn.Module for the whole process:
 # a forward pass in another thread would fail meanwhile

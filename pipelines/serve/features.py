@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import shapely
 
-from pipelines.geojson import properties, whole
+from pipelines.api.geojson import properties, whole
 
 
 def matches(

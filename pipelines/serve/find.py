@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.api.requests import SearchRequest
-from pipelines.filters import select
-from pipelines.index.answer import Hits
+from pipelines.hamming.answer import Hits
+from pipelines.hamming.comparison import Comparison
+from pipelines.hamming.examples import search_examples
+from pipelines.hamming.parted import FEWEST_TOGETHER
+from pipelines.hamming.selection import EVERY_ROW
 from pipelines.index.archive import Archive
-from pipelines.index.comparison import Comparison
-from pipelines.index.examples import search_examples
-from pipelines.index.parted import FEWEST_TOGETHER
-from pipelines.index.selection import EVERY_ROW
+from pipelines.index.request_filters import select
 from pipelines.serve.cursor import START, Cursor
 from pipelines.serve.places import Preference, chip_at
 from pipelines.serve.question import Example, Found, Question, Said

@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from pipelines.errors import ScenehashError
-from pipelines.pointer import Published, publications, read_pointer
 from pipelines.serve.config import ServeConfig
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.pointer import Published, publications, read_pointer
 
 _PATIENCE_SECONDS = 2.0  # of a request, where something is being loaded
 _REST_SECONDS = 5.0  # between two listings of the last publications

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from pipelines.geojson import whole
+from pipelines.api.geojson import whole
 from pipelines.serve.cursor import Cursor, write_token
 from pipelines.serve.features import matches
 from pipelines.serve.question import Found, Question, Source

@@ -9,11 +9,11 @@ from typing import get_args
 from ray.util import metrics
 
 from pipelines.errors import RejectReason
-from pipelines.nights import Outcome, find_night
-from pipelines.pointer import Published
 from pipelines.serve.follow import Refused
 from pipelines.serve.gauges import LastingGauge, keep_shown
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.night_record import Outcome, find_night
+from pipelines.table.pointer import Published
 
 _logger = logging.getLogger("ray.serve")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import shapely
 
+from pipelines.hamming.selection import rows_of
 from pipelines.index.archive import Archive
 from pipelines.index.filters import criteria, select_rows
-from pipelines.index.selection import rows_of
 
 Preference = tuple[float, float, str]
 """Of several chips at a point the least is meant."""

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from model.spec import CodeSpec
 from pipelines.api.requests import DEFAULT_K, SearchRequest
-from pipelines.pointer import Published
 from pipelines.serve.cursor import START, Cursor
 from pipelines.serve.places import Preference
+from pipelines.table.pointer import Published
 
 _FEW_CHIPS = 100
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from model.spec import CodeSpec
 from pipelines.api.requests import SearchRequest
-from pipelines.comparing import comparison_of
-from pipelines.index.comparison import Comparison
+from pipelines.hamming.comparison import Comparison
+from pipelines.index.part_weights import comparison_of
 
 USUAL_WEIGHT = 8
 """Average weight of a bit where a search ranks by values (`model.values`)."""

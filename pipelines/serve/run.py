@@ -11,14 +11,14 @@ import structlog
 from ray import serve
 from ray.exceptions import RayTaskError
 
-from pipelines.bundles import check_model, read_manifest
-from pipelines.cluster import connected
 from pipelines.errors import ConfigError
-from pipelines.pointer import read_pointer
+from pipelines.registry.bundles import read_manifest
+from pipelines.runtime.cluster import connected
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.deployments import LOGS, build_app
 from pipelines.serve.proxy import haproxy
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.pointer import check_model, read_pointer
 
 _APP = "scenehash"
 _READY_SECONDS = 60

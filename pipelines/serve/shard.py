@@ -9,12 +9,10 @@ from ray import serve
 
 from pipelines.api.answers import RefusedSnapshot
 from pipelines.api.requests import CONTRADICTION
-from pipelines.cut import Cut
 from pipelines.errors import ComparisonError
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.pixels import PixelSpec
 from pipelines.index.files import building
-from pipelines.parts import Part
-from pipelines.pixels import PixelSpec
-from pipelines.pointer import Published
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer, warm_up
 from pipelines.serve.follow import Follower, Refused
@@ -24,7 +22,9 @@ from pipelines.serve.question import Pin, Question, Said, Sample, Source
 from pipelines.serve.ranking import Ranking
 from pipelines.serve.refusals import NOT_READY, Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.pointer import Published
+from pipelines.table.row_ranges import Part
 
 _SMALL = 4_000_000  # codes: a scan of them takes about a millisecond
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from model.bundle import Manifest
 from model.spec import CodeSpec
-from pipelines.bundles import check_model, read_manifest
 from pipelines.errors import TableError
 from pipelines.index.archive import Archive, open_archive
-from pipelines.parts import Part
-from pipelines.pointer import Published
+from pipelines.registry.bundles import read_manifest
 from pipelines.serve.config import ServeConfig
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import Published, check_model
+from pipelines.table.row_ranges import Part
 
 
 @dataclass(frozen=True)

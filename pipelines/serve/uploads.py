@@ -18,11 +18,11 @@ from pipelines.errors import (
     StorageError,
     StoreDownError,
 )
-from pipelines.imagery import WindowTuple, open_raster
-from pipelines.picture import read_picture
-from pipelines.pixels import PixelSpec, read_window, with_own_range
+from pipelines.imagery.picture import read_picture
+from pipelines.imagery.pixels import PixelSpec, read_window, with_own_range
+from pipelines.imagery.raster import WindowTuple, open_raster
 from pipelines.serve.refusals import Refusal
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 # every other reason: 422
 _STATUS = {"zero_bytes": 415, "not_an_image": 415, "too_large": 413, "too_many_pixels": 413}

@@ -10,11 +10,11 @@ import pyarrow as pa
 import structlog
 
 from pipelines.errors import ConfigError
-from pipelines.listings import PassedOver
+from pipelines.runtime.threads import mapped_ahead
 from pipelines.sources.items import Found, links, resolved, rows_of, self_link
-from pipelines.storage import Store
-from pipelines.threads import mapped_ahead
-from pipelines.uris import check_named
+from pipelines.storage.listings import PassedOver
+from pipelines.storage.store import Store
+from pipelines.storage.uris import check_named
 
 log = structlog.get_logger()
 

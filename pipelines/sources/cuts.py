@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from model.spec import InputSpec
-from pipelines.cut import Cut
 from pipelines.errors import ConfigError
-from pipelines.grid import Grid
-from pipelines.pixels import PixelSpec
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.grid import Grid
+from pipelines.imagery.pixels import PixelSpec
 from pipelines.sources.config import ArchiveConfig, PixelConfig
 
 

@@ -8,11 +8,11 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import StorageError, StoreDownError
+from pipelines.runtime.spill import database, number, spill, view, write
+from pipelines.runtime.threads import mapped_ahead
 from pipelines.sources.prefix import list_pages
-from pipelines.spill import database, number, spill, view, write
-from pipelines.storage import Store
-from pipelines.threads import mapped_ahead
-from pipelines.uris import is_web
+from pipelines.storage.store import Store
+from pipelines.storage.uris import is_web
 
 _SCHEMA = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("failed", pa.bool_())])
 _FOLDERS = 10_000  # whose listings are asked for together

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import ConfigError
-from pipelines.listings import PassedOver, is_hidden
 from pipelines.sources.manifest import stream_file, texts
 from pipelines.sources.objects import object_table, plain_etags, times
-from pipelines.storage import Store
+from pipelines.storage.listings import PassedOver, is_hidden
+from pipelines.storage.store import Store
 
 _PARQUET_NAMES = {
     "bucket": "Bucket",

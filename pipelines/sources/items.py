@@ -11,9 +11,9 @@ import pyarrow as pa
 from pystac.utils import is_absolute_href, make_absolute_href
 
 from pipelines.errors import ConfigError
-from pipelines.listings import PassedOver
 from pipelines.sources.objects import OBJECT_SCHEMA, time_of
-from pipelines.uris import absolute
+from pipelines.storage.listings import PassedOver
+from pipelines.storage.uris import absolute
 
 Found = tuple[Any, str | None, str | None]
 """What may be an item, the collection that it lies in, and where it was read: what relative links go from."""

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import structlog
 
 from pipelines.errors import ConfigError, StorageError
-from pipelines.listings import PassedOver
+from pipelines.runtime.spill import database, number, spill, view, write
 from pipelines.sources.config import ArchiveConfig, SearchConfig
 from pipelines.sources.etags import fill_etags
 from pipelines.sources.objects import OBJECT_SCHEMA
-from pipelines.spill import database, number, spill, view, write
-from pipelines.storage import Store
-from pipelines.uris import absolute, check_named
+from pipelines.storage.listings import PassedOver
+from pipelines.storage.store import Store
+from pipelines.storage.uris import absolute, check_named
 
 log = structlog.get_logger()
 

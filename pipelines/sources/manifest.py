@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import structlog
 
 from pipelines.errors import ConfigError, StorageError
-from pipelines.listings import PassedOver
 from pipelines.sources.objects import Column, object_table, plain_etags, times
-from pipelines.storage import Store
-from pipelines.uris import absolute
+from pipelines.storage.listings import PassedOver
+from pipelines.storage.store import Store
+from pipelines.storage.uris import absolute
 
 log = structlog.get_logger()
 

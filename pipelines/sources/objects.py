@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import ConfigError
-from pipelines.listings import ObjectInfo
+from pipelines.storage.listings import ObjectInfo
 
 TIME = pa.timestamp("us", tz="UTC")
 

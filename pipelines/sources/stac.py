@@ -18,10 +18,10 @@ import pystac_client
 from pystac_client.conformance import ConformanceClasses
 
 from pipelines.errors import ConfigError, StorageError
-from pipelines.listings import PassedOver
 from pipelines.sources.config import ArchiveConfig
 from pipelines.sources.items import rows_of, self_link
-from pipelines.web import request_json, web_client
+from pipelines.storage.listings import PassedOver
+from pipelines.storage.web import request_json, web_client
 
 _SIGNS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "=": "eq", "!=": "neq"}
 _EXTENSIONS = {"query": ConformanceClasses.QUERY, "filter": ConformanceClasses.FILTER}

@@ -8,7 +8,7 @@ from ray.train import UserCallback
 
 from pipelines.config import TrackingConfig
 from pipelines.errors import TrackingError
-from pipelines.tracking import log_series
+from pipelines.registry.tracking import log_series
 from pipelines.train.loop import Metrics, Steps
 from pipelines.train.validation import SCORE
 

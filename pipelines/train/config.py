@@ -17,7 +17,7 @@ from model.loss_spec import (
 from model.recipe import AugmentSpec, Recipe
 from model.spec import NetworkSpec, Resize
 from pipelines.config import FeatureConfig, StageConfig, StoreConfig, TrackingConfig
-from pipelines.labels import SplitConfig
+from pipelines.labels.dataset import SplitConfig
 from pipelines.sources.config import ArchiveConfig
 from pipelines.train.presets import Preset, with_preset
 

@@ -21,10 +21,10 @@ from ray.train.torch import TorchTrainer
 from torch import Tensor
 
 from model.training import ALONE, Share
-from pipelines import tracking
 from pipelines.config import TrackingConfig
 from pipelines.errors import StorageError, TrainingError
-from pipelines.storage import Store
+from pipelines.registry import tracking
+from pipelines.storage.store import Store
 from pipelines.train.callbacks import EpochLog, LogEpochs, said
 from pipelines.train.config import TrainConfig
 from pipelines.train.loop import Metrics, Report, TrainJob, train_loop

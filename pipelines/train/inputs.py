@@ -15,9 +15,9 @@ from torch import Tensor
 from model.preprocess import augment, preprocess_mixed
 from model.recipe import AugmentSpec
 from model.spec import InputSpec
-from pipelines.chips import READ_CPUS, Unreadable, chip_arrays, read_chips
-from pipelines.pixels import PixelSpec
-from pipelines.storage import Store
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.labels.chips import READ_CPUS, Unreadable, chip_arrays, read_chips
+from pipelines.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import torch
 from model.backbones import Weights, own_input, read_weights
 from model.network import HashNetwork
 from model.spec import InputSpec
-from pipelines.bundles import read_bundle, resolve_bundle
-from pipelines.chips import Unreadable, check_unreadable
 from pipelines.errors import ConfigError, StorageError
-from pipelines.features import compute_features
-from pipelines.labels import Labels, multi_hot
-from pipelines.pixels import PixelSpec
-from pipelines.storage import Store
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.labels.chips import Unreadable, check_unreadable
+from pipelines.labels.dataset import Labels, multi_hot
+from pipelines.labels.features import compute_features
+from pipelines.registry.bundles import read_bundle, resolve_bundle
+from pipelines.storage.store import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.inputs import ChipRows, FeatureRows, decode
 from pipelines.train.validation import Part

@@ -4,12 +4,12 @@ import hashlib
 
 import structlog
 
-from pipelines import tracking
-from pipelines.bundles import read_bundle
 from pipelines.errors import BundleError
-from pipelines.features import compute_features
-from pipelines.labels import Labels
-from pipelines.storage import Store
+from pipelines.labels.dataset import Labels
+from pipelines.labels.features import compute_features
+from pipelines.registry import tracking
+from pipelines.registry.bundles import read_bundle
+from pipelines.storage.store import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.inputs import FeatureRows
 from pipelines.train.prepare import labelled_part, trained_classes

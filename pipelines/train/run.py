@@ -10,13 +10,13 @@ from model.bundle import pack_bundle
 from model.look import LookHead
 from model.network import HashNetwork
 from model.recipe import Recipe
-from pipelines import tracking
-from pipelines.bundles import write_bundle
-from pipelines.chips import READ_CPUS
-from pipelines.cluster import connected, warn_if_short
 from pipelines.errors import ConfigError, TrackingError
-from pipelines.labels import Labels, read_labels
-from pipelines.storage import Store
+from pipelines.labels.chips import READ_CPUS
+from pipelines.labels.dataset import Labels, read_labels
+from pipelines.registry import tracking
+from pipelines.registry.bundles import write_bundle
+from pipelines.runtime.cluster import connected, warn_if_short
+from pipelines.storage.store import Store
 from pipelines.train.config import ARCHIVE_ONLY, TrainConfig
 from pipelines.train.fit import Phase, fit
 from pipelines.train.inputs import FeatureRows

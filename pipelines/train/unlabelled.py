@@ -19,18 +19,18 @@ import structlog
 
 from model.metrics import code_health
 from model.network import HashNetwork
-from pipelines.chips import READ_CPUS
-from pipelines.cut import Cut
 from pipelines.errors import ConfigError, RejectedObject, StorageError
-from pipelines.features import compute_features
-from pipelines.georeference import georeference
-from pipelines.grid import scene_windows
-from pipelines.imagery import WindowTuple, open_raster
-from pipelines.pixels import read_window
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.georeference import georeference
+from pipelines.imagery.grid import scene_windows
+from pipelines.imagery.pixels import read_window
+from pipelines.imagery.raster import WindowTuple, open_raster
+from pipelines.labels.chips import READ_CPUS
+from pipelines.labels.features import compute_features
+from pipelines.runtime.spill import database
 from pipelines.sources.cuts import Cuts, cuts_of
 from pipelines.sources.listing import list_source
-from pipelines.spill import database
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.inputs import FeatureRows
 

@@ -4,12 +4,12 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipelines.bundles import check_model, read_manifest
-from pipelines.comparing import comparison_of
 from pipelines.errors import ConfigError, ConflictError
-from pipelines.pointer import Published, read_pointer
-from pipelines.storage import ABSENT, Store
-from pipelines.table import CodeTable
+from pipelines.index.part_weights import comparison_of
+from pipelines.registry.bundles import read_manifest
+from pipelines.storage.store import ABSENT, Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import Published, check_model, read_pointer
 from pipelines.watch.config import AddWatchConfig, RemoveWatchConfig
 from pipelines.watch.examples import resolve_example
 from pipelines.watch.kept import (

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from pipelines.bundles import check_model, read_bundle
 from pipelines.errors import ConfigError, TableError
-from pipelines.picture import read_picture
-from pipelines.pixels import PixelSpec
-from pipelines.pointer import Published
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.imagery.picture import read_picture
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.registry.bundles import read_bundle
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import Published, check_model
 from pipelines.watch.kept import Example, ExampleCodes
 
 _AGAIN = "add the watch again, with another example (--replace)"

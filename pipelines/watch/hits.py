@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel
 
 from pipelines.api.answers import ChipProperties, Feature
-from pipelines.geojson import placed, properties, whole
-from pipelines.pointer import Published
+from pipelines.api.geojson import placed, properties, whole
+from pipelines.table.pointer import Published
 
 Key = tuple[str, str]
 """Of a hit: chip id and etag. The same chip of a source object that has changed is another hit."""

@@ -11,8 +11,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from model.spec import Compare
 from pipelines.api.requests import Filters
 from pipelines.errors import ConfigError
-from pipelines.pointer import Published
-from pipelines.storage import ABSENT, Store
+from pipelines.storage.store import ABSENT, Store
+from pipelines.table.pointer import Published
 from pipelines.watch.hits import Hit, Key
 
 _STATE = ".state.json"

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from model.spec import Compare
 from pipelines.api.requests import Filters
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 from pipelines.watch.config import ListWatchesConfig
 from pipelines.watch.kept import Example, read_state, read_watch, watch_names
 

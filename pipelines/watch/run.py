@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
-from pipelines.bundles import check_model, read_manifest
-from pipelines.comparing import comparison_of
 from pipelines.errors import ConfigError, ConflictError
-from pipelines.pointer import Published, read_pointer
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.index.part_weights import comparison_of
+from pipelines.registry.bundles import read_manifest
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import Published, check_model, read_pointer
 from pipelines.watch.config import RunWatchesConfig
 from pipelines.watch.examples import resolve_example
 from pipelines.watch.hits import Hit, geojson, hit_of, json_lines

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 from tests.cluster import store_server
 from tests.cluster.machines import Network
 from tests.cluster.ray_nodes import REPOSITORY, Cluster

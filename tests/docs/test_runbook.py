@@ -16,13 +16,13 @@ import yaml
 from jobs.config import load_config
 from pipelines.encode.config import EncodeConfig
 from pipelines.evaluate.config import EvaluateConfig
-from pipelines.parts import Part
-from pipelines.pointer import publications, read_pointer
 from pipelines.publish.config import PublishConfig
 from pipelines.query.config import QueryConfig
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.snapshot import load_snapshot
-from pipelines.table import CodeTable
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import publications, read_pointer
+from pipelines.table.row_ranges import Part
 
 REPOSITORY = Path(__file__).parents[2]
 RUNBOOK = REPOSITORY / "docs/operations/README.md"

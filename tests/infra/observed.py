@@ -22,10 +22,10 @@ import yaml
 from model.bundle import pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.bundles import write_bundle
 from pipelines.demo.objectstore import free_port
 from pipelines.demo.processes import running
-from pipelines.storage import Store
+from pipelines.registry.bundles import write_bundle
+from pipelines.storage.store import Store
 from tests.conftest import make_scenes
 from tests.jobs.conftest import REPOSITORY, running_head
 

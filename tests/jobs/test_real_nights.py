@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from model.bundle import pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.bundles import write_bundle
-from pipelines.pointer import read_pointer
-from pipelines.schema import CODE_SCHEMA
-from pipelines.table import CodeTable
+from pipelines.registry.bundles import write_bundle
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import read_pointer
+from pipelines.table.schema import CODE_SCHEMA
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"

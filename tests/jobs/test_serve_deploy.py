@@ -13,7 +13,7 @@ import yaml
 from benchmarks.served import build
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import free_port
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
 KEY = "a key for tests"

@@ -7,9 +7,9 @@ import torch
 from model.bundle import pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.bundles import write_bundle
-from pipelines.pointer import read_pointer
-from pipelines.table import CodeTable
+from pipelines.registry.bundles import write_bundle
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import read_pointer
 
 
 @pytest.mark.timeout(300)

@@ -15,12 +15,12 @@ import shapely
 from model.bundle import Manifest, pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.bundles import write_bundle
 from pipelines.encode.chips import CHIP, CHIP_SCHEMA
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
-from pipelines.schema import CODE_SCHEMA
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.registry.bundles import write_bundle
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.schema import CODE_SCHEMA
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pytest
 
 from pipelines.demo import world
 from pipelines.errors import ConfigError, RejectedObject
-from pipelines.grid import Grid, grid_windows, read_chips
-from pipelines.imagery import acquired_at, open_raster
-from pipelines.pixels import PixelSpec, read_window
+from pipelines.imagery.grid import Grid, grid_windows, read_chips
+from pipelines.imagery.pixels import PixelSpec, read_window
+from pipelines.imagery.raster import acquired_at, open_raster
 
 SPLITS = {"train", "validation", "test"}
 

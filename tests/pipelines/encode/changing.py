@@ -19,11 +19,11 @@ from pipelines.encode.encoder import Encoder
 from pipelines.encode.run import run_encode
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
-from pipelines.pointer import Published, find_pointer, publications
-from pipelines.schema import CODE_SCHEMA
 from pipelines.sources.cuts import Cuts
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import Published, find_pointer, publications
+from pipelines.table.schema import CODE_SCHEMA
 
 _LINEAGE = ("run_id", "encoded_at")
 CHIPS = 4  # of each scene

@@ -10,9 +10,9 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-import pipelines.table
+import pipelines.table.code_table
 from pipelines.errors import ConflictError
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 Operation = Callable[[], Any]
 Fault = Callable[[str, Operation], Any]
@@ -23,7 +23,7 @@ _OPERATIONS = (
     (Store, "write_if_match"),
     (DeltaTable, "create"),
     (DeltaTable, "create_write_transaction"),
-    (pipelines.table, "write_deltalake"),
+    (pipelines.table.code_table, "write_deltalake"),
 )
 _FILE_BYTES = 100  # of each file, while the disk is full
 

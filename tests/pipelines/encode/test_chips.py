@@ -1,6 +1,6 @@
 """Objects to rows of chips: scenes larger than memory should be, objects that change while they are read.
 
-What becomes of each kind of object is in tests/pipelines/test_gallery.py.
+What becomes of each kind of object is in tests/pipelines/encode/test_gallery.py.
 """
 
 import os
@@ -12,13 +12,13 @@ import pyarrow as pa
 import rasterio
 from rasterio.transform import from_origin
 
-from pipelines.cut import Cut
 from pipelines.encode import chips
 from pipelines.encode.chips import CHIP, FAILED, read_objects
 from pipelines.encode.shards import Lineage, write_unit
 from pipelines.encode.usage import metered
-from pipelines.grid import Grid
-from pipelines.pixels import PixelSpec
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.grid import Grid
+from pipelines.imagery.pixels import PixelSpec
 from pipelines.sources.cuts import Cuts
 
 CUTS = Cuts(Cut(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))))

@@ -18,21 +18,21 @@ import pipelines.encode.run
 from model.bundle import Manifest, pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.bundles import read_bundle, write_bundle
 from pipelines.encode.config import EncodeConfig, NightTracking
 from pipelines.encode.run import run_encode
-from pipelines.encode.shards import write_shard
 from pipelines.errors import BundleError, ConfigError, GateError, StorageError, TableError
-from pipelines.footprints import hilbert_key
-from pipelines.grid import Grid, read_chips
-from pipelines.imagery import chip_id, open_raster
-from pipelines.pixels import PixelSpec
-from pipelines.pointer import read_pointer
-from pipelines.publish.config import GateConfig
-from pipelines.schema import CODE_SCHEMA, FILE_SCHEMA
-from pipelines.storage import Store
-from pipelines.table import CodeTable
-from pipelines.tracking import client
+from pipelines.gate.config import GateConfig
+from pipelines.imagery.grid import Grid, read_chips
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.imagery.raster import chip_id, open_raster
+from pipelines.registry.bundles import read_bundle, write_bundle
+from pipelines.registry.tracking import client
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import read_pointer
+from pipelines.table.schema import CODE_SCHEMA, FILE_SCHEMA
+from pipelines.table.shard_files import write_shard
+from pipelines.table.sorting import hilbert_key
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 

@@ -18,7 +18,7 @@ from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import free_port, object_store
 from pipelines.encode.run import run_encode
 from pipelines.errors import StoreDownError
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 from tests.pipelines.encode.changing import Archive, assert_as_undisturbed, wait_for_commits
 
 pytestmark = [pytest.mark.usefixtures("ray_local"), pytest.mark.timeout(300)]

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.cut import Cut
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.versions import REJECTED_SCHEMA, VERSION_SCHEMA, Encoded
-from pipelines.grid import Grid
-from pipelines.listings import PassedOver
-from pipelines.pixels import PixelSpec
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.grid import Grid
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.runtime.spill import in_pieces, read_spilled, spill
 from pipelines.sources.cuts import Cuts
 from pipelines.sources.listing import Listing
 from pipelines.sources.objects import OBJECT_SCHEMA
-from pipelines.spill import in_pieces, read_spilled, spill
+from pipelines.storage.listings import PassedOver
 
 NAMES = st.text(st.sampled_from("ab/é'\U0001f6f0"), min_size=1, max_size=3)
 ETAGS = st.sampled_from("123")

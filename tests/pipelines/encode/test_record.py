@@ -5,9 +5,9 @@ import pytest
 import pipelines.encode.unit
 from pipelines.encode.run import run_encode
 from pipelines.errors import ConflictError, GateError, StorageError, TableError
-from pipelines.nights import RECORD, find_night
-from pipelines.publish.config import GateConfig
-from pipelines.table import CodeTable
+from pipelines.gate.config import GateConfig
+from pipelines.table.code_table import CodeTable
+from pipelines.table.night_record import RECORD, find_night
 from tests.pipelines.encode.changing import Archive, encode_in_process
 
 
@@ -64,7 +64,7 @@ def test_a_record_of_another_format(archive):
 
 def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeypatch):
     """It isn't encoded again, and leaves no shard behind; a night that meets one each time ends."""
-    monkeypatch.setattr("pipelines.conflicts.FIRST_PAUSE", 1e-4)
+    monkeypatch.setattr("pipelines.table.conflicts.FIRST_PAUSE", 1e-4)
     config = archive.night("codes")
     encoded, commit_unit = [], CodeTable.commit_unit
     encode_unit = pipelines.encode.unit.encode_unit

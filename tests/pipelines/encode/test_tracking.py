@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-import pipelines.tracking
+import pipelines.registry.tracking
 from pipelines.encode.config import NightTracking
 from pipelines.encode.run import run_encode
 from pipelines.errors import StorageError, TrackingError
-from pipelines.nights import find_night
-from pipelines.pointer import read_pointer
-from pipelines.tracking import client
+from pipelines.registry.tracking import client
+from pipelines.table.night_record import find_night
+from pipelines.table.pointer import read_pointer
 from tests.pipelines.encode.changing import Archive, encode_in_process
 
 NOBODY = NightTracking(uri="http://127.0.0.1:9")  # the port of a service that nobody runs any more
@@ -74,12 +74,12 @@ def test_a_night_is_done_while_mlflow_is_down(archive):
     config = archive.night("codes").model_copy(update={"tracking": NOBODY})
     started = time.monotonic()
     report = run_encode(config)
-    assert time.monotonic() - started < pipelines.tracking.PATIENCE
+    assert time.monotonic() - started < pipelines.registry.tracking.PATIENCE
     check_published(config, archive, report, "MLflow at http://127.0.0.1:9: ")
 
 
 def test_a_silent_server_is_given_up_in_time(archive, silent, monkeypatch):
-    monkeypatch.setattr(pipelines.tracking, "PATIENCE", 0.5)
+    monkeypatch.setattr(pipelines.registry.tracking, "PATIENCE", 0.5)
     tracking = NightTracking(uri=f"http://127.0.0.1:{silent.getsockname()[1]}")
     config = archive.night("codes").model_copy(update={"tracking": tracking})
     check_published(config, archive, run_encode(config), "no answer in")

@@ -7,12 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.encode.chips import CHIP, CHIP_SCHEMA
-from pipelines.encode.shards import GEO_METADATA, Lineage, write_unit
+from pipelines.encode.shards import Lineage, write_unit
 from pipelines.encode.usage import metered
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConflictError
-from pipelines.spill import read_spilled, spill
-from pipelines.table import CodeTable, files_of
+from pipelines.runtime.spill import read_spilled, spill
+from pipelines.table.code_table import CodeTable, files_of
+from pipelines.table.shard_files import GEO_METADATA
 
 MODEL = "demo@0123456789ab"
 OLD_SCHEMA = pa.schema([*((name, pa.string()) for name in ("uri", "etag", "cut")), ("file", pa.int32())])

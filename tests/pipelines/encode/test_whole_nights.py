@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.encode.run import run_encode
-from pipelines.pointer import read_pointer
-from pipelines.table import CodeTable
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import read_pointer
 from tests.pipelines.encode.changing import Archive, encode_in_process
 from tests.pipelines.encode.faults import Killed, Operations, killed_after
 

@@ -22,15 +22,15 @@ from model.codes import hamming_distances
 from model.metrics import code_health
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.bundles import read_bundle, write_bundle
 from pipelines.config import FeatureConfig, TrackingConfig
 from pipelines.errors import BundleError, ConfigError, StorageError
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.evaluate.figures import EvaluateReport
 from pipelines.evaluate.run import run_evaluate, summarise
-from pipelines.imagery import open_raster
-from pipelines.labels import SplitConfig, read_labels
-from pipelines.pixels import PixelSpec, read_window
+from pipelines.imagery.pixels import PixelSpec, read_window
+from pipelines.imagery.raster import open_raster
+from pipelines.labels.dataset import SplitConfig, read_labels
+from pipelines.registry.bundles import read_bundle, write_bundle
 from pipelines.sources.config import ArchiveConfig
 
 pytestmark = pytest.mark.usefixtures("ray_local")

@@ -91,9 +91,9 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
 SEARCH = """
 import sys
 import numpy as np
-from pipelines.index import multi_index, scan
-from pipelines.index.arrays import build_arrays
-from pipelines.index.codes import CodeIndex
+from pipelines.hamming import multi_index, scan
+from pipelines.hamming.arrays import build_arrays
+from pipelines.hamming.codes import CodeIndex
 codes_NY = np.random.default_rng(0).integers(0, 256, (20_000, 8), np.uint8)
 index = CodeIndex(build_arrays(codes_NY))
 for method in sys.argv[1:]:

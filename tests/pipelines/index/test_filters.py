@@ -9,13 +9,13 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.hamming.arrays import build_arrays
+from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.selection import ALL_ROWS, NO_TIME, NONE, ROWS, Columns, rows_of
 from pipelines.index import polygons
-from pipelines.index.arrays import build_arrays
-from pipelines.index.codes import CodeIndex
 from pipelines.index.filters import BLOCKS, criteria, select_rows, spans_of
 from pipelines.index.polygons import rectangles_of, select_touching
-from pipelines.index.selection import ALL_ROWS, NO_TIME, NONE, ROWS, Columns, rows_of
-from tests.pipelines.index.oracle import answer, clustered, nearest
+from tests.pipelines.hamming.oracle import answer, clustered, nearest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST = int(START.timestamp() * 1e6)

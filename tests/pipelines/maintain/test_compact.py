@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.encode import shards
-from pipelines.encode.sorting import spatial_key
 from pipelines.errors import ConflictError
 from pipelines.maintain import compact as module
 from pipelines.maintain.compact import compact, small_files
-from pipelines.table import CodeTable, files_of
+from pipelines.table import shard_files as shards
+from pipelines.table.code_table import CodeTable, files_of
+from pipelines.table.sorting import spatial_key
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pipelines.errors import TableError
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.run import run_maintain
 from pipelines.maintain.vacuum import clear_log, kept_versions
-from pipelines.pointer import Published, find_pointer, publish
 from pipelines.publish.config import PublishConfig
 from pipelines.publish.run import run_publish
+from pipelines.table.pointer import Published, find_pointer, publish
 
 
 def maintain(night, **options):

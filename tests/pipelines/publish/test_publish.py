@@ -5,12 +5,13 @@ import pytest
 
 from model.spec import CodePart, CodeSpec
 from pipelines.errors import ConfigError, ConflictError, GateError, TableError
+from pipelines.gate.config import GateConfig
+from pipelines.gate.forward import publish_forward
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.run import run_maintain
-from pipelines.pointer import find_pointer, publications, publish, read_pointer
-from pipelines.publish.config import GateConfig, PublishConfig
-from pipelines.publish.forward import publish_forward
+from pipelines.publish.config import PublishConfig
 from pipelines.publish.run import run_publish
+from pipelines.table.pointer import find_pointer, publications, publish, read_pointer
 
 SMALL = GateConfig(min_objects=1, min_chips=1)
 CODE = CodeSpec((CodePart("kind", 32),))

@@ -25,19 +25,19 @@ from model.bundle import Manifest, pack_bundle
 from model.codes import hamming_distances, unpack
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.bundles import write_bundle
-from pipelines.cut import Cut
 from pipelines.demo.objectstore import free_port
-from pipelines.footprints import footprint
-from pipelines.georeference import georeference
-from pipelines.grid import Grid, read_chips
-from pipelines.imagery import chip_id, open_raster
-from pipelines.pixels import PixelSpec
-from pipelines.pointer import Published, find_pointer, publish
-from pipelines.schema import FILE_SCHEMA
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.footprints import footprint
+from pipelines.imagery.georeference import georeference
+from pipelines.imagery.grid import Grid, read_chips
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.imagery.raster import chip_id, open_raster
+from pipelines.registry.bundles import write_bundle
 from pipelines.serve.config import ServeConfig
-from pipelines.storage import Store
-from pipelines.table import CodeTable, Shard
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable, Shard
+from pipelines.table.pointer import Published, find_pointer, publish
+from pipelines.table.schema import FILE_SCHEMA
 
 KEY = "a key for tests"
 ORIGIN = "https://maps.example.org"

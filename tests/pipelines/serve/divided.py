@@ -18,7 +18,6 @@ from model.codes import unpack
 from model.spec import CodeSpec
 from pipelines.api.answers import SearchAnswer
 from pipelines.api.requests import SearchRequest, parse_interval
-from pipelines.parts import Part
 from pipelines.serve.app import Json
 from pipelines.serve.chance import ChanceDistances
 from pipelines.serve.config import ServeConfig
@@ -27,6 +26,7 @@ from pipelines.serve.merge import Worded
 from pipelines.serve.question import Pin, Question, Said, Sample, Source
 from pipelines.serve.search import search
 from pipelines.serve.snapshot import Snapshot, load_snapshot
+from pipelines.table.row_ranges import Part
 from tests.pipelines.serve.conftest import Archive
 
 DIVISIONS = (1, 2, 3, 7, 100)  # 100: more than there are chips

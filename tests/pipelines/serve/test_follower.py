@@ -7,11 +7,11 @@ from uuid import uuid4
 import pytest
 
 from pipelines.errors import TableError
-from pipelines.pointer import Published, find_pointer, publish
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.follow import Follower
 from pipelines.serve.metrics import LastNightMetrics
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.pointer import Published, find_pointer, publish
 
 
 class Loaded:

@@ -8,16 +8,16 @@ import pytest
 import shapely
 
 from pipelines.errors import BundleError, TableError
+from pipelines.hamming.selection import rows_of
 from pipelines.index.filters import criteria, select_rows
 from pipelines.index.polygons import rectangles_of, select_touching
-from pipelines.index.selection import rows_of
-from pipelines.parts import WHOLE, Part
-from pipelines.pointer import Published, read_pointer
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.places import chip_at
 from pipelines.serve.run import run_serve
 from pipelines.serve.snapshot import Snapshot, load_snapshot
-from pipelines.storage import Store
+from pipelines.storage.store import Store
+from pipelines.table.pointer import Published, read_pointer
+from pipelines.table.row_ranges import WHOLE, Part
 from tests.pipelines.serve.conftest import Archive, commit
 
 

@@ -11,11 +11,11 @@ from PIL import Image
 from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
-from pipelines.grid import Grid, read_chips
-from pipelines.imagery import open_raster
-from pipelines.pixels import PixelSpec
+from pipelines.imagery.grid import Grid, read_chips
+from pipelines.imagery.pixels import PixelSpec
+from pipelines.imagery.raster import open_raster
 from pipelines.serve.uploads import read_thumbnail
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 
 @pytest.mark.parametrize(

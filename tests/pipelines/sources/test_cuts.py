@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from model.spec import InputSpec
-from pipelines.cut import Cut
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.run import run_encode
 from pipelines.errors import ConfigError, TableError
-from pipelines.grid import Grid
-from pipelines.pixels import PixelSpec
-from pipelines.schema import CODE_SCHEMA
+from pipelines.imagery.cut import Cut
+from pipelines.imagery.grid import Grid
+from pipelines.imagery.pixels import PixelSpec
 from pipelines.sources.config import PixelConfig
 from pipelines.sources.cuts import cuts_of, pixel_spec
 from pipelines.sources.listing import list_source
-from pipelines.storage import Store
-from pipelines.table import CodeTable
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.schema import CODE_SCHEMA
 from tests.pipelines.encode.changing import encode_in_process
 from tests.pipelines.encode.faults import Killed, Operations, killed_after
 

@@ -8,14 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pipelines.bundles import read_bundle
 from pipelines.config import StoreConfig
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, ScenehashError, StorageError
-from pipelines.labels import read_labels
+from pipelines.labels.dataset import read_labels
+from pipelines.registry.bundles import read_bundle
 from pipelines.sources.listing import list_source
 from pipelines.sources.stac import search_api
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 from tests.pipelines.sources.awkward import item, landing, page, s3_with, serving
 from tests.pipelines.sources.test_stac import listed
 

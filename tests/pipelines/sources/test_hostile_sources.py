@@ -15,9 +15,9 @@ from ray.data._internal.object_extensions.arrow import ArrowPythonObjectType
 
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, ScenehashError, StorageError
-from pipelines.labels import read_labels
-from pipelines.publish.canary import read_canary
-from pipelines.publish.config import GateConfig
+from pipelines.gate.canary import read_canary
+from pipelines.gate.config import GateConfig
+from pipelines.labels.dataset import read_labels
 from pipelines.sources.listing import list_source
 from tests.pipelines.sources.test_stac import Api, listed, make_item, running
 

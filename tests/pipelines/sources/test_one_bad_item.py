@@ -15,11 +15,11 @@ import shapely
 from pipelines.config import StoreConfig
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, StorageError
-from pipelines.labels import read_labels
+from pipelines.labels.dataset import read_labels
+from pipelines.runtime.spill import read_spilled
 from pipelines.sources.listing import Listing, list_source
 from pipelines.sources.stac import search_api
-from pipelines.spill import read_spilled
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 from tests.pipelines.sources.awkward import CONFORMS, item, landing, page, s3_with, serving
 from tests.pipelines.sources.test_stac import listed
 

@@ -14,9 +14,9 @@ import pytest
 
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, ScenehashError, StorageError
+from pipelines.runtime.spill import read_spilled
 from pipelines.sources.listing import list_source
 from pipelines.sources.prefix import list_prefix
-from pipelines.spill import read_spilled
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 

@@ -15,9 +15,9 @@ import pytest
 from pipelines.config import StoreConfig
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, ScenehashError, StorageError
+from pipelines.runtime.spill import read_spilled
 from pipelines.sources.listing import list_source
-from pipelines.spill import read_spilled
-from pipelines.storage import Store
+from pipelines.storage.store import Store
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 SHARED = Path("../shared/data/geotiff/stac")

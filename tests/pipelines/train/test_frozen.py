@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.backbones import read_weights
-from pipelines import tracking as tracking_module
-from pipelines.bundles import read_bundle, resolve_bundle
 from pipelines.errors import ConfigError, TrackingError, TrainingError
-from pipelines.tracking import client
+from pipelines.registry import tracking as tracking_module
+from pipelines.registry.bundles import read_bundle, resolve_bundle
+from pipelines.registry.tracking import client
 from pipelines.train.config import NetworkConfig, RecipeConfig
 from pipelines.train.run import run_train
 from pipelines.train.validation import SCORE, TRAINED

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipelines.bundles import read_bundle
 from pipelines.config import FeatureConfig
 from pipelines.errors import ConfigError
-from pipelines.features import compute_features
-from pipelines.labels import read_labels
+from pipelines.labels.dataset import read_labels
+from pipelines.labels.features import compute_features
+from pipelines.registry.bundles import read_bundle
 from pipelines.train.config import NetworkConfig, RecipeConfig
 from pipelines.train.run import fitting, run_train
 from pipelines.train.validation import ORDER, SCORE, TRAINED, UNSEEN

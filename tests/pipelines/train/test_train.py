@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from model.spec import InputSpec
-from pipelines.bundles import read_bundle, resolve_bundle
 from pipelines.errors import BundleError, ConfigError, StorageError, TrainingError
-from pipelines.storage import Store
+from pipelines.registry.bundles import read_bundle, resolve_bundle
+from pipelines.storage.store import Store
 from pipelines.train import fit
 from pipelines.train.config import NetworkConfig, RecipeConfig, TrainConfig
 from pipelines.train.run import run_train

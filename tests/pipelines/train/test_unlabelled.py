@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pipelines.bundles import read_bundle
 from pipelines.errors import ConfigError, StorageError
-from pipelines.features import compute_features
+from pipelines.labels.features import compute_features
+from pipelines.registry.bundles import read_bundle
 from pipelines.sources.config import PixelConfig
 from pipelines.sources.cuts import cuts_of
 from pipelines.train.config import TrainConfig
@@ -135,9 +135,9 @@ def test_chips_are_cut_as_a_night_would_cut_them(unlabelled, store, root, geotif
     windows, _ = draw(config, store)
     assert set(windows["window"].combine_chunks().field("w").to_pylist()) == {32}
     features = compute_features(windows, network, store, config.features, None)
-    from pipelines.georeference import georeference
-    from pipelines.grid import read_chips
-    from pipelines.imagery import open_raster
+    from pipelines.imagery.georeference import georeference
+    from pipelines.imagery.grid import read_chips
+    from pipelines.imagery.raster import open_raster
 
     cut = cuts_of(config, network.input_spec).default
     with open_raster(store.read(f"{root}/deep.tif")) as dataset:

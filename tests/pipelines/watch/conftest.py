@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import WatchError
-from pipelines.pointer import Published, find_pointer, publish
+from pipelines.table.pointer import Published, find_pointer, publish
 from pipelines.watch.add import add_watch
 from pipelines.watch.config import AddWatchConfig, RunWatchesConfig
 from pipelines.watch.run import run_watches

@@ -11,11 +11,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines.api.requests import Filters
-from pipelines.filters import COLUMNS, fulfilling
-from pipelines.index.comparison import Comparison
+from pipelines.hamming.comparison import Comparison
+from pipelines.index.request_filters import COLUMNS, fulfilling
 from pipelines.maintain.compact import compact
-from pipelines.schema import CODE_SCHEMA
-from pipelines.table import CodeTable
+from pipelines.table.code_table import CodeTable
+from pipelines.table.schema import CODE_SCHEMA
 from pipelines.watch.look import Search
 from tests.pipelines.conftest import Night
 from tests.pipelines.watch.conftest import Site, code_at

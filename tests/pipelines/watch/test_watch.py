@@ -250,7 +250,7 @@ def test_a_watch_that_says_nothing_of_parts_compares_as_the_model_does(local_sit
 def test_an_image_is_encoded_again_for_another_model(site, write_model, tmp_path, geotiff, monkeypatch):
     import torch
 
-    from pipelines.bundles import read_bundle
+    from pipelines.registry.bundles import read_bundle
 
     pixels_HWC = np.random.default_rng(0).integers(1, 255, (16, 16, 3), np.uint8)
     picture = tmp_path / "example.tif"

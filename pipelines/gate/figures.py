@@ -1,0 +1,147 @@
+"""What the gate measures of a version: one pass over its rows, in bounded memory.
+
+Shapes: N chips of a batch, S chips of a sample, K bits, Y bytes a code.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from model.codes import Codes, part_bytes, unpack
+from model.metrics import code_health
+from model.spec import CodeSpec
+from pipelines.gate.canary import Canary
+from pipelines.gate.distinct import DistinctCount
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import Published
+
+_SAMPLE = 100_000  # codes of which distinct ones are counted, evenly spaced in the table
+_STUCK = 0.001
+_COLUMNS = ("chip_id", "uri", "encoded_at", "code")
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the gate found out about a version."""
+
+    figures: Figures
+    bits_on: tuple[float, ...]
+    """Share of the chips that have bit k on."""
+    encoded_until: datetime | None
+    """When its newest row was encoded; None: it has no rows."""
+
+
+class _Group:
+    """Some of the chips: how many, of how many objects, and how often each bit is on."""
+
+    def __init__(self) -> None:
+        self.chips, self.uris = 0, DistinctCount()
+        self._on_K: np.ndarray | int = 0
+
+    def add(self, uris: pa.Array, codes_NY: np.ndarray) -> None:
+        self.chips += len(codes_NY)
+        self.uris.add(uris)
+        self._on_K = self._on_K + unpack(codes_NY).sum(axis=0)
+
+    def bits_on(self) -> np.ndarray:
+        """Return on_K, the share of the chips that have each bit on."""
+        return np.atleast_1d(self._on_K) / max(self.chips, 1)
+
+
+def measure(
+    table: CodeTable,
+    model_id: str,
+    version: int,
+    code: CodeSpec,
+    last: Published | None,
+    canary: Canary | None,
+) -> Measured:
+    """Measure a model's rows at a version, and how they differ from the publication ``last`` of that model.
+
+    ``code`` says what parts the model's codes have: each part's health is measured on its own.
+    """
+    count, batches = table.stream(model_id, _COLUMNS, version)
+    since = last.encoded_until if last else None
+    stride = max(1, math.ceil(count / _SAMPLE))
+    every, fresh = _Group(), _Group()
+    sample: list[np.ndarray] = []
+    until: datetime | None = None
+    for batch in batches:
+        if not len(batch):
+            continue
+        codes_NY = np.frombuffer(b"".join(batch["code"].to_pylist()), np.uint8).reshape(len(batch), -1)
+        sample.append(codes_NY[-every.chips % stride :: stride])
+        every.add(batch["uri"], codes_NY)
+        if since:
+            later = pc.greater(batch["encoded_at"], pa.scalar(since, batch["encoded_at"].type))
+            fresh.add(batch["uri"].filter(later), codes_NY[later.to_numpy(zero_copy_only=False)])
+        newest = pc.max(batch["encoded_at"]).as_py()
+        until = newest if until is None else max(until, newest)
+        if canary:
+            canary.see(batch["chip_id"], batch["code"])
+    if not every.chips:
+        return Measured({"chips": 0, "objects": 0}, (), None)
+    figures = _counts(every) | health_figures(every.bits_on(), np.concatenate(sample), code)
+    if last and last.bits_on:
+        figures |= _against(last, every, fresh, code)
+    return Measured(figures, tuple(np.round(every.bits_on(), 6).tolist()), until)
+
+
+def prefixes(code: CodeSpec) -> dict[str, slice]:
+    """Return how the figures of each part begin, and its bytes: nothing where the code has one part."""
+    places = part_bytes(code)
+    if len(places) == 1:
+        return {"": next(iter(places.values()))}
+    return {f"{name}_": place for name, place in places.items()}
+
+
+def _counts(every: _Group) -> Figures:
+    objects = every.uris.count()
+    return {"chips": every.chips, "objects": objects, "chips_per_object": every.chips / objects}
+
+
+def health_figures(on_K: np.ndarray, sample_SY: Codes, code: CodeSpec) -> Figures:
+    """Return the signs of collapse of each part: ``on_K`` of all chips, the others of a sample of them."""
+    figures: Figures = {}
+    for prefix, place in prefixes(code).items():
+        health, own_on_K = code_health(sample_SY[:, place]), on_K[_bits(place)]
+        figures |= {
+            f"{prefix}stuck_bits": float((np.minimum(own_on_K, 1 - own_on_K) <= _STUCK).mean()),
+            f"{prefix}worst_bit_on": float(own_on_K[np.argmax(np.abs(own_on_K - 0.5))]),
+            f"{prefix}bit_entropy": health.bit_entropy,
+            f"{prefix}distinct_ratio": health.distinct_ratio,
+        }
+    return figures
+
+
+def _against(last: Published, every: _Group, fresh: _Group, code: CodeSpec) -> Figures:
+    """Return how these chips, and those of them that are new, differ from what was published."""
+    before = last.gate["chips_per_object"]
+    figures = {
+        "last_chips": last.gate["chips"],
+        "last_objects": last.gate["objects"],
+        "chips_per_object_change": every.chips / every.uris.count() / before - 1,
+        "new_chips": fresh.chips,
+        "new_objects": fresh.uris.count(),
+    }
+    on_K = np.array(last.bits_on)
+    for prefix, place in prefixes(code).items():
+        figures[f"{prefix}bit_drift"] = _drift(every, on_K, place)
+        if fresh.chips:
+            figures[f"{prefix}new_bit_drift"] = _drift(fresh, on_K, place)
+    return figures
+
+
+def _drift(group: _Group, on_K: np.ndarray, place: slice) -> float:
+    return float(np.abs(group.bits_on() - on_K)[_bits(place)].mean())
+
+
+def _bits(place: slice) -> slice:
+    """Return the bits of some bytes."""
+    return slice(place.start * 8, place.stop * 8)

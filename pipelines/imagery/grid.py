@@ -1,0 +1,112 @@
+"""A scene's chips: a regular grid of windows, in pixels or in metres.
+
+Shapes: H x W pixels, C bands.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+from pipelines.errors import RejectedObject
+from pipelines.imagery.georeference import Georeference
+from pipelines.imagery.pixels import Chip, PixelSpec, check_bands, read_window, with_own_range
+from pipelines.imagery.raster import Raster, WindowTuple
+
+Edges = Literal["drop", "shift", "pad"]
+"""What becomes of a window that runs over the right or lower edge: nothing; it is moved inside, over others;
+it stays, and what lies outside isn't valid."""
+
+_SAME = 0.01  # a ground resolution that differs by less is the source's own: nothing is resampled for it
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which windows of a scene are its chips."""
+
+    chip_size: int
+    """Side of a chip [pixels that the network is given]"""
+    stride: int | None = None
+    """From one chip to the next [the same pixels]; None: chip_size."""
+    resolution: float | None = None
+    """Ground size of these pixels [metres]; None: the source's own."""
+    edges: Edges = "drop"
+    min_valid_fraction: float = 0.0
+    """Chips with less [0..1], and those with nothing valid, are left out."""
+
+
+def grid_windows(
+    width: int, height: int, grid: Grid, ratios: tuple[float, float] = (1, 1)
+) -> Iterator[WindowTuple]:
+    """Yield the windows of a raster of width x height pixels, row by row.
+
+    ``ratios`` are the source's pixels in one of the grid's, along rows and along columns.
+    """
+    stride = grid.stride or grid.chip_size
+    w, h = (round(grid.chip_size * ratio) for ratio in ratios)
+    across, down = (max(1, round(stride * ratio)) for ratio in ratios)
+    for y in _starts(height, h, down, grid.edges):
+        for x in _starts(width, w, across, grid.edges):
+            yield x, y, w, h
+
+
+def _starts(length: int, side: int, stride: int, edges: Edges) -> list[int]:
+    """Return where windows begin along one axis: at every stride, until one reaches the end."""
+    if side < 1:
+        return []
+    whole = list(range(0, length - side + 1, stride))
+    following = len(whole) * stride
+    reached = whole[-1] + side if whole else 0
+    if edges == "drop" or reached >= length or following >= length:
+        return whole
+    if edges == "pad":
+        return [*whole, following]
+    return [*whole, length - side] if length >= side else []
+
+
+def read_chips(dataset: Raster, place: Georeference | None, grid: Grid, pixels: PixelSpec) -> Iterator[Chip]:
+    """Yield the chips of a scene that have enough valid pixels, row by row; one is in memory at a time.
+
+    Row by row is the order in which files are decoded: GDAL keeps the blocks that the next chip shares.
+    Raises RejectedObject: ``wrong_bands``, ``no_place``, ``too_small``, ``truncated``, or, last, ``empty``.
+    """
+    check_bands(dataset, pixels)
+    windows = scene_windows(dataset, place, grid)
+    ranged = with_own_range(dataset, pixels)
+    count = kept = 0
+    for window in windows:
+        chip = read_window(dataset, window, ranged, grid.chip_size)
+        count += 1
+        if chip.valid_fraction >= grid.min_valid_fraction and chip.valid_fraction > 0:
+            kept += 1
+            yield chip
+    if not kept:
+        raise RejectedObject("empty", f"none of {count} chips has enough valid pixels")
+
+
+def scene_windows(dataset: Raster, place: Georeference | None, grid: Grid) -> Iterator[WindowTuple]:
+    """Return the windows of a scene's chips, row by row, whatever is in them.
+
+    Raises RejectedObject: ``no_place``, or ``too_small`` where there are none.
+    """
+    ratios = _ratios(place, grid)
+    width, height = dataset.upright_size
+    windows = grid_windows(width, height, grid, ratios)
+    first = next(windows, None)
+    if first is None:
+        w, h = (grid.chip_size * ratio for ratio in ratios)
+        raise RejectedObject("too_small", f"{width} x {height} pixels hold no chip of {w:g} x {h:g}")
+    return chain([first], windows)
+
+
+def _ratios(place: Georeference | None, grid: Grid) -> tuple[float, float]:
+    """Return the source's pixels in one of the grid's, by axis. Raises RejectedObject (``no_place``)."""
+    if grid.resolution is None:
+        return 1, 1
+    metres = place.metres_per_pixel() if place else None
+    if metres is None:
+        raise RejectedObject(
+            "no_place", "resolution is set, and nothing says how large its pixels are on Earth"
+        )
+    across, down = (grid.resolution / distance for distance in metres)
+    return (1, 1) if abs(across - 1) < _SAME and abs(down - 1) < _SAME else (across, down)

@@ -1,0 +1,132 @@
+"""Values of a raster, and which of them are valid: nodata, NaN, alpha bands, masks, palettes.
+
+Windows are upright ones, see `pipelines.imagery.orientation`; GDAL is asked for what is stored there.
+
+Shapes: H x W pixels, C bands.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import RasterioIOError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from pipelines.errors import RejectedObject
+from pipelines.imagery.raster import Raster, one_line
+from pipelines.imagery.samples import Mask, Values, has_few_bits, has_palette, palette, read_mean
+
+
+def read_values(
+    dataset: Raster,
+    window: Window,
+    bands: Sequence[int],
+    shape: tuple[int, int],
+    resampling: Resampling = Resampling.nearest,
+    *,
+    nodata: float | None = None,
+    mask: bool = True,
+) -> tuple[Values, Mask]:
+    """Return values_HWC of a window inside the raster, in ``shape`` (H, W) pixels, and valid_HW.
+
+    ``nodata`` is the value that means no data, None: what the file says; ``mask`` whether alpha and masks
+    count. GDAL reduces with ``resampling``, from an overview where there is one; but takes the nearest where
+    it doesn't know the nodata value. Averages of palettes and of samples of few bits are made here.
+    Raises RejectedObject (``truncated``) where the pixels can't be decoded.
+    """
+    turn = dataset.orientation
+    x, y, w, h = turn.stored_window(
+        (window.col_off, window.row_off, window.width, window.height), *dataset.upright_size
+    )
+    stored = Window(x, y, w, h)
+    stored_shape = shape[::-1] if turn.exchanged else shape
+
+    def read(part: Window, size: tuple[int, int], method: Resampling) -> tuple[Values, Mask]:
+        if has_palette(dataset):
+            return _read_palette(dataset, part, bands, size, nodata=nodata, mask=mask)
+        values_CHW = _read(dataset, part, bands, size, method)
+        nodata_C = [dataset.nodatavals[band - 1] if nodata is None else nodata for band in bands]
+        return values_CHW, _find_valid(values_CHW, nodata_C)
+
+    is_special = has_palette(dataset) or has_few_bits(dataset, bands)
+    if is_special and resampling == Resampling.average and stored_shape != (h, w):
+        values_CHW, valid_HW = read_mean(
+            lambda part, size: read(part, size, Resampling.nearest), stored, stored_shape
+        )
+    else:
+        method = resampling if nodata is None else Resampling.nearest
+        values_CHW, valid_HW = read(stored, stored_shape, method)
+    if mask:
+        _apply_masks(valid_HW, dataset, stored, [1] if has_palette(dataset) else bands)
+    return np.ascontiguousarray(turn.upright(values_CHW).transpose(1, 2, 0)), np.ascontiguousarray(
+        turn.upright(valid_HW)
+    )
+
+
+def _read_palette(
+    dataset: DatasetReader,
+    window: Window,
+    bands: Sequence[int],
+    shape: tuple[int, int],
+    *,
+    nodata: float | None,
+    mask: bool,
+) -> tuple[Values, Mask]:
+    """Return the colours of a palette's entries as values_CHW, and valid_HW."""
+    entries_1HW = _read(dataset, window, [1], shape, Resampling.nearest)
+    valid_HW = _find_valid(entries_1HW, [dataset.nodatavals[0] if nodata is None else nodata])
+    colours_HW4 = palette(dataset)[entries_1HW[0]]
+    if mask:
+        valid_HW &= colours_HW4[..., 3] > 0
+    return colours_HW4[..., [band - 1 for band in bands]].transpose(2, 0, 1), valid_HW
+
+
+def _read(
+    dataset: DatasetReader,
+    window: Window,
+    bands: Sequence[int],
+    shape: tuple[int, int],
+    resampling: Resampling,
+) -> Values:
+    try:
+        values_CHW: Values = dataset.read(
+            list(bands), window=window, out_shape=(len(bands), *shape), resampling=resampling
+        )
+    except RasterioIOError as error:
+        raise RejectedObject("truncated", one_line(error)) from error
+    return values_CHW
+
+
+def _find_valid(values_CHW: Values, nodata_C: Sequence[float | None]) -> Mask:
+    """Return valid_HW: where one band at least has a value, as a pixel may well be 0 in some bands.
+
+    In bands of floats, what isn't a value becomes NaN.
+    """
+    shape = values_CHW.shape[1:]
+    if values_CHW.dtype.kind != "f" and all(nodata is None for nodata in nodata_C):
+        return np.ones(shape, np.bool_)
+    valid_HW = np.zeros(shape, np.bool_)
+    for values_HW, nodata in zip(values_CHW, nodata_C, strict=True):
+        has_value_HW = np.isfinite(values_HW)
+        if nodata is not None:
+            with np.errstate(over="ignore"):  # a nodata value beyond the band's type
+                has_value_HW &= values_HW != float(nodata)
+        if values_CHW.dtype.kind == "f":
+            values_HW[~has_value_HW] = np.nan
+        valid_HW |= has_value_HW
+    return valid_HW
+
+
+def _apply_masks(valid_HW: Mask, dataset: DatasetReader, window: Window, bands: Sequence[int]) -> None:
+    """Clear where an alpha band or the file's mask is 0. Raises RejectedObject (``truncated``)."""
+    for band, kind in enumerate(dataset.colorinterp, start=1):
+        # GDAL calls the fourth of four 8-bit bands alpha, whatever it is: not where it is asked for
+        if kind == ColorInterp.alpha and band not in bands:
+            valid_HW &= _read(dataset, window, [band], valid_HW.shape, Resampling.nearest)[0] > 0
+    flags = dataset.mask_flag_enums[0]
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        try:
+            valid_HW &= dataset.read_masks(bands[0], window=window, out_shape=valid_HW.shape) > 0
+        except RasterioIOError as error:
+            raise RejectedObject("truncated", one_line(error)) from error

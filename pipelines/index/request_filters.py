@@ -1,0 +1,69 @@
+"""The filters of a request as a selection: of an archive's rows, or of a few rows of a table.
+
+Shapes: N rows, C collections.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.api.requests import Filters, parse_geometry, parse_interval
+from pipelines.hamming.selection import EVERY_ROW, Columns, Selection, rows_of
+from pipelines.index.archive import Archive, empty_columns, fill_columns
+from pipelines.index.filters import Spans, criteria, select_rows, spans_of
+from pipelines.index.polygons import rectangles_of, select_touching
+
+COLUMNS = ["bbox", "geometry", "datetime", "collection", "valid_fraction"]
+"""Of the table: what filters look at."""
+
+
+def select(archive: Archive, filters: Filters) -> Selection:
+    """Return the rows of an archive that fulfil all filters."""
+
+    def footprints() -> pa.ChunkedArray:
+        return archive.rows.column("geometry")
+
+    return _select(filters, archive.columns, archive.spans, archive.collections, footprints)
+
+
+def fulfilling(rows: pa.Table, filters: Filters) -> pa.Table:
+    """Return the rows of a table, which has `COLUMNS`, that fulfil all filters; in their order."""
+    if not len(rows) or not filters.has_filters:
+        return rows
+    columns, names = empty_columns(len(rows)), dict[str, int]()
+    start = 0
+    for batch in rows.to_batches():
+        fill_columns(columns, slice(start, start + len(batch)), batch, names)
+        start += len(batch)
+    selection = _select(filters, columns, spans_of(columns), tuple(names), lambda: rows["geometry"])
+    if not selection.verdicts_B.size:
+        return rows
+    chosen_N: NDArray[np.int64] = rows_of(selection)
+    return rows.take(pa.array(chosen_N))
+
+
+def _select(
+    filters: Filters,
+    columns: Columns,
+    spans: Spans,
+    collections: Sequence[str],
+    footprints: Callable[[], pa.ChunkedArray],
+) -> Selection:
+    shape = None if filters.intersects is None else parse_geometry(filters.intersects)
+    rectangles = None if filters.bbox is None else [filters.bbox]
+    if shape is not None:
+        rectangles = rectangles_of(shape)
+    interval = None if filters.datetime is None else parse_interval(filters.datetime)
+    least_valid = filters.min_valid_fraction or 0.0
+    if rectangles is None and interval is None and not least_valid and filters.collections is None:
+        return EVERY_ROW
+    wanted_C = None
+    if filters.collections is not None:
+        # a table without rows has no collections; as criteria, none would mean all
+        wanted_C = np.array([name in filters.collections for name in collections] or [False])
+    selection = select_rows(columns, spans, criteria(rectangles, interval, least_valid, wanted_C))
+    if shape is None:
+        return selection
+    return select_touching(shape, selection, columns, spans, footprints())

@@ -1,0 +1,1 @@
+"""Labelled scenes to chips, pixels and features."""

@@ -1,0 +1,208 @@
+"""A manifest of labelled chips: what a Parquet or CSV file says of each, checked row by row."""
+
+import io
+import posixpath
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from pipelines.errors import ConfigError, StorageError
+from pipelines.storage.uris import absolute, check_named, is_web
+
+if TYPE_CHECKING:
+    # a second to import, and the configs that `--help` imports lead here
+    from pipelines.storage.store import Store
+
+T = TypeVar("T")
+WindowTuple = tuple[int, int, int, int]
+
+MANIFESTS = {".parquet": "Parquet", ".csv": "CSV"}
+"""Kinds of manifests, by the ending of their URI in lower case."""
+
+SIDES = ("x", "y", "w", "h")
+"""Of a window, in its order."""
+
+_COLUMNS = ("uri", "label", "labels", "window", "split", *SIDES)
+_BLOCK = 16 << 20  # bytes of CSV that are parsed together: no row may be longer
+_REQUESTS = 16  # at a time
+
+
+@dataclass(frozen=True)
+class LabelledChip:
+    """One row of a labelled source."""
+
+    uri: str
+    """Of its image, absolute."""
+    name: str
+    """Of its image, as the source has it: the same wherever the source is moved."""
+    etag: str
+    """Empty where there is no such object."""
+    window: WindowTuple | None
+    """(x, y, w, h) in pixels of the image; None: the whole of it."""
+    labels: Sequence[str]
+    """One at least, without repeats."""
+    split: str | None
+    """None where the source doesn't say."""
+
+
+def read_manifest(uri: str, store: "Store") -> list[LabelledChip]:
+    """Return the chips of a manifest whose URI ends in .parquet or .csv.
+
+    Its columns are ``uri`` (a relative one goes from the manifest's folder), ``label`` or ``labels`` (a list;
+    in CSV with ``;`` between), and if need be ``window`` (a struct of x, y, w, h; in CSV columns of these
+    names) and ``split``. Others are passed over.
+
+    Raises ConfigError where columns or values are missing or of the wrong kind, StorageError where there is
+    no manifest.
+    """
+    table = _read_table(uri, store)
+    names = _strings(uri, table, "uri")
+    windows = _windows(uri, table)
+    labels = _labels(uri, table)
+    splits = _strings(uri, table, "split") if "split" in table.column_names else [None] * len(table)
+    folder = posixpath.dirname(absolute(uri))
+    uris = [absolute(name, folder) for name in names]
+    check_named(uri, uris)
+    etags = _etags(uris, store)
+    return [
+        LabelledChip(of_image, name, etags.get(of_image, ""), window, of_chip, split)
+        for of_image, name, window, of_chip, split in zip(uris, names, windows, labels, splits, strict=True)
+    ]
+
+
+def _read_table(source: str, store: "Store") -> pa.Table:
+    """Return the columns of a manifest that mean something here, and its rows, one at least."""
+    kind = MANIFESTS[posixpath.splitext(source)[1].lower()]
+    try:
+        content = io.BytesIO(store.read(source))
+    except FileNotFoundError as error:
+        raise StorageError(f"manifest {source} doesn't exist; check the name") from error
+    try:
+        table = _read_csv(content) if kind == "CSV" else pq.ParquetFile(content).read()
+        names = [field.name for field in table.schema if field.name in _COLUMNS and not _says_nothing(field)]
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        TypeError,
+    ) as error:  # the last two: types that aren't Arrow's
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"manifest {source} can't be read as {kind}: {reason}") from error
+    required = ("uri", "labels" if "labels" in names else "label")
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise ConfigError(f"manifest {source} lacks the columns {', '.join(missing)}; add or rename them")
+    if {"label", "labels"} <= set(names):
+        raise ConfigError(f"manifest {source} has the columns label and labels; leave one of them out")
+    if len(names) > len(set(names)):
+        raise ConfigError(f"manifest {source} has a column twice, of {', '.join(names)}; leave one out")
+    if not len(table):
+        raise ConfigError(f"manifest {source} has no rows; add one for each labelled chip")
+    return table.select(names)
+
+
+def _read_csv(content: io.BytesIO) -> pa.Table:
+    # nothing is guessed: a label 01 stays 01, and NA is a label like any other
+    options = pa_csv.ConvertOptions(
+        column_types=dict.fromkeys(_COLUMNS, pa.string()), null_values=[""], strings_can_be_null=True
+    )
+    reading = pa_csv.ReadOptions(block_size=_BLOCK)
+    parsing = pa_csv.ParseOptions(newlines_in_values=True)
+    return pa_csv.read_csv(content, reading, parsing, options)
+
+
+def _says_nothing(field: pa.Field) -> bool:
+    """Return whether every window is null, so that Parquet has no type for it."""
+    return bool(field.name == "window" and pa.types.is_null(field.type))
+
+
+def _cast(source: str, name: str, column: pa.ChunkedArray, to: pa.DataType) -> list[Any]:
+    try:
+        values: list[Any] = pc.cast(column, to).to_pylist()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        raise ConfigError(f"manifest {source}: column {name} must be {to}: {error}") from error
+    return values
+
+
+def _filled(source: str, name: str, values: list[T]) -> list[T]:
+    """Return the values. Raises ConfigError where a row has none."""
+    gaps = sum(not value for value in values)
+    if gaps:
+        raise ConfigError(
+            f"manifest {source} has rows without {name} ({gaps} of {len(values)}); fill them in"
+        )
+    return values
+
+
+def _strings(source: str, table: pa.Table, name: str) -> list[str]:
+    return _filled(source, name, _cast(source, name, table[name], pa.string()))
+
+
+def _labels(source: str, table: pa.Table) -> list[list[str]]:
+    """Return the labels of each row, without repeats."""
+    if "label" in table.column_names:
+        return [[label] for label in _strings(source, table, "label")]
+    column = table["labels"]
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        given = [[part.strip() for part in text.split(";")] for text in _strings(source, table, "labels")]
+    else:
+        given = _cast(source, "labels", column, pa.list_(pa.string()))
+    return _filled(source, "labels", [list(dict.fromkeys(filter(None, row or ()))) for row in given])
+
+
+def _windows(source: str, table: pa.Table) -> list[WindowTuple | None]:
+    """Return the window of each row, None for the whole image."""
+    flat = table.flatten()  # a struct becomes window.x and so on
+    prefix = "window." if "window" in table.column_names else ""
+    names = [f"{prefix}{side}" for side in SIDES]
+    missing = [name for name in names if flat.column_names.count(name) != 1]
+    if not prefix and len(missing) == len(SIDES):
+        return [None] * len(table)
+    if missing:
+        raise ConfigError(
+            f"manifest {source}: a window needs x, y, w and h; {', '.join(missing)} is missing or double"
+        )
+    sides = [_cast(source, name, flat[name], pa.int32()) for name in names]
+    windows = []
+    for row, window in enumerate(zip(*sides, strict=True)):
+        whole = window.count(None) == len(SIDES)
+        if not whole and (None in window or min(window[:2]) < 0 or min(window[2:]) < 1):
+            raise ConfigError(
+                f"manifest {source}: the window of {table['uri'][row]} is {window}; "
+                "x and y must be 0 at least, w and h 1, or all four empty for the whole image"
+            )
+        windows.append(None if whole else window)
+    return windows
+
+
+def _etags(uris: Iterable[str], store: "Store") -> dict[str, str]:
+    """Return the etags of the objects that are there: folders are listed, web servers asked for each.
+
+    An object whose store doesn't say has none: nothing is kept of it for the next time.
+    """
+    wanted = set(uris)
+
+    def etags_in(folder: str) -> dict[str, str]:
+        with suppress(StorageError):  # why is told when the object is read
+            listed = store.list(folder, recursive=False)
+            return {info.uri: info.etag for info in listed if info.uri in wanted}
+        return {}
+
+    def etag_of(uri: str) -> dict[str, str]:
+        with suppress(StorageError):
+            return {uri: store.etag(uri) or ""}
+        return {}
+
+    of_web = sorted(uri for uri in wanted if is_web(uri))
+    # a folder's name may end in a slash: that of s3://bucket/a//b.tif
+    folders = sorted({uri.rpartition("/")[0] + "/" for uri in wanted.difference(of_web)})
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        found = [*pool.map(etags_in, folders), *pool.map(etag_of, of_web)]
+    return {uri: etag for some in found for uri, etag in some.items()}

@@ -1,0 +1,1 @@
+"""Bundles at URIs, and MLflow's runs and names for them."""

@@ -1,0 +1,278 @@
+"""MLflow: one run a training, and the registry where bundles have names and aliases."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from queue import Empty, Queue
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from pipelines.config import TrackingConfig
+from pipelines.errors import BundleError, ConfigError, ScenehashError, TrackingError
+from pipelines.storage.retry import one_line
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+log = structlog.get_logger()
+
+PATIENCE = 60.0
+"""For how long a job waits for MLflow before it goes on without it, or ends [seconds]."""
+
+Answer = TypeVar("Answer")
+
+_BATCH = 1000  # figures in one request: MLflow's limit
+_HTTP = {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "10"}  # its own would be four minutes and more
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second: an alias, an id that is none
+
+
+def resolved(config: TrackingConfig) -> TrackingConfig:
+    """Return the config with the store's address filled in: workers must not look it up elsewhere."""
+    if config.uri:
+        return config
+    import mlflow
+
+    return config.model_copy(update={"uri": mlflow.get_tracking_uri()})
+
+
+def client(config: TrackingConfig) -> "MlflowClient":
+    """Return a client of the store, which tries for seconds where the environment doesn't say how long."""
+    for name, value in _HTTP.items():
+        os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
+    from mlflow import MlflowClient  # seconds to import
+
+    return MlflowClient(tracking_uri=config.uri, registry_uri=config.uri)
+
+
+@contextmanager
+def told(config: TrackingConfig) -> Iterator[None]:
+    """Tell of MLflow's errors, and of the libraries' that it stands on, in one line. Raises TrackingError."""
+    try:
+        yield
+    except ScenehashError:
+        raise
+    except Exception as error:  # MLflow lets through what HTTP, SQL and file systems raise
+        raise TrackingError(f"MLflow at {config.uri}: {one_line(error)[:300]}") from error
+
+
+def in_time(config: TrackingConfig, call: Callable[[], Answer]) -> Answer:
+    """Return what a call of MLflow gives.
+
+    Raises TrackingError where it fails, or takes longer than `PATIENCE`. Then it goes on in a thread of its
+    own, which ends with the process: an SQL store that can't be opened is tried for hours.
+    """
+    outcomes: Queue[Answer | Exception] = Queue()
+
+    def run() -> None:
+        try:
+            with told(config):
+                outcomes.put(call())
+        except Exception as error:  # noqa: BLE001 - raised again, by who waits
+            outcomes.put(error)
+
+    import mlflow  # noqa: F401 - seconds to import, which aren't the store's
+
+    threading.Thread(target=run, name="mlflow", daemon=True).start()
+    try:
+        outcome = outcomes.get(timeout=PATIENCE)
+    except Empty:
+        raise TrackingError(f"MLflow at {config.uri}: no answer in {PATIENCE:.0f} seconds") from None
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+@contextmanager
+def tracked_run(
+    config: TrackingConfig, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Open a run on the driver, yield its id, and close it as finished or failed.
+
+    Raises TrackingError, ConfigError where it can't be opened. One that can't be closed stays open: what was
+    done meanwhile stands.
+    """
+
+    def open_run() -> str:
+        run_id = _create_run(config, name, tags or {})
+        for key, value in params.items():
+            client(config).log_param(run_id, key, value)
+        return run_id
+
+    run_id = in_time(config, open_run)
+    status = "FAILED"
+    try:
+        yield run_id
+        status = "FINISHED"
+    finally:
+        try:
+            in_time(config, lambda: client(config).set_terminated(run_id, status))
+        except TrackingError as error:
+            log.warning("the MLflow run isn't closed", run=run_id, reason=str(error))
+
+
+def record_run(
+    config: TrackingConfig,
+    name: str,
+    params: Mapping[str, object],
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    status: str,
+    started_at: datetime,
+) -> None:
+    """Record a run that has ended, as ``FINISHED`` or ``FAILED``. Raises TrackingError, ConfigError."""
+
+    def record() -> None:
+        run_id = _create_run(config, name, tags, started_at)
+        for key, value in params.items():
+            client(config).log_param(run_id, key, value)
+        log_metrics(config, run_id, metrics)
+        client(config).set_terminated(run_id, status)
+
+    in_time(config, record)
+
+
+def _create_run(
+    config: TrackingConfig, name: str, tags: Mapping[str, str], started_at: datetime | None = None
+) -> str:
+    """Return the id of a new run. Raises ConfigError where the experiment has been deleted."""
+    mlflow = client(config)
+    experiment = mlflow.get_experiment_by_name(config.experiment)
+    if experiment is None:
+        beside = _artifacts_beside(config.uri)
+        experiment_id = mlflow.create_experiment(config.experiment, artifact_location=beside)
+    elif experiment.lifecycle_stage == "deleted":
+        raise ConfigError(
+            f"the MLflow experiment {config.experiment} at {config.uri} has been deleted; restore it, "
+            "or name another (tracking.experiment)"
+        )
+    else:
+        experiment_id = experiment.experiment_id
+    started = int(started_at.timestamp() * 1000) if started_at else None
+    run = mlflow.create_run(experiment_id, start_time=started, run_name=name, tags=dict(tags))
+    return str(run.info.run_id)
+
+
+def _artifacts_beside(uri: str | None) -> str | None:
+    """Return a folder beside a SQLite store: MLflow's own choice is the folder that the job runs in."""
+    if not uri or not uri.startswith("sqlite:///"):
+        return None
+    return (Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts").as_uri()
+
+
+def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+    """Add figures to a run. Raises TrackingError."""
+    log_series(config, run_id, [(name, value, step) for name, value in metrics.items()])
+
+
+def log_series(config: TrackingConfig, run_id: str, series: Sequence[tuple[str, float, int]]) -> None:
+    """Add figures, each a name, a value and a step, to a run. Raises TrackingError."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    with told(config):
+        mlflow = client(config)
+        for start in range(0, len(series), _BATCH):
+            batch = [Metric(name, value, now, step) for name, value, step in series[start : start + _BATCH]]
+            mlflow.log_batch(run_id, metrics=batch)
+
+
+def log_files(config: TrackingConfig, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+    """Add files, content by name, to a run's artifacts below a folder. Raises TrackingError."""
+    with told(config), TemporaryDirectory() as temporary:
+        for name, content in files.items():
+            (Path(temporary) / name).write_bytes(content)
+        client(config).log_artifacts(run_id, temporary, folder)
+
+
+def find_run(config: TrackingConfig, run_id: str) -> "Run | None":
+    """Return a run, or None where the store has none of this id. Raises TrackingError."""
+    return in_time(config, lambda: _found(lambda: client(config).get_run(run_id)))
+
+
+def _found(call: Callable[[], Answer]) -> Answer | None:
+    """Return what a call gives, or None where MLflow says that there is no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return call()
+    except MlflowException as error:
+        if error.error_code not in _MISSING:
+            raise
+        return None
+
+
+@contextmanager
+def system_metrics(config: TrackingConfig, run_id: str, node: str) -> Iterator[None]:
+    """Log this machine's CPU, memory, disk, network and GPU use every ten seconds, ``system/<node>/...``.
+
+    Without MLflow nothing is logged, and whatever is done meanwhile goes on.
+    """
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    start_monitor: Callable[..., Any] = SystemMetricsMonitor  # it has no types
+    monitor = start_monitor(run_id, resume_logging=True, node_id=node, tracking_uri=config.uri)
+    try:
+        in_time(config, monitor.start)
+    except TrackingError as error:
+        log.warning("no system metrics", reason=str(error))
+        yield
+        return
+    try:
+        yield
+    finally:
+        monitor.finish()
+
+
+def register(config: TrackingConfig, name: str, bundle_uri: str, run_id: str) -> str:
+    """Register a bundle as the next version of a model; return the version. Raises TrackingError."""
+    from mlflow.exceptions import MlflowException
+
+    with told(config):
+        mlflow = client(config)
+        try:
+            mlflow.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return str(mlflow.create_model_version(name, source=bundle_uri, run_id=run_id).version)
+
+
+def set_alias(config: TrackingConfig, name: str, alias: str, version: str) -> None:
+    """Give a registered version an alias, which any other version loses. Raises TrackingError."""
+    with told(config):
+        client(config).set_registered_model_alias(name, alias, version)
+
+
+def find_holder(config: TrackingConfig, name: str, alias: str) -> "ModelVersion | None":
+    """Return the registered version that has an alias, or None. Raises TrackingError."""
+    return in_time(config, lambda: _found(lambda: client(config).get_model_version_by_alias(name, alias)))
+
+
+def resolve_model(uri: str, config: TrackingConfig) -> str:
+    """Return the bundle URI behind ``models:/name@alias`` or ``models:/name/version``.
+
+    Raises ConfigError on another form, BundleError where the registry has no such version, TrackingError.
+    """
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    name, _, number = name.partition("/")
+    if not alias and not number.isdigit():
+        raise ConfigError(f"{uri}: write models:/name@alias or models:/name/version")
+
+    def look_up() -> "ModelVersion | None":
+        mlflow = client(config)
+        if alias:
+            return _found(lambda: mlflow.get_model_version_by_alias(name, alias))
+        return _found(lambda: mlflow.get_model_version(name, number))
+
+    version = in_time(config, look_up)
+    if version is None:
+        raise BundleError(f"{uri} isn't registered in {config.uri}; check the name, or train it first")
+    return str(version.source)

@@ -1,0 +1,1 @@
+"""What a process runs with: a Ray cluster, logs, threads, tables on disk."""

@@ -1,0 +1,36 @@
+"""The Ray cluster that a job runs on."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+import ray.data
+import structlog
+
+from pipelines.runtime.logs import gather_ray_logs
+
+log = structlog.get_logger()
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Connect to the cluster named by RAY_ADDRESS or running here; else run Ray on this machine meanwhile."""
+    owns_ray = not ray.is_initialized()
+    if owns_ray:
+        ray.init(logging_level=logging.WARNING)
+        gather_ray_logs()
+        progress = ray.data.DataContext.get_current()
+        progress.enable_rich_progress_bars, progress.use_ray_tqdm = True, False
+    try:
+        yield
+    finally:
+        if owns_ray:
+            ray.shutdown()
+
+
+def warn_if_short(cpus: float) -> None:
+    """Say so where the cluster has fewer CPUs than a job holds at once: it would wait, without a word."""
+    has = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+    if has < cpus:
+        log.warning("too few CPUs: the job waits until the cluster has more", has=has, needs=cpus)

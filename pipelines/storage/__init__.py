@@ -1,0 +1,1 @@
+"""Objects at URIs: S3, files of this machine, web servers."""

@@ -1,0 +1,128 @@
+"""Files of this machine: regular ones alone, for a pipe or a device would hold its reader for ever."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.errors import StorageError
+from pipelines.runtime.threads import mapped_ahead
+from pipelines.storage.listings import ObjectInfo, PassedOver
+
+_FOLDERS = 16  # opened at a time
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, in seconds since 1970
+
+Identity = tuple[int, int]
+"""Device and inode: the same by whatever path a folder is reached."""
+
+
+@dataclass
+class Folder:
+    """What lies in one folder."""
+
+    files: list[ObjectInfo] = field(default_factory=list)
+    folders: list[tuple[str, Identity]] = field(default_factory=list)
+    linked: list[tuple[str, Identity]] = field(default_factory=list)
+    """Folders that symbolic links lead to, by the link's path."""
+    passed_over: PassedOver = field(default_factory=PassedOver)
+
+
+def read_file(path: str) -> bytes:
+    """Return a file's content. Raises what `require_regular` raises."""
+    require_regular(path)
+    # a pipe that took the file's place since wouldn't hold it either
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise StorageError(f"{path} was replaced while it was opened")
+        return file.read()
+
+
+def require_regular(path: str) -> None:
+    """Raise FileNotFoundError where there is no file, StorageError on a pipe, a socket or a device."""
+    mode = Path(path).stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise FileNotFoundError(path)
+    if not stat.S_ISREG(mode):
+        raise StorageError(f"{path} is a pipe, a socket or a device: only regular files are read")
+
+
+def file_info(path: str) -> ObjectInfo:
+    """Return what a listing says of a file; of a link, what it leads to. Raises FileNotFoundError."""
+    return _info(path, Path(path).stat())
+
+
+def scan(folder: str) -> Folder:
+    """Return what lies in a folder, by name; a folder that isn't there is empty. Raises OSError otherwise."""
+    found = Folder()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                _add(found, entry)
+    except (FileNotFoundError, NotADirectoryError):
+        return Folder()
+    return found
+
+
+def walk(root: str) -> Iterator[Folder]:
+    """Yield all folders below one, itself first, each folder once, in the same order each time.
+
+    Symbolic links to folders are followed when all else is listed. A folder that was reached already, by its
+    own path or by another link, is passed over: so circles end.
+    """
+    try:
+        status = Path(root).stat()
+    except FileNotFoundError:
+        return
+    waiting = [(root, (status.st_dev, status.st_ino))]
+    linked: list[tuple[str, Identity]] = []
+    seen: set[Identity] = set()
+    while waiting or linked:
+        if not waiting:
+            waiting, linked = sorted(linked), []
+        repeated, level = Folder(), []
+        for path, identity in waiting:
+            if identity in seen:
+                repeated.passed_over.add("listed_already", path, "leads to a folder that is listed already")
+            else:
+                seen.add(identity)
+                level.append(path)
+        yield repeated
+        waiting = []
+        for folder in mapped_ahead(scan, level, _FOLDERS):
+            waiting += folder.folders
+            linked += folder.linked
+            yield folder
+
+
+def _add(found: Folder, entry: "os.DirEntry[str]") -> None:
+    """Add what an entry of a folder is."""
+    is_link = entry.is_symlink()
+    try:
+        entry.name.encode()
+        status = entry.stat()
+    except UnicodeEncodeError:
+        found.passed_over.add("not_utf8", entry.path, "its name isn't UTF-8; rename it")
+        return
+    except OSError as error:
+        if is_link:
+            found.passed_over.add("broken_link", entry.path, f"a link that leads nowhere ({error.strerror})")
+            return
+        if isinstance(error, FileNotFoundError):  # removed since
+            return
+        raise
+    if stat.S_ISDIR(status.st_mode):
+        folders = found.linked if is_link else found.folders
+        folders.append((entry.path, (status.st_dev, status.st_ino)))
+    elif stat.S_ISREG(status.st_mode):
+        found.files.append(_info(entry.path, status))
+    else:
+        found.passed_over.add("no_regular_file", entry.path, "a pipe, a socket or a device")
+
+
+def _info(path: str, status: os.stat_result) -> ObjectInfo:
+    etag = f"{status.st_mtime:.6f}-{status.st_size:x}"
+    modified = datetime.fromtimestamp(min(max(status.st_mtime, _FIRST), _LAST), UTC)
+    return ObjectInfo(path, etag, status.st_size, modified)

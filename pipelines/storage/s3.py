@@ -1,0 +1,86 @@
+"""Requests to S3 that s3fs has no name for, each one request."""
+
+import re
+
+import fsspec
+from botocore.exceptions import ClientError
+from s3fs import S3FileSystem
+
+from pipelines.errors import StorageError
+from pipelines.storage.listings import ObjectInfo, Page
+
+_ETAG = re.compile(r"[0-9a-f]{32}(-\d+)?")
+
+
+def read_object(filesystem: S3FileSystem, path: str) -> tuple[bytes, str]:
+    """Return an object's content and etag. Raises FileNotFoundError."""
+    bucket, _, key = path.partition("/")
+    try:
+        answer = filesystem.call_s3("get_object", Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error_code(error) in ("NoSuchKey", "404"):
+            raise FileNotFoundError(path) from error
+        raise
+    content = bytes(fsspec.asyn.sync(filesystem.loop, answer["Body"].read))
+    return content, str(answer["ETag"]).strip('"')
+
+
+def read_etag(filesystem: S3FileSystem, path: str) -> str:
+    """Return an object's etag. Raises FileNotFoundError."""
+    bucket, _, key = path.partition("/")
+    return str(filesystem.call_s3("head_object", Bucket=bucket, Key=key)["ETag"]).strip('"')
+
+
+def reach_bucket(filesystem: S3FileSystem, path: str) -> None:
+    """Ask for a bucket; where the key mayn't, for what lies below the path. Raises FileNotFoundError."""
+    try:
+        filesystem.call_s3("head_bucket", Bucket=path.partition("/")[0])
+    except PermissionError:
+        list_one(filesystem, path)
+
+
+def list_one(filesystem: S3FileSystem, path: str) -> None:
+    """List one object below a path: what a key for one prefix only may do, too."""
+    bucket, _, key = path.partition("/")
+    filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=_as_folder(key), MaxKeys=1)
+
+
+def _as_folder(key: str) -> str:
+    """Return a key as the prefix of what lies in it. A folder's name may end in several slashes."""
+    return f"{key}/" if key and not key.endswith("/") else key
+
+
+def read_page(filesystem: S3FileSystem, path: str, token: str | None, *, flat: bool) -> Page:
+    """Return a page of a folder's listing: see `Store.page`."""
+    bucket, _, key = path.partition("/")
+    prefix = _as_folder(key)
+    options = {"Bucket": bucket, "Prefix": prefix}
+    if token:
+        options["ContinuationToken"] = token
+    if not flat:
+        options["Delimiter"] = "/"
+    answer = filesystem.call_s3("list_objects_v2", **options)
+    objects = [
+        ObjectInfo(
+            f"s3://{bucket}/{item['Key']}", str(item["ETag"]).strip('"'), item["Size"], item["LastModified"]
+        )
+        for item in answer.get("Contents", ())
+        if not item["Key"].endswith("/")  # a folder's marker
+    ]
+    folders = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
+    if any(not folder.startswith(prefix) or folder == prefix for folder in folders):
+        raise StorageError(f"s3://{path} can't be listed: the store says that it lies in itself")
+    below = [f"s3://{bucket}/{folder}" for folder in folders]
+    return Page(objects, below, answer.get("NextContinuationToken"))
+
+
+def etag_form(etag: str) -> str | None:
+    """Return what an etag of S3 is a hash of: the content, or so many parts. None where it isn't S3's."""
+    match = _ETAG.fullmatch(etag)
+    return f"md5 of {match[1] or 'all'}" if match else None
+
+
+def error_code(error: BaseException | None) -> str:
+    """Return S3's own code of an error, also where s3fs has turned it into an OSError."""
+    cause = error if isinstance(error, ClientError) or error is None else error.__cause__
+    return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else ""

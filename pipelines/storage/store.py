@@ -1,0 +1,337 @@
+"""Objects at URIs. Local paths and `s3://` are the same code path; only this module and `s3.py` know S3.
+
+What lies at `https://` can be read, and no more.
+"""
+
+import fcntl
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import fsspec
+import pyarrow.fs
+from s3fs import S3FileSystem
+
+from pipelines.config import StoreConfig
+from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageError
+from pipelines.storage import s3
+from pipelines.storage.listings import ObjectInfo, Page, Trail
+from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
+from pipelines.storage.retry import ask
+from pipelines.storage.uris import absolute, is_web
+from pipelines.storage.web import read_web, web_etag
+
+Answer = TypeVar("Answer")
+
+_ARROW_PAUSE = 0.025  # seconds, doubled each time (AWS SDK for C++, DefaultRetryStrategy)
+_NO_LIMIT = 1_000_000  # tries: their time is limited
+
+ABSENT = ""
+"""The etag of an object that isn't there, for `Store.write_if_match`."""
+
+_CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+_FILE_ETAG = re.compile(r"\d+\.\d{6}-[0-9a-f]+")
+
+
+class Store:
+    """Reads, writes and lists objects at URIs. Cheap to pickle: clients are opened where they are used."""
+
+    def __init__(self, config: StoreConfig) -> None:
+        self.config = config
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[StoreConfig]]:
+        return Store, (self.config,)
+
+    @cached_property
+    def _s3(self) -> S3FileSystem:
+        # listings are never cached: the archive and the pointer change underneath
+        return S3FileSystem(
+            anon=self.config.anonymous,
+            endpoint_url=self.config.endpoint,
+            client_kwargs={"region_name": self.config.region},
+            use_listings_cache=False,
+            requester_pays=self.config.requester_pays,
+            config_kwargs={"retries": {"total_max_attempts": 1}},  # `ask` has the patience
+        )
+
+    def _resolve(self, uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+        """Return the file system and the path in it. Raises StorageError on what can't be a name here."""
+        try:
+            name = absolute(uri)
+        except ConfigError as error:
+            raise StorageError(str(error)) from error
+        if name.startswith("s3://"):
+            return self._s3, name.removeprefix("s3://")
+        if is_web(name):
+            raise StorageError(f"{uri}: only s3:// and local paths can be used here")
+        return fsspec.filesystem("file", auto_mkdir=True), name
+
+    def _ask(self, problem: str, call: Callable[..., Answer], *args: Any, **options: Any) -> Answer:  # noqa: ANN401
+        return ask(problem, self.config.patience, partial(call, *args, **options))
+
+    def read(self, uri: str) -> bytes:
+        """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""
+        if is_web(uri):
+            return read_web(uri, private_hosts=self.config.private_hosts, patience=self.config.patience)
+        filesystem, path = self._resolve(uri)
+        call = filesystem.cat_file if isinstance(filesystem, S3FileSystem) else read_file
+        try:
+            return bytes(self._ask(f"{uri} can't be read", call, path))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(uri) from error
+
+    def read_version(self, uri: str, etag: str) -> bytes:
+        """Return an object's content, of the version that was listed with this etag.
+
+        An etag that isn't of the form that the store's own has isn't compared: a source may tell versions
+        apart by other means, or know the etag of a copy that was uploaded in other parts.
+        Raises FileNotFoundError, ReplacedError where another version is there by now, StorageError where
+        access fails.
+        """
+        if is_web(uri):
+            return self.read(uri)
+        filesystem, path = self._resolve(uri)
+        if isinstance(filesystem, S3FileSystem):
+            content, found = self.read_with_etag(uri)
+        else:
+            before = file_info(path).etag
+            content = self.read(uri)
+            # a file may be replaced while it is read
+            found = file_info(path).etag
+            if found != before:
+                raise ReplacedError(f"{uri} was replaced while it was read")
+        if etag != found and _form(etag) == _form(found) is not None:
+            raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
+        return content
+
+    def write(self, uri: str, content: bytes) -> None:
+        """Write an object, whole or not at all. Raises StorageError where access fails."""
+        filesystem, path = self._resolve(uri)
+        if isinstance(filesystem, S3FileSystem):
+            self._put(uri, filesystem.pipe_file, path, content)
+        else:
+            self._put(uri, _replace_file, Path(path), content)
+
+    def _put(self, uri: str, call: Callable[..., object], *args: Any, **options: Any) -> None:  # noqa: ANN401
+        problem = f"{uri} can't be written"
+        try:
+            self._ask(problem, call, *args, **options)
+        except FileNotFoundError as error:  # no such bucket
+            raise StorageError(f"{problem}: {error}") from error
+
+    def read_with_etag(self, uri: str) -> tuple[bytes, str]:
+        """Return an object's content and its etag. Raises FileNotFoundError, StorageError."""
+        filesystem, path = self._resolve(uri)
+        if not isinstance(filesystem, S3FileSystem):
+            content = self.read(uri)
+            return content, _content_etag(content)
+        try:
+            return self._ask(f"{uri} can't be read", s3.read_object, filesystem, path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(uri) from error
+
+    def write_if_match(self, uri: str, content: bytes, etag: str) -> None:
+        """Write an object only while its etag is still ``etag`` (`ABSENT`: only while there is none).
+
+        Raises ConflictError where somebody else wrote first, or this very call, whose answer was lost;
+        StorageError where access fails.
+        """
+        filesystem, path = self._resolve(uri)
+        if not isinstance(filesystem, S3FileSystem):
+            self._put(uri, _replace_file_if, Path(path), content, etag)
+            return
+        bucket, _, key = path.partition("/")
+        condition = {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}
+        put = {"Bucket": bucket, "Key": key, "Body": content} | condition
+        try:
+            self._put(uri, filesystem.call_s3, "put_object", **put)
+        except StorageError as error:
+            if s3.error_code(error.__cause__) in _CONFLICTS:
+                raise ConflictError(f"{uri} was changed by somebody else; nothing was written") from error
+            raise
+
+    def list(self, prefix: str, *, recursive: bool = True) -> Iterator[ObjectInfo]:
+        """Yield the objects below a prefix, or those in this one folder, a page of the listing at a time.
+
+        Raises StorageError where the bucket or folder doesn't exist or can't be listed.
+        """
+        for page in self.pages(prefix, recursive=recursive):
+            yield from page.objects
+
+    def pages(self, prefix: str, *, recursive: bool = True) -> Iterator[Page]:
+        """Yield the pages of a listing, one request after the other: see `list`."""
+        self.require_folder(prefix)
+        filesystem, path = self._resolve(prefix)
+        if not isinstance(filesystem, S3FileSystem):
+            yield from self._walk(prefix, path) if recursive else iter([self.page(prefix)])
+            return
+        trail, token = Trail(prefix), None
+        while True:
+            page = self.page(prefix, token, flat=recursive)
+            trail.step(prefix, page)
+            yield page
+            token = page.token
+            if token is None:
+                return
+
+    def _walk(self, prefix: str, path: str) -> Iterator[Page]:
+        folders = walk(path)
+        while found := self._ask(f"{prefix} can't be listed", next, folders, None):
+            yield _page_of(found)
+
+    def page(self, folder: str, token: str | None = None, *, flat: bool = False) -> Page:
+        """Return a page of a folder's listing, the one that ``token`` of the page before stands for.
+
+        ``flat`` asks for all that lies below, at whatever depth; local folders are never flat. A folder that
+        isn't there lists as an empty one: see `require_folder`. Raises StorageError where it can't be listed.
+        """
+        filesystem, path = self._resolve(folder)
+        problem = f"{folder} can't be listed"
+        if not isinstance(filesystem, S3FileSystem):
+            return _page_of(self._ask(problem, scan, path))
+        try:
+            return self._ask(problem, s3.read_page, filesystem, path, token, flat=flat)
+        except FileNotFoundError:
+            return Page([], [], None)
+
+    def etag(self, uri: str) -> str | None:
+        """Return an object's etag as listings have it, None where there is no such object or it has none.
+
+        Raises StorageError where access fails.
+        """
+        if is_web(uri):
+            return web_etag(uri, private_hosts=self.config.private_hosts, patience=self.config.patience)
+        filesystem, path = self._resolve(uri)
+        call = partial(s3.read_etag, filesystem) if isinstance(filesystem, S3FileSystem) else _file_etag
+        try:
+            return self._ask(f"{uri} can't be looked up", call, path)
+        except FileNotFoundError:
+            return None
+
+    def require_folder(self, prefix: str) -> None:
+        """Raise StorageError where a prefix's bucket or a local folder doesn't exist, or can't be listed."""
+        filesystem, path = self._resolve(prefix)
+        if isinstance(filesystem, S3FileSystem):
+            self._require(prefix, partial(s3.list_one, filesystem, path))
+        elif not Path(path).exists():
+            raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
+
+    def require_bucket(self, uri: str) -> None:
+        """Raise StorageError where a URI's bucket doesn't exist: before hours of work, not after them."""
+        filesystem, path = self._resolve(uri)
+        if isinstance(filesystem, S3FileSystem):
+            self._require(uri, partial(s3.reach_bucket, filesystem, path))
+
+    def _require(self, uri: str, call: Callable[[], object]) -> None:
+        try:
+            self._ask(f"{uri} can't be reached", call)
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{uri}: no such bucket or folder; check the name, endpoint and keys"
+            ) from error
+        except StorageError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            raise StorageError(
+                f"{error}; the key must be allowed s3:ListBucket for this prefix; if the bucket's requesters "
+                "pay: --store.requester-pays"
+            ) from error
+
+    def remove(self, uri: str) -> None:
+        """Remove an object; it is no error if there is none. Raises StorageError where access fails."""
+        filesystem, path = self._resolve(uri)
+        with suppress(FileNotFoundError):
+            self._ask(f"{uri} can't be removed", filesystem.rm_file, path)
+
+    def remove_folder(self, uri: str) -> None:
+        """Remove all objects below a prefix; it is no error if there are none."""
+        filesystem, path = self._resolve(uri)
+        with suppress(FileNotFoundError):
+            self._ask(f"{uri} can't be removed", filesystem.rm, path, recursive=True)
+
+    def arrow_filesystem(self, uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+        """Return pyarrow's file system for a URI and the path in it."""
+        filesystem, path = self._resolve(uri)
+        if not isinstance(filesystem, S3FileSystem):
+            if Path(path).exists() and not Path(path).is_dir():
+                require_regular(path)
+            return pyarrow.fs.LocalFileSystem(), path
+        if self.config.requester_pays:  # Arrow's own has no word for it
+            return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(self._s3)), path
+        endpoint = {"endpoint_override": self.config.endpoint} if self.config.endpoint else {}
+        tries = max(1, int(math.log2(self.config.patience / _ARROW_PAUSE + 1)))
+        of_arrow = pyarrow.fs.S3FileSystem(
+            region=self.config.region,
+            anonymous=self.config.anonymous,
+            retry_strategy=pyarrow.fs.AwsDefaultS3RetryStrategy(max_attempts=tries),
+            **endpoint,
+        )
+        return of_arrow, path
+
+    def arrow_folder(self, uri: str) -> pyarrow.fs.FileSystem:
+        """Return pyarrow's file system whose root is the folder at a URI."""
+        filesystem, path = self.arrow_filesystem(uri)
+        return pyarrow.fs.SubTreeFileSystem(path, filesystem)
+
+    def delta_options(self) -> dict[str, str]:
+        """Return the options that let `deltalake` reach the same store."""
+        options = {
+            "region": self.config.region,
+            "conditional_put": "etag",
+            "max_retries": str(_NO_LIMIT),
+            "retry_timeout": f"{round(self.config.patience * 1000)}ms",
+        }
+        if self.config.endpoint:
+            options |= {"endpoint": self.config.endpoint, "allow_http": "true"}
+        if self.config.anonymous:
+            options["skip_signature"] = "true"
+        if self.config.requester_pays:
+            options["request_payer"] = "true"
+        return options
+
+
+def _file_etag(path: str) -> str:
+    return file_info(path).etag
+
+
+def _page_of(folder: Folder) -> Page:
+    below = [path for path, _ in folder.folders + folder.linked]
+    return Page(folder.files, below, None, folder.passed_over)
+
+
+def _form(etag: str) -> str | None:
+    """Return what kind of a store's etag this is, None for others; those of two kinds can't be compared."""
+    return "file" if _FILE_ETAG.fullmatch(etag) else s3.etag_form(etag)
+
+
+def _content_etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # a name of its own for each write: threads share a process, and containers count processes alike.
+    # Not hidden: vacuum finds what a kill left
+    fresh = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
+    try:
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)  # part of a file on a full disk
+        raise
+
+
+def _replace_file_if(path: Path, content: bytes, etag: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        current = _content_etag(path.read_bytes()) if path.exists() else ABSENT
+        if current != etag:
+            raise ConflictError(f"{path} was changed by somebody else; nothing was written")
+        _replace_file(path, content)

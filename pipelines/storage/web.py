@@ -1,0 +1,194 @@
+"""What web servers have, read and no more: within limits, and not from this network's own machines.
+
+Whoever writes a STAC item or a manifest names addresses that the workers open. So an address that leads to a
+private network, or to the worker itself, is refused unless `StoreConfig.private_hosts` lets it; link-local
+ones, where clouds keep their machines' credentials, always are. That holds for each step of a redirect.
+
+A server that is busy (429, 5xx) or can't be reached is asked again, as S3 is (`pipelines.storage.retry`).
+"""
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+import httpx
+
+from pipelines.errors import StorageError, StoreDownError
+from pipelines.storage.retry import ask, is_busy
+
+Answer = TypeVar("Answer")
+
+MOST_BYTES = 4 << 30
+"""Largest object that is read from the web."""
+
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # seconds without a word, and until a connection is taken
+
+_MOST_SECONDS = 1800.0  # for the whole of an object
+_REDIRECTS = 5
+_GONE = (404, 410)
+_GRACE = 60.0  # seconds for which a server that was given up isn't waited for again
+
+_given_up: dict[str, tuple[float, bool]] = {}
+"""Of each server that patience ran out with: when that was, and whether it said anything at all."""
+
+
+def read_web(uri: str, *, private_hosts: bool, patience: float = 0) -> bytes:
+    """Return what lies at an address; a busy server is asked again for ``patience`` seconds.
+
+    Raises FileNotFoundError where nothing does, StoreDownError where the server doesn't answer, StorageError
+    where it can't or mustn't be read, or is larger or slower than anything honest.
+    """
+
+    def call() -> bytes:
+        with _opened("GET", uri, private_hosts=private_hosts) as answer:
+            if answer.status_code in _GONE:
+                raise FileNotFoundError(uri)
+            answer.raise_for_status()
+            return _content(answer, uri)
+
+    return _asked(f"{uri} can't be read", uri, patience, call)
+
+
+def web_etag(uri: str, *, private_hosts: bool, patience: float = 0) -> str | None:
+    """Return the etag of what lies at an address, else its time; None if the server sends neither.
+
+    Raises StoreDownError where the server doesn't answer, StorageError where it mustn't be asked.
+    """
+
+    def call() -> str | None:
+        for method in ("HEAD", "GET"):  # a server may refuse HEAD; of GET the body isn't read
+            with _opened(method, uri, private_hosts=private_hosts) as answer:
+                if answer.is_success:
+                    return _version(answer.headers)
+                if answer.status_code in _GONE:
+                    return None
+                if is_busy(answer.status_code):
+                    answer.raise_for_status()
+        return None  # it is refused; reading it says why
+
+    return _asked(f"{uri} can't be looked up", uri, patience, call)
+
+
+def web_client() -> httpx.Client:
+    """Return a client that waits for servers only so long; close it after use."""
+    return httpx.Client(timeout=_TIMEOUT, verify=_trusted())
+
+
+def request_json(
+    client: httpx.Client,
+    method: str,
+    url: str,
+    patience: float,
+    **options: Any,  # noqa: ANN401 - httpx's
+) -> httpx.Response:
+    """Return the answer to a request of a web API, its body read; a busy server is asked again.
+
+    ``options`` are those of ``httpx.Client.build_request``. Redirects and answers keep to the bounds of
+    `read_web`, and to the host of ``url``. Raises StoreDownError where it doesn't answer, StorageError where
+    it leads elsewhere or is larger or slower than anything honest.
+    """
+    host = httpx.URL(url).host
+
+    def call() -> httpx.Response:
+        request = client.build_request(method, url, **options)
+        with _sent(client, request, private_hosts=True, host=host) as answer:
+            if is_busy(answer.status_code):
+                answer.raise_for_status()
+            return httpx.Response(answer.status_code, content=_content(answer, url), request=request)
+
+    return _asked(f"{url} can't be reached", url, patience, call)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates that are trusted; reading them takes longer than a request."""
+    return httpx.create_ssl_context()
+
+
+def _asked(problem: str, uri: str, patience: float, call: Callable[[], Answer]) -> Answer:
+    """Ask with patience. A server that was given up a moment ago isn't waited for again, object by object."""
+    try:
+        server = httpx.URL(uri).netloc.decode()
+    except httpx.InvalidURL as error:
+        raise StorageError(f"{problem}: {error}") from error
+    since, spoke = _given_up.get(server, (float("-inf"), True))
+    is_recent = time.monotonic() - since < _GRACE
+    if is_recent and not spoke:
+        raise StoreDownError(f"{problem}: {server} didn't answer a moment ago; run again once it does")
+    try:
+        found = ask(problem, 0 if is_recent else patience, call)
+    except StoreDownError as error:
+        _given_up[server] = time.monotonic(), isinstance(error.__cause__, httpx.HTTPStatusError)
+        raise
+    _given_up.pop(server, None)
+    return found
+
+
+def _version(headers: httpx.Headers) -> str | None:
+    """Return what a server says of an object's version: its etag without quotes, or its time."""
+    found = headers.get("etag") or headers.get("last-modified")
+    return found.removeprefix("W/").strip('"') if found else None
+
+
+def _content(answer: httpx.Response, uri: str) -> bytes:
+    content = bytearray()
+    give_up = time.monotonic() + _MOST_SECONDS
+    for part in answer.iter_bytes():
+        content += part
+        if len(content) > MOST_BYTES:
+            raise StorageError(f"{uri} has more than {MOST_BYTES} bytes, the most that is read")
+        if time.monotonic() > give_up:
+            raise StorageError(f"{uri} can't be read: not all there after {_MOST_SECONDS:.0f} seconds")
+    return bytes(content)
+
+
+@contextmanager
+def _opened(method: str, uri: str, *, private_hosts: bool) -> Iterator[httpx.Response]:
+    """Yield the answer to a request, its body not read yet; redirects are followed."""
+    with (
+        web_client() as client,
+        _sent(client, client.build_request(method, uri), private_hosts=private_hosts) as answer,
+    ):
+        yield answer
+
+
+@contextmanager
+def _sent(
+    client: httpx.Client, request: httpx.Request, *, private_hosts: bool, host: str | None = None
+) -> Iterator[httpx.Response]:
+    """Yield the answer to a request, its body not read yet; redirects are followed, to ``host`` if given."""
+    first = request.url
+    for _ in range(_REDIRECTS + 1):
+        if host is not None and request.url.host != host:
+            raise StorageError(f"{first} leads on to {request.url}, another host: give the API's own address")
+        check_address(str(request.url), private_hosts=private_hosts)
+        answer = client.send(request, stream=True)
+        with closing(answer):
+            if answer.next_request is None:
+                yield answer
+                return
+        request = answer.next_request
+    raise StorageError(f"{first} leads on more than {_REDIRECTS} times")
+
+
+def check_address(url: str, *, private_hosts: bool) -> None:
+    """Raise StorageError where an address leads to where it mustn't. An unknown name leads nowhere."""
+    host = httpx.URL(url).host
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return  # the request says why
+    for *_, address in found:
+        ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        if ip.is_link_local:
+            raise StorageError(f"{url} leads to {ip}, a link-local address: nothing is read from there")
+        if not (private_hosts or ip.is_global):
+            raise StorageError(
+                f"{url} leads to {ip}, in a private network; if your imagery is there: --store.private-hosts"
+            )
