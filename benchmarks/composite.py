@@ -19,7 +19,7 @@ from benchmarks import codes, peers
 from benchmarks.large import box_of, columns_of, median_ms
 from pipelines.hamming.answer import Hits
 from pipelines.hamming.arrays import build_arrays
-from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.selection import Selection, rows_of
 from pipelines.index.filters import select_rows, spans_of

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks import codes
 from pipelines.hamming.arrays import build_arrays, joined, separate
-from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.selection import NO_TIME, Columns, Criteria, Selection, rows_of
 from pipelines.index.files import Arrays, open_folder, write_folder
 from pipelines.index.filters import criteria, select_rows, spans_of

@@ -20,7 +20,7 @@ from model.network import HashNetwork
 from model.preprocess import preprocess
 from pipelines.config import StoreConfig
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.labels.chips import chip_arrays, read_chips
+from pipelines.labels.chip_pixels import chip_arrays, read_chips
 from pipelines.labels.dataset import read_labels
 from pipelines.registry.bundles import read_bundle
 from pipelines.runtime.cluster import connected

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from pipelines.errors import ConfigError, ReportedError, ScenehashError
+from pipelines.errors import ConfigError, ReportedError, ScenehashError, one_line
 from pipelines.runtime.logs import log_to_stderr
 
 ENV_PREFIX = "SCENEHASH_"
@@ -58,7 +58,7 @@ def load_config(name: str, config_type: type[Config], arguments: Sequence[str]) 
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
     except SettingsError as error:
-        raise ConfigError(_one_line(error)) from error
+        raise ConfigError(one_line(error)) from error
     _check_environment(config_type)
     return config_type.model_validate(
         {
@@ -118,7 +118,7 @@ def _read_yaml(file: str | None) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(file).read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"config file {file}: {_one_line(error)}") from error
+        raise ConfigError(f"config file {file}: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"config file {file} must hold a mapping of keys to values")
     return content
@@ -177,7 +177,3 @@ def _all_configs() -> list[type[BaseModel]]:
         SubmitConfig,
         TrainConfig,
     ]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -11,8 +11,8 @@ from pipelines.watch.config import AddWatchConfig, ListWatchesConfig, RemoveWatc
 
 if TYPE_CHECKING:
     from pipelines.watch.kept import Watch
-    from pipelines.watch.listing import WatchList
     from pipelines.watch.report import WatchReport
+    from pipelines.watch.watch_list import WatchList
 
 
 def _add(config: AddWatchConfig) -> "Watch":
@@ -24,7 +24,7 @@ def _add(config: AddWatchConfig) -> "Watch":
 def _list(config: ListWatchesConfig) -> "WatchList":
     from rich.console import Console
 
-    from pipelines.watch.listing import list_watches, print_watches
+    from pipelines.watch.watch_list import list_watches, print_watches
 
     watches = list_watches(config)
     print_watches(watches, Console())

@@ -1,5 +1,6 @@
 """The one tree of errors: each message says what was wrong, where, and what to do."""
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ RejectReason = Literal[
 - ``no_place``: chips are measured in metres, and nothing says where it lies.
 - ``empty``: no chip of it has enough valid pixels.
 """
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def one_line(error: BaseException, most: int | None = None) -> str:
+    """Return an error's message without line breaks and colours, ``most`` characters of it at most."""
+    return " ".join(_COLOUR.sub("", str(error)).split())[:most]
 
 
 class ScenehashError(Exception):

@@ -15,7 +15,8 @@ from pipelines.client import Client, SearchRequest
 from pipelines.demo.pictures import Answer, Hit
 from pipelines.demo.world import chip_centre
 from pipelines.imagery.pixels import PixelSpec, read_window
-from pipelines.imagery.raster import chip_id, open_raster
+from pipelines.imagery.raster import open_raster
+from pipelines.imagery.window import chip_id
 from pipelines.storage.store import Store
 
 _COAST = (-15.0, 25.0)  # where the Sahara meets the Atlantic: longitude and latitude

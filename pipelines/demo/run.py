@@ -17,14 +17,14 @@ from rich.console import Console
 
 from pipelines.client import Client
 from pipelines.config import StoreConfig, TrackingConfig
-from pipelines.demo.archive import Archive, upload_world
+from pipelines.demo.code_quality import NEIGHBOURS, Precision, measure_precision
 from pipelines.demo.config import DemoConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.demo.pictures import Answer, contact_sheet, world_map
-from pipelines.demo.precision import NEIGHBOURS, Precision, measure_precision
 from pipelines.demo.processes import run_job, running, running_job
 from pipelines.demo.queries import ask
 from pipelines.demo.world import CHIP_SIZE, world_image
+from pipelines.demo.world_archive import Archive, upload_world
 from pipelines.errors import ConfigError
 from pipelines.registry.bundles import read_manifest
 from pipelines.storage.store import Store

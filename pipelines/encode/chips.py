@@ -10,7 +10,8 @@ from pipelines.imagery.cut import Cut
 from pipelines.imagery.footprints import footprint
 from pipelines.imagery.georeference import georeference
 from pipelines.imagery.grid import read_chips
-from pipelines.imagery.raster import acquired_at, chip_id, open_raster
+from pipelines.imagery.raster import acquired_at, open_raster
+from pipelines.imagery.window import chip_id
 from pipelines.sources.cuts import Cuts
 from pipelines.storage.store import Store
 from pipelines.table.schema import FILE_SCHEMA

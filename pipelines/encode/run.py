@@ -37,9 +37,9 @@ from pipelines.table.conflicts import Conflicts
 from pipelines.table.pointer import find_pointer
 
 if TYPE_CHECKING:
-    from pipelines.encode.metrics import (
-        NightMetrics,
-    )  # ray and torch: seconds that a night without work saves
+    from pipelines.encode.prometheus import (
+        NightMetrics,  # ray and torch: seconds that a night without work saves
+    )
 
 log = structlog.get_logger()
 
@@ -86,7 +86,7 @@ class _Night:
 
     def metrics(self) -> "NightMetrics":
         """Return the night's metrics; Ray is joined, or started, when they are first asked for."""
-        from pipelines.encode.metrics import NightMetrics
+        from pipelines.encode.prometheus import NightMetrics
         from pipelines.encode.unit import ENCODER_CPUS, READ_CPUS
 
         if self._metrics is None:

@@ -36,8 +36,8 @@ from pipelines.evaluate.figures import (
 from pipelines.evaluate.knows import Turned, measure_knows
 from pipelines.evaluate.measure import check_splits, measure
 from pipelines.evaluate.methods import EncodedChips, Method, bundle_methods, make_methods
+from pipelines.evaluate.page import render
 from pipelines.evaluate.places import read_places
-from pipelines.evaluate.report import render
 from pipelines.evaluate.sheets import (
     choose_queries,
     find_changed,
@@ -47,7 +47,7 @@ from pipelines.evaluate.sheets import (
 )
 from pipelines.gate.checks import failed_checks
 from pipelines.gate.config import GateConfig
-from pipelines.gate.figures import health_figures, prefixes
+from pipelines.gate.measured import health_figures, prefixes
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.labels.dataset import SPLITS, Labels, multi_hot, read_labels
 from pipelines.labels.features import Features, compute_features

@@ -27,8 +27,8 @@ from pipelines.evaluate.figures import (
     OrderedList,
 )
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.labels.chips import read_chips
-from pipelines.labels.manifest import SIDES
+from pipelines.labels.chip_pixels import read_chips
+from pipelines.labels.label_manifest import SIDES
 from pipelines.storage.store import Store
 
 QUERIES = 6

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.gate.config import GateConfig
-from pipelines.gate.figures import Figures
+from pipelines.gate.measured import Figures
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from model.spec import CodeSpec
 from pipelines.gate.canary import read_canary
 from pipelines.gate.checks import failed_checks
 from pipelines.gate.config import GateConfig
-from pipelines.gate.distinct import DistinctCount
-from pipelines.gate.figures import Figures, Measured, measure
+from pipelines.gate.measured import DistinctCount, Figures, Measured, measure
 from pipelines.table.code_table import CodeTable, lost_files
 from pipelines.table.pointer import Published, publications
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.hamming.answer import Hits
 from pipelines.hamming.bit_order import words_of
-from pipelines.hamming.codes import CodeIndex, Codes
+from pipelines.hamming.code_index import CodeIndex, Codes
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.found import Int64s
 from pipelines.hamming.intrinsics import popcount

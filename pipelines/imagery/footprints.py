@@ -13,7 +13,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from pipelines.imagery.georeference import Floats, Georeference, Points
-from pipelines.imagery.raster import WindowTuple
+from pipelines.imagery.window import WindowTuple
 
 ACCURACY = 1e-3
 """How far an outline may lie from the curve that a side is in longitude and latitude: a share of the chip's

@@ -11,7 +11,8 @@ from typing import Literal
 from pipelines.errors import RejectedObject
 from pipelines.imagery.georeference import Georeference
 from pipelines.imagery.pixels import Chip, PixelSpec, check_bands, read_window, with_own_range
-from pipelines.imagery.raster import Raster, WindowTuple
+from pipelines.imagery.raster import Raster
+from pipelines.imagery.window import WindowTuple
 
 Edges = Literal["drop", "shift", "pad"]
 """What becomes of a window that runs over the right or lower edge: nothing; it is moved inside, over others;

@@ -13,9 +13,10 @@ from rasterio.windows import Window
 
 from model.spec import InputSpec
 from pipelines.errors import RejectedObject
-from pipelines.imagery.raster import Raster, WindowTuple
+from pipelines.imagery.raster import Raster
 from pipelines.imagery.samples import Values, bits_of, black_and_white, has_palette, is_grey
 from pipelines.imagery.values import read_values
+from pipelines.imagery.window import WindowTuple
 
 _SURVEY_SIDE = 512  # pixels a side, at most, from which a scene's percentiles are told
 

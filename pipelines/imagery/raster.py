@@ -1,9 +1,8 @@
-"""Imagery: open an object as a raster, and name what is in it.
+"""Imagery: an object opened as a raster, within limits, and when it was acquired.
 
 A window is (x, y, w, h) in pixels of the source.
 """
 
-import hashlib
 import re
 import warnings
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from rasterio.enums import Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
-from pipelines.errors import RejectedObject
+from pipelines.errors import RejectedObject, one_line
 from pipelines.imagery.crs_text import names_a_file
 from pipelines.imagery.orientation import (
     AS_STORED,
@@ -42,8 +41,6 @@ _MOST_BLOCK_BYTES = 1 << 30  # a block is decoded as a whole
 _MOST_DIRECTORIES = 100  # of a TIFF with a mask
 
 _UUID = "-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12))  # a MemoryFile's name
-
-WindowTuple = tuple[int, int, int, int]
 
 
 class Raster(DatasetReader):  # type: ignore[misc]  # rasterio has no types
@@ -75,7 +72,7 @@ def open_raster(content: bytes) -> Iterator[Raster]:
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 dataset = Raster(memory.name, driver=list(DRIVERS))
         except RasterioError as error:
-            raise RejectedObject("not_an_image", one_line(error)) from error
+            raise RejectedObject("not_an_image", gdal_message(error)) from error
         with dataset:
             _check_size(dataset, len(content))
             dataset.orientation = _orientation(dataset, content)
@@ -153,14 +150,7 @@ def acquired_at(dataset: DatasetReader) -> datetime | None:
         return None
 
 
-def chip_id(uri: str, window: WindowTuple) -> str:
-    """Return the chip's stable name: 24 hex digits of a hash over source URI and window."""
-    x, y, w, h = window
-    return hashlib.sha256(f"{uri}#{x},{y},{w},{h}".encode()).hexdigest()[:24]
-
-
-def one_line(error: Exception) -> str:
+def gdal_message(error: Exception) -> str:
     """Return what GDAL says of an object, without the name that it has in memory."""
     told = error.__cause__ if "previous exception" in str(error) and error.__cause__ else error
-    text = " ".join(str(told).split())
-    return re.sub(rf"(/vsimem/)?({_UUID}/)?{_UUID}\.?\w*", "the object", text)[:300]
+    return re.sub(rf"(/vsimem/)?({_UUID}/)?{_UUID}\.?\w*", "the object", one_line(told))[:300]

@@ -14,7 +14,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from pipelines.errors import RejectedObject
-from pipelines.imagery.raster import Raster, one_line
+from pipelines.imagery.raster import Raster, gdal_message
 from pipelines.imagery.samples import Mask, Values, has_few_bits, has_palette, palette, read_mean
 
 
@@ -94,7 +94,7 @@ def _read(
             list(bands), window=window, out_shape=(len(bands), *shape), resampling=resampling
         )
     except RasterioIOError as error:
-        raise RejectedObject("truncated", one_line(error)) from error
+        raise RejectedObject("truncated", gdal_message(error)) from error
     return values_CHW
 
 
@@ -129,4 +129,4 @@ def _apply_masks(valid_HW: Mask, dataset: DatasetReader, window: Window, bands: 
         try:
             valid_HW &= dataset.read_masks(bands[0], window=window, out_shape=valid_HW.shape) > 0
         except RasterioIOError as error:
-            raise RejectedObject("truncated", one_line(error)) from error
+            raise RejectedObject("truncated", gdal_message(error)) from error

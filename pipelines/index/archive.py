@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import StaleIndexError, TableError
 from pipelines.hamming.arrays import build_arrays, joined, separate
-from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.selection import NO_TIME, Columns
 from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, spans_of

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipelines.config import StageConfig
 from pipelines.errors import ConfigError, StorageError
-from pipelines.labels.manifest import MANIFESTS, SIDES, LabelledChip, read_manifest
+from pipelines.labels.label_manifest import MANIFESTS, SIDES, LabelledChip, read_manifest
 from pipelines.storage.listings import ObjectInfo, PassedOver, is_hidden
 from pipelines.storage.uris import absolute
 

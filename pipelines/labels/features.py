@@ -30,7 +30,7 @@ from model.spec import InputSpec, NetworkSpec
 from pipelines.config import FeatureConfig
 from pipelines.errors import ConfigError
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.labels.chips import (
+from pipelines.labels.chip_pixels import (
     READ_CPUS,
     Unreadable,
     check_unreadable,

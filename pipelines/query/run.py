@@ -11,10 +11,10 @@ from rich.console import Console
 from pipelines.api.answers import Match, SearchAnswer
 from pipelines.client import Client
 from pipelines.errors import ConfigError
+from pipelines.query.answer_table import print_answer
 from pipelines.query.config import QueryConfig
-from pipelines.query.question import image_limits, read_image, search_request
+from pipelines.query.search_request import image_limits, read_image, search_request
 from pipelines.query.sheet import make_sheet, render
-from pipelines.query.table import print_answer
 
 
 def run_query(config: QueryConfig) -> SearchAnswer | None:

@@ -13,9 +13,9 @@ from pipelines.api.answers import Match, SearchAnswer
 from pipelines.api.requests import SearchRequest
 from pipelines.client import Client
 from pipelines.errors import NotFoundError
+from pipelines.query.answer_table import acquired, centre, chance_note, distance, part_distances
 from pipelines.query.config import QueryConfig
-from pipelines.query.question import read_image
-from pipelines.query.table import acquired, centre, chance_note, distance, part_distances
+from pipelines.query.search_request import read_image
 from pipelines.runtime.threads import mapped_ahead
 
 MOST_PICTURES = 200

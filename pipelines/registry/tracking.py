@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from pipelines.config import TrackingConfig
-from pipelines.errors import BundleError, ConfigError, ScenehashError, TrackingError
-from pipelines.storage.retry import one_line
+from pipelines.errors import BundleError, ConfigError, ScenehashError, TrackingError, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,7 +59,7 @@ def told(config: TrackingConfig) -> Iterator[None]:
     except ScenehashError:
         raise
     except Exception as error:  # MLflow lets through what HTTP, SQL and file systems raise
-        raise TrackingError(f"MLflow at {config.uri}: {one_line(error)[:300]}") from error
+        raise TrackingError(f"MLflow at {config.uri}: {one_line(error, 300)}") from error
 
 
 def in_time(config: TrackingConfig, call: Callable[[], Answer]) -> Answer:

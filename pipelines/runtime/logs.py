@@ -56,6 +56,15 @@ def gather_ray_logs() -> None:
         logger.propagate = True
 
 
+def gather_logs() -> None:
+    """Let what libraries log and warn of in this replica of Serve's stand in Serve's own log.
+
+    Else it would go to standard error, where nothing says of which request it is.
+    """
+    logging.getLogger().handlers = logging.getLogger("ray.serve").handlers  # one list: Serve may change it
+    logging.captureWarnings(capture=True)
+
+
 @contextmanager
 def run_logged(run_id: str) -> Iterator[None]:
     """Let each line that this process logs meanwhile carry ``run_id``."""

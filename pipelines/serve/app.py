@@ -22,27 +22,25 @@ from pipelines.api.answers import (
     Status,
 )
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
+from pipelines.runtime.logs import gather_logs
+from pipelines.serve.access import Gate
 from pipelines.serve.bodies import with_hint
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.cors import cors_options
-from pipelines.serve.encoded import Encoded
 from pipelines.serve.fanout import Shards, deployed, in_process
-from pipelines.serve.gate import Gate
-from pipelines.serve.heads import Heads
-from pipelines.serve.logs import gather_logs
-from pipelines.serve.merge import Worded
-from pipelines.serve.metrics import RequestMetrics
+from pipelines.serve.merge import Worded, snapshot_info, status_of
+from pipelines.serve.middleware import Heads, cors_options
 from pipelines.serve.pools import WorkPool
+from pipelines.serve.prometheus import RequestMetrics
+from pipelines.serve.question import Encoded
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
 from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
-from pipelines.serve.status import snapshot_info, status_of
 from pipelines.serve.uploads import read_thumbnail
 from pipelines.storage.store import Store
 from pipelines.table.row_ranges import Part
 
 if TYPE_CHECKING:
-    from pipelines.serve.encoder import Encoder  # imports torch
+    from pipelines.serve.query_encoder import Encoder  # imports torch
 
 Answer = TypeVar("Answer")
 ChipId = Annotated[str, Path(min_length=1, max_length=200)]

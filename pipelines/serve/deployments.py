@@ -7,7 +7,7 @@ from ray.serve.schema import LoggingConfig
 
 from pipelines.serve.app import Ingress
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.encoder import Encoder
+from pipelines.serve.query_encoder import Encoder
 from pipelines.serve.shard import Shard
 from pipelines.table.row_ranges import Part
 

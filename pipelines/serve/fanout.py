@@ -6,8 +6,8 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
+from pipelines.serve.answer_features import chip
 from pipelines.serve.chance import ChanceDistances
-from pipelines.serve.features import chip
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Pin, Question, Said, Sample, Source
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest

@@ -20,8 +20,8 @@ from pipelines.hamming.parted import FEWEST_TOGETHER
 from pipelines.hamming.selection import EVERY_ROW
 from pipelines.index.archive import Archive
 from pipelines.index.request_filters import select
+from pipelines.serve.chip_at import Preference, chip_at
 from pipelines.serve.cursor import START, Cursor
-from pipelines.serve.places import Preference, chip_at
 from pipelines.serve.question import Example, Found, Question, Said
 from pipelines.serve.ranking import Ranking
 from pipelines.serve.snapshot import Snapshot

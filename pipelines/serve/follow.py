@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-from pipelines.errors import ScenehashError
+from pipelines.errors import ScenehashError, one_line
 from pipelines.serve.config import ServeConfig
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published, publications, read_pointer
@@ -169,5 +169,5 @@ class Follower(Generic[Loaded]):
 
 def _reason(error: Exception) -> str:
     """Return why in a line; of an error that isn't ours its kind as well."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     return text if isinstance(error, ScenehashError) else f"{type(error).__name__}: {text}"

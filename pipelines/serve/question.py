@@ -1,4 +1,4 @@
-"""What the ingress asks of shards, and what they say: one question, or many at once.
+"""What the ingress asks of shards and of the encoder, and what they say: one question, or many at once.
 
 A shard holds a part of the table's rows, so what it says is a part of the answer.
 """
@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from model.spec import CodeSpec
 from pipelines.api.requests import DEFAULT_K, SearchRequest
+from pipelines.serve.chip_at import Preference
 from pipelines.serve.cursor import START, Cursor
-from pipelines.serve.places import Preference
 from pipelines.table.pointer import Published
 
 _FEW_CHIPS = 100
@@ -152,3 +152,21 @@ class Source:
     """The parts of its codes."""
     table_id: str = ""
     """Delta's; numbers and versions of another table can't be compared"""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An image's code, and whose code it is."""
+
+    code: bytes
+    bit_weights: str
+    """How sure the network is of each bit: `SearchRequest.bit_weights`."""
+    model_id: str
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What images are encoded with."""
+
+    model_id: str
+    device: str

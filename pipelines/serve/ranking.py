@@ -15,7 +15,7 @@ from pipelines.hamming.comparison import Comparison
 from pipelines.index.part_weights import comparison_of
 
 USUAL_WEIGHT = 8
-"""Average weight of a bit where a search ranks by values (`model.values`)."""
+"""Average weight of a bit where a search ranks by values (`model.bit_weights`)."""
 
 
 @dataclass(frozen=True)

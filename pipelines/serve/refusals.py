@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from pipelines.api.answers import ErrorBody
 from pipelines.api.requests import BAD_INTERVAL, CONTRADICTION
-from pipelines.serve.metrics import RequestMetrics
+from pipelines.serve.prometheus import RequestMetrics
 
 _MOST_DETAILS = 20  # of what is wrong with a request
 

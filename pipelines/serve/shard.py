@@ -13,11 +13,11 @@ from pipelines.errors import ComparisonError
 from pipelines.imagery.cut import Cut
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.index.files import building
+from pipelines.runtime.logs import gather_logs
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer, warm_up
 from pipelines.serve.follow import Follower, Refused
-from pipelines.serve.logs import gather_logs
-from pipelines.serve.metrics import LastNightMetrics, SnapshotMetrics
+from pipelines.serve.prometheus import LastNightMetrics, SnapshotMetrics
 from pipelines.serve.question import Pin, Question, Said, Sample, Source
 from pipelines.serve.ranking import Ranking
 from pipelines.serve.refusals import NOT_READY, Refusal

@@ -20,7 +20,8 @@ from pipelines.errors import (
 )
 from pipelines.imagery.picture import read_picture
 from pipelines.imagery.pixels import PixelSpec, read_window, with_own_range
-from pipelines.imagery.raster import WindowTuple, open_raster
+from pipelines.imagery.raster import open_raster
+from pipelines.imagery.window import WindowTuple
 from pipelines.serve.refusals import Refusal
 from pipelines.storage.store import Store
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pystac.utils import is_absolute_href, make_absolute_href
 
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, one_line
 from pipelines.sources.objects import OBJECT_SCHEMA, time_of
 from pipelines.storage.listings import PassedOver
 from pipelines.storage.uris import absolute
@@ -33,7 +33,7 @@ def rows_of(items: Iterable[Found], key: str | None, passed_over: PassedOver) ->
         try:
             row = _row(item, collection, location, key)
         except (ValueError, TypeError, RecursionError) as error:
-            passed_over.add("bad_item", _name(item, location), _one_line(error), hides=True)
+            passed_over.add("bad_item", _name(item, location), one_line(error, 300), hides=True)
             continue
         if row is None:
             passed_over.add("no_such_asset", _name(item, location), f"it has no asset {key or 'at all'}")
@@ -158,7 +158,3 @@ def _etag(asset: dict[str, Any], updated: object) -> str | None:
 def _name(item: object, location: str | None) -> str:
     found = item.get("id") if isinstance(item, dict) else None
     return f"STAC item {found or 'without id'}" + (f" of {location}" if location else "")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

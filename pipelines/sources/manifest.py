@@ -11,7 +11,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import structlog
 
-from pipelines.errors import ConfigError, StorageError
+from pipelines.errors import ConfigError, StorageError, one_line
 from pipelines.sources.objects import Column, object_table, plain_etags, times
 from pipelines.storage.listings import PassedOver
 from pipelines.storage.store import Store
@@ -81,7 +81,7 @@ def stream_file(
         ValueError,
         TypeError,
     ) as error:  # the last two: types that aren't Arrow's
-        raise ConfigError(f"{source} can't be read: {' '.join(str(error).split())[:300]}") from error
+        raise ConfigError(f"{source} can't be read: {one_line(error, 300)}") from error
 
 
 def _stream_csv(

@@ -17,7 +17,7 @@ import pystac
 import pystac_client
 from pystac_client.conformance import ConformanceClasses
 
-from pipelines.errors import ConfigError, StorageError
+from pipelines.errors import ConfigError, StorageError, one_line
 from pipelines.sources.config import ArchiveConfig
 from pipelines.sources.items import rows_of, self_link
 from pipelines.storage.listings import PassedOver
@@ -135,9 +135,9 @@ class _Api:
                 if answer.status_code not in _OTHER_METHOD:
                     break
         except (pystac.STACError, pystac.STACTypeError, NotImplementedError) as error:
-            raise ConfigError(f"STAC API {self.source}: {_one_line(error)}") from error
+            raise ConfigError(f"STAC API {self.source}: {one_line(error, 300)}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"STAC API {self.source}: {_one_line(error)}") from error
+            raise ConfigError(f"STAC API {self.source}: {one_line(error, 300)}") from error
         return request, self._content(answer)
 
     def _check_extensions(self, api: pystac_client.Client, config: ArchiveConfig) -> None:
@@ -190,7 +190,7 @@ class _Api:
         try:
             content = json.loads(answer.content)
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"STAC API {self.source} answers no JSON: {_one_line(error)}") from error
+            raise ConfigError(f"STAC API {self.source} answers no JSON: {one_line(error, 300)}") from error
         if not isinstance(content, dict):
             raise ConfigError(f"STAC API {self.source} answers no object of JSON")
         return content
@@ -247,7 +247,3 @@ def _identity(item: object) -> tuple[str, str]:
     if not isinstance(item, dict) or "id" not in item:
         return "", repr(item)
     return str(item.get("collection")), str(item["id"])
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

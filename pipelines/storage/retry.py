@@ -1,7 +1,6 @@
 """A store that is down for a moment: it is asked again, for as long as one has patience."""
 
 import random
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnectionError
 from s3fs.core import S3_RETRYABLE_ERRORS
 
-from pipelines.errors import StorageError, StoreDownError
+from pipelines.errors import StorageError, StoreDownError, one_line
 from pipelines.storage.retry_after import retry_after
 
 log = structlog.get_logger()
@@ -27,7 +26,6 @@ _UNREACHED = (
     *(httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError, httpx.ProxyError),
 )
 _NEVER = (501, 505)  # not implemented, another version of HTTP: no later answer will differ
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def ask(problem: str, patience: float, call: Callable[[], Answer]) -> Answer:
@@ -99,11 +97,6 @@ def told(uri: str, what: str) -> Iterator[None]:
         ):  # a disk's errors, such as a full one, have a number
             raise _down(problem, error) from error
         raise StorageError(f"{problem}: {one_line(error)}; run again once it can") from error
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's message without line breaks and colours."""
-    return " ".join(_COLOUR.sub("", str(error)).split())
 
 
 def _down(problem: str, error: BaseException) -> StoreDownError:

@@ -19,8 +19,8 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from pipelines.errors import ConflictError, StorageError, TableError
-from pipelines.storage.retry import one_line, told
+from pipelines.errors import ConflictError, StorageError, TableError, one_line
+from pipelines.storage.retry import told
 from pipelines.storage.store import Store
 from pipelines.table.row_ranges import WHOLE, Part, stream_part
 from pipelines.table.schema import CODE_SCHEMA, REJECT_SCHEMA

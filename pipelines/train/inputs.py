@@ -16,7 +16,7 @@ from model.preprocess import augment, preprocess_mixed
 from model.recipe import AugmentSpec
 from model.spec import InputSpec
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.labels.chips import READ_CPUS, Unreadable, chip_arrays, read_chips
+from pipelines.labels.chip_pixels import READ_CPUS, Unreadable, chip_arrays, read_chips
 from pipelines.storage.store import Store
 
 

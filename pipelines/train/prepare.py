@@ -15,7 +15,7 @@ from model.network import HashNetwork
 from model.spec import InputSpec
 from pipelines.errors import ConfigError, StorageError
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.labels.chips import Unreadable, check_unreadable
+from pipelines.labels.chip_pixels import Unreadable, check_unreadable
 from pipelines.labels.dataset import Labels, multi_hot
 from pipelines.labels.features import compute_features
 from pipelines.registry.bundles import read_bundle, resolve_bundle

@@ -11,7 +11,7 @@ from model.look import LookHead
 from model.network import HashNetwork
 from model.recipe import Recipe
 from pipelines.errors import ConfigError, TrackingError
-from pipelines.labels.chips import READ_CPUS
+from pipelines.labels.chip_pixels import READ_CPUS
 from pipelines.labels.dataset import Labels, read_labels
 from pipelines.registry import tracking
 from pipelines.registry.bundles import write_bundle

@@ -24,8 +24,9 @@ from pipelines.imagery.cut import Cut
 from pipelines.imagery.georeference import georeference
 from pipelines.imagery.grid import scene_windows
 from pipelines.imagery.pixels import read_window
-from pipelines.imagery.raster import WindowTuple, open_raster
-from pipelines.labels.chips import READ_CPUS
+from pipelines.imagery.raster import open_raster
+from pipelines.imagery.window import WindowTuple
+from pipelines.labels.chip_pixels import READ_CPUS
 from pipelines.labels.features import compute_features
 from pipelines.runtime.spill import database
 from pipelines.sources.cuts import Cuts, cuts_of

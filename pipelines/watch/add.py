@@ -11,7 +11,7 @@ from pipelines.storage.store import ABSENT, Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, check_model, read_pointer
 from pipelines.watch.config import AddWatchConfig, RemoveWatchConfig
-from pipelines.watch.examples import resolve_example
+from pipelines.watch.example_codes import resolve_example
 from pipelines.watch.kept import (
     Example,
     Looked,

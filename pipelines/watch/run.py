@@ -24,7 +24,7 @@ from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, check_model, read_pointer
 from pipelines.watch.config import RunWatchesConfig
-from pipelines.watch.examples import resolve_example
+from pipelines.watch.example_codes import resolve_example
 from pipelines.watch.hits import Hit, geojson, hit_of, json_lines
 from pipelines.watch.kept import (
     Looked,
@@ -37,7 +37,7 @@ from pipelines.watch.kept import (
     watch_names,
     write_state,
 )
-from pipelines.watch.look import News, Search, find_news, is_news
+from pipelines.watch.news import News, Search, find_news, is_news
 from pipelines.watch.report import Tally, WatchReport, report_of, told
 
 log = structlog.get_logger()

@@ -24,7 +24,8 @@ from pipelines.errors import BundleError, ConfigError, GateError, StorageError, 
 from pipelines.gate.config import GateConfig
 from pipelines.imagery.grid import Grid, read_chips
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.imagery.raster import chip_id, open_raster
+from pipelines.imagery.raster import open_raster
+from pipelines.imagery.window import chip_id
 from pipelines.registry.bundles import read_bundle, write_bundle
 from pipelines.registry.tracking import client
 from pipelines.storage.store import Store

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from model.spec import CodePart, CodeSpec
 from pipelines.errors import ConfigError
 from pipelines.gate.config import GateConfig
-from pipelines.gate.distinct import DistinctCount
 from pipelines.gate.forward import publication
+from pipelines.gate.measured import DistinctCount
 from pipelines.gate.verdict import ArchiveCounts, check_version
 from pipelines.table.pointer import find_pointer, publish
 

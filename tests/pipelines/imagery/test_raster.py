@@ -8,7 +8,8 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 from pipelines.errors import RejectedObject
-from pipelines.imagery.raster import acquired_at, chip_id, open_raster
+from pipelines.imagery.raster import acquired_at, open_raster
+from pipelines.imagery.window import chip_id
 
 PLACED = {"transform": Affine(1e-3, 0, 0, 0, -1e-3, 20)}
 

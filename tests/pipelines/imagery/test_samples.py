@@ -22,7 +22,7 @@ from pipelines.errors import PictureError, RejectedObject
 from pipelines.imagery.picture import read_picture
 from pipelines.imagery.pixels import PixelSpec, read_window, with_own_range
 from pipelines.imagery.raster import open_raster
-from pipelines.labels.chips import _read_object
+from pipelines.labels.chip_pixels import _read_object
 from pipelines.sources.config import ArchiveConfig
 from pipelines.sources.cuts import cuts_of
 from pipelines.storage.store import Store

@@ -93,7 +93,7 @@ import sys
 import numpy as np
 from pipelines.hamming import multi_index, scan
 from pipelines.hamming.arrays import build_arrays
-from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.code_index import CodeIndex
 codes_NY = np.random.default_rng(0).integers(0, 256, (20_000, 8), np.uint8)
 index = CodeIndex(build_arrays(codes_NY))
 for method in sys.argv[1:]:

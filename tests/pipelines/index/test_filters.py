@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.hamming.arrays import build_arrays
-from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.selection import ALL_ROWS, NO_TIME, NONE, ROWS, Columns, rows_of
 from pipelines.index import polygons
 from pipelines.index.filters import BLOCKS, criteria, select_rows, spans_of

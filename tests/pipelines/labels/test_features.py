@@ -10,7 +10,7 @@ from model.preprocess import turned
 from model.spec import InputSpec, NetworkSpec
 from pipelines.config import FeatureConfig
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.labels.chips import chip_arrays, read_chips
+from pipelines.labels.chip_pixels import chip_arrays, read_chips
 from pipelines.labels.dataset import read_labels
 from pipelines.labels.features import cache_name, compute_features
 from pipelines.train.inputs import FeatureRows

@@ -31,7 +31,8 @@ from pipelines.imagery.footprints import footprint
 from pipelines.imagery.georeference import georeference
 from pipelines.imagery.grid import Grid, read_chips
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.imagery.raster import chip_id, open_raster
+from pipelines.imagery.raster import open_raster
+from pipelines.imagery.window import chip_id
 from pipelines.registry.bundles import write_bundle
 from pipelines.serve.config import ServeConfig
 from pipelines.storage.store import Store

@@ -9,7 +9,7 @@ import pytest
 from pipelines.errors import TableError
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.follow import Follower
-from pipelines.serve.metrics import LastNightMetrics
+from pipelines.serve.prometheus import LastNightMetrics
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published, find_pointer, publish
 

@@ -20,10 +20,10 @@ from jobs.config import run_job
 from jobs.query import _run
 from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client, SearchRequest
+from pipelines.query.answer_table import print_answer
 from pipelines.query.config import QueryConfig
 from pipelines.query.run import joined
 from pipelines.query.sheet import Sheet, Tile, render
-from pipelines.query.table import print_answer
 from tests.pipelines.serve.conftest import KEY, Archive, png
 
 GEOMETRY = {"type": "Polygon", "coordinates": [[[0.3, 5], [3, 5], [3, 9.1], [0.3, 5]]]}

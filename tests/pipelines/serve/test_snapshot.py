@@ -11,8 +11,8 @@ from pipelines.errors import BundleError, TableError
 from pipelines.hamming.selection import rows_of
 from pipelines.index.filters import criteria, select_rows
 from pipelines.index.polygons import rectangles_of, select_touching
+from pipelines.serve.chip_at import chip_at
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.places import chip_at
 from pipelines.serve.run import run_serve
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.storage.store import Store

@@ -24,7 +24,7 @@ from pipelines.serve.shard import _check
 from pipelines.serve.snapshot import Snapshot
 from pipelines.table.pointer import Published, read_pointer
 from pipelines.watch.kept import Looked
-from pipelines.watch.look import Search, find_news, is_news
+from pipelines.watch.news import Search, find_news, is_news
 
 CODE = CodeSpec((CodePart("kind", 32),))
 LENIENT = GateConfig(min_chips=10**6, min_objects=10**6)

@@ -11,7 +11,7 @@ from pipelines.errors import BundleError, ComparisonError, ConfigError, PictureE
 from pipelines.maintain.compact import compact
 from pipelines.watch.add import remove_watch
 from pipelines.watch.config import ListWatchesConfig, RemoveWatchConfig
-from pipelines.watch.listing import list_watches
+from pipelines.watch.watch_list import list_watches
 from tests.pipelines.watch.conftest import code_at
 
 

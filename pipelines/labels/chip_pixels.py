@@ -21,7 +21,8 @@ from pipelines.errors import ConfigError, RejectedObject, StorageError
 from pipelines.imagery.cut import Cut
 from pipelines.imagery.pixels import PixelSpec, grey_as_colours, read_window, with_own_range
 from pipelines.imagery.raster import Raster, open_raster
-from pipelines.labels.manifest import SIDES, WindowTuple
+from pipelines.imagery.window import WindowTuple
+from pipelines.labels.label_manifest import SIDES
 from pipelines.storage.store import Store
 
 log = structlog.get_logger()

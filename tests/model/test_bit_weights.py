@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from model.bit_weights import MAX_BIT_WEIGHT, bit_weights
 from model.spec import CodePart, CodeSpec
-from model.values import MAX_BIT_WEIGHT, bit_weights
 
 CODE = CodeSpec((CodePart("kind", 8, 3), CodePart("look", 16)))
 

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from pipelines.errors import ConfigError, StorageError
+from pipelines.errors import ConfigError, StorageError, one_line
+from pipelines.imagery.window import WindowTuple
 from pipelines.storage.uris import absolute, check_named, is_web
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pipelines.storage.store import Store
 
 T = TypeVar("T")
-WindowTuple = tuple[int, int, int, int]
 
 MANIFESTS = {".parquet": "Parquet", ".csv": "CSV"}
 """Kinds of manifests, by the ending of their URI in lower case."""
@@ -93,8 +93,7 @@ def _read_table(source: str, store: "Store") -> pa.Table:
         ValueError,
         TypeError,
     ) as error:  # the last two: types that aren't Arrow's
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"manifest {source} can't be read as {kind}: {reason}") from error
+        raise ConfigError(f"manifest {source} can't be read as {kind}: {one_line(error, 300)}") from error
     required = ("uri", "labels" if "labels" in names else "label")
     missing = [name for name in required if name not in names]
     if missing:

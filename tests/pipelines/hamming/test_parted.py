@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.hamming.arrays import build_arrays, joined, separate
 from pipelines.hamming.blocks import build_blocks
-from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.examples import search_examples
 from pipelines.hamming.selection import EVERY_ROW, select

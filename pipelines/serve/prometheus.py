@@ -1,16 +1,17 @@
 """The service's Prometheus metrics, exported by Ray. docs/operations/metrics.md lists them."""
 
 import logging
+import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import get_args
+from typing import Protocol, get_args
 
 from ray.util import metrics
 
 from pipelines.errors import RejectReason
 from pipelines.serve.follow import Refused
-from pipelines.serve.gauges import LastingGauge, keep_shown
 from pipelines.storage.store import Store
 from pipelines.table.night_record import Outcome, find_night
 from pipelines.table.pointer import Published
@@ -18,6 +19,49 @@ from pipelines.table.pointer import Published
 _logger = logging.getLogger("ray.serve")
 
 _SECONDS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0]
+_REFRESH_SECONDS = 2.0  # Ray exports a gauge once each time that it is set, and forgets it 20 s later
+
+
+class Shown(Protocol):
+    """What Ray is told of now and then."""
+
+    def refresh(self) -> None:
+        """Tell Ray."""
+
+
+class LastingGauge:
+    """Shows its values until it is given others, from `keep_shown`'s next turn on."""
+
+    def __init__(self, name: str, description: str, tag_key: str | None = None) -> None:
+        """Without a ``tag_key`` it has one value."""
+        self._tag_key = tag_key
+        self._gauge = metrics.Gauge(name, description, (tag_key,) if tag_key else ())
+        self._values: Mapping[str, float] = {}
+
+    def set(self, value: float) -> None:
+        """Show one value, of a gauge without a tag."""
+        self.set_all({"": value})
+
+    def set_all(self, values: Mapping[str, float]) -> None:
+        """Show these values, tag -> value, and no others; those that were shown before fade within 20 s."""
+        self._values = dict(values)  # a new one: another thread reads the old meanwhile
+
+    def refresh(self) -> None:
+        """Tell Ray once more."""
+        for tag, value in self._values.items():
+            self._gauge.set(value, {self._tag_key: tag} if self._tag_key else {})
+
+
+def keep_shown(metrics: Sequence[Shown]) -> None:
+    """Refresh metrics for as long as the process lives, in a thread that waits for nothing else."""
+
+    def refresh() -> None:
+        while True:
+            for each in metrics:
+                each.refresh()
+            time.sleep(_REFRESH_SECONDS)
+
+    threading.Thread(target=refresh, name="gauges", daemon=True).start()
 
 
 class SnapshotMetrics:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from pipelines.config import StoreConfig
 from pipelines.errors import ConfigError
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.labels.chips import Unreadable, check_unreadable, read_chips
+from pipelines.labels.chip_pixels import Unreadable, check_unreadable, read_chips
 from pipelines.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("ray_local")

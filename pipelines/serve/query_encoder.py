@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from ray import serve
 
+from model.bit_weights import bit_weights
 from model.network import HashNetwork
-from model.values import bit_weights
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.registry.bundles import read_bundle
+from pipelines.runtime.logs import gather_logs
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.encoded import Encoded, EncoderInfo
 from pipelines.serve.follow import Follower
-from pipelines.serve.logs import gather_logs
 from pipelines.serve.pools import WorkPool
+from pipelines.serve.question import Encoded, EncoderInfo
 from pipelines.serve.ranking import digits
 from pipelines.serve.refusals import Refusal
 from pipelines.serve.uploads import read_upload

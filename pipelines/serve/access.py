@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.serve.bodies import Body, check_headers
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.metrics import RequestMetrics
+from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.refusals import QUEUE_FULL, Refusal, respond
 
 _GUARDED, _ADMIN = "/v1/", "/v1/status"

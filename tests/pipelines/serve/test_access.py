@@ -11,9 +11,9 @@ import ray
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from pipelines.serve.access import Gate
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.gate import Gate
-from pipelines.serve.metrics import RequestMetrics
+from pipelines.serve.prometheus import RequestMetrics
 from tests.pipelines.serve.conftest import ADMIN_KEY, KEY, Archive, png
 
 

@@ -10,8 +10,8 @@ import httpx
 import ray
 from ray import serve
 
+from pipelines.runtime.logs import gather_logs
 from pipelines.serve.deployments import LOGS
-from pipelines.serve.logs import gather_logs
 
 
 def test_what_libraries_say_carries_the_requests_id(url: str) -> None:

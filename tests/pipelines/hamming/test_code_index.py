@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.hamming.arrays import build_arrays
-from pipelines.hamming.codes import CodeIndex
+from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.selection import EVERY_ROW, select
 from tests.pipelines.hamming.oracle import answer, clustered, nearest, one_bucket, uniform
 

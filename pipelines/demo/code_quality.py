@@ -15,7 +15,8 @@ from model.metrics import precision_at_k
 from model.spec import CodeSpec
 from pipelines.demo.world import colour_statistics
 from pipelines.imagery.pixels import PixelSpec, read_window
-from pipelines.imagery.raster import chip_id, open_raster
+from pipelines.imagery.raster import open_raster
+from pipelines.imagery.window import chip_id
 from pipelines.storage.store import Store
 
 NEIGHBOURS = 10
