@@ -65,7 +65,7 @@ class Case:
     @property
     def name(self) -> str:
         """Name of its models."""
-        return "_".join([self.preset, *(str(value) for value in self.network.values())])
+        return "_".join([self.preset, *(str(value) for value in self.network.values())]).replace(":", "_")
 
 
 DEFAULT = Case("default")
