@@ -14,7 +14,7 @@ from pipelines.hamming.blocks import BLOCK_ROWS
 from pipelines.hamming.found import TOGETHER, Int64s, nothing_found
 from pipelines.hamming.groups import Groups, first_row
 from pipelines.hamming.intrinsics import popcount
-from pipelines.hamming.kernels import Words, compiled, signed
+from pipelines.hamming.kernels import Words, compiled, least_distance, signed
 from pipelines.hamming.multi_index import Query, search_tables
 from pipelines.hamming.near import find_near, write_keys
 from pipelines.hamming.scan import order
@@ -22,6 +22,9 @@ from pipelines.hamming.selection import ROWS, Plain, Selection, UInt32s
 from pipelines.hamming.tables import Tables
 
 UInt16s = NDArray[np.uint16]
+
+_DECIDING_BITS = 16
+"""Where so many bits of the first word outweigh all other words, the first word rules out whole blocks."""
 
 
 @compiled
@@ -112,18 +115,55 @@ def scan_selected(
     wanted: Plain,
     selection: Plain,
 ) -> tuple[Int64s, Int64s]:
-    """Compare the rows of the blocks of a selection."""
+    """Compare the rows of the blocks of a selection.
+
+    Where the first word of a code counts for most, the least that it adds to a key is found for each block
+    first: the nearest blocks are compared, and no block that is too far.
+    """
     state, items_R2 = nothing_kept(wanted)
     chosen, radius = Selection(*selection), wanted[2]
     near_C3, steps_1 = np.empty((ROWS, 3), np.int64), np.ones(1, np.int64)
-    for block in chosen.blocks_B:
-        start = signed(block) * ROWS
+    middle = _usual_of_first_part(asked)
+    bounds_V = _bounds_of_blocks(codes_WN, asked, chosen.blocks_B)
+    weight = max(1, asked[2][0, 0])
+    for place in order(bounds_V // weight, 64):
+        bound, farthest = bounds_V[place], max(state[LIMIT], radius)
+        if bound > farthest:
+            break
+        start = signed(chosen.blocks_B[place]) * ROWS
         run = (start, min(start + ROWS, codes_WN.shape[1]), ROWS)
-        near = find_near(codes_WN, run, asked, 0, 0, max(state[LIMIT], radius), steps_1, near_C3, 0)
+        near = find_near(codes_WN, run, asked, bound, middle, farthest, steps_1, near_C3, 0)
         if near:
             items_R2 = keep_rows(state, items_R2, near_C3[:near], ranks_N, wanted, chosen)
         state[COMPARED] += run[1] - start
     return state, items_R2
+
+
+@compiled
+def _bounds_of_blocks(codes_WN: Words, asked: Plain, blocks_V: UInt32s) -> Int64s:
+    """Return for each block the least that the first word adds to a key; 0 where the others count more."""
+    query_W, masks_EW, weights_EW, own_W, _, _ = asked
+    bounds_V, weight = np.zeros(blocks_V.size, np.int64), weights_EW[0, 0]
+    others = 64 * (weights_EW[0][own_W].sum() - weight)
+    if masks_EW.shape[0] > 1 or _DECIDING_BITS * weight < others:
+        return bounds_V
+    for place in range(blocks_V.size):
+        start = signed(blocks_V[place]) * ROWS
+        end = min(start + ROWS, codes_WN.shape[1])
+        ahead = signed(blocks_V[min(place + 1, blocks_V.size - 1)]) * ROWS - start
+        bounds_V[place] = weight * least_distance(codes_WN[0, start:end], query_W[0], ahead)
+    return bounds_V
+
+
+@compiled
+def _usual_of_first_part(asked: Plain) -> int:
+    """Return what the first part adds to the key of a code that has little in common with the query."""
+    _, masks_EW, weights_EW, own_W, others_W, others = asked
+    twice = 0
+    for word in own_W[: others_W.size - others]:
+        for plane in range(masks_EW.shape[0]):
+            twice += weights_EW[plane, word] * popcount(masks_EW[plane, word])
+    return twice // 2
 
 
 @compiled
