@@ -44,7 +44,7 @@ from pipelines.encode.config import EncodeConfig
 from pipelines.encode.unit import encoded_rows
 from pipelines.registry.bundles import write_bundle
 from pipelines.runtime.cluster import connected
-from pipelines.sources.cuts import cuts_of
+from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.listing import list_source
 from pipelines.storage.store import Store
 
@@ -176,7 +176,7 @@ def upload(data: Path, source: str, store: Store) -> None:
 
 def chips_of(unit: pa.Table, config: EncodeConfig, network: HashNetwork) -> torch.Tensor:
     """Return the archive's chips_NHWC, read as a night reads them."""
-    tables = list(read_objects(unit, cuts_of(config, network.input_spec), Store(config.store)))
+    tables = list(read_objects(unit, chip_specs_of(config, network.input_spec), Store(config.store)))
     pixels = [row for table in tables for row in table["pixels"].to_pylist() if row]
     if len(pixels) < sum(map(len, tables)):
         raise AssertionError("an object gave no chips")
@@ -188,7 +188,7 @@ def stream(unit: pa.Table, config: EncodeConfig, network: HashNetwork, chips: in
     driver, began, last = psutil.Process(), 0.0, 0.0
     rss_mb: list[float] = []
     counts: list[int] = []
-    rows = encoded_rows(unit, config, config.bundle, cuts_of(config, network.input_spec))
+    rows = encoded_rows(unit, config, config.bundle, chip_specs_of(config, network.input_spec))
     for batch in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         block = cast(pa.Table, batch)
         last = time.perf_counter()

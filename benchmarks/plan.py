@@ -23,10 +23,10 @@ from pipelines.config import StoreConfig
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.plan import make_plan
 from pipelines.encode.versions import read_encoded, read_rejected
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.sources.cuts import cuts_of
+from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.listing import list_source
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
@@ -36,7 +36,7 @@ from pipelines.table.shard_files import write_shard
 MODEL = "bench@0123456789ab"
 _OBJECTS_PER_FILE, _CHIPS = 2000, 4
 _FILES_PER_COMMIT = 50
-_CUT = Cut(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))).text()  # `cuts_of` a default config
+_CUT = ChipSpec(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))).text()  # of a default config
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 # of a thousand objects: not encoded yet, encoded from an older version, rejected
@@ -126,7 +126,7 @@ def rows(numbers: np.ndarray, rest: pa.Table) -> pa.Table:
 def measure(folder: Path) -> dict[str, float]:
     """Plan once; return the figures."""
     config = EncodeConfig(source=str(folder / "manifest.parquet"), table=str(folder / "codes"), bundle="")
-    store, cuts, laps = Store(config.store), cuts_of(config, InputSpec()), {}
+    store, chip_specs, laps = Store(config.store), chip_specs_of(config, InputSpec()), {}
     table = CodeTable(config.table, store)
     started = last = time.perf_counter(), time.process_time()
 
@@ -141,7 +141,7 @@ def measure(folder: Path) -> dict[str, float]:
         encoded = read_encoded(table, MODEL, Path(work))
         rejected = read_rejected(table, MODEL, Path(work))
         lap("read what is done")
-        plan = make_plan(listing, cuts, encoded, rejected, [], Path(work), prune=False)
+        plan = make_plan(listing, chip_specs, encoded, rejected, [], Path(work), prune=False)
         lap("compare")
         drawn = sum(len(unit) for unit in plan.units(config.objects_per_unit))
         lap("draw units")

@@ -21,7 +21,7 @@ from benchmarks import codes
 from model.bundle import pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.registry.bundles import write_bundle
@@ -90,7 +90,7 @@ def _rows(rows: slice, codes_NY: codes.Codes) -> pa.Table:
         "collection": pa.array(np.where(scenes % 2, "aerial", "satellite").tolist()),
         "properties": pa.array([[]] * count, FILE_SCHEMA.field("properties").type),
         "valid_fraction": pa.array(np.ones(count, np.float32)),
-        "cut": pa.array([Cut(Grid(256), PixelSpec((1, 2, 3))).text()] * count),
+        "cut": pa.array([ChipSpec(Grid(256), PixelSpec((1, 2, 3))).text()] * count),
         "code": pa.array([code_Y.tobytes() for code_Y in codes_NY], pa.binary()),
         "run_id": pa.array(["bench"] * count),
         "encoded_at": pa.array([_EPOCH] * count, stamp),

@@ -18,7 +18,7 @@ from model.spec import InputSpec
 from pipelines.config import StoreConfig
 from pipelines.encode.chips import CHIP, read_objects
 from pipelines.encode.config import EncodeConfig
-from pipelines.sources.cuts import cuts_of
+from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.storage.store import Store
 
 _SIDE = 24  # pixels
@@ -77,12 +77,12 @@ def _prepared() -> Iterator[Callable[[bytes], None]]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.tif"
         config = EncodeConfig(source=folder, table="t", bundle="b", chip_size=8, pixels={"bands": (1, 1, 1)})
-        cuts, store = cuts_of(config, InputSpec(size=8)), Store(StoreConfig())
+        chip_specs, store = chip_specs_of(config, InputSpec(size=8)), Store(StoreConfig())
         listed = pa.table({"uri": [str(path)], "etag": ["e"], "collection": ["c"]})
 
         def attempt(content: bytes) -> None:
             path.write_bytes(content)
-            rows = [row for table in read_objects(listed, cuts, store) for row in table.to_pylist()]
+            rows = [row for table in read_objects(listed, chip_specs, store) for row in table.to_pylist()]
             for row in rows:
                 if str(row["detail"]).startswith("unforeseen"):
                     raise RuntimeError(row["detail"])  # what read_objects has kept to itself

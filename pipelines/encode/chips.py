@@ -1,4 +1,4 @@
-"""Objects to chips: what a reading task does with its share of a unit."""
+"""Objects to chips: the work of one reading task, on its share of a unit."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,13 @@ import pyarrow as pa
 import structlog
 
 from pipelines.errors import RejectedObject, StorageError
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.footprints import footprint
 from pipelines.imagery.georeference import georeference
 from pipelines.imagery.grid import read_chips
 from pipelines.imagery.raster import acquired_at, open_raster
 from pipelines.imagery.window import chip_id
-from pipelines.sources.cuts import Cuts
+from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.store import Store
 from pipelines.table.schema import FILE_SCHEMA
 
@@ -31,37 +31,38 @@ CHIP_SCHEMA = pa.schema(
         pa.field("pixels", pa.binary()),  # chip_HWC, row by row
     ]
 )
-"""One row a chip; one row, without pixels, for an object that gave none.
+"""One row for each chip; one row without pixels for an object that gave no chips.
 
-Where a large scene turns out to be broken after some of its chips have been handed on, its row without pixels
-takes them back: `shards.write_unit` drops them.
+A large scene may turn out to be broken after some of its chips were yielded. It then ends with a row without
+pixels, and `shards.write_unit` drops its chips.
 """
 
-_BATCH_BYTES = 64 << 20  # of chips, held before they are handed on: however large a scene is
+_BATCH_BYTES = 64 << 20  # most bytes of chips in memory before they are yielded, however large a scene is
 
 Row = dict[str, object]
 
 log = structlog.get_logger()
 
 
-def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Table]:
-    """Read and cut the objects of one batch: one bad object never costs another.
+def read_objects(objects: pa.Table, chip_specs: ChipSpecs, store: Store) -> Iterator[pa.Table]:
+    """Yield the chips of a batch of objects, as tables of `CHIP_SCHEMA`. One bad object never costs another.
 
-    Their columns are uri, etag, collection, and as far as the source says datetime and properties.
+    ``objects`` has the columns uri, etag and collection, and datetime and properties if the source has them.
     """
-    chip_bytes = cuts.default.grid.chip_size**2 * len(cuts.default.pixels.bands)
+    default = chip_specs.default
+    chip_bytes = default.grid.chip_size**2 * len(default.pixels.bands)
     waiting: list[Row] = []
     waiting_bytes = 0
     for listed in objects.to_pylist():
-        cut = cuts.of(listed["collection"])
-        entry = listed | {"cut": cut.text()}
-        row_bytes = chip_bytes + len(str(listed))  # each chip carries what the source says of its object
+        chip_spec = chip_specs.of(listed["collection"])
+        entry = listed | {"cut": chip_spec.text()}
+        row_bytes = chip_bytes + len(str(listed))  # each chip repeats the metadata of its object
         rows: list[Row] = []
-        size = 0  # until a row has it
+        size = 0  # bytes of the object that no row counts yet
         try:
             content = _content(entry, store)
             size = len(content)
-            for row in _chips_of(entry, content, cut):
+            for row in _chips_of(entry, content, chip_spec):
                 rows.append(row | {"bytes_read": size})
                 size = 0
                 if waiting_bytes + (len(rows) + 1) * row_bytes > _BATCH_BYTES:
@@ -71,7 +72,7 @@ def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Tab
             rows = [_without_chips(entry, rejected.reason, rejected.detail, rows, size)]
         except (FileNotFoundError, StorageError) as error:
             rows = [_without_chips(entry, FAILED, str(error), rows, size)]
-        except Exception as error:  # noqa: BLE001 - what nobody foresaw costs this object, not the night
+        except Exception as error:  # noqa: BLE001 - an unforeseen error costs this object, not the night
             rows = [_without_chips(entry, FAILED, f"unforeseen: {error!r}", rows, size)]
         waiting += rows
         waiting_bytes += len(rows) * row_bytes
@@ -80,7 +81,7 @@ def read_objects(objects: pa.Table, cuts: Cuts, store: Store) -> Iterator[pa.Tab
 
 
 def _without_chips(entry: Row, outcome: str, detail: str, rows: list[Row], size: int) -> Row:
-    """Return the row in place of an object's ``rows``; it takes over the bytes that they count."""
+    """Return the row that replaces an object's ``rows``; it counts the bytes that they counted."""
     if outcome == FAILED:
         log.warning("not read", uri=entry["uri"], reason=detail)
     bytes_read = rows[0]["bytes_read"] if rows else size
@@ -88,9 +89,9 @@ def _without_chips(entry: Row, outcome: str, detail: str, rows: list[Row], size:
 
 
 def _content(entry: Row, store: Store) -> bytes:
-    """Return the object's content, of the version that was listed.
+    """Return the content of the version of an object that was listed.
 
-    Raises FileNotFoundError, StorageError; also where the object was replaced since: the next night lists
+    Raises FileNotFoundError, and StorageError, also if the object was replaced since: the next night lists
     the new version, and encodes it under its own etag.
     """
     uri = str(entry["uri"])
@@ -100,10 +101,10 @@ def _content(entry: Row, store: Store) -> bytes:
         raise FileNotFoundError(f"{uri} has gone since it was listed") from error
 
 
-def _chips_of(entry: Row, content: bytes, cut: Cut) -> Iterator[Row]:
+def _chips_of(entry: Row, content: bytes, chip_spec: ChipSpec) -> Iterator[Row]:
     with open_raster(content) as dataset:
         place, acquired = georeference(dataset), acquired_at(dataset)
-        for chip in read_chips(dataset, place, cut.grid, cut.pixels):
+        for chip in read_chips(dataset, place, chip_spec.grid, chip_spec.pixels):
             outline = footprint(place, chip.window)
             yield entry | {
                 "outcome": CHIP,
@@ -111,7 +112,7 @@ def _chips_of(entry: Row, content: bytes, cut: Cut) -> Iterator[Row]:
                 "window": dict(zip("xywh", chip.window, strict=True)),
                 "bbox": outline.bbox if outline else None,
                 "geometry": outline.geometry if outline else None,
-                "datetime": entry.get("datetime") or acquired,  # the source knows better than a tag
+                "datetime": entry.get("datetime") or acquired,  # a source knows better than a tag in a file
                 "valid_fraction": chip.valid_fraction,
                 "pixels": chip.pixels_HWC.tobytes(),
             }

@@ -1,4 +1,4 @@
-"""What is there to do: the archive against the tables, joined on disk with bounded memory."""
+"""What a night has to do: the archive compared with the tables, joined on disk in bounded memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import structlog
 
 from pipelines.encode.versions import Encoded
 from pipelines.runtime.spill import database, in_pieces, number, read_spilled, view, write
-from pipelines.sources.cuts import Cuts
+from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.sources.listing import Listing
 
 log = structlog.get_logger()
@@ -22,31 +22,32 @@ class Plan:
     encoded: Encoded
     """The version that was compared."""
     new: Path
-    """Parquet file of the objects to encode, by uri: uri, etag, datetime, collection, properties."""
+    """Parquet file of the objects to encode, ordered by uri: uri, etag, datetime, collection, properties."""
     old: Path
-    """Parquet file of the versions of objects to remove once these are encoded: see `read_encoded`."""
+    """Parquet file of the versions of objects to remove after that: uri, etag, cut, file, vanished."""
     num_new: int
+    """Objects to encode."""
     num_changed: int
-    """Of the new ones, those of which another version is encoded, or this one cut otherwise."""
+    """Those of them that are encoded already: another version, or with another chip spec."""
     num_recut: int
-    """Of them, those of which this version is encoded, cut otherwise."""
+    """Those of them whose present version is encoded, with another chip spec."""
     recut: tuple[str, str, str] | None
-    """Of these, one: its uri, how it was cut, how it is to be cut now."""
+    """An example of these: its uri, its chip spec in the table, and its chip spec now."""
     num_rejected: int
     """Objects of the archive that are known to be rejects."""
     num_old: int
     """Versions of objects to remove."""
     num_vanished: int
-    """Of them, objects that the source answers for and doesn't list any more."""
+    """Objects among them that have vanished: the source lists them no more, though it covers them."""
 
     def units(self, objects_per_unit: int) -> Iterator[pa.Table]:
-        """Yield units: bounded sets of whole objects to encode, in the order of their uri."""
+        """Yield units, in the order of uri: each is a table of at most so many objects to encode."""
         return in_pieces(read_spilled(self.new), objects_per_unit)
 
 
 def make_plan(
     listing: Listing,
-    cuts: Cuts,
+    chip_specs: ChipSpecs,
     encoded: Encoded,
     rejected: Path,
     failed: Sequence[str],
@@ -54,12 +55,14 @@ def make_plan(
     *,
     prune: bool,
 ) -> Plan:
-    """Compare the archive with what is encoded and rejected; those that ``failed`` (uri) are left alone.
+    """Compare the archive with the objects that are encoded or rejected.
 
-    ``rejected`` is a Parquet file with the columns uri, etag and cut. Done is what was encoded or rejected in
-    this version and cut as it would be now. Where an object has changed, its old version is to be removed;
-    with ``prune`` so are all versions of objects that have vanished. None are where the source names things
-    that are passed over and may be such an object.
+    An object is done if its present version (etag) was encoded or rejected with the chip spec that it has
+    now. Old versions of changed objects are to be removed, and with ``prune`` all versions of objects that
+    have vanished; but nothing is pruned if something that the listing passed over may be such an object.
+
+    ``rejected`` is a Parquet file with the columns uri, etag and cut. The objects in ``failed`` (uri) have an
+    etag that is unknown this time: they are neither encoded nor removed. The plan's files go to ``folder``.
     """
     if prune and listing.passed_over.hides_objects:
         log.warning("nothing is pruned", passed_over=listing.passed_over.examples)
@@ -69,9 +72,12 @@ def make_plan(
         sql.register("failed", pa.table({"uri": pa.array(failed, pa.string())}))
         sql.execute(
             "CREATE TABLE source AS SELECT ? AS prune, ?::VARCHAR AS below, ? AS cut",
-            [prune, listing.below, cuts.default.text()],
+            [prune, listing.below, chip_specs.default.text()],
         )
-        declared = [{"collection": name, "cut": cut.text()} for name, cut in cuts.by_collection.items()]
+        declared = [
+            {"collection": name, "cut": chip_spec.text()}
+            for name, chip_spec in chip_specs.by_collection.items()
+        ]
         sql.register("declared", pa.Table.from_pylist(declared, _DECLARED_SCHEMA))
         view(sql, "listed", listing.objects)
         view(sql, "encoded_as", encoded.objects)
@@ -98,7 +104,7 @@ def make_plan(
 
 _DECLARED_SCHEMA = pa.schema([("collection", pa.string()), ("cut", pa.string())])
 
-# How an object was cut is compared by its hash: the texts are few, and a hundred bytes each.
+# Chip specs are compared by hash: there are few of them, each a text of a hundred bytes.
 _VIEWS = """
     CREATE VIEW wanted AS
         SELECT listed.uri, listed.etag, hash(coalesce(declared.cut, source.cut)) AS cut
@@ -111,7 +117,7 @@ _VIEWS = """
         )
 """
 
-# The only join of all with all; what both have, nearly everything, isn't kept.
+# The only join over all objects. What is on both sides, nearly everything, isn't written.
 _DIFFERENCE = """
     SELECT wanted.uri AS listed_uri, wanted.etag AS listed_etag, wanted.cut AS listed_cut, encoded.*
     FROM wanted FULL JOIN encoded

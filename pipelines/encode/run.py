@@ -28,9 +28,9 @@ from pipelines.gate.verdict import ArchiveCounts
 from pipelines.registry.bundles import read_manifest, resolve_bundle
 from pipelines.runtime.cluster import connected, warn_if_short
 from pipelines.runtime.logs import run_logged
-from pipelines.sources.cuts import cuts_of
+from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.listing import list_source
-from pipelines.storage.retry import told
+from pipelines.storage.retry import translate_store_errors
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.conflicts import Conflicts
@@ -73,7 +73,7 @@ class _Night:
         self.folder = folder  # for what is spilled
         self.store = Store(config.store)
         self.manifest = read_manifest(bundle_uri, self.store)
-        self.cuts = cuts_of(config, self.manifest.input)
+        self.chip_specs = chip_specs_of(config, self.manifest.input)
         self.table = CodeTable(config.table, self.store)
         self.lineage = Lineage(self.manifest.model_id, run_id)
         self.listing = list_source(config, self.store, folder)
@@ -106,7 +106,8 @@ def run_encode(config: EncodeConfig) -> EncodeReport:
     run_id = f"encode-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
 
     def run() -> EncodeReport:
-        with told(config.table, "brought up to date"):  # reading a table, Arrow and Delta fail in many places
+        # Arrow and Delta read the table in many places, and may fail in each
+        with translate_store_errors(config.table, "brought up to date"):
             return _run(config, run_id)
 
     with run_logged(run_id):
@@ -173,14 +174,14 @@ def _report(
 def _plan(night: _Night) -> Plan:
     """Compare the archive with the table as it is now.
 
-    Raises ConfigError where too much would be pruned, or objects be cut otherwise than they were.
+    Raises ConfigError if too much would be pruned, or if objects were encoded with another chip spec.
     """
     model_id, config = night.lineage.model_id, night.config
     encoded = read_encoded(night.table, model_id, night.folder)
     rejected = read_rejected(night.table, model_id, night.folder)
     plan = make_plan(
         night.listing,
-        night.cuts,
+        night.chip_specs,
         encoded,
         rejected,
         night.tally.failed,
@@ -197,8 +198,9 @@ def _plan(night: _Night) -> Plan:
     if plan.recut and not config.recut:
         uri, was, now = plan.recut
         raise ConfigError(
-            f"stopped: {plan.num_recut} objects of {config.source} were cut otherwise before, such as {uri}: "
-            f"{was}, and now {now}; go back to that, take another table, or encode them again with --recut"
+            f"stopped: {plan.num_recut} objects of {config.source} are encoded with another chip spec, "
+            f"such as {uri}: {was}, and now {now}; go back to that, take another table, or encode them "
+            "again with --recut"
         )
     return plan
 
@@ -286,7 +288,7 @@ def _encode_and_commit(night: _Night, unit: pa.Table, number: int, *, is_last: b
 
     night.metrics()  # joins Ray
     started = time.monotonic()
-    result = encode_unit(unit, night.config, night.bundle_uri, night.cuts, night.lineage)
+    result = encode_unit(unit, night.config, night.bundle_uri, night.chip_specs, night.lineage)
     _commit(night, _EncodedUnit(unit, result, time.monotonic() - started), number, is_last=is_last)
 
 

@@ -1,4 +1,4 @@
-"""One unit on the cluster: read and cut, encode, write; nothing is committed yet."""
+"""One unit on the cluster: objects are read, chips encoded, shards written; nothing is committed yet."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -14,21 +14,21 @@ from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
 from pipelines.errors import EncodingError, ScenehashError
 from pipelines.runtime.logs import current_run, log_in_worker
-from pipelines.sources.cuts import Cuts
+from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.store import Store
 
 READ_CPUS = 0.5
 ENCODER_CPUS = 0.45
-"""Of a task that reads, and of an actor that encodes on one thread: together they fill a CPU.
+"""CPUs of a task that reads, and of an actor that encodes on one thread: together they fill one CPU.
 
-The reading task waits for the store, and for the encoder: Ray Data holds it back where chips pile up. Were
-both alike, Ray Data would make one stage of them.
+A reading task mostly waits, for the store and for the encoder: Ray Data pauses it when chips pile up. The two
+numbers differ because Ray Data would fuse two stages with the same resources into one.
 """
-_OBJECTS_PER_TASK = 16  # small enough to spread, large enough to hide a task's start
+_OBJECTS_PER_TASK = 16  # few enough to spread the work, enough to hide the start of a task
 
 
 def count_encoders(config: EncodeConfig, objects: int) -> int:
-    """Return how many actors encode a unit of so many objects. Needs a running Ray."""
+    """Return how many actors encode a unit of ``objects`` objects. Needs a running Ray."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, per_encoder = resources.get("CPU", 1), config.gpus_per_encoder
     default = resources.get("GPU", 1) / per_encoder if per_encoder else cpus
@@ -37,18 +37,18 @@ def count_encoders(config: EncodeConfig, objects: int) -> int:
 
 
 def encode_unit(
-    unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cuts, lineage: Lineage
+    unit: pa.Table, config: EncodeConfig, bundle_uri: str, chip_specs: ChipSpecs, lineage: Lineage
 ) -> UnitResult:
-    """Read and cut objects on CPU tasks, encode on an actor pool, write from one task.
+    """Read the objects on CPU tasks, encode their chips on an actor pool, write the shards from one task.
 
-    Raises what one of them raised on purpose; EncodingError for all else that Ray tells of.
+    Raises a ScenehashError of a task as it is, and EncodingError for any other failure in Ray.
     """
     store = Store(config.store)
-    encoded = encoded_rows(unit, config, bundle_uri, cuts)
+    encoded = encoded_rows(unit, config, bundle_uri, chip_specs)
     write = ray.remote(num_cpus=READ_CPUS)(_write)
     try:
         result: UnitResult = ray.get(
-            # in a list the blocks are handed on by reference: the task fetches one at a time
+            # a list passes the blocks by reference: the task fetches one at a time
             write.remote(config.table.rstrip("/"), store, lineage, encoded.to_arrow_refs())
         )
     except RayError as error:
@@ -57,7 +57,7 @@ def encode_unit(
 
 
 def _plain(error: RayError, objects: int) -> ScenehashError:
-    """Return what a task raised on purpose, or else an error whose message is the last line of Ray's."""
+    """Return the ScenehashError of a task, or else an EncodingError with the last line of Ray's message."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ScenehashError) and not isinstance(cause, RayError):
@@ -67,15 +67,17 @@ def _plain(error: RayError, objects: int) -> ScenehashError:
     return EncodingError(f"a unit of {objects} objects couldn't be encoded: {last.strip()}; run again")
 
 
-def encoded_rows(unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cuts) -> ray.data.Dataset:
-    """Return the rows to be written, in no particular order; nothing is done before they are asked for."""
+def encoded_rows(
+    unit: pa.Table, config: EncodeConfig, bundle_uri: str, chip_specs: ChipSpecs
+) -> ray.data.Dataset:
+    """Return the rows to write, in no particular order, as a lazy dataset."""
     store = Store(config.store)
     starts = range(0, len(unit), _OBJECTS_PER_TASK)
-    # cut here: a repartition's tasks take a whole CPU, which a small node beside its encoders never has
+    # sliced here: tasks of a repartition take a whole CPU, which a small node never has beside its encoders
     return (
         ray.data.from_arrow([unit.slice(start, _OBJECTS_PER_TASK) for start in starts])
         .map_batches(
-            partial(_read, cuts=cuts, store=store, run_id=current_run()),
+            partial(_read, chip_specs=chip_specs, store=store, run_id=current_run()),
             batch_size=_OBJECTS_PER_TASK,
             batch_format="pyarrow",
             num_cpus=READ_CPUS,
@@ -98,9 +100,9 @@ def encoded_rows(unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cu
     )
 
 
-def _read(objects: pa.Table, cuts: Cuts, store: Store, run_id: str) -> Iterator[pa.Table]:
+def _read(objects: pa.Table, chip_specs: ChipSpecs, store: Store, run_id: str) -> Iterator[pa.Table]:
     log_in_worker(run_id)
-    yield from metered(read_objects(objects, cuts, store))
+    yield from metered(read_objects(objects, chip_specs, store))
 
 
 def _write(

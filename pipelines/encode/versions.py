@@ -26,7 +26,7 @@ _REJECTED = ("uri", "etag", "cut")
 _ENCODED = (*_REJECTED, "collection")
 
 VERSION_SCHEMA = pa.schema([*((name, pa.string()) for name in _ENCODED), ("file", pa.int32())])
-"""An object (uri) in the version that was encoded (etag), as it was cut (`pipelines.imagery.cut`), and the
+"""An object (uri), its version when it was encoded (etag), its chip spec as text (cut), and the
 number of a file that holds chips of it."""
 
 REJECTED_SCHEMA = pa.schema([*((name, pa.string()) for name in _REJECTED), ("file", pa.int32())])

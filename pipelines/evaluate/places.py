@@ -18,13 +18,13 @@ from model.network import HashNetwork
 from pipelines.errors import ConfigError, RejectedObject, StorageError
 from pipelines.evaluate.knows import PlacedChips
 from pipelines.evaluate.methods import EncodedChips
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.footprints import footprint
 from pipelines.imagery.georeference import georeference
 from pipelines.imagery.grid import read_chips
 from pipelines.imagery.raster import acquired_at, open_raster
+from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.config import ArchiveConfig
-from pipelines.sources.cuts import cuts_of
 from pipelines.sources.listing import list_source
 from pipelines.storage.store import Store
 
@@ -83,7 +83,7 @@ def read_places(config: ArchiveConfig, network: HashNetwork, store: Store) -> Pl
 
 
 def _chips(config: ArchiveConfig, network: HashNetwork, store: Store) -> Iterator[_Chip]:
-    cuts = cuts_of(config, network.input_spec)
+    cuts = chip_specs_of(config, network.input_spec)
     with TemporaryDirectory(prefix="scenehash-") as folder:  # below TMPDIR
         scenes = pq.read_table(list_source(config, store, Path(folder)).objects).to_pylist()
     for scene in scenes:
@@ -93,7 +93,7 @@ def _chips(config: ArchiveConfig, network: HashNetwork, store: Store) -> Iterato
             log.warning("a scene of places can't be read", uri=scene["uri"], reason=str(error))
 
 
-def _chips_of(scene: dict[str, Any], cut: Cut, store: Store) -> Iterator[_Chip]:
+def _chips_of(scene: dict[str, Any], cut: ChipSpec, store: Store) -> Iterator[_Chip]:
     with open_raster(store.read(scene["uri"])) as dataset:
         place = georeference(dataset)
         acquired = scene["datetime"] or acquired_at(dataset)

@@ -22,7 +22,7 @@ from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, spans_of
 from pipelines.index.rows import ROW_COLUMNS, Rows
 from pipelines.table.code_table import CodeTable
-from pipelines.table.row_ranges import WHOLE, Part
+from pipelines.table.row_ranges import ALL_ROWS, RowRange
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def open_archive(
     version: int,
     part_bits: tuple[int, ...],
     threads: int = 1,
-    part: Part = WHOLE,
+    part: RowRange = ALL_ROWS,
 ) -> Archive:
     """Open the index of a version, or of a run of its rows; built in a folder, unless it is there and whole.
 

@@ -60,7 +60,7 @@ class Rows:
         return chip_id
 
     def cut(self, row: int) -> str:
-        """Return how a row's chip was cut: `pipelines.imagery.cut.Cut` as text."""
+        """Return the chip spec of a row, as text: see `pipelines.imagery.chip_spec`."""
         batch = bisect_right(self._starts, row) - 1
         cut: str = self._batches[batch]["cut"][row - self._starts[batch]].as_py()
         return cut

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from pipelines.errors import ConfigError, RejectedObject, StorageError
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.pixels import PixelSpec, grey_as_colours, read_window, with_own_range
 from pipelines.imagery.raster import Raster, open_raster
 from pipelines.imagery.window import WindowTuple
@@ -55,8 +55,8 @@ class Unreadable:
 def read_chips(chips: pa.Table, pixels: PixelSpec, store: Store) -> ray.data.Dataset:
     """Return a lazy dataset of the pixels of chips (row, uri, window), in no order.
 
-    Where they have a column ``cut``, they are read as it says (`Cut.text`); else as ``pixels`` says, at the
-    size of their windows.
+    A column ``cut`` says how each is read (`ChipSpec.text`); without one they are read as ``pixels`` says, at
+    the size of their windows.
 
     Its columns are ``row`` (of the chip), ``height``, ``width`` [pixels], ``pixels`` (the bytes of chip_HWC,
     uint8) and ``reason``. Where a chip can't be read, pixels and sizes are null and the reason says why; else
@@ -127,7 +127,7 @@ def _read_object(entry: dict[str, Any], pixels: PixelSpec, store: Store) -> list
     try:
         with open_raster(store.read(entry["uri"])) as dataset:
             if "cut_list" in entry:  # an object's collection is one, and so is its cut
-                cut = Cut.read(entry["cut_list"][0])
+                cut = ChipSpec.read(entry["cut_list"][0])
                 ranged = with_own_range(dataset, cut.pixels)
                 chips = [_cut_chip(dataset, window, ranged, cut.grid.chip_size) for window in sides]
             else:

@@ -37,7 +37,7 @@ from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
 from pipelines.serve.uploads import read_thumbnail
 from pipelines.storage.store import Store
-from pipelines.table.row_ranges import Part
+from pipelines.table.row_ranges import RowRange
 
 if TYPE_CHECKING:
     from pipelines.serve.query_encoder import Encoder  # imports torch
@@ -101,7 +101,7 @@ class Ingress:
         patience = min(config.store.patience, config.timeout_seconds / 2)
         self._config, self._store = config, Store(config.store.model_copy(update={"patience": patience}))
         self._encoder = encoder
-        here = [] if shards else [in_process(Shard(config, Part(0, 1)))]
+        here = [] if shards else [in_process(Shard(config, RowRange(0, 1)))]
         self._shards = Shards([*here, *map(deployed, shards)])
         self._metrics = RequestMetrics()
         self._thumbnails = WorkPool("thumbnail", _THUMBNAILS, max(1, config.max_requests // 2))

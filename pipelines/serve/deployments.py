@@ -9,7 +9,7 @@ from pipelines.serve.app import Ingress
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.query_encoder import Encoder
 from pipelines.serve.shard import Shard
-from pipelines.table.row_ranges import Part
+from pipelines.table.row_ranges import RowRange
 
 _AT_A_TIME = 64  # requests that a shard or an encoder works on
 _HEALTH_CHECKS = 2.0  # seconds between them: so soon another replica takes the place of one that has died
@@ -34,7 +34,7 @@ def _shard(config: ServeConfig, number: int) -> Application:
         ray_actor_options={"num_cpus": config.shard_cpus},
         logging_config=_NO_CALLS,
     )
-    return deployment(Shard).bind(config, Part(number, config.shards))
+    return deployment(Shard).bind(config, RowRange(number, config.shards))
 
 
 def _encoder(config: ServeConfig) -> Application:

@@ -10,7 +10,7 @@ from ray import serve
 from pipelines.api.answers import RefusedSnapshot
 from pipelines.api.requests import CONTRADICTION
 from pipelines.errors import ComparisonError
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.index.files import building
 from pipelines.runtime.logs import gather_logs
@@ -24,7 +24,7 @@ from pipelines.serve.refusals import NOT_READY, Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published
-from pipelines.table.row_ranges import Part
+from pipelines.table.row_ranges import RowRange
 
 _SMALL = 4_000_000  # codes: a scan of them takes about a millisecond
 
@@ -59,7 +59,7 @@ class ShardInfo:
 class Shard:
     """Answers each call from one snapshot."""
 
-    def __init__(self, config: ServeConfig, part: Part) -> None:
+    def __init__(self, config: ServeConfig, part: RowRange) -> None:
         """Load what is published. Raises TableError, BundleError, StorageError."""
         gather_logs()
         self._part = part
@@ -121,7 +121,7 @@ class Shard:
             return None
         chip = rows.take(np.array([row]))[0]
         x, y, w, h = chip["window"].values()
-        return ChipSource(chip["uri"], (x, y, w, h), Cut.read(rows.cut(row)).pixels, chip["etag"])
+        return ChipSource(chip["uri"], (x, y, w, h), ChipSpec.read(rows.cut(row)).pixels, chip["etag"])
 
     def info(self) -> ShardInfo:
         """Return what is held."""

@@ -16,7 +16,7 @@ from pipelines.serve.config import ServeConfig
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, check_model
-from pipelines.table.row_ranges import Part
+from pipelines.table.row_ranges import RowRange
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Snapshot:
 
 
 def load_snapshot(
-    config: ServeConfig, published: Published, part: Part, kept: Sequence[Snapshot] = ()
+    config: ServeConfig, published: Published, part: RowRange, kept: Sequence[Snapshot] = ()
 ) -> Snapshot:
     """Load what a pointer names, unless it is among what is ``kept``.
 

@@ -1,7 +1,5 @@
-"""A store that is down for a moment: it is asked again, for as long as one has patience."""
+"""Calls of a store that is down for a moment: they are repeated while the caller has patience."""
 
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -11,6 +9,13 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnectionError
 from s3fs.core import S3_RETRYABLE_ERRORS
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from pipelines.errors import StorageError, StoreDownError, one_line
 from pipelines.storage.retry_after import retry_after
@@ -19,43 +24,60 @@ log = structlog.get_logger()
 
 Answer = TypeVar("Answer")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds, doubled each time
-_TOO_MANY_REQUESTS = 429
+_STORE_ERRORS = (OSError, BotoCoreError, ClientError, httpx.HTTPError, *S3_RETRYABLE_ERRORS)
 _UNREACHED = (
     *(*S3_RETRYABLE_ERRORS, NoConnectionError, IncompleteReadError, ConnectionError),
     *(httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError, httpx.ProxyError),
 )
+_TOO_MANY_REQUESTS = 429
 _NEVER = (501, 505)  # not implemented, another version of HTTP: no later answer will differ
+# seconds; random, so that clients that were refused together don't come back together
+_backoff = wait_random_exponential(multiplier=0.1, min=0.05, max=2.0)
 
 
-def ask(problem: str, patience: float, call: Callable[[], Answer]) -> Answer:
-    """Return what a call of s3fs, httpx or a local file system gives; while the store is down, call it again.
+def call_with_retries(problem: str, patience: float, call: Callable[[], Answer]) -> Answer:
+    """Return what a call of s3fs, httpx or a local file system returns; repeat it while the store is down.
 
-    Pauses are as long as ``Retry-After`` asks for, or else double from a tenth of a second to two seconds.
-    Raises FileNotFoundError as it is, StoreDownError once ``patience`` [seconds] has run out, or would before
-    the next call, StorageError where the store refuses; their message begins with ``problem``.
+    A pause between two calls is at least what the server's ``Retry-After`` asks for; else it is random, up to
+    a bound that doubles from 0.1 to 2 seconds. All calls and pauses together take at most ``patience``
+    [seconds], but for a last call that itself takes long.
+
+    Raises FileNotFoundError as it is, StoreDownError when patience runs out or would do so in the next pause,
+    StorageError if the store refuses. The messages of the last two begin with ``problem``.
     """
-    until, pause = time.monotonic() + patience, _FIRST_PAUSE
-    while True:
-        try:
-            return call()
-        except FileNotFoundError:
-            raise
-        except (OSError, BotoCoreError, ClientError, httpx.HTTPError, *S3_RETRYABLE_ERRORS) as error:
-            if not is_down(error):
-                raise StorageError(f"{problem}: {one_line(error)}") from error
-            # drawn by lot, so that not all come back together
-            wait = max(random.uniform(pause / 2, pause), _wanted_pause(error))  # noqa: S311
-            if time.monotonic() + wait > until:
-                raise _down(problem, error) from error
-            if pause == _FIRST_PAUSE:
-                log.warning("the store doesn't answer; trying again", patience=patience, problem=problem)
-        time.sleep(wait)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def warn_once(state: RetryCallState) -> None:
+        if state.attempt_number == 1:
+            log.warning("the store doesn't answer; trying again", patience=patience, problem=problem)
+
+    retrying = Retrying(
+        retry=retry_if_exception(_may_pass),
+        wait=_pause,
+        stop=stop_before_delay(patience),
+        before_sleep=warn_once,
+        reraise=True,
+    )
+    try:
+        return retrying(call)
+    except FileNotFoundError:
+        raise
+    except _STORE_ERRORS as error:
+        if _may_pass(error):
+            raise _down(problem, error) from error
+        raise StorageError(f"{problem}: {one_line(error)}") from error
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, _STORE_ERRORS) and not isinstance(error, FileNotFoundError) and is_down(error)
+
+
+def _pause(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return max(_backoff(state), _wanted_pause(error) if error else 0.0)
 
 
 def is_down(error: BaseException) -> bool:
-    """Return whether an error of s3fs or httpx says that the store doesn't answer now, or is busy."""
+    """Return whether an error of s3fs or httpx means that the store doesn't answer now, or is busy."""
     if isinstance(error, httpx.HTTPStatusError):
         return is_busy(error.response.status_code)
     cause = error if isinstance(error, ClientError) else error.__cause__
@@ -65,12 +87,12 @@ def is_down(error: BaseException) -> bool:
 
 
 def is_busy(status: int) -> bool:
-    """Return whether a status of HTTP says that the server can't answer now, and may later."""
+    """Return whether an HTTP status means that the server can't answer now, but may later."""
     return status == _TOO_MANY_REQUESTS or (status >= 500 and status not in _NEVER)
 
 
 def _wanted_pause(error: BaseException) -> float:
-    """Return the seconds that a busy server asks for, 0 where it names none."""
+    """Return the pause that a busy server asks for [seconds], 0 if it asks for none."""
     if isinstance(error, httpx.HTTPStatusError):
         return retry_after(error.response.headers.get("Retry-After", ""), 0.0)
     cause = error if isinstance(error, ClientError) else error.__cause__
@@ -81,20 +103,19 @@ def _wanted_pause(error: BaseException) -> float:
 
 
 @contextmanager
-def told(uri: str, what: str) -> Iterator[None]:
-    """Tell of Delta's and Arrow's errors, which have asked again themselves, as of the store's.
+def translate_store_errors(uri: str, what: str) -> Iterator[None]:
+    """Raise errors of Delta and Arrow as our own. Both have repeated their requests already.
 
-    Raises StoreDownError, StorageError: ``uri`` can't be ``what``.
+    Raises StoreDownError or StorageError, with a message that begins "``uri`` can't be ``what``".
     """
+    problem = f"{uri} can't be {what}"
     try:
         yield
     except (PermissionError, FileNotFoundError) as error:
-        raise StorageError(f"{uri} can't be {what}: {one_line(error)}") from error
+        raise StorageError(f"{problem}: {one_line(error)}") from error
     except OSError as error:
-        problem = f"{uri} can't be {what}"
-        if (
-            uri.startswith("s3://") and error.errno is None
-        ):  # a disk's errors, such as a full one, have a number
+        # an error of a local disk, such as a full one, has a number; one of the network has none
+        if uri.startswith("s3://") and error.errno is None:
             raise _down(problem, error) from error
         raise StorageError(f"{problem}: {one_line(error)}; run again once it can") from error
 

@@ -23,7 +23,7 @@ from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageE
 from pipelines.storage import s3
 from pipelines.storage.listings import ObjectInfo, Page, Trail
 from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
-from pipelines.storage.retry import ask
+from pipelines.storage.retry import call_with_retries
 from pipelines.storage.uris import absolute, is_web
 from pipelines.storage.web import read_web, web_etag
 
@@ -73,7 +73,7 @@ class Store:
         return fsspec.filesystem("file", auto_mkdir=True), name
 
     def _ask(self, problem: str, call: Callable[..., Answer], *args: Any, **options: Any) -> Answer:  # noqa: ANN401
-        return ask(problem, self.config.patience, partial(call, *args, **options))
+        return call_with_retries(problem, self.config.patience, partial(call, *args, **options))
 
     def read(self, uri: str) -> bytes:
         """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""

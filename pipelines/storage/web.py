@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import httpx
 
 from pipelines.errors import StorageError, StoreDownError
-from pipelines.storage.retry import ask, is_busy
+from pipelines.storage.retry import call_with_retries, is_busy
 
 Answer = TypeVar("Answer")
 
@@ -121,7 +121,7 @@ def _asked(problem: str, uri: str, patience: float, call: Callable[[], Answer]) 
     if is_recent and not spoke:
         raise StoreDownError(f"{problem}: {server} didn't answer a moment ago; run again once it does")
     try:
-        found = ask(problem, 0 if is_recent else patience, call)
+        found = call_with_retries(problem, 0 if is_recent else patience, call)
     except StoreDownError as error:
         _given_up[server] = time.monotonic(), isinstance(error.__cause__, httpx.HTTPStatusError)
         raise

@@ -20,9 +20,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.errors import ConflictError, StorageError, TableError, one_line
-from pipelines.storage.retry import told
+from pipelines.storage.retry import translate_store_errors
 from pipelines.storage.store import Store
-from pipelines.table.row_ranges import WHOLE, Part, stream_part
+from pipelines.table.row_ranges import ALL_ROWS, RowRange, stream_range
 from pipelines.table.schema import CODE_SCHEMA, REJECT_SCHEMA
 
 log = structlog.get_logger()
@@ -98,12 +98,12 @@ class CodeTable:
         self.open_rejects().optimize.compact()
 
     def _is_table(self, uri: str) -> bool:
-        with told(uri, "opened"):
+        with translate_store_errors(uri, "opened"):
             return DeltaTable.is_deltatable(uri, storage_options=self.store.delta_options())
 
     def _open(self, uri: str, version: int | None = None) -> DeltaTable:
         try:
-            with told(uri, "opened"):
+            with translate_store_errors(uri, "opened"):
                 return DeltaTable(uri, version=version, storage_options=self.store.delta_options())
         except TableNotFoundError as error:
             if version is not None and self._is_table(uri):
@@ -119,16 +119,20 @@ class CodeTable:
         return self._dataset(version).to_table(list(columns), filter=pc.field("model_id") == model_id)
 
     def stream(
-        self, model_id: str, columns: Sequence[str], version: int | None = None, part: Part = WHOLE
+        self,
+        model_id: str,
+        columns: Sequence[str],
+        version: int | None = None,
+        row_range: RowRange = ALL_ROWS,
     ) -> tuple[int, pa.RecordBatchReader]:
-        """Return how many rows a model has, and some columns of them, batch by batch in the table's order.
+        """Return how many rows of a model are in a range, and a reader of some columns in the table's order.
 
-        ``part``: of these rows alone; files that hold none of them aren't read.
+        Files without a row of the range aren't read.
         """
         dataset = self._dataset(version)
         chosen = pc.field("model_id") == model_id
-        if part.parts > 1:
-            return stream_part(dataset, chosen, list(columns), part)
+        if row_range.parts > 1:
+            return stream_range(dataset, chosen, list(columns), row_range)
         return dataset.count_rows(filter=chosen), dataset.scanner(list(columns), filter=chosen).to_reader()
 
     def stream_unlike(
@@ -310,7 +314,7 @@ class CodeTable:
 def _writing(uri: str) -> Iterator[None]:
     """Tell of Delta's errors of a commit as ours. Raises ConflictError, StorageError, StoreDownError."""
     try:
-        with told(uri, "written"):
+        with translate_store_errors(uri, "written"):
             yield
     except CommitFailedError as error:
         if reason := _hopeless(error):

@@ -1,4 +1,4 @@
-"""A model's rows in equal runs: what each of several shards of the service holds.
+"""A model's rows divided into equal ranges: each shard of the service holds one.
 
 Shapes: F files.
 """
@@ -12,36 +12,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-_FOOTERS = 16  # files whose numbers of rows are asked for at a time
+_FOOTERS = 16  # Parquet footers that are read at a time, for the number of rows
 
 
 @dataclass(frozen=True)
-class Part:
-    """One of several runs of a model's rows, all of the same size but for one row."""
+class RowRange:
+    """One of ``parts`` ranges of a model's rows, which differ in length by one row at most."""
 
     number: int
-    """From 0."""
+    """From 0 to ``parts`` - 1."""
     parts: int
 
     def bounds(self, rows: int) -> tuple[int, int]:
-        """Return the first row of this part, and the first one after it."""
+        """Return the first row of this range, and the first one after it, of ``rows`` rows in all."""
         return rows * self.number // self.parts, rows * (self.number + 1) // self.parts
 
 
-WHOLE = Part(0, 1)
+ALL_ROWS = RowRange(0, 1)
 
 
-def stream_part(
-    dataset: pyarrow.dataset.Dataset, chosen: pc.Expression, columns: list[str], part: Part
+def stream_range(
+    dataset: pyarrow.dataset.Dataset, chosen: pc.Expression, columns: list[str], row_range: RowRange
 ) -> tuple[int, pa.RecordBatchReader]:
-    """Return how many of the chosen rows are of a part, and these, batch by batch in the dataset's order.
+    """Return the number of rows in a range of the chosen rows, and a reader of them in the dataset's order.
 
-    Files that hold none of them aren't read.
+    ``chosen`` selects whole files (fragments), such as those of one partition. Files without a row of the
+    range aren't read.
     """
     fragments = list(dataset.get_fragments(filter=chosen))
     with ThreadPoolExecutor(_FOOTERS) as pool:
         ends_F = np.cumsum(list(pool.map(lambda fragment: fragment.count_rows(), fragments)))
-    first, last = part.bounds(int(ends_F[-1]) if fragments else 0)
+    first, last = row_range.bounds(int(ends_F[-1]) if fragments else 0)
     scanner = dataset.scanner(columns)
     if first == last:
         return 0, pa.RecordBatchReader.from_batches(scanner.projected_schema, [])
@@ -50,12 +51,12 @@ def stream_part(
         fragments[low:high], dataset.schema, dataset.format, dataset.filesystem
     )
     skipped = first - (int(ends_F[low - 1]) if low else 0)
-    batches = _cut(own.scanner(columns).to_batches(), skipped, last - first)
+    batches = _slice(own.scanner(columns).to_batches(), skipped, last - first)
     return last - first, pa.RecordBatchReader.from_batches(scanner.projected_schema, batches)
 
 
-def _cut(batches: Iterator[pa.RecordBatch], skipped: int, rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows after some that are left out, as many as are asked for."""
+def _slice(batches: Iterator[pa.RecordBatch], skipped: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield ``rows`` rows after the first ``skipped`` ones."""
     for batch in batches:
         kept = batch.slice(skipped, rows)
         skipped -= min(skipped, len(batch))

@@ -20,7 +20,7 @@ import structlog
 from model.metrics import code_health
 from model.network import HashNetwork
 from pipelines.errors import ConfigError, RejectedObject, StorageError
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.georeference import georeference
 from pipelines.imagery.grid import scene_windows
 from pipelines.imagery.pixels import read_window
@@ -29,7 +29,7 @@ from pipelines.imagery.window import WindowTuple
 from pipelines.labels.chip_pixels import READ_CPUS
 from pipelines.labels.features import compute_features
 from pipelines.runtime.spill import database
-from pipelines.sources.cuts import Cuts, cuts_of
+from pipelines.sources.chip_specs import ChipSpecs, chip_specs_of
 from pipelines.sources.listing import list_source
 from pipelines.storage.store import Store
 from pipelines.train.config import TrainConfig
@@ -77,7 +77,7 @@ def sample_features(config: TrainConfig, network: HashNetwork, store: Store, cac
     Raises ConfigError where no window can be read, StorageError where the source can't be listed.
     """
     scenes, _ = list_scenes(config, store)
-    windows, unreadable = draw_windows(scenes, config, cuts_of(config, network.input_spec), store)
+    windows, unreadable = draw_windows(scenes, config, chip_specs_of(config, network.input_spec), store)
     views = []
     for number in range(config.augment.views):
         features = compute_features(windows, network, store, config.features, cache, number)
@@ -102,7 +102,7 @@ def list_scenes(config: TrainConfig, store: Store) -> tuple[pa.Table, int]:
 
 
 def draw_windows(
-    scenes: pa.Table, config: TrainConfig, cuts: Cuts, store: Store
+    scenes: pa.Table, config: TrainConfig, cuts: ChipSpecs, store: Store
 ) -> tuple[pa.Table, dict[str, str]]:
     """Return windows (row, uri, etag, window, cut) of the scenes, and why some scenes gave none.
 
@@ -138,7 +138,7 @@ def draw_windows(
     return windows.add_column(0, "row", pa.array(range(len(windows)), pa.int64())), unreadable
 
 
-def _draw(scenes: pa.Table, each: int, seed: int, cuts: Cuts, store: Store) -> Iterator[pa.Table]:
+def _draw(scenes: pa.Table, each: int, seed: int, cuts: ChipSpecs, store: Store) -> Iterator[pa.Table]:
     for scene in scenes.to_pylist():
         cut = cuts.of(scene["collection"])
         try:
@@ -153,7 +153,7 @@ def _draw(scenes: pa.Table, each: int, seed: int, cuts: Cuts, store: Store) -> I
         yield pa.Table.from_pylist(rows, schema=_WINDOW_SCHEMA)
 
 
-def _scene_windows(content: bytes, cut: Cut, each: int, seed: str) -> list[WindowTuple]:
+def _scene_windows(content: bytes, cut: ChipSpec, each: int, seed: str) -> list[WindowTuple]:
     """Return so many windows of a scene at most, one from each of as many equal stretches of its grid.
 
     Those with too few valid pixels are left out. Raises RejectedObject where none is left.

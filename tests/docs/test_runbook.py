@@ -22,7 +22,7 @@ from pipelines.serve.config import ServeConfig
 from pipelines.serve.snapshot import load_snapshot
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import publications, read_pointer
-from pipelines.table.row_ranges import Part
+from pipelines.table.row_ranges import RowRange
 
 REPOSITORY = Path(__file__).parents[2]
 RUNBOOK = REPOSITORY / "docs/operations/README.md"
@@ -134,7 +134,7 @@ def test_the_others_do_what_they_say(sandbox, store, ray_local):
     rows = CodeTable(sandbox["TABLE"], store).read(first.model_id, ["chip_id", "code"], first.table_version)
     shutil.rmtree(sandbox["TABLE"])  # what is restored needs nothing of it
     config = ServeConfig(table=restored, open=True, index_folder=Path(sandbox["INDEX_FOLDER"]))
-    archive = load_snapshot(config, read_pointer(restored, store), Part(0, 1)).archive
+    archive = load_snapshot(config, read_pointer(restored, store), RowRange(0, 1)).archive
     assert len(archive.codes) == len(rows) == 6 * 16
     for chip_id, code in zip(rows["chip_id"].to_pylist(), rows["code"].to_pylist(), strict=True):
         row = archive.rows.find(chip_id)

@@ -19,7 +19,7 @@ from pipelines.encode.encoder import Encoder
 from pipelines.encode.run import run_encode
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.encode.usage import metered
-from pipelines.sources.cuts import Cuts
+from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, find_pointer, publications
@@ -134,11 +134,11 @@ def encode_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = cache(Encoder)
 
     def encode_unit(
-        unit: pa.Table, config: EncodeConfig, bundle_uri: str, cuts: Cuts, lineage: Lineage
+        unit: pa.Table, config: EncodeConfig, bundle_uri: str, chip_specs: ChipSpecs, lineage: Lineage
     ) -> UnitResult:
         store = Store(config.store)
         network = encoder(bundle_uri, store, config.chip_size)
-        chips = metered(read_objects(unit, cuts, store))
+        chips = metered(read_objects(unit, chip_specs, store))
         return write_unit(config.table, store, lineage, *(rows for table in chips for rows in network(table)))
 
     monkeypatch.setattr("pipelines.encode.unit.encode_unit", encode_unit)

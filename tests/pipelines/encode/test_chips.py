@@ -16,12 +16,12 @@ from pipelines.encode import chips
 from pipelines.encode.chips import CHIP, FAILED, read_objects
 from pipelines.encode.shards import Lineage, write_unit
 from pipelines.encode.usage import metered
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
 from pipelines.imagery.pixels import PixelSpec
-from pipelines.sources.cuts import Cuts
+from pipelines.sources.chip_specs import ChipSpecs
 
-CUTS = Cuts(Cut(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))))
+CHIP_SPECS = ChipSpecs(ChipSpec(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))))
 SIDE = 5120  # 400 chips of 256 pixels: more than are handed on at once
 
 
@@ -63,7 +63,7 @@ def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, g
     store.write(f"{root}/c.tif", content[: len(content) * 19 // 20])
     store.write(f"{root}/d.tif", geotiff(np.full((256, 256, 3), 9, np.uint8)))
     tables = []
-    for table in read_objects(listed(store, root), CUTS, store):
+    for table in read_objects(listed(store, root), CHIP_SPECS, store):
         assert sum(len(pixels) for pixels in table["pixels"].to_pylist() if pixels) <= 64 << 20
         tables.append(table)
     rows = pa.concat_tables(tables)
@@ -85,8 +85,8 @@ def test_what_the_source_says_of_an_object_counts_too(store, root, geotiff, monk
     store.write(f"{root}/a.tif", geotiff(np.full((160, 160, 3), 9, np.uint8)))
     said = pa.array([[("remark", "x" * 5000)]], pa.map_(pa.string(), pa.string()))
     unit = listed(store, root).append_column("properties", said)
-    cuts = Cuts(Cut(Grid(16), PixelSpec((1, 2, 3))))
-    tables = list(read_objects(unit, cuts, store))
+    chip_specs = ChipSpecs(ChipSpec(Grid(16), PixelSpec((1, 2, 3))))
+    tables = list(read_objects(unit, chip_specs, store))
     assert sum(map(len, tables)) == 100
     assert max(table["properties"].nbytes for table in tables) <= 100_000
 
@@ -112,7 +112,9 @@ def test_a_file_that_changes_all_the_time_is_never_filed_under_another_versions_
     outcomes = set()
     try:
         while len(outcomes) < 2:
-            for row in pa.concat_tables(read_objects(listed(store, str(folder)), CUTS, store)).to_pylist():
+            for row in pa.concat_tables(
+                read_objects(listed(store, str(folder)), CHIP_SPECS, store)
+            ).to_pylist():
                 outcomes.add(row["outcome"])
                 if row["outcome"] == CHIP:
                     assert row["pixels"][0] == chips_of[row["etag"].partition("-")[2]]
@@ -126,12 +128,12 @@ def test_reading_on_disk_is_by_the_listed_version(store, tmp_path, geotiff):
     file = tmp_path / "a.tif"
     file.write_bytes(geotiff(np.full((256, 256, 3), 9, np.uint8)))
     objects = listed(store, str(tmp_path))
-    (table,) = read_objects(objects, CUTS, store)
+    (table,) = read_objects(objects, CHIP_SPECS, store)
     assert table["outcome"].to_pylist() == [CHIP]
     os.utime(file, (1, 1))
-    (table,) = read_objects(objects, CUTS, store)
+    (table,) = read_objects(objects, CHIP_SPECS, store)
     assert table["outcome"].to_pylist() == [FAILED]
     assert "was replaced since it was listed" in table["detail"][0].as_py()
     file.unlink()
-    (table,) = read_objects(objects, CUTS, store)
+    (table,) = read_objects(objects, CHIP_SPECS, store)
     assert "has gone since it was listed" in table["detail"][0].as_py()

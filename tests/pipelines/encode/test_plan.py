@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.versions import REJECTED_SCHEMA, VERSION_SCHEMA, Encoded
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.runtime.spill import in_pieces, read_spilled, spill
-from pipelines.sources.cuts import Cuts
+from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.sources.listing import Listing
 from pipelines.sources.objects import OBJECT_SCHEMA
 from pipelines.storage.listings import PassedOver
 
 NAMES = st.text(st.sampled_from("ab/é'\U0001f6f0"), min_size=1, max_size=3)
 ETAGS = st.sampled_from("123")
-FINE, COARSE = (Cut(Grid(size), PixelSpec((1, 2, 3))) for size in (16, 32))
-CUTS = st.sampled_from([FINE.text(), COARSE.text()])
-VERSIONS = st.sets(st.tuples(NAMES, ETAGS, CUTS), max_size=20)
+FINE, COARSE = (ChipSpec(Grid(size), PixelSpec((1, 2, 3))) for size in (16, 32))
+CHIP_SPECS = st.sampled_from([FINE.text(), COARSE.text()])
+VERSIONS = st.sets(st.tuples(NAMES, ETAGS, CHIP_SPECS), max_size=20)
 
 
 def plan(folder, archive, encoded, rejected=(), failed=(), prune=False, below=None, hides=False) -> Plan:
@@ -45,8 +45,8 @@ def plan(folder, archive, encoded, rejected=(), failed=(), prune=False, below=No
     never = spill([pa.Table.from_pylist(no, REJECTED_SCHEMA)], REJECTED_SCHEMA, folder / "rejected.parquet")
     listing = Listing(listed, len(archive), below, PassedOver(hides_objects=hides))
     state = Encoded(1, 1, ["0", "1", "2"], stand)
-    cuts = Cuts(COARSE, {"ours": FINE, "not there": COARSE})
-    return make_plan(listing, cuts, state, never, sorted(failed), folder, prune=prune)
+    chip_specs = ChipSpecs(COARSE, {"ours": FINE, "not there": COARSE})
+    return make_plan(listing, chip_specs, state, never, sorted(failed), folder, prune=prune)
 
 
 def rows(path: Path) -> list[dict]:

@@ -23,8 +23,8 @@ from pipelines.imagery.picture import read_picture
 from pipelines.imagery.pixels import PixelSpec, read_window, with_own_range
 from pipelines.imagery.raster import open_raster
 from pipelines.labels.chip_pixels import _read_object
+from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.config import ArchiveConfig
-from pipelines.sources.cuts import cuts_of
 from pipelines.storage.store import Store
 
 RGB, GREY = PixelSpec((1, 2, 3)), PixelSpec((1,))
@@ -76,8 +76,10 @@ def night_rows(tmp_path, content, **config):
     (tmp_path / "x.tif").write_bytes(content)
     archive = ArchiveConfig(source=str(tmp_path), chip_size=16, **config)
     objects = pa.table({"uri": [f"{tmp_path}/x.tif"], "etag": [""], "collection": ["default"]})
-    cuts = cuts_of(archive, InputSpec(size=16))
-    return [row for table in read_objects(objects, cuts, Store(StoreConfig())) for row in table.to_pylist()]
+    chip_specs = chip_specs_of(archive, InputSpec(size=16))
+    return [
+        row for table in read_objects(objects, chip_specs, Store(StoreConfig())) for row in table.to_pylist()
+    ]
 
 
 def label_row(tmp_path, content):

@@ -26,7 +26,7 @@ from model.codes import hamming_distances, unpack
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.demo.objectstore import free_port
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.footprints import footprint
 from pipelines.imagery.georeference import georeference
 from pipelines.imagery.grid import Grid, read_chips
@@ -196,7 +196,7 @@ def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> li
             "collection": "tests",
             "properties": [],
             "valid_fraction": 1.0,
-            "cut": Cut(Grid(16), PixelSpec((1, 2, 3))).text(),
+            "cut": ChipSpec(Grid(16), PixelSpec((1, 2, 3))).text(),
             "code": code_Y.tobytes(),
             "run_id": "run",
             "encoded_at": datetime(2026, 1, 1, tzinfo=UTC),

@@ -26,7 +26,7 @@ from pipelines.serve.merge import Worded
 from pipelines.serve.question import Pin, Question, Said, Sample, Source
 from pipelines.serve.search import search
 from pipelines.serve.snapshot import Snapshot, load_snapshot
-from pipelines.table.row_ranges import Part
+from pipelines.table.row_ranges import RowRange
 from tests.pipelines.serve.conftest import Archive
 
 DIVISIONS = (1, 2, 3, 7, 100)  # 100: more than there are chips
@@ -39,7 +39,7 @@ class Divided:
         config = ServeConfig(table=archive.table, store=archive.store.config, open=True, index_folder=folder)
         published = archive.published(version)
         self.snapshots: list[Snapshot] = [
-            load_snapshot(config, published, Part(number, parts)) for number in range(parts)
+            load_snapshot(config, published, RowRange(number, parts)) for number in range(parts)
         ]
         self.source = Source(1, version, published.model_id, self.snapshots[0].code)
         self.chances = ChanceDistances(self.sample)

@@ -17,11 +17,11 @@ from pipelines.serve.run import run_serve
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published, read_pointer
-from pipelines.table.row_ranges import WHOLE, Part
+from pipelines.table.row_ranges import ALL_ROWS, RowRange
 from tests.pipelines.serve.conftest import Archive, commit
 
 
-def load(archive: Archive, published: Published, folder: Path, part: Part = WHOLE) -> Snapshot:
+def load(archive: Archive, published: Published, folder: Path, part: RowRange = ALL_ROWS) -> Snapshot:
     config = ServeConfig(
         table=archive.table, store=archive.store.config, open=True, index_folder=folder, kept_snapshots=2
     )

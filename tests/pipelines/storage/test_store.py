@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.config import StoreConfig
 from pipelines.errors import ConflictError, StorageError, StoreDownError
-from pipelines.storage.retry import told
+from pipelines.storage.retry import translate_store_errors
 from pipelines.storage.store import ABSENT, Store
 from pipelines.table.code_table import CodeTable
 
@@ -100,14 +100,17 @@ def test_a_store_that_does_not_answer_is_asked_for_a_while(store, call):
 
 def test_arrow_asks_for_a_while_too(store):
     filesystem, path = NOWHERE.arrow_filesystem("s3://archive/x")
-    with pytest.raises(StoreDownError, match="NETWORK_CONNECTION"), told("s3://archive/x", "read"):
+    with (
+        pytest.raises(StoreDownError, match="NETWORK_CONNECTION"),
+        translate_store_errors("s3://archive/x", "read"),
+    ):
         filesystem.open_input_file(path)
 
 
 def test_a_full_disk_is_no_store_that_is_down():
     with (
         pytest.raises(StorageError, match=r"x can't be written: .*No space") as caught,
-        told("s3://x", "written"),
+        translate_store_errors("s3://x", "written"),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not isinstance(caught.value, StoreDownError)

@@ -9,8 +9,8 @@ import pytest
 from pipelines.errors import ConfigError, StorageError
 from pipelines.labels.features import compute_features
 from pipelines.registry.bundles import read_bundle
+from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.config import PixelConfig
-from pipelines.sources.cuts import cuts_of
 from pipelines.train.config import TrainConfig
 from pipelines.train.prepare import build_network
 from pipelines.train.run import run_train
@@ -74,7 +74,7 @@ def test_a_stac_catalog_is_a_source_too(unlabelled, store, scenes, root):
 
 
 def draw(config, store):
-    cuts = cuts_of(config, build_network(config, store).input_spec)
+    cuts = chip_specs_of(config, build_network(config, store).input_spec)
     return draw_windows(list_scenes(config, store)[0], config, cuts, store)
 
 
@@ -139,7 +139,7 @@ def test_chips_are_cut_as_a_night_would_cut_them(unlabelled, store, root, geotif
     from pipelines.imagery.grid import read_chips
     from pipelines.imagery.raster import open_raster
 
-    cut = cuts_of(config, network.input_spec).default
+    cut = chip_specs_of(config, network.input_spec).default
     with open_raster(store.read(f"{root}/deep.tif")) as dataset:
         chips = {
             chip.window: chip.pixels_HWC

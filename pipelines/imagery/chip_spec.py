@@ -1,4 +1,4 @@
-"""How a scene becomes chips, in a form that every row of a code table carries."""
+"""How chips are made of a scene: a grid and pixels, as text in the column ``cut`` of a code table."""
 
 import json
 from dataclasses import MISSING, dataclass, fields
@@ -10,29 +10,29 @@ from pipelines.imagery.pixels import PixelSpec
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Which windows of a scene are its chips, and which of its values become their pixels."""
+class ChipSpec:
+    """Which windows of a scene are its chips, and how the values in them become pixels."""
 
     grid: Grid
     pixels: PixelSpec
 
     def text(self) -> str:
-        """Return it as JSON: equal cuts give equal text. What is as in `Grid` and `PixelSpec` is left out."""
-        said = {
+        """Return it as JSON; equal specs give equal text. Fields with their default value are left out."""
+        stated = {
             field.name: value
             for part in (self.grid, self.pixels)
             for field in fields(part)
             if (value := getattr(part, field.name)) != field.default or field.default is MISSING
         }
-        return json.dumps(said, separators=(",", ":"), sort_keys=True)
+        return json.dumps(stated, separators=(",", ":"), sort_keys=True)
 
     @classmethod
-    def read(cls, text: str) -> "Cut":
-        """Return what `text` stands for. Raises TableError where it can't be understood."""
+    def read(cls, text: str) -> "ChipSpec":
+        """Return the spec that `text` has written. Raises TableError if it isn't such a text."""
         try:
-            said = json.loads(text).items()
             values: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in said
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in json.loads(text).items()
             }
             of_grid = {field.name: values.pop(field.name) for field in fields(Grid) if field.name in values}
             return cls(Grid(**of_grid), PixelSpec(**values))

@@ -12,11 +12,11 @@ from model.spec import InputSpec
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.run import run_encode
 from pipelines.errors import ConfigError, TableError
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
 from pipelines.imagery.pixels import PixelSpec
+from pipelines.sources.chip_specs import chip_specs_of, pixel_spec
 from pipelines.sources.config import PixelConfig
-from pipelines.sources.cuts import cuts_of, pixel_spec
 from pipelines.sources.listing import list_source
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
@@ -87,10 +87,10 @@ def test_one_night_over_two_sensors_gives_the_rows_of_two(archive):
     run_encode(deep.model_copy(update={"source": archive.write_manifest("deep.csv", "deep")}))
     rows = archive.rows(together)
     assert rows == archive.rows(separate)
-    cuts = {row["collection"]: Cut.read(row["cut"]) for row in rows}
+    chip_specs = {row["collection"]: ChipSpec.read(row["cut"]) for row in rows}
     grid = Grid(16, min_valid_fraction=0.5)
-    assert cuts["aerial"] == Cut(grid, PixelSpec((1, 2, 3)))
-    assert cuts["deep"] == Cut(grid, PixelSpec((4, 3, 2), (100.0,) * 3, (3000.0,) * 3))
+    assert chip_specs["aerial"] == ChipSpec(grid, PixelSpec((1, 2, 3)))
+    assert chip_specs["deep"] == ChipSpec(grid, PixelSpec((4, 3, 2), (100.0,) * 3, (3000.0,) * 3))
 
 
 def test_what_was_cut_otherwise_is_refused_or_encoded_again(archive, monkeypatch):
@@ -149,14 +149,14 @@ def test_pixels_of_a_collection_stand_for_themselves():
     config = EncodeConfig(
         source="s", table="t", bundle="b", pixels={"nodata": 7}, collection_pixels={"deep": DEEP, "plain": {}}
     )
-    cuts = cuts_of(config, InputSpec(low=(0, 0, 0), high=(9, 9, 9)))
-    assert cuts.of("any other").pixels == PixelSpec((1, 2, 3), (0, 0, 0), (9, 9, 9), nodata=7)
-    assert cuts.of("plain").pixels == PixelSpec((1, 2, 3), (0, 0, 0), (9, 9, 9))
-    assert cuts.of("deep").pixels == PixelSpec(**DEEP)
+    chip_specs = chip_specs_of(config, InputSpec(low=(0, 0, 0), high=(9, 9, 9)))
+    assert chip_specs.of("any other").pixels == PixelSpec((1, 2, 3), (0, 0, 0), (9, 9, 9), nodata=7)
+    assert chip_specs.of("plain").pixels == PixelSpec((1, 2, 3), (0, 0, 0), (9, 9, 9))
+    assert chip_specs.of("deep").pixels == PixelSpec(**DEEP)
     with pytest.raises(
         ConfigError, match=r"collection_pixels\.deep: bands must have 1 entries.*1 in training.*not 3"
     ):
-        cuts_of(config, InputSpec(bands=(1,), mean=(0.5,), std=(0.2,)))
+        chip_specs_of(config, InputSpec(bands=(1,), mean=(0.5,), std=(0.2,)))
 
 
 def test_collections_that_the_source_cannot_name_are_told(archive, tmp_path):
@@ -187,15 +187,15 @@ specs = st.builds(
 
 @given(grids, specs, grids, specs)
 def test_a_cut_is_read_from_its_text(grid, pixels, other_grid, other_pixels):
-    cut, other = Cut(grid, pixels), Cut(other_grid, other_pixels)
-    assert Cut.read(cut.text()) == cut
+    cut, other = ChipSpec(grid, pixels), ChipSpec(other_grid, other_pixels)
+    assert ChipSpec.read(cut.text()) == cut
     assert (cut.text() == other.text()) == (cut == other)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"chip_size":16,"bands":[1],"colour":2}'])
 def test_what_is_no_cut_is_told(text):
     with pytest.raises(TableError, match="the column cut holds"):
-        Cut.read(text)
+        ChipSpec.read(text)
 
 
 def test_the_config_overrides_what_the_model_was_trained_on():

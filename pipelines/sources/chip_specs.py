@@ -1,46 +1,46 @@
-"""How a night cuts its archive: one grid, and pixels by collection."""
+"""The chip specs of an archive: one grid for all of it, pixels by collection."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from model.spec import InputSpec
 from pipelines.errors import ConfigError
-from pipelines.imagery.cut import Cut
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.sources.config import ArchiveConfig, PixelConfig
 
 
 @dataclass(frozen=True)
-class Cuts:
-    """How objects are cut, by their collection. All have chips of one size and as many bands."""
+class ChipSpecs:
+    """The chip spec of each collection. All have the same chip size and number of bands."""
 
-    default: Cut
-    by_collection: Mapping[str, Cut] = field(default_factory=dict)
-    """Of collections that are declared on their own."""
+    default: ChipSpec
+    by_collection: Mapping[str, ChipSpec] = field(default_factory=dict)
+    """Of collections whose pixels the config declares separately."""
 
-    def of(self, collection: str) -> Cut:
-        """Return how the objects of a collection are cut."""
+    def of(self, collection: str) -> ChipSpec:
+        """Return the chip spec of a collection's objects."""
         return self.by_collection.get(collection, self.default)
 
 
-def cuts_of(config: ArchiveConfig, model: InputSpec) -> Cuts:
-    """Return how a night cuts its archive. Raises ConfigError where the pixels don't fit the model."""
+def chip_specs_of(config: ArchiveConfig, model: InputSpec) -> ChipSpecs:
+    """Return the chip specs of an archive. Raises ConfigError if the pixels don't fit the model."""
     stride = None if config.stride == config.chip_size else config.stride
     grid = Grid(config.chip_size, stride, config.resolution, config.edges, config.min_valid_fraction)
-    return Cuts(
-        Cut(grid, pixel_spec(model, config.pixels)),
+    return ChipSpecs(
+        ChipSpec(grid, pixel_spec(model, config.pixels)),
         {
-            name: Cut(grid, pixel_spec(model, declared, f"collection_pixels.{name}"))
+            name: ChipSpec(grid, pixel_spec(model, declared, f"collection_pixels.{name}"))
             for name, declared in config.collection_pixels.items()
         },
     )
 
 
 def pixel_spec(model: InputSpec, declared: PixelConfig, key: str = "pixels") -> PixelSpec:
-    """Return how values become the model's pixels; what isn't declared is the model's.
+    """Return how values become the model's pixels; bands and range are the model's unless declared.
 
-    Raises ConfigError, naming the config's ``key``, where they don't fit.
+    Raises ConfigError, which names the config's ``key``, if they don't fit the model.
     """
     bands = declared.bands or model.bands
     low, high = (declared.low, declared.high) if declared.low else (model.low, model.high)
