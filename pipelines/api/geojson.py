@@ -1,4 +1,4 @@
-"""Rows of a table as members of GeoJSON Features (RFC 7946)."""
+"""Turns rows of a code table into members of GeoJSON Features (RFC 7946)."""
 
 import json
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ import numpy as np
 import shapely
 
 
-def placed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def located(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return id, geometry and bbox of each row's Feature."""
     footprints = np.array([row["geometry"] for row in rows], object)
-    texts = shapely.to_geojson(shapely.from_wkb(footprints))  # by way of text, which is the quickest
+    texts = shapely.to_geojson(shapely.from_wkb(footprints))  # as text: the quickest way
     return [
         {
             "id": row["chip_id"],
@@ -22,12 +22,12 @@ def placed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def properties(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what `ChipProperties` says of a row."""
+def chip_properties(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row's values for `ChipProperties`."""
     kept = {name: row[name] for name in ("datetime", "collection", "uri", "etag")}
     return kept | {"window": tuple(row["window"].values())}
 
 
-def whole(distance: float) -> int | float:
-    """Return a distance as JSON has it: an integer where it is one."""
+def json_number(distance: float) -> int | float:
+    """Return a distance as JSON shows it: as an integer if it is a whole number."""
     return int(distance) if distance == int(distance) else distance

@@ -1,7 +1,4 @@
-"""What stands before every route: no key, no answer; no more of a body than is allowed, and not for ever.
-
-It also measures what passes, and says no to what is too much at a time.
-"""
+"""Middleware before every route: checks keys, limits requests in size, time and number, and counts them."""
 
 import asyncio
 import hashlib
@@ -26,11 +23,11 @@ _SLOW_BODY = Refusal(408, "slow_body", "the body took too long to arrive", "send
 _TIMED_OUT = Refusal(503, "timed_out", "the answer took too long", "ask for less, or try again in a moment")
 
 
-class Gate:
-    """ASGI middleware. Key and announced length are checked before the body is read."""
+class AccessMiddleware:
+    """ASGI middleware. It checks the key and the Content-Length before the body is read."""
 
     def __init__(self, app: ASGIApp, config: ServeConfig, metrics: RequestMetrics) -> None:
-        """Guard ``/v1/``; see `ServeConfig` for keys and limits."""
+        """Guard the paths below ``/v1/`` with the keys and limits of ``config``."""
         self._app, self._config, self._metrics = app, config, metrics
         self._max_body = int(config.max_upload_mb * 1e6)
         self._ongoing = 0
@@ -50,7 +47,7 @@ class Gate:
         scope["state"] = {**scope.get("state", {}), "started": started}
         status = 500
 
-        async def watched(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -59,11 +56,12 @@ class Gate:
         self._ongoing += 1
         self._metrics.ongoing(self._ongoing)
         try:
-            await self._answer(scope, receive, watched)
+            await self._answer(scope, receive, send_and_note_status)
         finally:
             self._ongoing -= 1
             self._metrics.ongoing(self._ongoing)
-            route = getattr(scope.get("route"), "path", "none")  # never a path of the client's choosing
+            # not the request's own path: clients could make up any number of metrics
+            route = getattr(scope.get("route"), "path", "none")
             self._metrics.answered(route, status, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,26 +71,26 @@ class Gate:
             await respond(refusal)(scope, receive, send)
             return
         deadline = asyncio.timeout(self._config.timeout_seconds)
-        answering = False
+        has_begun = False
 
-        async def noted(message: Message) -> None:
-            nonlocal answering
-            answering = True
+        async def send_and_note_start(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
             await send(message)
 
         body = Body(scope, receive, self._max_body, self._too_large)
         try:
             async with deadline:
-                await self._app(scope, body.receive, noted)
+                await self._app(scope, body.receive, send_and_note_start)
         except TimeoutError:
-            if answering or not deadline.expired():
+            if has_begun or not deadline.expired():
                 raise
             refusal = _TIMED_OUT if body.is_whole else _SLOW_BODY
             self._metrics.refused(refusal.code)
             await respond(refusal)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
-        """Return why a request isn't let in."""
+        """Return why a request is refused before its body is read; None if it isn't."""
         headers, path = Headers(scope=scope), scope["path"]
         if path.startswith(_GUARDED) and not self._config.open:
             key_hash = _key_hash(headers)
@@ -107,18 +105,18 @@ class Gate:
         if path.startswith(_GUARDED) and self._ongoing > self._config.max_requests:
             return QUEUE_FULL
         length = headers.get("content-length", "0")
-        # what isn't a number is the server's to refuse, before it comes here
+        # the HTTP server has already refused a length that isn't a number
         if length.isdecimal() and int(length) > self._max_body:
             return self._too_large
         return check_headers(scope)
 
 
 def _key_hash(headers: Headers) -> str:
-    """Return the hash of the key that a request carries, "" where it carries none."""
+    """Return the SHA-256 of a request's key [hex digits], "" if it has none."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return hashlib.sha256(key.strip().encode()).hexdigest() if scheme.lower() == "bearer" else ""
 
 
 def _is_among(key_hash: str, known_hashes: Sequence[str]) -> bool:
-    # every hash is compared, so that the time taken tells nothing
+    # compare with every hash, so that the time taken reveals nothing about the keys
     return sum(hmac.compare_digest(key_hash, known) for known in known_hashes) > 0

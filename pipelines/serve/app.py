@@ -23,18 +23,20 @@ from pipelines.api.answers import (
 )
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.runtime.logs import gather_logs
-from pipelines.serve.access import Gate
+from pipelines.serve.access import AccessMiddleware
+from pipelines.serve.answer_dicts import SearchAnswerDict
 from pipelines.serve.bodies import with_hint
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.fanout import Shards, deployed, in_process
-from pipelines.serve.merge import Worded, snapshot_info, status_of
-from pipelines.serve.middleware import Heads, cors_options
+from pipelines.serve.fanout import Shards
+from pipelines.serve.merge import snapshot_info, status_of
+from pipelines.serve.middleware import HeadRequests, cors_options
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.question import Encoded
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
 from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
+from pipelines.serve.shard_calls import LocalShard, RemoteShard
 from pipelines.serve.uploads import read_thumbnail
 from pipelines.storage.store import Store
 from pipelines.table.row_ranges import RowRange
@@ -45,9 +47,9 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 ChipId = Annotated[str, Path(min_length=1, max_length=200)]
 
-_THUMBNAILS = 8  # that are read at a time in a replica: each takes its whole source object into memory
+_THUMBNAIL_THREADS = 8  # few, because each reads a whole source object into memory
 
-# spelled out: else errors would be said to have the media type of the route's success
+# with content: otherwise FastAPI would document errors with the success media type
 _ERROR_CONTENT = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorBody.__name__}"}}}
 _ERRORS: dict[int | str, dict[str, object]] = {
     "default": {"description": "What was wrong", "content": _ERROR_CONTENT}
@@ -64,7 +66,7 @@ _IMAGE_BODY = {
 
 
 class Json(JSONResponse):
-    """A JSON body, written from plain values: what the response models of the routes describe."""
+    """A JSON body, written from plain values without the routes' response models, which only document it."""
 
     def render(self, content: object) -> bytes:
         """Return the body."""
@@ -78,13 +80,13 @@ class GeoJSON(Json):
 
 
 class Png(Response):
-    """A picture."""
+    """A PNG image."""
 
     media_type = "image/png"
 
 
 class Ingress:
-    """Checks requests, asks the deployments, and words the answers."""
+    """The routes: each checks its request, calls the deployments, and writes the answer."""
 
     def __init__(
         self,
@@ -92,26 +94,28 @@ class Ingress:
         shards: list[DeploymentHandle[Shard]],
         encoder: "DeploymentHandle[Encoder]",
     ) -> None:
-        """Keep what the routes need; without shards elsewhere, load the table here.
+        """Prepare what the routes need. If ``shards`` is empty, load the whole table in this process.
 
-        Raises then what `Shard` does.
+        Raises what `Shard` raises.
         """
         gather_logs()
-        # a picture that comes too late is no answer
+        # reading a thumbnail must end before the request times out
         patience = min(config.store.patience, config.timeout_seconds / 2)
         self._config, self._store = config, Store(config.store.model_copy(update={"patience": patience}))
         self._encoder = encoder
-        here = [] if shards else [in_process(Shard(config, RowRange(0, 1)))]
-        self._shards = Shards([*here, *map(deployed, shards)])
+        if shards:
+            self._shards = Shards([RemoteShard(shard) for shard in shards])
+        else:
+            self._shards = Shards([LocalShard(Shard(config, RowRange(0, 1)))])
         self._metrics = RequestMetrics()
-        self._thumbnails = WorkPool("thumbnail", _THUMBNAILS, max(1, config.max_requests // 2))
+        self._thumbnails = WorkPool("thumbnail", _THUMBNAIL_THREADS, max(1, config.max_requests // 2))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Return the app; Serve calls it in the replica."""
+        """Return the app. Ray Serve calls this in each replica."""
         app = FastAPI(title="Scenehash", summary="Search a satellite image archive by example", version="1")
-        app.add_middleware(Heads)
-        app.add_middleware(Gate, config=self._config, metrics=self._metrics)
-        if self._config.cors_origins:  # outermost: what a browser asks beforehand carries no key
+        app.add_middleware(HeadRequests)
+        app.add_middleware(AccessMiddleware, config=self._config, metrics=self._metrics)
+        if self._config.cors_origins:  # outermost: a preflight request carries no API key
             app.add_middleware(CORSMiddleware, **cors_options(self._config.cors_origins))
         add_handlers(app, self._metrics)
         app.include_router(self._routes())
@@ -139,7 +143,7 @@ class Ingress:
 
     async def search(self, request: Request, query: SearchRequest) -> Response:
         """Find the chips most like examples of the table, a code, or the chip at a point."""
-        return self._worded(await search(self._shards, query), request)
+        return self._respond(await search(self._shards, query), request)
 
     async def search_image(self, request: Request, limits: Annotated[ImageParameters, Query()]) -> Response:
         """Find the chips most like an uploaded image, the raw bytes of which are the body."""
@@ -155,7 +159,7 @@ class Ingress:
             query = SearchRequest.model_validate(given)
         except ValidationError as error:
             raise RequestValidationError(error.errors()) from error
-        return self._worded(await search(self._shards, query, encoded.model_id), request)
+        return self._respond(await search(self._shards, query, encoded.model_id), request)
 
     async def search_batch(self, request: Request, batch: BatchRequest) -> Response:
         """Answer several searches, in order and from one snapshot."""
@@ -163,21 +167,21 @@ class Ingress:
         for answer in answers:
             if not isinstance(answer, Refusal):
                 self._measure(answer, request)
-        worded = [answer.body.model_dump() if isinstance(answer, Refusal) else answer for answer in answers]
-        return Json({"answers": worded})
+        bodies = [answer.body.model_dump() if isinstance(answer, Refusal) else answer for answer in answers]
+        return Json({"answers": bodies})
 
     async def chip(self, chip_id: ChipId) -> Response:
         """Return one chip."""
         chip = await self._shards.chip(chip_id)
-        return GeoJSON(_answered(chip or no_such_chip(chip_id)))
+        return GeoJSON(_or_raise(chip or no_such_chip(chip_id)))
 
     async def thumbnail(self, chip_id: ChipId) -> Response:
         """Return one chip's pixels as PNG."""
-        source = _answered(await self._shards.source(chip_id) or no_such_chip(chip_id))
+        source = _or_raise(await self._shards.chip_source(chip_id) or no_such_chip(chip_id))
         png = await self._thumbnails.run(
             read_thumbnail, source.uri, source.window, source.pixels, self._store, source.etag
         )
-        return Png(_answered(png))
+        return Png(_or_raise(png))
 
     async def encode(self, request: Request) -> EncodeAnswer:
         """Return the code of an uploaded image, the raw bytes of which are the body."""
@@ -190,7 +194,7 @@ class Ingress:
         )
 
     async def _encoded(self, request: Request) -> Encoded:
-        """Return the code of the image that is a request's body. Raises RefusedRequest."""
+        """Return the code of the image in a request's body. Raises RefusedRequest."""
         encoded: Encoded | Refusal = await self._encoder.encode.remote(await request.body())
         if isinstance(encoded, Refusal):
             raise RefusedRequest(with_hint(encoded, request.headers))
@@ -216,18 +220,19 @@ class Ingress:
             raise RefusedRequest(NOT_READY)
         return {"status": "ready"}
 
-    def _worded(self, answer: Worded, request: Request) -> Response:
+    def _respond(self, answer: SearchAnswerDict, request: Request) -> Response:
         self._measure(answer, request)
         return GeoJSON(answer)
 
-    def _measure(self, answer: Worded, request: Request) -> None:
+    def _measure(self, answer: SearchAnswerDict, request: Request) -> None:
+        """Add the time taken to an answer, and count the search in the metrics."""
         search = answer["search"]
         search["took_ms"] = round((time.perf_counter() - request.state.started) * 1000, 3)
         self._metrics.searched(search["method"], search["codes_compared"])
 
 
-def _answered(answer: Answer | Refusal) -> Answer:
-    """Return the answer. Raises RefusedRequest where it is a refusal."""
+def _or_raise(answer: Answer | Refusal) -> Answer:
+    """Return the answer. Raises RefusedRequest if it is a refusal."""
     if isinstance(answer, Refusal):
         raise RefusedRequest(answer)
     return answer

@@ -1,4 +1,4 @@
-"""Bodies of requests: counted on their way in, unpacked where they are gzip, and sent to the right route."""
+"""Bodies of requests: checks their media type, limits their size, and unpacks gzip."""
 
 import zlib
 from dataclasses import replace
@@ -27,12 +27,12 @@ _BAD_GZIP = Refusal(
 
 
 def media_type(headers: Headers) -> str:
-    """Return the media type that a request names, without parameters; "" where it names none."""
+    """Return the media type of a request's Content-Type, without parameters; "" if it has none."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def check_headers(scope: Scope) -> Refusal | None:
-    """Return why a request's body can't be what its route takes, as far as the headers tell."""
+    """Return why the route can't take a body with these headers; None if it can."""
     headers, path = Headers(scope=scope), scope["path"]
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in (*_GZIP, "identity", ""):
@@ -57,26 +57,27 @@ def check_headers(scope: Scope) -> Refusal | None:
 
 
 def with_hint(refusal: Refusal, headers: Headers) -> Refusal:
-    """Return the refusal of a picture with the hint that helps where curl's -d has sent it."""
+    """Return the refusal of an image, with a better hint if ``curl -d`` sent the image, which damages it."""
     if media_type(headers) == "application/x-www-form-urlencoded" and refusal.status == 415:
         return replace(refusal, hint=_BINARY)
     return refusal
 
 
 class Body:
-    """A request's body on its way in: counted, as it needn't announce its length, and unpacked."""
+    """Receives a request's body: counts its bytes, as the length may be missing, and unpacks gzip."""
 
     is_whole = False
+    """Whether all of the body has arrived"""
 
     def __init__(self, scope: Scope, receive: Receive, max_body: int, too_large: Refusal) -> None:
-        """Refuse with ``too_large`` what has more than ``max_body`` bytes, packed or unpacked."""
+        """Refuse a body of more than ``max_body`` bytes, packed or unpacked, with ``too_large``."""
         self._receive, self._max_body, self._too_large = receive, max_body, too_large
         self._total = 0
         encoding = Headers(scope=scope).get("content-encoding", "").strip().lower()
         self._unpacker = _Unpacker() if encoding in _GZIP else None
 
     async def receive(self) -> Message:
-        """Return the next message. Raises RefusedRequest past the limit, and where gzip is damaged."""
+        """Return the next ASGI message. Raises RefusedRequest if the body is too large, or damaged gzip."""
         message = await self._receive()
         content = message.get("body", b"")
         is_last = message["type"] == "http.request" and not message.get("more_body", False)
@@ -91,13 +92,13 @@ class Body:
 
 
 class _Unpacker:
-    """Unpacks gzip piece by piece (RFC 1952: one member or several)."""
+    """Unpacks gzip piece by piece. A file may have several members (RFC 1952, 2.2)."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP_FORMAT)
 
     def unpack(self, packed: bytes, most: int, *, is_last: bool) -> bytes:
-        """Return what a piece unpacks to, ``most`` bytes at most. Raises RefusedRequest on damaged gzip."""
+        """Return at most ``most`` unpacked bytes of a piece. Raises RefusedRequest on damaged gzip."""
         unpacked = bytearray()
         try:
             while packed and len(unpacked) < most:

@@ -1,11 +1,11 @@
-"""How near a chip lies by chance: told from the distances between some of the table's own chips.
+"""The chance distance: how near an unrelated chip comes by chance, estimated from a sample of the table.
 
-These are the chips with the least chip ids. Chip ids are hashes, so this is a random sample, and it is the
-same one however many shards there are.
+The sample is the chips with the smallest chip ids. Chip ids are hashes, so this is a random sample, and it is
+the same for any number of shards.
 
-The two chips of a pair often have something to do with each other: in a table that is mostly sea, most do.
-Such pairs are near, so they fill the lower end of the distances, but neither the middle nor the upper end. So
-the lower end of the other pairs is taken to lie as far below the median as the upper end lies above it.
+Many pairs of chips are related: in a table that is mostly sea, most pairs are. Related pairs have small
+distances, so they distort the lower end of the distribution, but not its middle and its upper end. So the
+lower end for unrelated pairs is assumed to lie as far below the median as the upper end lies above it.
 
 Shapes: S chips of the sample, Y bytes a code, K bits, D distances from 0.
 """
@@ -20,45 +20,45 @@ from model.codes import unpack
 from pipelines.hamming.comparison import Comparison
 from pipelines.index.archive import SAMPLE
 from pipelines.serve.pools import WorkPool
-from pipelines.serve.question import Question, Sample, Source
+from pipelines.serve.question import Question, Sample, SnapshotId
 from pipelines.serve.ranking import Ranking
 
-_SAMPLE_BY_VALUES = 512  # fewer: each picture weighs the bits in its own way, so nothing can be kept
-_SHARE = 0.01
-_BLOCK = 256  # rows of the sample that are compared with all others at a time
+_SAMPLE_BY_VALUES = 512  # chips; fewer, because each picture has its own bit weights: no result can be reused
+_SHARE = 0.01  # probability that an unrelated chip lies within the chance distance
+_BLOCK = 256  # rows of the sample that are compared with all others at once
 _MOST_KEPT = 8  # versions of the table
 _MEASURING = WorkPool("chance", 1)
 
 
 @dataclass
 class _Measured:
-    """One version of the table."""
+    """The sample of one version of the table, and the chance distance for each comparison so far."""
 
     sample_SY: NDArray[np.uint8]
     distances: dict[Comparison, float] = field(default_factory=dict)
 
 
 class ChanceDistances:
-    """Measures a version of the table once for each comparison."""
+    """Computes the chance distance of a table's version once for each comparison, and keeps it."""
 
-    def __init__(self, sample: Callable[[Source], Awaitable[Sample]]) -> None:
-        """``sample`` returns, of a snapshot, the chips of each shard whose ids come first."""
+    def __init__(self, sample: Callable[[SnapshotId], Awaitable[Sample]]) -> None:
+        """``sample`` returns the chips of each shard with the smallest ids, for one snapshot."""
         self._sample_of = sample
         self._measured: dict[tuple[str, int], _Measured] = {}
 
-    async def distance(self, question: Question, source: Source) -> float | None:
-        """Return the distance within which a chip lies by chance with probability .01 [bits].
+    async def distance(self, question: Question, snapshot_id: SnapshotId) -> float | None:
+        """Return the distance within which an unrelated chip lies with probability .01 [bits].
 
-        None with several examples: what chance gives for a mean distance depends on how alike they are. None
-        where the table has fewer than two chips. Raises what getting the sample does.
+        None for several examples, because the distribution of a mean distance depends on how alike the
+        examples are; None if the table has fewer than two chips. Raises what ``sample`` raises.
         """
         if len(question.example_ids) > 1:
             return None
-        ranking = Ranking.of(question.request, source.code)
-        version = (source.model_id, source.version)
+        ranking = Ranking.of(question.request, snapshot_id.code)
+        version = (snapshot_id.model_id, snapshot_id.version)
         measured = self._measured.get(version)
         if measured is None:
-            measured = self._measured[version] = _Measured(await self._sample(source))
+            measured = self._measured[version] = _Measured(await self._sample(snapshot_id))
             for old in list(self._measured)[:-_MOST_KEPT]:
                 del self._measured[old]
         if len(measured.sample_SY) < 2:
@@ -72,18 +72,18 @@ class ChanceDistances:
             )
         return measured.distances[ranking.comparison]
 
-    async def _sample(self, source: Source) -> NDArray[np.uint8]:
-        """Return the codes of the sample's chips."""
-        chips = sorted(await self._sample_of(source))[:SAMPLE]
+    async def _sample(self, snapshot_id: SnapshotId) -> NDArray[np.uint8]:
+        """Return the codes of the sample."""
+        chips = sorted(await self._sample_of(snapshot_id))[:SAMPLE]
         codes = np.frombuffer(b"".join(code for _, code in chips), np.uint8)
-        return codes.reshape(-1, source.code.bits // 8)
+        return codes.reshape(-1, snapshot_id.code.bits // 8)
 
 
 def chance_distance(sample_SY: NDArray[np.uint8], ranking: Ranking) -> float:
-    """Return the distance within which two chips that have nothing to do with each other lie in .01 of cases.
+    """Return the distance within which two unrelated chips lie with probability .01 [bits].
 
-    That is as far below the median of all pairs as the largest hundredth lies above it; but no less than the
-    distance within which a hundredth of all pairs lie, as pairs that are alike can only make that smaller.
+    With q(p) the p-quantile of the distances of all pairs, it is the greater of 2 q(.5) - q(.99) and q(.01).
+    Related pairs can only make q(.01) smaller, so it is a lower bound.
     """
     weights_K = ranking.full_weights.astype(np.float32)
     bits_SK = unpack(sample_SY).astype(np.float32)
@@ -92,7 +92,8 @@ def chance_distance(sample_SY: NDArray[np.uint8], ranking: Ranking) -> float:
     for first in range(0, len(bits_SK), _BLOCK):
         rows = slice(first, first + _BLOCK)
         common_SS = (bits_SK[rows] * weights_K) @ bits_SK[first:].T
-        distances_SS = sums_S[rows, None] + sums_S[None, first:] - 2 * common_SS  # whole, and below 2^24
+        # whole numbers below 2^24, so float32 is exact
+        distances_SS = sums_S[rows, None] + sums_S[None, first:] - 2 * common_SS
         pairs = distances_SS[np.triu_indices(len(distances_SS), 1, distances_SS.shape[1])]
         counts_D += np.bincount(pairs.astype(np.int64), minlength=counts_D.size)
     shares_D = counts_D.cumsum() / counts_D.sum()

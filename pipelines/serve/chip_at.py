@@ -1,6 +1,6 @@
-"""Which chip lies at a point.
+"""Finds the chip at a point.
 
-Shapes: M chips whose boxes hold the point.
+Shapes: M chips whose bounding boxes contain the point.
 """
 
 import math
@@ -14,15 +14,15 @@ from pipelines.index.archive import Archive
 from pipelines.index.filters import criteria, select_rows
 
 Preference = tuple[float, float, str]
-"""Of several chips at a point the least is meant."""
-_ROWS = 10_000  # in memory at a time: a place may have been acquired very often
+"""(distance to the chip's centre, minus its time, chip id): of several chips at a point the least wins."""
+_ROWS = 10_000  # read at a time: there may be very many acquisitions of one place
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def chip_at(archive: Archive, longitude: float, latitude: float) -> tuple[int, Preference] | None:
-    """Return the row of the chip whose footprint contains the point, or None; and what tells it from others.
+    """Return row and preference of the chip whose footprint contains the point; None if there is none.
 
-    Of several, the one with the nearest centre; of those, the latest; of those, the first by chip id.
+    Of several chips, the one with the nearest centre; of those the latest; of those the first by chip id.
     """
     wanted = criteria([(longitude, latitude, longitude, latitude)])
     rows_M = rows_of(select_rows(archive.columns, archive.spans, wanted))
@@ -38,7 +38,7 @@ def chip_at(archive: Archive, longitude: float, latitude: float) -> tuple[int, P
 
 
 def _preference(chip: dict[str, Any], longitude: float, latitude: float) -> Preference:
-    """Return the sort key: distance to the centre [degrees of latitude], age, chip id."""
+    """Return the sort key: distance to the centre [degrees of latitude], minus the time [s], chip id."""
     box = chip["bbox"]
     width = (box["xmax"] - box["xmin"]) % 360
     east = (box["xmin"] + width / 2 - longitude + 180) % 360 - 180

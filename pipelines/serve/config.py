@@ -1,4 +1,4 @@
-"""What the query service is told. Light on purpose: `--help` reads this module."""
+"""Configuration of the query service. It imports little, because `--help` reads this module."""
 
 import re
 from pathlib import Path
@@ -19,25 +19,25 @@ class ServeConfig(StageConfig):
     index_folder: Path = Path("~/.cache/scenehash")
     """Local folder where built indices are kept, so that a restart is quick"""
     kept_snapshots: int = Field(default=3, ge=1)
-    """How many of the last published versions can be asked for: pages of an answer are all of one"""
+    """How many of the last published versions can be asked for: all pages of an answer are of one version"""
     shards: int = Field(default=1, ge=1)
-    """Parts that the table's rows are divided into, each a deployment; a single one is in what speaks HTTP"""
+    """Parts that the table's rows are divided into, each a deployment; a single one is in the ingress"""
     shard_replicas: int = Field(default=1, ge=1)
     """Replicas of each shard"""
     shard_cpus: float = Field(default=0.5, ge=0)
-    """Logical CPUs of each of them"""
+    """Logical CPUs of each replica of a shard"""
     search_threads: int = Field(default=1, ge=1)
     """Threads that share one query's scan"""
     encoder_replicas: int = Field(default=1, ge=1)
     """Replicas that encode uploaded images"""
     encoder_cpus: float = Field(default=0.5, ge=0)
-    """Logical CPUs of each of them"""
+    """Logical CPUs of each replica of the encoder"""
     encoder_gpus: float = Field(default=0, ge=0)
-    """GPUs of each of them; 0: CPU"""
+    """GPUs of each replica of the encoder; 0: CPU"""
     ingress_replicas: int = Field(default=1, ge=1)
-    """Replicas that speak HTTP; a single shard's replicas do it themselves"""
+    """Replicas of the ingress, which speaks HTTP; a single shard's replicas do it themselves"""
     max_replicas_per_node: int = Field(default=100, ge=1, le=100)
-    """Most replicas of a shard, of the encoder, of the ingress on one node; 1: no node takes two with it"""
+    """Most replicas of one shard, of the encoder or of the ingress on one node; 1: no node has two of them"""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0: all of the machine's"""
     port: int = Field(default=8000, ge=1, le=65535)
@@ -47,15 +47,15 @@ class ServeConfig(StageConfig):
     key_hashes: tuple[str, ...] = ()
     """Keys that may search, each as the sha256 of the key [64 hex digits]: printf %s KEY | sha256sum"""
     admin_key_hashes: tuple[str, ...] = ()
-    """Keys that may see /v1/status too, written alike"""
+    """Keys that may also see /v1/status, in the same form"""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may ask from a browser, such as https://maps.example.org, or *; empty: none"""
     poll_seconds: float = Field(default=10.0, gt=0)
     """How often to look for a newly published version [seconds]"""
     timeout_seconds: float = Field(default=30.0, gt=0)
-    """Longest that a request may take, its body's arrival included [seconds]"""
+    """Longest time that a request may take, including the arrival of its body [seconds]"""
     max_requests: int = Field(default=128, ge=1)
-    """Requests that an ingress replica works on at a time; more are told to come again (429)"""
+    """Requests that an ingress replica works on at the same time; more get 429, with Retry-After"""
     max_upload_mb: float = Field(default=16.0, gt=0)
     """Largest request body [MB of 10^6 bytes]"""
     max_image_pixels: int = Field(default=4_194_304, ge=1)

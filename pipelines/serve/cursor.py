@@ -1,4 +1,4 @@
-"""Where a page begins, and the token that says so: it holds the query and the snapshot to what they were."""
+"""Where a page begins, and the token that encodes it. A token is valid only for its query and snapshot."""
 
 import base64
 import hashlib
@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pipelines.api.requests import SearchRequest
 from pipelines.serve.refusals import Refusal, RefusedRequest
 
-_NOT_THE_QUERY = {"token", "limit", "snapshot", "model_id"}  # they may differ from page to page
-_MOST_RETURNED = (1 << 32) - 1  # rows of a table that its index can number
-_FARTHEST = 1e9  # NaN and infinity aren't within it either
+_NOT_THE_QUERY = {"token", "limit", "snapshot", "model_id"}  # fields that may differ from page to page
+_MOST_RETURNED = (1 << 32) - 1  # most rows of an index
+_FARTHEST = 1e9  # this limit also refuses NaN and infinity
 BAD_TOKEN = Refusal(
     400, "bad_token", "the token isn't of this query", "send the query as it was, or leave the token out"
 )
@@ -18,32 +18,32 @@ BAD_TOKEN = Refusal(
 
 @dataclass(frozen=True)
 class Cursor:
-    """The chip that ended the page before."""
+    """The last chip of the page before."""
 
     returned: int = 0
-    """How many chips the pages so far have had"""
+    """How many chips the pages so far had"""
     distance: float = 0
     tie: float = 0
-    """What it was ordered by among chips at the same distance, before its id"""
+    """The second sort key, after ``distance`` and before ``chip_id``"""
     chip_id: str = ""
     table_id: str = ""
-    """Delta's id of the table that it is of: versions of another one begin anew"""
+    """Delta Lake's id of the table, because a table that is made anew counts its versions from 0 again"""
 
 
 START = Cursor()
 
 
 def write_token(request: SearchRequest, version: int, cursor: Cursor) -> str:
-    """Return the token of the page after ``cursor``."""
+    """Return the token for the page after ``cursor``."""
     content = {"snapshot": version, "query": _digest(request), **asdict(cursor)}
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
 
 
 def read_token(request: SearchRequest) -> tuple[int, Cursor]:
-    """Return the snapshot's version and the cursor that a request's token stands for.
+    """Return the version of the table and the cursor in a request's token.
 
-    Raises RefusedRequest where it isn't one, or belongs to another query or snapshot. Whether so many chips
-    have been returned is known where the page is made: `pipelines.serve.search`.
+    Raises RefusedRequest if it isn't a token of ours, or belongs to another query or snapshot. Whether
+    ``returned`` is right is checked later, in `pipelines.serve.search`, when the page is made.
     """
     token = request.token or ""
     try:
@@ -60,7 +60,7 @@ def read_token(request: SearchRequest) -> tuple[int, Cursor]:
             and isinstance(cursor.tie, int | float)
             and abs(cursor.distance) <= _FARTHEST
             and abs(cursor.tie) <= _FARTHEST
-            and len(cursor.chip_id.encode()) > 0  # half a surrogate pair is no text
+            and len(cursor.chip_id.encode()) > 0  # raises for half a surrogate pair
             and isinstance(cursor.table_id, str)
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

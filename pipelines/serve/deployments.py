@@ -11,14 +11,14 @@ from pipelines.serve.query_encoder import Encoder
 from pipelines.serve.shard import Shard
 from pipelines.table.row_ranges import RowRange
 
-_AT_A_TIME = 64  # requests that a shard or an encoder works on
-_HEALTH_CHECKS = 2.0  # seconds between them: so soon another replica takes the place of one that has died
+_MAX_ONGOING = 64  # requests that a replica of a shard or of the encoder works on at the same time
+_HEALTH_CHECK_SECONDS = 2.0  # period; a dead replica is replaced after about so long
 LOGS = LoggingConfig(encoding="JSON")
-_NO_CALLS = LoggingConfig(encoding="JSON", enable_access_log=False)  # the ingress has logged the request
+_LOGS_WITHOUT_ACCESS = LoggingConfig(encoding="JSON", enable_access_log=False)  # the ingress logs requests
 
 
 def build_app(config: ServeConfig) -> Application:
-    """Return the application: the only shard of a table is a part of the ingress, which saves a call."""
+    """Return the application. If the table has one shard, it is a part of the ingress, which saves a call."""
     numbers = range(config.shards) if config.shards > 1 else ()
     return _ingress(config, [_shard(config, number) for number in numbers], _encoder(config))
 
@@ -28,11 +28,11 @@ def _shard(config: ServeConfig, number: int) -> Application:
         name=f"Shard{number}",
         num_replicas=config.shard_replicas,
         max_replicas_per_node=config.max_replicas_per_node,
-        health_check_period_s=_HEALTH_CHECKS,
-        max_ongoing_requests=_AT_A_TIME,
+        health_check_period_s=_HEALTH_CHECK_SECONDS,
+        max_ongoing_requests=_MAX_ONGOING,
         max_queued_requests=config.max_requests,
         ray_actor_options={"num_cpus": config.shard_cpus},
-        logging_config=_NO_CALLS,
+        logging_config=_LOGS_WITHOUT_ACCESS,
     )
     return deployment(Shard).bind(config, RowRange(number, config.shards))
 
@@ -41,21 +41,21 @@ def _encoder(config: ServeConfig) -> Application:
     deployment = serve.deployment(
         num_replicas=config.encoder_replicas,
         max_replicas_per_node=config.max_replicas_per_node,
-        health_check_period_s=_HEALTH_CHECKS,
-        max_ongoing_requests=_AT_A_TIME,
+        health_check_period_s=_HEALTH_CHECK_SECONDS,
+        max_ongoing_requests=_MAX_ONGOING,
         max_queued_requests=config.max_requests,
         ray_actor_options={"num_cpus": config.encoder_cpus, "num_gpus": config.encoder_gpus},
-        logging_config=_NO_CALLS,
+        logging_config=_LOGS_WITHOUT_ACCESS,
     )
     return deployment(Encoder).bind(config)
 
 
 def _ingress(config: ServeConfig, shards: list[Application], encoder: Application) -> Application:
-    # it counts its requests itself, so that a refusal has a body; Serve's own limits are farther away
+    # the ingress limits its requests itself, so that refusals have a body; Serve's own limits are higher
     deployment = serve.deployment(
         num_replicas=config.ingress_replicas if shards else config.shard_replicas,
         max_replicas_per_node=config.max_replicas_per_node,
-        health_check_period_s=_HEALTH_CHECKS,
+        health_check_period_s=_HEALTH_CHECK_SECONDS,
         max_ongoing_requests=4 * config.max_requests,
         max_queued_requests=4 * config.max_requests,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),

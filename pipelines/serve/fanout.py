@@ -1,129 +1,117 @@
-"""Asking all shards, until they answer from one snapshot."""
+"""Asks all shards of a table, until all of them answer from one snapshot."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from ray.serve.handle import DeploymentHandle
-
-from pipelines.serve.answer_features import chip
+from pipelines.serve.answer_features import chip_feature
 from pipelines.serve.chance import ChanceDistances
-from pipelines.serve.pools import WorkPool
-from pipelines.serve.question import Pin, Question, Said, Sample, Source
+from pipelines.serve.question import (
+    Question,
+    Sample,
+    ShardReplies,
+    ShardReply,
+    SnapshotId,
+    SnapshotSelector,
+)
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest
-from pipelines.serve.shard import ChipSource, Shard, ShardInfo
+from pipelines.serve.shard import ChipSource, ShardInfo
+from pipelines.serve.shard_calls import ShardCalls
 
-_SEARCHES = 8  # at a time in a replica: Python's share of each holds the others up
-_LOOKUPS = 4
 _ATTEMPTS = 20
-_PAUSE_SECONDS = 0.1  # before the next one: a shard follows the others in a moment
+_PAUSE_SECONDS = 0.1  # between attempts: a shard that is behind the others catches up in a moment
 
-_Told = tuple[Source, list[Said | Refusal]]
-Call = Callable[..., Awaitable[Any]]
-"""Calls a method of a shard by its name."""
-
-
-def deployed(handle: DeploymentHandle[Shard]) -> Call:
-    """Return the way to a shard in a deployment of its own: whichever replica is free answers."""
-
-    async def call(method: str, *arguments: object) -> object:
-        return await getattr(handle, method).remote(*arguments)
-
-    return call
-
-
-def in_process(shard: Shard) -> Call:
-    """Return the way to a shard in this process: nothing goes over the wire.
-
-    Threads answer, those of searches what must search; but for what takes less than waking a thread.
-    """
-    searches, lookups = WorkPool("search", _SEARCHES), WorkPool("lookup", _LOOKUPS)
-
-    async def call(method: str, *arguments: Any) -> object:  # noqa: ANN401 - what the method takes
-        if method == "ask" and shard.answers_at_once(*arguments):
-            return shard.ask(*arguments)
-        pool = searches if method == "ask" else lookups
-        return await pool.run(getattr(shard, method), *arguments)
-
-    return call
+Reply = TypeVar("Reply")
 
 
 class Shards:
-    """All shards of a table; their replicas follow what is published each in its own time."""
+    """All shards of a table.
 
-    def __init__(self, calls: Sequence[Call]) -> None:
-        self._calls = calls
+    Each replica follows the published pointer by itself, so their snapshots differ for a moment after a swap.
+    """
+
+    def __init__(self, shards: Sequence[ShardCalls]) -> None:
+        self._shards = shards
         self.chances = ChanceDistances(self.sample)
 
-    async def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[list[Said] | Refusal]]:
-        """Return the snapshot that all shards have answered from, and what they say to each question.
+    async def ask(
+        self, questions: Sequence[Question], selector: SnapshotSelector
+    ) -> tuple[SnapshotId, list[list[ShardReply] | Refusal]]:
+        """Return the snapshot that all shards answered from, and for each question the replies of all shards.
 
-        Raises RefusedRequest where the snapshot that is asked for isn't kept, or where shards have none in
-        common for seconds.
+        A question that one shard refuses has that refusal instead of replies. Raises RefusedRequest if the
+        selected snapshot isn't kept, or if the shards have no snapshot in common for two seconds.
         """
-        asked = pin
+        asked = selector
         for attempt in range(_ATTEMPTS):
-            told = await self._all("ask", questions, asked)
-            refusals = [each for each in told if isinstance(each, Refusal)]
+            answers, refusals = await self._ask_once(questions, asked)
             if any(refusal != NOT_READY for refusal in refusals):
                 raise RefusedRequest(next(refusal for refusal in refusals if refusal != NOT_READY))
-            answered: list[_Told] = [each for each in told if not isinstance(each, Refusal)]
-            numbers = {source.number for source, _ in answered}
-            tables = {source.table_id for source, _ in answered}
+            numbers = {snapshot_id.number for snapshot_id, _ in answers}
+            tables = {snapshot_id.table_id for snapshot_id, _ in answers}
             if not refusals and len(numbers) == len(tables) == 1:
-                return answered[0][0], [
-                    _joined(each) for each in zip(*(said for _, said in answered), strict=True)
-                ]
-            # those that are ahead still have the older one; those behind may never have what is newer
+                replies = zip(*(replies for _, replies in answers), strict=True)
+                return answers[0][0], [_replies_or_refusal(each) for each in replies]
+            # the shards that are ahead still keep the older snapshot; the others may never load the newer one
             can_agree = len(tables) == 1 and not refusals  # numbers of two tables can't be compared
-            asked = Pin(min(numbers), pin.version, pin.model_id) if can_agree else pin
+            asked = (
+                SnapshotSelector(min(numbers), selector.version, selector.model_id) if can_agree else selector
+            )
             if attempt:
                 await asyncio.sleep(_PAUSE_SECONDS)
         raise RefusedRequest(NOT_READY)
 
-    async def sample(self, source: Source) -> Sample:
-        """Return the chips with the least ids of each shard, of a snapshot that they have answered from.
+    async def _ask_once(
+        self, questions: Sequence[Question], selector: SnapshotSelector
+    ) -> tuple[list[tuple[SnapshotId, ShardReplies]], list[Refusal]]:
+        """Return what the shards answer: the snapshots with their replies, and the refusals."""
+        answers = await self._from_all(lambda shard: shard.ask(questions, selector))
+        refusals = [each for each in answers if isinstance(each, Refusal)]
+        return [each for each in answers if not isinstance(each, Refusal)], refusals
 
-        Raises RefusedRequest where one of them doesn't hold it any more.
+    async def sample(self, snapshot_id: SnapshotId) -> Sample:
+        """Return each shard's chips with the smallest ids, from a snapshot that they have answered from.
+
+        Raises RefusedRequest if one of them doesn't keep it any more.
         """
-        pin = Pin(source.number, source.version, source.model_id)
+        selector = SnapshotSelector(snapshot_id.number, snapshot_id.version, snapshot_id.model_id)
         for _ in range(_ATTEMPTS):
-            told: list[Sample | Refusal] = await self._all("sample", pin)
-            refusal = next((each for each in told if isinstance(each, Refusal)), None)
+            answers = await self._from_all(lambda shard: shard.sample(selector))
+            refusal = next((each for each in answers if isinstance(each, Refusal)), None)
             if refusal is None:
-                return [chip for each in told if not isinstance(each, Refusal) for chip in each]
+                return [chip for each in answers if not isinstance(each, Refusal) for chip in each]
             if refusal != NOT_READY:
                 raise RefusedRequest(refusal)
-            await asyncio.sleep(
-                _PAUSE_SECONDS
-            )  # it is another replica than the one that answered, and follows
+            # another replica than the one that answered the question, and it hasn't loaded the snapshot yet
+            await asyncio.sleep(_PAUSE_SECONDS)
         raise RefusedRequest(NOT_READY)
 
     async def chip(self, chip_id: str) -> dict[str, Any] | None:
-        """Return a chip as `Chip`, from the shard that holds it."""
-        said = await self._all("chip", chip_id)
-        held = next((each for each in said if each is not None), None)
-        if held is None:
+        """Return a chip as `pipelines.api.answers.Chip` describes it; None if no shard has it."""
+        answers = await self._from_all(lambda shard: shard.chip(chip_id))
+        found = next((each for each in answers if each is not None), None)
+        if found is None:
             return None
-        row, source = held
-        return chip(row, source.version, source.model_id)
+        row, snapshot_id = found
+        return chip_feature(row, snapshot_id.version, snapshot_id.model_id)
 
-    async def source(self, chip_id: str) -> ChipSource | None:
-        """Return where a chip's pixels are, from the shard that holds it."""
-        said = await self._all("source", chip_id)
-        return next((source for source in said if source is not None), None)
+    async def chip_source(self, chip_id: str) -> ChipSource | None:
+        """Return where a chip's pixels are; None if no shard has the chip."""
+        answers = await self._from_all(lambda shard: shard.chip_source(chip_id))
+        return next((source for source in answers if source is not None), None)
 
     async def infos(self) -> list[ShardInfo]:
-        """Return what each shard holds: of one replica each."""
-        return await self._all("info")
+        """Return what one replica of each shard holds."""
+        return await self._from_all(lambda shard: shard.info())
 
-    async def _all(self, method: str, *arguments: object) -> list[Any]:
-        if len(self._calls) == 1:  # a task of its own would take longer than what it does
-            return [await self._calls[0](method, *arguments)]
-        return list(await asyncio.gather(*(call(method, *arguments) for call in self._calls)))
+    async def _from_all(self, call: Callable[[ShardCalls], Awaitable[Reply]]) -> list[Reply]:
+        """Call all shards at the same time; return their replies in the order of the shards."""
+        if len(self._shards) == 1:  # a task would take longer than the call itself
+            return [await call(self._shards[0])]
+        return list(await asyncio.gather(*(call(shard) for shard in self._shards)))
 
 
-def _joined(said: Sequence[Said | Refusal]) -> list[Said] | Refusal:
-    """Return what all shards say to a question, or why one of them refuses it."""
-    refusal = next((each for each in said if isinstance(each, Refusal)), None)
-    return refusal or [each for each in said if not isinstance(each, Refusal)]
+def _replies_or_refusal(replies: Sequence[ShardReply | Refusal]) -> list[ShardReply] | Refusal:
+    """Return the replies of all shards to one question, or the first refusal among them."""
+    refusal = next((each for each in replies if isinstance(each, Refusal)), None)
+    return refusal or [each for each in replies if not isinstance(each, Refusal)]

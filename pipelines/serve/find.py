@@ -1,4 +1,4 @@
-"""One snapshot's part of the answers to questions.
+"""Answers questions from one snapshot.
 
 Shapes: E examples, Y bytes a code, K rows found, P parts of a code.
 """
@@ -22,18 +22,18 @@ from pipelines.index.archive import Archive
 from pipelines.index.request_filters import select
 from pipelines.serve.chip_at import Preference, chip_at
 from pipelines.serve.cursor import START, Cursor
-from pipelines.serve.question import Example, Found, Question, Said
+from pipelines.serve.question import Example, PartialResult, Question, ShardReply
 from pipelines.serve.ranking import Ranking
 from pipelines.serve.snapshot import Snapshot
 
 Codes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
-_Here = dict[str, tuple[int, Preference | None]]  # row, and for a chip at a point what it is preferred by
+_Held = dict[str, tuple[int, Preference | None]]  # chip id -> row, and the preference of a chip at a point
 
 
 @dataclass(frozen=True)
 class _Search:
-    """A question whose examples are known."""
+    """A question with the codes of its examples."""
 
     question: Question
     ranking: Ranking
@@ -43,24 +43,24 @@ class _Search:
 
     @property
     def has_one_example(self) -> bool:
-        """Whether there is one example, and none to keep away from."""
+        """Whether there is one positive example, and no negative one."""
         return len(self.positives_EY) == 1 and not len(self.negatives_EY)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the index can answer it together with others."""
+        """Whether the index can search it in one batch with others."""
         has_filters = self.question.request.has_filters or len(self.excluded_rows) > 1
         return self.has_one_example and self.ranking.bit_weights is None and not has_filters
 
     @property
     def farthest(self) -> int | None:
-        """How far a hit may be, as the index measures it."""
+        """Greatest distance of a hit, in units of the index; None: no limit."""
         max_distance = self.question.request.max_distance
         return None if max_distance is None else max_distance * self.ranking.unit
 
 
 def warm_up(snapshot: Snapshot) -> None:
-    """Search in every way once: what isn't compiled on this machine yet takes seconds each."""
+    """Run each kind of search once, because compiling one that is new on this machine takes seconds."""
     archive = snapshot.archive
     if not len(archive.codes):
         return
@@ -72,39 +72,40 @@ def warm_up(snapshot: Snapshot) -> None:
             {"chip_ids": chip_ids * 2},
             {"code": code, "bit_weights": "8" * snapshot.code.bits},
         ]
-        # a batch too
+        # enough of each to be searched as a batch too
         queries += [{"code": code, "compare": compare} for compare in ("both", *parts)] * FEWEST_TOGETHER
         questions = [Question(SearchRequest.model_validate(query | filters)) for query in queries]
         answer(snapshot, questions, is_whole=True)
 
 
-def answer(snapshot: Snapshot, questions: Sequence[Question], *, is_whole: bool) -> list[Said]:
-    """Return what a snapshot says to each question.
+def answer(snapshot: Snapshot, questions: Sequence[Question], *, is_whole: bool) -> list[ShardReply]:
+    """Return a snapshot's reply to each question.
 
-    Where it isn't the whole table, a question is answered once the codes of its examples are known: until
-    then the examples that are here are told. Raises ValueError for a code of another length than its own,
-    ComparisonError for a comparison that its codes don't allow.
+    ``is_whole``: the snapshot has all rows of the table, so the codes of all examples are here. Otherwise a
+    question that lacks codes is not searched yet, and the reply only has the examples that are here. Raises
+    ValueError for a code that isn't as long as the snapshot's codes, ComparisonError for a comparison that
+    these codes don't allow.
     """
     archive = snapshot.archive
-    said: list[Said] = []
+    replies: list[ShardReply] = []
     searches: dict[int, _Search] = {}
     for place, question in enumerate(questions):
-        here = _here(archive, question)
+        held = _held_examples(archive, question)
         resolved, examples = question, tuple[Example, ...]()
         if not question.is_resolved:
-            examples = tuple(_example(archive, *each) for each in here.items())
+            examples = tuple(_example(archive, *each) for each in held.items())
             resolved = question.with_examples(examples) if is_whole else question
-        said.append(Said(examples))
+        replies.append(ShardReply(examples))
         if resolved.is_resolved:
-            excluded = [row for row, _ in here.values()] if question.excludes_examples else []
+            excluded = [row for row, _ in held.values()] if question.excludes_examples else []
             searches[place] = _search_of(resolved, Ranking.of(resolved.request, snapshot.code), excluded)
     for place, hits in _all_hits(archive, searches).items():
-        said[place] = replace(said[place], found=_found(archive, searches[place], hits))
-    return said
+        replies[place] = replace(replies[place], result=_partial_result(archive, searches[place], hits))
+    return replies
 
 
-def _here(archive: Archive, question: Question) -> _Here:
-    """Return those of a question's examples that are here."""
+def _held_examples(archive: Archive, question: Question) -> _Held:
+    """Return the question's examples that the archive has."""
     point = question.request.point
     if point is not None and not question.is_resolved:
         found = chip_at(archive, *point)
@@ -140,7 +141,7 @@ def _stacked(codes: Sequence[bytes]) -> Codes:
 
 
 def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]:
-    """Return the hits of each search; those that are alike are searched together."""
+    """Return the hits of each search. Searches that differ only in their code run as one batch."""
     hits: dict[int, Hits] = {}
     alike: dict[tuple[int, int | None, Comparison], list[int]] = defaultdict(list)
     for place, search in searches.items():
@@ -165,7 +166,7 @@ def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]
 
 
 def _reach(archive: Archive, question: Question) -> int:
-    """Return how many of the nearest chips decide a page: as many as there are, whatever a token says."""
+    """Return how many of the nearest chips to find: never more than there are, whatever a token claims."""
     return max(1, min(question.reach, len(archive.codes)))
 
 
@@ -205,8 +206,8 @@ def _hits(archive: Archive, search: _Search) -> Hits:
     )
 
 
-def _found(archive: Archive, search: _Search, hits: Hits) -> Found:
-    """Return what the ingress must know of the hits to word its page."""
+def _partial_result(archive: Archive, search: _Search, hits: Hits) -> PartialResult:
+    """Return what the ingress needs from the hits to make its page."""
     question, parts = search.question, search.ranking.code.parts
     distances = (hits.distances_K / search.ranking.unit).tolist()
     ties = (hits.ties_K / search.ranking.unit).tolist()
@@ -220,7 +221,7 @@ def _found(archive: Archive, search: _Search, hits: Hits) -> Found:
     for name, values in columns.items():
         for chip, value in zip(chips, values, strict=True):
             chip[name] = value
-    return Found(
+    return PartialResult(
         chips,
         tuple(Counter(zip(distances, ties, strict=True)).items()),
         hits.ties_at_cutoff,
@@ -234,7 +235,7 @@ def _found(archive: Archive, search: _Search, hits: Hits) -> Found:
 def _passed(
     archive: Archive, cursor: Cursor, rows_K: Rows, distances: Sequence[float], ties: Sequence[float]
 ) -> int:
-    """Return how many hits the pages so far have had."""
+    """Return how many of the hits were on the pages before this one."""
     if cursor == START:
         return 0
     return bisect_right(

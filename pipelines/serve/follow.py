@@ -1,4 +1,4 @@
-"""Following the published pointer: load the new beside the old, then swap one reference."""
+"""Follows the published pointer: loads a new publication beside the old one, then swaps one reference."""
 
 import logging
 import threading
@@ -13,25 +13,25 @@ from pipelines.serve.config import ServeConfig
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published, publications, read_pointer
 
-_PATIENCE_SECONDS = 2.0  # of a request, where something is being loaded
-_REST_SECONDS = 5.0  # between two listings of the last publications
+_PATIENCE_SECONDS = 2.0  # how long a request waits while something is being loaded
+_LISTING_SECONDS = 5.0  # least time between two listings of the last publications
 
 _logger = logging.getLogger("ray.serve")
 
 
-class Follows(Protocol):
-    """What is loaded of a publication."""
+class HasPublication(Protocol):
+    """Anything that was loaded from a publication."""
 
     @property
     def published(self) -> Published:
-        """The publication."""
+        """The publication that it was loaded from."""
 
 
-Loaded = TypeVar("Loaded", bound=Follows)
+Loaded = TypeVar("Loaded", bound=HasPublication)
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedPublication:
     """A publication that can't be loaded, and why."""
 
     published: Published
@@ -39,31 +39,32 @@ class Refused:
 
 
 class Follower(Generic[Loaded]):
-    """Holds what was loaded of the last publications, and looks for news in a thread of its own."""
+    """Keeps the last publications loaded, and looks for a newer one in a thread of its own."""
 
     current: Loaded
-    """Read it once a request: the next read may be of the next version."""
-    refused: Refused | None = None
-    """The newest publication, where it can't be loaded"""
+    """The one that is served. Read it once in each request: the next read may return a newer one"""
+    refused: RefusedPublication | None = None
+    """The newest publication, if it can't be loaded"""
 
     def __init__(
         self,
         config: ServeConfig,
         load: Callable[[Published, Sequence[Loaded]], Loaded],
-        show: Callable[[Published, Refused | None], None],
+        show: Callable[[Published, RefusedPublication | None], None],
     ) -> None:
-        """Load what is published or, where that can't be, what was before it.
+        """Load the newest publication or, if that fails, the newest one before it that can be loaded.
 
-        ``load`` gets a publication and what is held so far, the newest first; ``show`` is told after each
-        look for news what is served and what is refused. Raises what ``load`` raises of the newest
-        publication where none of the last ones can be loaded, TableError where nothing is published.
+        ``load(published, kept)`` loads a publication; ``kept`` is what is loaded already, the newest first.
+        ``show(published, refused)`` is called after each look at the pointer. If none of the last
+        publications can be loaded, raises what ``load`` raised for the newest. Raises TableError if nothing
+        is published.
         """
         self._table_uri, self._store, self._config = config.table, Store(config.store), config
         self._load, self._show = load, show
         self._kept: dict[int, Loaded] = {}
         self._loading = threading.Lock()
         self._last: list[Published] = []
-        self._listed = -_REST_SECONDS
+        self._listed_at = -_LISTING_SECONDS
         self._start()
         show(self.current.published, self.refused)
         threading.Thread(target=self._follow, name="pointer-follower", daemon=True).start()
@@ -73,10 +74,10 @@ class Follower(Generic[Loaded]):
         for published in self._publications():
             try:
                 self._take(published)
-            except Exception as error:  # whatever is wrong with it: the one before it may be sound
+            except Exception as error:  # any error: the publication before it may be fine
                 _logger.exception("publication %d of %s is refused", published.number, self._table_uri)
                 first = first or error
-                self.refused = self.refused or Refused(published, _reason(error))
+                self.refused = self.refused or RefusedPublication(published, _reason(error))
             else:
                 return
         if first:
@@ -84,34 +85,34 @@ class Follower(Generic[Loaded]):
 
     @property
     def kept(self) -> list[Loaded]:
-        """What is held, the newest first."""
+        """All that is loaded, the newest first."""
         return [loaded for _, loaded in sorted(self._kept.items(), reverse=True)]
 
     def look(self) -> None:
-        """Look for news now; what can't be loaded is refused, and what is held stays."""
+        """Read the pointer now, and load a new publication. If that fails, refuse it and keep the old one."""
         with self._loading:
             try:
                 published = read_pointer(self._table_uri, self._store)
                 if published == self.current.published:
                     self.refused = None
                     return
-            except Exception:  # the store may be down: the old answers must go on
-                _logger.exception("%s has no pointer that can be read; the old stays", self._table_uri)
+            except Exception:  # the store may be down: go on serving the old one
+                _logger.exception("the pointer of %s can't be read; the old version stays", self._table_uri)
                 return
             try:
                 self._take(published)
-            except Exception as error:  # whatever is published, the old answers must go on
+            except Exception as error:  # whatever is published, go on serving the old one
                 if self.refused is None or self.refused.published != published:
                     _logger.exception("publication %d of %s is refused", published.number, self._table_uri)
-                self.refused = Refused(published, _reason(error))
+                self.refused = RefusedPublication(published, _reason(error))
                 return
             self.refused = None
         _logger.info("now serving version %d of %s", published.table_version, self._table_uri)
 
     def find(self, wanted: Callable[[Published], bool]) -> Loaded | None:
-        """Return the newest that is wanted of the last publications; one that isn't held yet is loaded.
+        """Return the newest of the last publications that is ``wanted``, or None; load it if necessary.
 
-        Raises TimeoutError where another is being loaded at this time.
+        Raises TimeoutError if another one is being loaded for too long.
         """
         held = self._held(wanted)
         if held is not None:
@@ -127,20 +128,21 @@ class Follower(Generic[Loaded]):
         return next((loaded for loaded in self.kept if wanted(loaded.published)), None)
 
     def _older(self, wanted: Callable[[Published], bool]) -> Loaded | None:
-        """Return one that was published before the current one, within reach; loaded now."""
+        """Load the newest wanted publication before the current one; None if there is none that can be."""
         try:
-            if time.monotonic() - self._listed >= _REST_SECONDS:  # clients may ask for what never was
-                self._last, self._listed = list(self._publications()), time.monotonic()
+            # not each time: clients may ask for versions that never existed
+            if time.monotonic() - self._listed_at >= _LISTING_SECONDS:
+                self._last, self._listed_at = list(self._publications()), time.monotonic()
             for published in self._last:
                 if published.number < self.current.published.number and wanted(published):
                     self._keep(published)
                     return self._kept[published.number]
-        except Exception:  # a store that is down, a version that has lost files: it can't be had
+        except Exception:  # the store may be down, or files of that version may be gone
             _logger.exception("an older publication of %s can't be loaded", self._table_uri)
         return None
 
     def _publications(self) -> Iterator[Published]:
-        """Yield the last publications, the newest first. Raises TableError where there is none."""
+        """Yield the last publications, the newest first. Raises TableError if nothing is published."""
         yield read_pointer(self._table_uri, self._store)
         yield from islice(publications(self._table_uri, self._store), 1, self._config.kept_snapshots)
 
@@ -149,7 +151,7 @@ class Follower(Generic[Loaded]):
         self._keep(published)
         self.current = self._kept[published.number]
         oldest = published.number - self._config.kept_snapshots
-        # numbers begin anew where the table was made anew: what is held of another table goes
+        # a table that is made anew counts publications from 1 again: drop those of the old table
         self._kept = {
             number: held
             for number, held in self._kept.items()
@@ -158,7 +160,8 @@ class Follower(Generic[Loaded]):
 
     def _keep(self, published: Published) -> None:
         loaded = self._load(published, self.kept)
-        self._kept = {**self._kept, published.number: loaded}  # a new one: requests read the old meanwhile
+        # a new dict, because requests may be reading the old one
+        self._kept = {**self._kept, published.number: loaded}
 
     def _follow(self) -> None:
         while True:
@@ -168,6 +171,6 @@ class Follower(Generic[Loaded]):
 
 
 def _reason(error: Exception) -> str:
-    """Return why in a line; of an error that isn't ours its kind as well."""
+    """Return an error's message as one line, after its class if it isn't one of ours."""
     text = one_line(error)
     return text if isinstance(error, ScenehashError) else f"{type(error).__name__}: {text}"

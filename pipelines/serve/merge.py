@@ -1,4 +1,4 @@
-"""What shards say to one answer: the same, however many shards there are."""
+"""Merges what the shards reply into one answer, which doesn't depend on the number of shards."""
 
 import heapq
 from collections import Counter
@@ -7,66 +7,72 @@ from itertools import islice
 from typing import Any
 
 from pipelines.api.answers import ShardStatus, SnapshotInfo, Status
-from pipelines.api.geojson import whole
-from pipelines.serve.answer_features import matches
+from pipelines.api.geojson import json_number
+from pipelines.serve.answer_dicts import LinkDict, SearchAnswerDict
+from pipelines.serve.answer_features import match_features
 from pipelines.serve.cursor import Cursor, write_token
-from pipelines.serve.question import EncoderInfo, Found, Question, Source
+from pipelines.serve.question import EncoderInfo, PartialResult, Question, SnapshotId
 from pipelines.serve.ranking import Ranking
 from pipelines.serve.shard import ShardInfo
 
-Worded = dict[str, Any]
-"""A `SearchAnswer`, but for the time taken, which is known last."""
 
-
-def merged(
+def merge_results(
     question: Question,
-    source: Source,
-    parts: Sequence[Found],
+    snapshot_id: SnapshotId,
+    results: Sequence[PartialResult],
     chance_distance: float | None,
     *,
     is_image: bool = False,
-) -> Worded:
-    """Return the answer of one snapshot; ``is_image``: an image was asked with, the request has its code."""
-    ranking = Ranking.of(question.request, source.code)
-    chips = _page(question, parts)
-    matched, kth_distance, ties = _summary(question, parts)
+) -> SearchAnswerDict:
+    """Return one page of an answer, without ``took_ms``.
+
+    ``results``: one of each shard, all from the same snapshot. ``is_image``: the client sent an image, and
+    the request has the image's code in its place.
+    """
+    ranking = Ranking.of(question.request, snapshot_id.code)
+    chips = _page(question, results)
+    matched, kth_distance, ties = _summary(question, results)
     returned = question.cursor.returned + len(chips)
-    links = [_next(question, source, chips, is_image=is_image)] if chips and returned < matched else []
+    has_more = bool(chips) and returned < matched
     return {
         "type": "FeatureCollection",
         "numberMatched": matched,
         "numberReturned": len(chips),
-        "features": matches(chips, question.cursor.returned + 1, ranking.greatest_distance, chance_distance),
+        "features": match_features(
+            chips, question.cursor.returned + 1, ranking.greatest_distance, chance_distance
+        ),
         "search": {
-            "model_id": source.model_id,
-            "bits": source.code.bits,
-            **ranking.told(question.request.compare),
-            "chance_distance": None if chance_distance is None else whole(chance_distance),
-            "snapshot": source.version,
+            "model_id": snapshot_id.model_id,
+            "bits": snapshot_id.code.bits,
+            "compare": question.request.compare,
+            "parts": ranking.compared_parts(),
+            "rank_by": "bits" if ranking.bit_weights is None else "values",
+            "chance_distance": None if chance_distance is None else json_number(chance_distance),
+            "snapshot": snapshot_id.version,
             "exact": True,
-            "method": "mih" if all(part.method == "mih" for part in parts) else "scan",
+            "method": "mih" if all(result.method == "mih" for result in results) else "scan",
             "kth_distance": kth_distance,
             "ties_at_cutoff": ties,
-            "codes_compared": sum(part.codes_compared for part in parts),
+            "codes_compared": sum(result.codes_compared for result in results),
         },
-        "links": links,
+        "links": [_next_link(question, snapshot_id, chips, is_image=is_image)] if has_more else [],
     }
 
 
 def snapshot_info(infos: Sequence[ShardInfo]) -> SnapshotInfo:
-    """Return what all shards serve; while they swap, what the last of them does."""
-    last = min(infos, key=lambda info: info.published.number)
+    """Return what all shards serve. While they swap to a new version, the old one is what all can serve."""
+    oldest = min(infos, key=lambda info: info.published.number)
     kept_by_all = set.intersection(*({version for _, version in info.kept} for info in infos))
     return SnapshotInfo(
-        snapshot=last.published.table_version,
-        model_id=last.published.model_id,
-        bits=last.bits,
+        snapshot=oldest.published.table_version,
+        model_id=oldest.published.model_id,
+        bits=oldest.bits,
         chips=sum(info.chips for info in infos),
         distinct_codes=sum(info.distinct_codes for info in infos),
-        run_id=last.published.run_id,
-        published_at=last.published.published_at,
+        run_id=oldest.published.run_id,
+        published_at=oldest.published.published_at,
         shards=len(infos),
-        kept=list(dict.fromkeys(version for _, version in last.kept if version in kept_by_all)),
+        kept=list(dict.fromkeys(version for _, version in oldest.kept if version in kept_by_all)),
         refused=next((info.refused for info in infos if info.refused), None),
     )
 
@@ -87,46 +93,46 @@ def status_of(infos: Sequence[ShardInfo], encoder: EncoderInfo) -> Status:
     return Status(shards=shards, encoder_model_id=encoder.model_id, encoder_device=encoder.device)
 
 
-def _page(question: Question, parts: Sequence[Found]) -> list[dict[str, Any]]:
+def _page(question: Question, results: Sequence[PartialResult]) -> list[dict[str, Any]]:
+    """Return the nearest chips of all shards, as many as the page has."""
     nearest = heapq.merge(
-        *(part.chips for part in parts),
+        *(result.chips for result in results),
         key=lambda chip: (chip["distance"], chip["tie"], chip["chip_id"]),
     )
     return list(islice(nearest, question.page_size))
 
 
-def _summary(question: Question, parts: Sequence[Found]) -> tuple[int, int | float | None, int]:
-    """Return how many chips all pages have, the distance of the last one, and how many tie with it.
+def _summary(question: Question, results: Sequence[PartialResult]) -> tuple[int, int | float | None, int]:
+    """Return how many chips all pages have, the distance of the last chip, and how many others tie with it.
 
-    Those tie that only their chip ids tell apart: at one distance, and one tie of the parts that decide next.
-    The last one of k or, without k, of this page: then none is left out, and the next page has what ties.
+    Two chips tie if only their chip ids order them: they have the same distance and the same ``tie``. With k,
+    the last chip is the k-th, and ties are the chips that k left out. Without k, it is the last chip of this
+    page, and there are no ties: the next page has them.
     """
     rows_at: Counter[tuple[float, float]] = Counter()
-    for part in parts:
-        rows_at.update(dict(part.distances))
+    for result in results:
+        rows_at.update(dict(result.distances))
     taken, last, ties = 0, None, 0
     for place, rows in sorted(rows_at.items()):
         if taken == question.reach:
             break
-        fresh = min(question.reach - taken, rows)
-        taken, last, ties = taken + fresh, place, rows - fresh
-    kth_distance = None if last is None else whole(last[0])
+        added = min(question.reach - taken, rows)
+        taken, last, ties = taken + added, place, rows - added
+    kth_distance = None if last is None else json_number(last[0])
     if question.k is None:
-        return sum(part.within or 0 for part in parts), kth_distance, 0
-    ties += sum(part.ties for part in parts if part.distances and part.distances[-1][0] == last)
+        return sum(result.within or 0 for result in results), kth_distance, 0
+    ties += sum(result.ties for result in results if result.distances and result.distances[-1][0] == last)
     return taken, kth_distance, ties
 
 
-def _next(
-    question: Question, source: Source, chips: Sequence[dict[str, Any]], *, is_image: bool
-) -> dict[str, Any]:
-    """Return the link to the page after this one; an image needn't be sent again."""
+def _next_link(
+    question: Question, snapshot_id: SnapshotId, chips: Sequence[dict[str, Any]], *, is_image: bool
+) -> LinkDict:
+    """Return the link to the page after this one. An image isn't sent again: the link's body has its code."""
     last = chips[-1]
     returned = question.cursor.returned + len(chips)
-    cursor = Cursor(returned, last["distance"], last["tie"], last["chip_id"], source.table_id)
-    token = write_token(question.request, source.version, cursor)
-    link = {"rel": "next", "method": "POST", "href": "/v1/search"}
-    if not is_image:
-        return link | {"merge": True, "body": {"token": token}}
-    query = question.request.model_dump(mode="json", exclude_unset=True, exclude={"token"})
-    return link | {"merge": False, "body": query | {"token": token}}
+    cursor = Cursor(returned, last["distance"], last["tie"], last["chip_id"], snapshot_id.table_id)
+    body: dict[str, Any] = {"token": write_token(question.request, snapshot_id.version, cursor)}
+    if is_image:
+        body = question.request.model_dump(mode="json", exclude_unset=True, exclude={"token"}) | body
+    return {"rel": "next", "method": "POST", "href": "/v1/search", "merge": not is_image, "body": body}

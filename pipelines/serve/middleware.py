@@ -1,4 +1,4 @@
-"""What stands between every request and its route: HEAD wherever there is GET, and pages of other origins.
+"""HEAD for every route that has GET, and which web pages of other origins may call the routes (CORS).
 
 Sources: RFC 9110, 9.3.2; CORS protocol, Fetch standard, 3.3.
 """
@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HEADERS = ("Authorization", "Content-Type", "Content-Encoding", "X-Request-ID")
 _EXPOSED = ("Retry-After", "X-Request-ID", "ETag")
-_REMEMBERED = 3600  # seconds that a browser needn't ask again
+_PREFLIGHT_SECONDS = 3600  # how long a browser may cache the answer to a preflight request
 
 
-class Heads:
-    """ASGI middleware for HEAD. Routes see a GET; what they answer is sent without its body."""
+class HeadRequests:
+    """ASGI middleware for HEAD. Routes see a GET, and their answer is sent without its body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,7 +30,7 @@ class Heads:
                 message = {**message, "body": b""}
             await send(message)
 
-        scope["method"] = "GET"  # in place: what stands before reads the route in the same scope
+        scope["method"] = "GET"  # in place: middleware before this one reads the route from the same scope
         try:
             await self._app(scope, receive, without_body)
         finally:
@@ -38,14 +38,11 @@ class Heads:
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:
-    """Return the options of Starlette's CORSMiddleware that let pages of these origins use every route.
-
-    By default there are none.
-    """
+    """Return the options of Starlette's CORSMiddleware that let pages of these origins use every route."""
     return {
         "allow_origins": list(origins),
         "allow_methods": ["GET", "HEAD", "POST"],
         "allow_headers": list(_HEADERS),
         "expose_headers": list(_EXPOSED),
-        "max_age": _REMEMBERED,
+        "max_age": _PREFLIGHT_SECONDS,
     }

@@ -1,6 +1,6 @@
-"""Threads for work that would hold up the event loop. Each kind of work has its own: none waits for another.
+"""Threads for work that would block the event loop. Each kind of work has its own, so none waits for another.
 
-asyncio's default pool has a few threads for everything: a few slow reads, and no search would be answered.
+asyncio's default pool has a few threads for everything: with a few slow reads, no search would be answered.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ Result = TypeVar("Result")
 
 
 class WorkPool:
-    """Runs calls of one kind in threads of their own, so many at a time; more of them wait."""
+    """Runs calls of one kind in its own threads, as many at a time as it has threads; more calls wait."""
 
     def __init__(self, kind: str, threads: int, most: int | None = None) -> None:
-        """``kind`` names the threads; ``most`` is how many calls may run or wait, None: as many as come."""
+        """``kind`` names the threads. ``most``: how many calls may run or wait; None: any number."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=kind)
         self._free = None if most is None else threading.BoundedSemaphore(most)
 
     async def run(self, call: Callable[..., Result], *arguments: object) -> Result:
         """Return what a call returns, or raise what it raises.
 
-        Raises RefusedRequest where too many run or wait. A call that has begun goes on where its request is
-        given up, and counts until it ends.
+        Raises RefusedRequest if too many run or wait. A call that has begun goes on if its request is
+        cancelled, and counts until it ends.
         """
         if self._free is not None and not self._free.acquire(blocking=False):
             raise RefusedRequest(QUEUE_FULL)

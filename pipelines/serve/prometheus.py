@@ -11,7 +11,7 @@ from typing import Protocol, get_args
 from ray.util import metrics
 
 from pipelines.errors import RejectReason
-from pipelines.serve.follow import Refused
+from pipelines.serve.follow import RefusedPublication
 from pipelines.storage.store import Store
 from pipelines.table.night_record import Outcome, find_night
 from pipelines.table.pointer import Published
@@ -19,41 +19,41 @@ from pipelines.table.pointer import Published
 _logger = logging.getLogger("ray.serve")
 
 _SECONDS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0]
-_REFRESH_SECONDS = 2.0  # Ray exports a gauge once each time that it is set, and forgets it 20 s later
+_REFRESH_SECONDS = 2.0  # Ray exports a gauge only after it is set, and drops it 20 s later
 
 
-class Shown(Protocol):
-    """What Ray is told of now and then."""
+class Refreshable(Protocol):
+    """A metric that must be sent to Ray regularly."""
 
     def refresh(self) -> None:
-        """Tell Ray."""
+        """Send the present values to Ray."""
 
 
 class LastingGauge:
-    """Shows its values until it is given others, from `keep_shown`'s next turn on."""
+    """A gauge that keeps its values until it gets others. `keep_refreshed` sends them to Ray."""
 
     def __init__(self, name: str, description: str, tag_key: str | None = None) -> None:
-        """Without a ``tag_key`` it has one value."""
+        """Make a gauge with one value for each tag or, without a ``tag_key``, with a single value."""
         self._tag_key = tag_key
         self._gauge = metrics.Gauge(name, description, (tag_key,) if tag_key else ())
         self._values: Mapping[str, float] = {}
 
     def set(self, value: float) -> None:
-        """Show one value, of a gauge without a tag."""
+        """Set the value of a gauge without tags."""
         self.set_all({"": value})
 
     def set_all(self, values: Mapping[str, float]) -> None:
-        """Show these values, tag -> value, and no others; those that were shown before fade within 20 s."""
-        self._values = dict(values)  # a new one: another thread reads the old meanwhile
+        """Set the values, tag -> value. Tags that aren't among them disappear within 20 s."""
+        self._values = dict(values)  # a new dict, because another thread may be reading the old one
 
     def refresh(self) -> None:
-        """Tell Ray once more."""
+        """Send the present values to Ray."""
         for tag, value in self._values.items():
             self._gauge.set(value, {self._tag_key: tag} if self._tag_key else {})
 
 
-def keep_shown(metrics: Sequence[Shown]) -> None:
-    """Refresh metrics for as long as the process lives, in a thread that waits for nothing else."""
+def keep_refreshed(metrics: Sequence[Refreshable]) -> None:
+    """Refresh metrics in a thread of their own, as long as the process lives."""
 
     def refresh() -> None:
         while True:
@@ -65,7 +65,7 @@ def keep_shown(metrics: Sequence[Shown]) -> None:
 
 
 class SnapshotMetrics:
-    """What a shard's replica serves."""
+    """Which version a shard's replica serves."""
 
     def __init__(self, shard: int) -> None:
         self._shard = str(shard)
@@ -80,17 +80,17 @@ class SnapshotMetrics:
             "1 where the newest publication can't be loaded, and an older one is served",
             "shard",
         )
-        keep_shown([self._version, self._published, self._refused])
+        keep_refreshed([self._version, self._published, self._refused])
 
-    def show(self, published: Published, refused: Refused | None) -> None:
-        """Show what is served, and whether something newer is refused."""
+    def show(self, published: Published, refused: RefusedPublication | None) -> None:
+        """Set what is served, and whether a newer publication is refused."""
         self._version.set_all({self._shard: published.table_version})
         self._published.set_all({self._shard: published.published_at.timestamp()})
         self._refused.set_all({self._shard: int(refused is not None)})
 
 
 class LastNightMetrics:
-    """How the last night ended: its own process is gone, and what it showed with it."""
+    """How the last night ended. The service shows it, because the night's own process is gone by then."""
 
     def __init__(self, table_uri: str, store: Store) -> None:
         self._table_uri, self._store = table_uri, store
@@ -101,14 +101,14 @@ class LastNightMetrics:
             "scenehash_night_outcome", "1 for how the last night ended, 0 for the others", "outcome"
         )
         self._figures = LastingGauge("scenehash_night", "Figures of the last night's report", "figure")
-        keep_shown([self._ended, self._outcome, self._figures])
+        keep_refreshed([self._ended, self._outcome, self._figures])
 
     def show(self) -> None:
-        """Show what the last night has put down; where that can't be read, go on showing what was."""
+        """Read the last night's record and show it. If it can't be read, the old values stay."""
         try:
             night = find_night(self._table_uri, self._store)
-        except Exception:  # the store may be down: that is no reason not to follow what is published
-            _logger.exception("%s has no record of a night that can be read", self._table_uri)
+        except Exception:  # the store may be down; the follower must go on
+            _logger.exception("the last night's record of %s can't be read", self._table_uri)
             return
         if night is None:
             return
@@ -119,7 +119,7 @@ class LastNightMetrics:
 
 
 class RequestMetrics:
-    """What the ingress answers. Ray is told of it later, so that no answer waits for that."""
+    """Counts the ingress's requests. The counts go to Ray later, so that no answer waits for Ray."""
 
     def __init__(self) -> None:
         self._seconds = metrics.Histogram(
@@ -137,28 +137,28 @@ class RequestMetrics:
             "scenehash_codes_compared", "Codes compared with examples, by method", tag_keys=("method",)
         )
         self._ongoing = LastingGauge("scenehash_requests_ongoing", "Requests being worked on")
-        self._untold: deque[Callable[[], None]] = deque()
+        self._pending: deque[Callable[[], None]] = deque()
         self.ongoing(0)
-        keep_shown([self._ongoing, self])
+        keep_refreshed([self._ongoing, self])
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """Count a request."""
-        self._untold.append(partial(self._seconds.observe, seconds, {"route": route, "status": str(status)}))
+        """Count an answered request, and the seconds it took."""
+        self._pending.append(partial(self._seconds.observe, seconds, {"route": route, "status": str(status)}))
 
     def refused(self, code: str) -> None:
         """Count a request that got no answer."""
-        self._untold.append(partial(self._refused.inc, 1, {"code": code}))
+        self._pending.append(partial(self._refused.inc, 1, {"code": code}))
 
     def searched(self, method: str, codes_compared: int) -> None:
         """Count the codes that a search has compared."""
         if codes_compared:  # Ray refuses to add nothing
-            self._untold.append(partial(self._compared.inc, codes_compared, {"method": method}))
+            self._pending.append(partial(self._compared.inc, codes_compared, {"method": method}))
 
     def ongoing(self, requests: int) -> None:
-        """Show how many requests are being worked on."""
+        """Set how many requests are being worked on."""
         self._ongoing.set(requests)
 
     def refresh(self) -> None:
-        """Tell Ray what has been counted."""
-        while self._untold:
-            self._untold.popleft()()
+        """Send to Ray what has been counted since the last time."""
+        while self._pending:
+            self._pending.popleft()()

@@ -1,4 +1,4 @@
-"""What takes requests in on each node: HAProxy, which comes with Ray, in place of Serve's proxy in Python.
+"""Makes Ray Serve use HAProxy, which comes with Ray, on each node in place of its own proxy in Python.
 
 An answer then takes half the time or less. Source: Ray Serve, ``ray/serve/_private/constants.py``
 (RAY_SERVE_ENABLE_HA_PROXY and RAY_SERVE_HAPROXY_*), which the processes of a cluster read as they start.
@@ -14,11 +14,12 @@ from tempfile import TemporaryDirectory
 
 @contextmanager
 def haproxy() -> Iterator[None]:
-    """Let a Ray cluster that is started meanwhile have it; what the environment says already, stands.
+    """Set the environment so that a Ray cluster started in this context uses HAProxy.
 
-    Its files lie in a folder that is this user's alone, as its socket obeys whoever reaches it; and its ports
-    for statistics are free ones, as several services may run on a machine. Replicas listen on ports of all
-    addresses then, so an API without keys shouldn't have it.
+    Variables that are set already keep their values. HAProxy's files lie in a folder that only this user can
+    read, because its socket obeys everybody who can reach it. Its ports for statistics are free ones, because
+    several services may run on one machine. With HAProxy, replicas listen on all addresses of the machine, so
+    don't use it for an API without keys.
     """
     with TemporaryDirectory(prefix="haproxy-") as folder:
         ours = {
@@ -30,7 +31,7 @@ def haproxy() -> Iterator[None]:
             "HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
             "HAPROXY_STATS_PORT": str(_free_port()),
             "HAPROXY_METRICS_PORT": str(_free_port()),
-            "DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # no balancer but this one has to hear of the end
+            "DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # no other load balancer needs time to notice
         }
         before = dict(os.environ)
         os.environ |= {f"RAY_SERVE_{name}": value for name, value in ours.items()} | before
@@ -43,8 +44,8 @@ def haproxy() -> Iterator[None]:
 
 def _free_port() -> int:
     while True:
-        # below those that outgoing connections get: one of them might have it before the proxy has
+        # below the ports of outgoing connections: one of those could take it before the proxy does
         port = random.randrange(20_000, 30_000)  # noqa: S311
-        with socket.socket() as found, suppress(OSError):
-            found.bind(("", port))
+        with socket.socket() as candidate, suppress(OSError):
+            candidate.bind(("", port))
             return port

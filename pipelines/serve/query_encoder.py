@@ -28,12 +28,12 @@ from pipelines.serve.uploads import read_upload
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published, check_model
 
-# torchvision cuts a backbone by tracing it, and torch.fx then patches nn.Module for the whole process:
-# a forward pass in another thread would fail meanwhile
-_NETWORKS = threading.Lock()
-_FORWARD = WorkPool("network", 1)  # the lock lets no more at a time
+# Loading a bundle traces its backbone, and torch.fx patches nn.Module for the whole process while it traces:
+# a forward pass in another thread would fail.
+_NETWORK_LOCK = threading.Lock()
+_FORWARD = WorkPool("network", 1)  # one thread, because the lock lets only one run
 
-_DECODED = 4  # images at a time in a replica
+_DECODING_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,16 @@ class _Model:
 class _Upload:
     chip_HWC: NDArray[np.uint8]
     model: _Model
-    """The one that the chip was read for, also where another is published meanwhile."""
+    """The model that the chip was read for; another one may have been published since."""
 
 
 class Encoder:
-    """Decodes one image at a time, encodes those that come together as one batch."""
+    """Decodes each image by itself, and encodes images that arrive together as one batch."""
 
     def __init__(self, config: ServeConfig) -> None:
         """Load the published bundle. Raises TableError, BundleError, StorageError."""
         gather_logs()
-        torch.set_num_threads(1)  # replicas, not threads, are how it is scaled
+        torch.set_num_threads(1)  # add replicas, not threads, for more throughput
         store = Store(config.store)
         device = torch.device("cuda" if config.encoder_gpus else "cpu")
 
@@ -67,14 +67,14 @@ class Encoder:
             same = next((model for model in kept if model.model_id == published.model_id), None)
             if same is not None and same.published.bundle_uri == published.bundle_uri:
                 return replace(same, published=published)
-            with _NETWORKS:
+            with _NETWORK_LOCK:
                 manifest, network = read_bundle(published.bundle_uri, store)
             check_model(published, manifest)
             return _Model(published, network.to(device))
 
         self._max_pixels = config.max_image_pixels
         self._device = device.type
-        self._decoding = WorkPool("decoding", _DECODED)
+        self._decoding = WorkPool("decoding", _DECODING_THREADS)
         self._follower = Follower(config, load, show=lambda published, refused: None)  # noqa: ARG005
         batched = serve.batch(
             max_batch_size=config.encode_batch, batch_wait_timeout_s=config.encode_wait_ms / 1000
@@ -82,11 +82,11 @@ class Encoder:
         self._encode_batch = batched(_encode_batch)
 
     def info(self) -> EncoderInfo:
-        """Return what the next image is encoded with."""
+        """Return the model and the device for the next image."""
         return EncoderInfo(self._follower.current.model_id, self._device)
 
     async def encode(self, content: bytes) -> Encoded | Refusal:
-        """Return the code of an uploaded image, or why it has none."""
+        """Return the code of an uploaded image, or why it can't be encoded."""
         model = self._follower.current
         pixels = PixelSpec.of(model.network.input_spec)
         chip_HWC = await self._decoding.run(read_upload, content, pixels, self._max_pixels)
@@ -108,7 +108,7 @@ def _encode_all(uploads: list[_Upload]) -> list[Encoded]:
     for (model_id, _), positions in groups.items():
         chips_BHWC = torch.from_numpy(np.stack([uploads[position].chip_HWC for position in positions]))
         network = uploads[positions[0]].model.network
-        with _NETWORKS:
+        with _NETWORK_LOCK:
             codes_BY, outputs_BK = network.encode_with_outputs(chips_BHWC)
         weights_BK = bit_weights(outputs_BK, network.network_spec.code)
         encoded |= {

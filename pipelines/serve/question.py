@@ -1,6 +1,7 @@
-"""What the ingress asks of shards and of the encoder, and what they say: one question, or many at once.
+"""What the ingress, the shards and the encoder send each other.
 
-A shard holds a part of the table's rows, so what it says is a part of the answer.
+The ingress sends each shard one question or several. A shard holds a part of the table's rows, so its reply
+is a part of the answer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,24 +12,25 @@ from model.spec import CodeSpec
 from pipelines.api.requests import DEFAULT_K, SearchRequest
 from pipelines.serve.chip_at import Preference
 from pipelines.serve.cursor import START, Cursor
+from pipelines.serve.refusals import Refusal
 from pipelines.table.pointer import Published
 
 _FEW_CHIPS = 100
 
 
 @dataclass(frozen=True)
-class Pin:
-    """Which snapshot is to answer; without any of these the one that is served."""
+class SnapshotSelector:
+    """Which snapshot a shard must answer from. All fields None: the one that is served now."""
 
     number: int | None = None
-    """Of the publication: what other shards have answered from."""
+    """Number of the publication: the one that the other shards have answered from"""
     version: int | None = None
-    """Of the table: what the client has asked for."""
+    """Version of the table: the one that the client asks for"""
     model_id: str | None = None
-    """What an image was encoded with: the newest snapshot of this model, among those that are kept."""
+    """The model that encoded the client's image: the newest kept snapshot of this model"""
 
-    def wants(self, published: Published) -> bool:
-        """Whether a publication will do."""
+    def matches(self, published: Published) -> bool:
+        """Return whether a publication has the selected number, version and model."""
         return (
             self.number in (None, published.number)
             and self.version in (None, published.table_version)
@@ -38,29 +40,29 @@ class Pin:
 
 @dataclass(frozen=True)
 class Question:
-    """A search, and where its page begins."""
+    """A search request, and where the page that it asks for begins."""
 
     request: SearchRequest
     cursor: Cursor = START
     codes: Mapping[str, bytes] = field(default_factory=dict)
-    """The codes of its examples by chip id, as far as they are known: another shard may have them."""
+    """Codes of the examples by chip id. Incomplete as long as other shards hold some of the examples"""
 
     @property
     def k(self) -> int | None:
-        """How many chips the whole answer has; None: all within ``max_distance``."""
+        """Most chips in the whole answer, over all pages; None: all chips within ``max_distance``."""
         if self.request.k is None and self.request.max_distance is None:
             return DEFAULT_K
         return self.request.k
 
     @property
     def page_size(self) -> int:
-        """How many chips this page has at most."""
+        """Most chips in this page."""
         limit = self.request.limit
         return limit if self.k is None else max(0, min(limit, self.k - self.cursor.returned))
 
     @property
     def is_light(self) -> bool:
-        """Whether its answer is quickly found and worded: one example, few chips, no filter, plain bits."""
+        """Whether the answer takes little time: one example, few chips, no filter, no bit weights."""
         request = self.request
         examples = 1 if request.code is not None else len(self.example_ids)
         is_plain = examples == 1 and request.bit_weights is None and not request.has_filters
@@ -68,25 +70,28 @@ class Question:
 
     @property
     def reach(self) -> int:
-        """How many of a shard's nearest chips decide this page."""
+        """How many of its nearest chips a shard must find for this page to be complete."""
         return self.cursor.returned + self.request.limit if self.k is None else self.k
 
     @property
     def example_ids(self) -> tuple[str, ...]:
-        """The chips that it names, the positive ones first, or the one at its point where that is known."""
+        """Ids of the example chips, the positive ones first; for a point the chip there, once it is known."""
         if self.request.point is not None:
             return tuple(self.codes)
         return (*(self.request.chip_ids or ()), *(self.request.negative_ids or ()))
 
     @property
     def is_resolved(self) -> bool:
-        """Whether the codes of all its examples are known."""
+        """Whether the codes of all examples are known."""
         if self.request.point is not None:
             return bool(self.codes)
         return self.codes.keys() >= set(self.example_ids)
 
     def with_examples(self, examples: Iterable["Example"]) -> "Question":
-        """Return the question with the codes of what shards have found; at a point one of them is meant."""
+        """Return the question with the codes of these examples added.
+
+        For a point, ``examples`` are the best chip of each shard, and only the best of them is taken.
+        """
         found = list(examples)
         if self.request.point is not None:
             found = sorted(found, key=lambda example: example.preference or ())[:1]
@@ -94,79 +99,86 @@ class Question:
 
     @property
     def excludes_examples(self) -> bool:
-        """Whether they are no part of the answer."""
+        """Whether the examples are left out of the answer."""
         excludes = self.request.exclude_self
         return self.request.chip_ids is not None if excludes is None else excludes
 
 
 @dataclass(frozen=True)
 class Example:
-    """An example that a shard holds."""
+    """An example chip that a shard holds."""
 
     chip_id: str
     code: bytes
     preference: Preference | None = None
-    """None: it was asked for by id."""
+    """For a chip found at a point: the least preference wins. None for a chip that was named by its id"""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A shard's part of an answer."""
+class PartialResult:
+    """One shard's part of an answer."""
 
     chips: list[dict[str, Any]]
-    """The rows that may be on the page, in order, at most a page of them; each has a ``distance``, a ``tie``
-    and, where codes have two parts, ``kind_distance`` and ``look_distance``."""
+    """The shard's rows for this page, nearest first, at most ``page_size``. Besides the columns of the table
+    a row has ``distance`` and ``tie``, and if codes have two parts ``kind_distance`` and ``look_distance``"""
     distances: tuple[tuple[tuple[float, float], int], ...]
-    """Of all its rows that may be in the answer: how many have each (distance, tie), the nearest first."""
+    """How many of the shard's ``reach`` nearest rows lie at each (distance, tie), the nearest first"""
     ties: int
-    """Rows with the last of these that k left out."""
+    """Rows that k left out although they have the last (distance, tie) of ``distances``"""
     within: int | None
-    """Rows within ``max_distance``; None where there is no such limit."""
+    """Rows within ``max_distance``; None if the request has no such limit"""
     method: Literal["scan", "mih"]
     codes_compared: int
     passed: int = 0
-    """How many of its rows the pages before this one have had"""
+    """How many of the shard's rows were on the pages before this one"""
 
 
 Sample = list[tuple[str, bytes]]
-"""Id and code of some of a shard's chips."""
+"""(chip id, code) of some chips."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a shard says to a question: its part of the answer, or the examples that it holds."""
+class ShardReply:
+    """A shard's reply to one question."""
 
     examples: tuple[Example, ...] = ()
-    found: Found | None = None
-    """None: not before it knows the codes of all examples."""
+    """The question's examples that this shard holds, if their codes were missing"""
+    result: PartialResult | None = None
+    """None if the shard doesn't know the codes of all examples, so that it couldn't search yet"""
+
+
+ShardReplies = list[ShardReply | Refusal]
+"""A shard's replies to several questions, in their order."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """The snapshot that a shard has answered from."""
+class SnapshotId:
+    """Names the snapshot that a shard has answered from."""
 
     number: int
+    """Number of the publication"""
     version: int
+    """Version of the table"""
     model_id: str
     code: CodeSpec
-    """The parts of its codes."""
+    """The parts of the codes"""
     table_id: str = ""
-    """Delta's; numbers and versions of another table can't be compared"""
+    """Delta Lake's id of the table: numbers and versions of two tables can't be compared"""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """An image's code, and whose code it is."""
+    """An image's code, and the model that made it."""
 
     code: bytes
     bit_weights: str
-    """How sure the network is of each bit: `SearchRequest.bit_weights`."""
+    """How sure the network is of each bit, in the form of `SearchRequest.bit_weights`"""
     model_id: str
 
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """What images are encoded with."""
+    """Model and device that encode uploaded images."""
 
     model_id: str
     device: str

@@ -1,10 +1,9 @@
-"""How the chips of an answer are ranked: which parts of the codes count, and how much each bit does.
+"""How the chips of an answer are ranked: which parts of the codes count, and how much each bit counts.
 
 Shapes: K bits.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from model.spec import CodeSpec
 from pipelines.api.requests import SearchRequest
 from pipelines.hamming.comparison import Comparison
 from pipelines.index.part_weights import comparison_of
+from pipelines.serve.answer_dicts import ComparedPartDict
 
 USUAL_WEIGHT = 8
 """Average weight of a bit where a search ranks by values (`model.bit_weights`)."""
@@ -20,12 +20,12 @@ USUAL_WEIGHT = 8
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a request's distances are made of."""
+    """How a request's distances are computed."""
 
     code: CodeSpec
     comparison: Comparison
     bit_weights: str | None
-    """One hex digit a bit; None: all bits of a part count alike."""
+    """One hex digit for each bit; None: all bits of a part count alike."""
 
     @classmethod
     def of(cls, request: SearchRequest, code: CodeSpec) -> "Ranking":
@@ -35,7 +35,7 @@ class Ranking:
 
     @property
     def unit(self) -> int:
-        """What a distance of the index is divided by, so that it reads as bits."""
+        """Divide the index's distances by this to get bits."""
         return 1 if self.bit_weights is None else USUAL_WEIGHT
 
     @property
@@ -45,32 +45,28 @@ class Ranking:
 
     @property
     def own_weights(self) -> NDArray[np.int64]:
-        """How much a difference in each bit counts within its part, weights_K: 0..15, or 1 each."""
+        """Weight of each bit within its part, weights_K: 0..15, or all 1 without bit weights."""
         if self.bit_weights is None:
             return np.ones(self.code.bits, np.int64)
         return np.array([int(digit, 16) for digit in self.bit_weights], np.int64)
 
     @property
     def full_weights(self) -> NDArray[np.int64]:
-        """How much a difference in each bit counts in all, weights_K: its own weight times its part's."""
+        """Weight of each bit in the distance, weights_K: its own weight times its part's weight."""
         part_weights_K = np.repeat(np.array(self.comparison.weights, np.int64), self.part_bits)
         return np.asarray(self.own_weights * part_weights_K)
 
     @property
     def greatest_distance(self) -> float:
-        """The distance that no chip exceeds [bits]."""
+        """The greatest distance that two codes can have [bits]."""
         return int(self.full_weights.sum()) / self.unit
 
-    def told(self, compare: str) -> dict[str, Any]:
-        """Return what `SearchInfo` says of it."""
-        weighed = zip(self.code.parts, self.comparison.weights, strict=True)
-        return {
-            "compare": compare,
-            "parts": [{"name": part.name, "bits": part.bits, "weight": weight} for part, weight in weighed],
-            "rank_by": "bits" if self.bit_weights is None else "values",
-        }
+    def compared_parts(self) -> list[ComparedPartDict]:
+        """Return each part's name, bits and weight, for `SearchInfo.parts`."""
+        weighted = zip(self.code.parts, self.comparison.weights, strict=True)
+        return [{"name": part.name, "bits": part.bits, "weight": weight} for part, weight in weighted]
 
 
 def digits(bit_weights_K: NDArray[np.uint8]) -> str:
-    """Return bit weights, 0..15, as `SearchRequest.bit_weights` has them."""
+    """Return bit weights, 0..15, as the hex digits of `SearchRequest.bit_weights`."""
     return "".join(f"{weight:x}" for weight in bit_weights_K.tolist())

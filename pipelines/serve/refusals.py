@@ -1,4 +1,4 @@
-"""Answers that aren't a success: how they travel between replicas, and how they end as JSON."""
+"""Answers that aren't a success: how replicas return them, and how they become JSON."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ from pipelines.api.answers import ErrorBody
 from pipelines.api.requests import BAD_INTERVAL, CONTRADICTION
 from pipelines.serve.prometheus import RequestMetrics
 
-_MOST_DETAILS = 20  # of what is wrong with a request
+_MOST_DETAILS = 20  # faults of a request that are listed
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request gets no answer. Replicas return it: an exception would be logged as their failure."""
+    """Why a request gets no answer. Replicas return it: Ray would log an exception as their own failure."""
 
     status: int
     code: str
     message: str
     hint: str
     allow: str = ""
-    """The methods that a path has, where another was used (RFC 9110, 15.5.6)"""
+    """For a 405: the methods that the path has (RFC 9110, 15.5.6)"""
 
     @property
     def body(self) -> ErrorBody:
-        """What is told of it."""
+        """The response body."""
         return ErrorBody(code=self.code, message=self.message, hint=self.hint)
 
 
 class RefusedRequest(HTTPException):
-    """A refusal on its way out of a route."""
+    """Carries a refusal out of a route; the app's handlers make it a response."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.status, refusal.message)
@@ -48,14 +48,14 @@ NOT_READY = Refusal(503, "not_ready", "the service isn't ready to answer", "try 
 
 
 def respond(refusal: Refusal) -> JSONResponse:
-    """Return the response that tells a refusal."""
+    """Return the response for a refusal."""
     retry = {"Retry-After": "1"}
     headers = {401: {"WWW-Authenticate": "Bearer"}, 405: {"Allow": refusal.allow}, 429: retry, 503: retry}
     return JSONResponse(refusal.body.model_dump(), refusal.status, headers.get(refusal.status))
 
 
 def add_handlers(app: FastAPI, metrics: RequestMetrics) -> None:
-    """Make every error of the app end as an `ErrorBody`, and count it."""
+    """Make each error of the app an `ErrorBody`, and count it."""
 
     def handle(refusal_of: Callable[[Request, Any], Refusal]) -> Callable[[Request, Exception], JSONResponse]:
         def handler(request: Request, error: Exception) -> JSONResponse:
@@ -69,7 +69,7 @@ def add_handlers(app: FastAPI, metrics: RequestMetrics) -> None:
     app.add_exception_handler(RequestValidationError, handle(_of_invalid))
     for failure in (RayError, RayServeException):
         app.add_exception_handler(failure, handle(_of_replica_failure))
-    for bug in (RayTaskError, Exception):  # the first: raised in another deployment's code
+    for bug in (RayTaskError, Exception):  # RayTaskError: raised in the code of another deployment
         app.add_exception_handler(bug, handle(_of_bug))
 
 
@@ -79,7 +79,7 @@ def _of_http_error(request: Request, error: HTTPException) -> Refusal:
     code = {404: "no_such_path", 405: "wrong_method"}.get(error.status_code, "bad_request")
     message = f"{request.method} {request.url.path}: {error.detail}"
     allow = (error.headers or {}).get("Allow", "")
-    allow = f"{allow}, HEAD" if "GET" in allow else allow  # see `Heads`
+    allow = f"{allow}, HEAD" if "GET" in allow else allow  # see `HeadRequests`
     return Refusal(error.status_code, code, message, "see /openapi.json", allow)
 
 
@@ -107,7 +107,7 @@ def _of_bug(request: Request, error: Exception) -> Refusal:  # noqa: ARG001 - Se
 
 
 def _explain(detail: Mapping[str, object]) -> str:
-    """Return what is wrong with one field, its name first."""
+    """Return what is wrong with one field, after the field's name."""
     location = detail["loc"]
     assert isinstance(location, tuple)  # noqa: S101
     field = ".".join(str(part) for part in location[1:])  # the first says body, query or path

@@ -29,8 +29,8 @@ _log = structlog.get_logger()
 def run_serve(config: ServeConfig) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    Raises TableError where nothing is published, BundleError where its bundle is missing, and
-    ConfigError where the address can't be served.
+    Raises TableError if nothing is published, BundleError if the bundle is missing, and ConfigError if the
+    address can't be listened on.
     """
     with serving(config) as url:
         stop = threading.Event()
@@ -43,9 +43,9 @@ def run_serve(config: ServeConfig) -> None:
 
 @contextmanager
 def serving(config: ServeConfig) -> Iterator[str]:
-    """Run the service and yield its address once it is ready; raises as `run_serve` does.
+    """Run the service, and yield its URL once it is ready. Raises what `run_serve` raises.
 
-    Joins the Ray cluster that ``RAY_ADDRESS`` names, or starts one. What it started it stops.
+    Joins the Ray cluster that ``RAY_ADDRESS`` names, or starts one. At the end it stops only what it started.
     """
     store = Store(config.store)
     published = read_pointer(config.table, store)
@@ -67,7 +67,7 @@ def serving(config: ServeConfig) -> Iterator[str]:
 
 
 def _listen(config: ServeConfig) -> None:
-    """Start Serve's proxy, unless this cluster has one. Raises ConfigError where the address can't be had."""
+    """Start Serve's proxy, unless the cluster has one. Raises ConfigError if the address isn't free."""
     try:
         serve.start(http_options={"host": config.host, "port": config.port}, logging_config=LOGS)
     except RayTaskError as error:

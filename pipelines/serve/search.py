@@ -1,40 +1,41 @@
-"""Searches, from request to answer: examples to codes, all shards asked, their parts merged."""
+"""A search from request to answer: look up the codes of its examples, ask all shards, merge their results."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from pipelines.api.requests import SearchRequest
+from pipelines.serve.answer_dicts import SearchAnswerDict
 from pipelines.serve.cursor import BAD_TOKEN, read_token
 from pipelines.serve.fanout import Shards
-from pipelines.serve.merge import Worded, merged
+from pipelines.serve.merge import merge_results
 from pipelines.serve.pools import WorkPool
-from pipelines.serve.question import Pin, Question, Said, Source
+from pipelines.serve.question import Question, ShardReply, SnapshotId, SnapshotSelector
 from pipelines.serve.refusals import Refusal, RefusedRequest
 
-Answer = Worded | Refusal
+Answer = SearchAnswerDict | Refusal
 
-_WORDING = WorkPool("wording", 2)
-_LARGE_PAGE = 100  # chips, from which on other requests needn't wait for the wording
+_MERGING = WorkPool("merging", 2)
+_LARGE_PAGE = 100  # chips: larger pages are merged in a thread, so that other requests don't wait
 
 
-async def search(shards: Shards, request: SearchRequest, image_model: str | None = None) -> Worded:
-    """Return the answer to a search; ``image_model`` encoded the image whose code the request has.
+async def search(shards: Shards, request: SearchRequest, image_model: str | None = None) -> SearchAnswerDict:
+    """Return the answer to a search. ``image_model``: the model that encoded the client's image, if any.
 
     Raises RefusedRequest.
     """
     question, version = _question(request)
-    pin = Pin(version=version, model_id=image_model)
-    answer = (await _answers(shards, [question], pin, is_image=image_model is not None))[0]
+    selector = SnapshotSelector(version=version, model_id=image_model)
+    answer = (await _answers(shards, [question], selector, is_image=image_model is not None))[0]
     if isinstance(answer, Refusal):
         raise RefusedRequest(answer)
     return answer
 
 
 async def search_batch(shards: Shards, requests: Sequence[SearchRequest]) -> list[Answer]:
-    """Return the answers to several searches, in order, all from one snapshot.
+    """Return the answers to several searches, in their order, all from one snapshot.
 
-    Raises RefusedRequest where they ask for several snapshots, or for one that isn't kept.
+    Raises RefusedRequest if they ask for different snapshots, or for one that isn't kept.
     """
     questions: dict[int, Question] = {}
     refused: dict[int, Refusal] = {}
@@ -48,13 +49,13 @@ async def search_batch(shards: Shards, requests: Sequence[SearchRequest]) -> lis
     if len(versions - {None}) > 1:
         message = "the queries of a batch ask for several snapshots"
         raise RefusedRequest(Refusal(400, "contradiction", message, "ask for one, or send them apart"))
-    pin = Pin(version=next(iter(versions - {None}), None))
-    answers = iter(await _answers(shards, list(questions.values()), pin)) if questions else iter(())
+    selector = SnapshotSelector(version=next(iter(versions - {None}), None))
+    answers = iter(await _answers(shards, list(questions.values()), selector)) if questions else iter(())
     return [refused[place] if place in refused else next(answers) for place in range(len(requests))]
 
 
 def _question(request: SearchRequest) -> tuple[Question, int | None]:
-    """Return the question, and the version of the table that is to answer it."""
+    """Return the question, and the version of the table that must answer it; None: the one served now."""
     if request.token is None:
         return Question(request), request.snapshot
     version, cursor = read_token(request)
@@ -62,52 +63,56 @@ def _question(request: SearchRequest) -> tuple[Question, int | None]:
 
 
 async def _answers(
-    shards: Shards, questions: Sequence[Question], pin: Pin, *, is_image: bool = False
+    shards: Shards, questions: Sequence[Question], selector: SnapshotSelector, *, is_image: bool = False
 ) -> list[Answer]:
-    source, said = await shards.ask(questions, pin)
+    """Ask the shards once, and a second time about the questions whose examples some shards didn't know."""
+    snapshot_id, replies = await shards.ask(questions, selector)
     answers: list[Answer | None] = [
-        await _answer(shards, *each, source, is_image) for each in zip(questions, said, strict=True)
+        await _answer(shards, *each, snapshot_id, is_image) for each in zip(questions, replies, strict=True)
     ]
-    open_places = [place for place, answer in enumerate(answers) if answer is None]
-    if not open_places:
-        return [answer for answer in answers if answer is not None]
-    # some shards hold examples that the others must know of
-    asked: dict[int, Question] = {}
-    for place in open_places:
-        question = _resolved(questions[place], said[place])
+    asked_again: dict[int, Question] = {}
+    for place, answer in enumerate(answers):
+        if answer is not None:
+            continue
+        question = _with_all_codes(questions[place], replies[place])
         if isinstance(question, Refusal):
             answers[place] = question
         else:
-            asked[place] = question
-    if asked:
-        source, said = await shards.ask(list(asked.values()), replace(pin, number=source.number))
-        for (place, question), each in zip(asked.items(), said, strict=True):
-            answers[place] = await _answer(shards, question, each, source, is_image)
+            asked_again[place] = question
+    if asked_again:
+        selector = replace(selector, number=snapshot_id.number)
+        snapshot_id, replies = await shards.ask(list(asked_again.values()), selector)
+        for (place, question), each in zip(asked_again.items(), replies, strict=True):
+            answers[place] = await _answer(shards, question, each, snapshot_id, is_image)
     return [answer for answer in answers if answer is not None]
 
 
 async def _answer(
-    shards: Shards, question: Question, said: list[Said] | Refusal, source: Source, is_image: bool
+    shards: Shards,
+    question: Question,
+    replies: list[ShardReply] | Refusal,
+    snapshot_id: SnapshotId,
+    is_image: bool,
 ) -> Answer | None:
-    """Return the answer, or None where the shards don't know all examples yet."""
-    if isinstance(said, Refusal):
-        return said
-    parts = [each.found for each in said if each.found is not None]
-    if len(parts) < len(said):
+    """Return the answer to a question; None if a shard didn't know the codes of all examples."""
+    if isinstance(replies, Refusal):
+        return replies
+    results = [reply.result for reply in replies if reply.result is not None]
+    if len(results) < len(replies):
         return None
-    if sum(part.passed for part in parts) != question.cursor.returned:
-        return BAD_TOKEN  # one that was written here says how many chips came before
-    chance_distance = await shards.chances.distance(question, source)
-    word = partial(merged, question, source, parts, chance_distance, is_image=is_image)
-    is_large = sum(len(part.chips) for part in parts) > _LARGE_PAGE
-    return await _WORDING.run(word) if is_large else word()
+    if sum(result.passed for result in results) != question.cursor.returned:
+        return BAD_TOKEN  # our own tokens have the right number of chips before the page
+    chance_distance = await shards.chances.distance(question, snapshot_id)
+    merge = partial(merge_results, question, snapshot_id, results, chance_distance, is_image=is_image)
+    is_large = sum(len(result.chips) for result in results) > _LARGE_PAGE
+    return await _MERGING.run(merge) if is_large else merge()
 
 
-def _resolved(question: Question, said: list[Said] | Refusal) -> Question | Refusal:
-    """Return the question with the codes of its examples, or the one that no shard has."""
-    if isinstance(said, Refusal):
-        return said
-    resolved = question.with_examples(example for each in said for example in each.examples)
+def _with_all_codes(question: Question, replies: list[ShardReply] | Refusal) -> Question | Refusal:
+    """Return the question with the codes of all its examples, or a refusal that names one no shard has."""
+    if isinstance(replies, Refusal):
+        return replies
+    resolved = question.with_examples(example for reply in replies for example in reply.examples)
     if resolved.is_resolved:
         return resolved
     point = question.request.point
@@ -118,7 +123,7 @@ def _resolved(question: Question, said: list[Said] | Refusal) -> Question | Refu
 
 
 def no_such_chip(chip_id: str) -> Refusal:
-    """Return what is told of a chip that no shard has."""
+    """Return the refusal for a chip id that no shard has."""
     return Refusal(
         404, "no_such_chip", f"the table has no chip {chip_id!r}", "see GET /v1/snapshot for what is served"
     )

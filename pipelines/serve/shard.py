@@ -1,4 +1,7 @@
-"""Holds the snapshots of a part of the table and searches them: a deployment, or a part of the ingress."""
+"""A shard holds the snapshots of a part of the table's rows and searches them.
+
+It is a deployment of its own or, if the table has only one shard, a part of the ingress.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +19,9 @@ from pipelines.index.files import building
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer, warm_up
-from pipelines.serve.follow import Follower, Refused
+from pipelines.serve.follow import Follower, RefusedPublication
 from pipelines.serve.prometheus import LastNightMetrics, SnapshotMetrics
-from pipelines.serve.question import Pin, Question, Said, Sample, Source
+from pipelines.serve.question import Question, Sample, ShardReplies, SnapshotId, SnapshotSelector
 from pipelines.serve.ranking import Ranking
 from pipelines.serve.refusals import NOT_READY, Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
@@ -26,7 +29,7 @@ from pipelines.storage.store import Store
 from pipelines.table.pointer import Published
 from pipelines.table.row_ranges import RowRange
 
-_SMALL = 4_000_000  # codes: a scan of them takes about a millisecond
+_SMALL = 4_000_000  # codes: a scan of so many takes about a millisecond
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,9 @@ class ChipSource:
     window: tuple[int, int, int, int]
     """x, y, width, height [pixels]"""
     pixels: PixelSpec
-    """What the model saw of them"""
+    """How the chip's pixels were made from the object's values"""
     etag: str
-    """Of the object as it was encoded"""
+    """The object's etag when it was encoded"""
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,15 @@ class ShardInfo:
     chips: int
     distinct_codes: int
     kept: tuple[tuple[int, int], ...]
-    """Number of the publication and version of the table of each snapshot that is held, the newest first"""
+    """(number of the publication, version of the table) of each kept snapshot, the newest first"""
     refused: RefusedSnapshot | None
 
 
 class Shard:
-    """Answers each call from one snapshot."""
+    """Holds the snapshots of a part of the rows. Each call is answered from one snapshot."""
 
     def __init__(self, config: ServeConfig, part: RowRange) -> None:
-        """Load what is published. Raises TableError, BundleError, StorageError."""
+        """Load the published version. Raises TableError, BundleError, StorageError."""
         gather_logs()
         self._part = part
 
@@ -69,7 +72,7 @@ class Shard:
 
         snapshot, night = SnapshotMetrics(part.number), LastNightMetrics(config.table, Store(config.store))
 
-        def show(published: Published, refused: Refused | None) -> None:
+        def show(published: Published, refused: RefusedPublication | None) -> None:
             snapshot.show(published, refused)
             night.show()
 
@@ -77,44 +80,51 @@ class Shard:
         with building(config.index_folder / "kernels"):  # one replica compiles them, the others find them
             warm_up(self._follower.current)
 
-    def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[Said | Refusal]] | Refusal:
-        """Return what one snapshot says to each question."""
-        snapshot = self._snapshot(pin)
+    def ask(
+        self, questions: Sequence[Question], selector: SnapshotSelector
+    ) -> tuple[SnapshotId, ShardReplies] | Refusal:
+        """Return the snapshot that answers, and its reply to each question.
+
+        Returns a Refusal if there is no such snapshot here.
+        """
+        snapshot = self._snapshot(selector)
         if isinstance(snapshot, Refusal):
             return snapshot
         refused = {
             place: refusal
             for place, question in enumerate(questions)
-            if (refusal := _check(question, snapshot)) is not None
+            if (refusal := why_refused(question, snapshot)) is not None
         }
         asked = [question for place, question in enumerate(questions) if place not in refused]
-        said = iter(answer(snapshot, asked, is_whole=self._part.parts == 1))
-        return _source(snapshot), [
-            refused[place] if place in refused else next(said) for place in range(len(questions))
+        replies = iter(answer(snapshot, asked, is_whole=self._part.parts == 1))
+        return _id_of(snapshot), [
+            refused[place] if place in refused else next(replies) for place in range(len(questions))
         ]
 
-    def answers_at_once(self, questions: Sequence[Question], pin: Pin) -> bool:
-        """Return whether `ask` takes about a millisecond at most: others may wait for it meanwhile."""
+    def answers_at_once(self, questions: Sequence[Question], selector: SnapshotSelector) -> bool:
+        """Return whether `ask` takes a millisecond at most, so that it may run in the event loop."""
+        if len(questions) != 1 or not questions[0].is_light:
+            return False
         snapshot = self._follower.current
         is_small = snapshot.archive.codes.distinct_codes <= _SMALL
-        return is_small and pin.wants(snapshot.published) and len(questions) == 1 and questions[0].is_light
+        return is_small and selector.matches(snapshot.published)
 
-    def sample(self, pin: Pin) -> Sample | Refusal:
-        """Return the chips of one snapshot whose ids come first."""
-        snapshot = self._snapshot(pin)
+    def sample(self, selector: SnapshotSelector) -> Sample | Refusal:
+        """Return the chips of one snapshot with the smallest ids, for `pipelines.serve.chance`."""
+        snapshot = self._snapshot(selector)
         if isinstance(snapshot, Refusal):
             return snapshot
         chip_ids, codes_SY = snapshot.archive.sample()
         return [(chip_id, code_Y.tobytes()) for chip_id, code_Y in zip(chip_ids, codes_SY, strict=True)]
 
-    def chip(self, chip_id: str) -> tuple[dict[str, Any], Source] | None:
-        """Return one chip's row and the snapshot that it is of; None where it isn't here."""
+    def chip(self, chip_id: str) -> tuple[dict[str, Any], SnapshotId] | None:
+        """Return a chip's row and the snapshot that has it; None if this shard doesn't have the chip."""
         snapshot = self._follower.current
         row = _row(snapshot, chip_id)
-        return None if row is None else (row, _source(snapshot))
+        return None if row is None else (row, _id_of(snapshot))
 
-    def source(self, chip_id: str) -> ChipSource | None:
-        """Return where one chip's pixels are; None where it isn't here."""
+    def chip_source(self, chip_id: str) -> ChipSource | None:
+        """Return where a chip's pixels are; None if this shard doesn't have the chip."""
         rows = self._follower.current.archive.rows
         row = rows.find(chip_id)
         if row is None:
@@ -124,7 +134,7 @@ class Shard:
         return ChipSource(chip["uri"], (x, y, w, h), ChipSpec.read(rows.cut(row)).pixels, chip["etag"])
 
     def info(self) -> ShardInfo:
-        """Return what is held."""
+        """Return what this replica holds."""
         snapshot, refused = self._follower.current, self._follower.refused
         kept = tuple((held.published.number, held.published.table_version) for held in self._follower.kept)
         return ShardInfo(
@@ -134,23 +144,23 @@ class Shard:
             chips=len(snapshot.archive.codes),
             distinct_codes=snapshot.archive.codes.distinct_codes,
             kept=kept,
-            refused=None if refused is None else _told(refused),
+            refused=None if refused is None else _refused_snapshot(refused),
         )
 
-    def _snapshot(self, pin: Pin) -> Snapshot | Refusal:
-        """Return the snapshot that is to answer."""
-        if pin.wants(self._follower.current.published):
+    def _snapshot(self, selector: SnapshotSelector) -> Snapshot | Refusal:
+        """Return the snapshot that must answer, or a refusal if this replica doesn't have it."""
+        if selector.matches(self._follower.current.published):
             return self._follower.current
         try:
-            found = self._follower.find(pin.wants)
+            found = self._follower.find(selector.matches)
         except TimeoutError:
             return NOT_READY
         if found is not None:
             return found
-        if pin.version is None:  # other shards are ahead, or the encoder is: this one follows
+        if selector.version is None:  # other shards or the encoder are ahead: this replica follows soon
             return NOT_READY
         served = self._follower.current.published.table_version
-        message = f"version {pin.version} isn't kept; {served} is served"
+        message = f"version {selector.version} isn't kept; {served} is served"
         return Refusal(410, "not_kept", message, "leave snapshot and token out, and start again")
 
 
@@ -159,25 +169,25 @@ def _row(snapshot: Snapshot, chip_id: str) -> dict[str, Any] | None:
     return None if row is None else snapshot.archive.rows.take(np.array([row]))[0]
 
 
-def _source(snapshot: Snapshot) -> Source:
+def _id_of(snapshot: Snapshot) -> SnapshotId:
     published = snapshot.published
-    return Source(
+    return SnapshotId(
         published.number, published.table_version, published.model_id, snapshot.code, published.table_id
     )
 
 
-def _told(refused: Refused) -> RefusedSnapshot:
+def _refused_snapshot(refused: RefusedPublication) -> RefusedSnapshot:
     published = refused.published
     return RefusedSnapshot(
         snapshot=published.table_version, published_at=published.published_at, reason=refused.reason
     )
 
 
-def _check(question: Question, snapshot: Snapshot) -> Refusal | None:
-    """Return why a snapshot can't answer a question."""
+def why_refused(question: Question, snapshot: Snapshot) -> Refusal | None:
+    """Return why a snapshot can't answer a question; None if it can."""
     request, published, bits = question.request, snapshot.published, snapshot.code.bits
     if question.cursor.table_id not in ("", published.table_id):
-        message = "the table that the pages so far are of has been replaced"
+        message = "the table of the pages before this one has been replaced"
         return Refusal(410, "not_kept", message, "leave snapshot and token out, and start again")
     if request.model_id not in (None, published.model_id):
         message = f"the codes served are of model {published.model_id}, not {request.model_id}"

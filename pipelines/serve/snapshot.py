@@ -1,4 +1,4 @@
-"""A published version of a code table, or a shard's part of it: its index, and whose codes they are."""
+"""A published version of a code table, or a shard's part of it: its index, and the model of its codes."""
 
 import hashlib
 import shutil
@@ -21,7 +21,7 @@ from pipelines.table.row_ranges import RowRange
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of the table. Never changes: a request that holds it answers from it alone."""
+    """One version of the table. It never changes: each request is answered from one snapshot."""
 
     published: Published
     manifest: Manifest
@@ -29,11 +29,11 @@ class Snapshot:
 
     @property
     def code(self) -> CodeSpec:
-        """The parts of its codes."""
+        """The parts of the codes."""
         return self.manifest.network.code
 
     def is_of(self, published: Published) -> bool:
-        """Whether it is what a publication names: a rollback names again what was published before."""
+        """Return whether this is the published version: a rollback publishes an earlier version again."""
         own = self.published
         return (own.table_id, own.table_version, own.model_id, own.bundle_uri) == (
             published.table_id,
@@ -46,10 +46,10 @@ class Snapshot:
 def load_snapshot(
     config: ServeConfig, published: Published, part: RowRange, kept: Sequence[Snapshot] = ()
 ) -> Snapshot:
-    """Load what a pointer names, unless it is among what is ``kept``.
+    """Load a published version, or take it from ``kept``.
 
-    Its index is built in a folder of its own, or is there already. Raises TableError where table, bundle and
-    pointer don't fit each other, BundleError without a bundle.
+    The index is opened from a folder of its own; if there is none yet, it is built. Raises TableError if
+    table, bundle and pointer don't fit each other, BundleError if there is no bundle.
     """
     same = next((snapshot for snapshot in kept if snapshot.is_of(published)), None)
     if same is not None:
@@ -61,7 +61,7 @@ def load_snapshot(
     table_id = table.id(published.table_version)
     if not published.is_of_table(table_id):
         raise TableError(
-            f"what is published at {table.uri} is of a table that lay there before; publish again"
+            f"what is published at {table.uri} belongs to an earlier table at this URI; publish again"
         )
     prefix = hashlib.sha256(f"{table.uri} {table_id}".encode()).hexdigest()[:16]
     model = published.model_id.replace("/", "_")
@@ -76,17 +76,17 @@ def load_snapshot(
         config.search_threads,
         part,
     )
-    with suppress(FileNotFoundError):  # another replica has just removed it: what is mapped stays readable
+    with suppress(FileNotFoundError):  # another replica removed it: the mapped files stay readable
         folder.touch()
-    # of other divisions too: a table that has got more shards needs the old ones' no more
+    # folders of other divisions too: with another number of shards, the old ones aren't needed any more
     built = sorted(config.index_folder.glob(f"{prefix}-*"), key=_last_used)
-    for old in built[: -config.kept_snapshots * part.parts]:  # whoever has its files mapped still reads them
+    for old in built[: -config.kept_snapshots * part.parts]:  # mapped files stay readable
         shutil.rmtree(old, ignore_errors=True)
     return Snapshot(published, manifest, archive)
 
 
 def _last_used(folder: Path) -> float:
-    """Return when a folder was used last; 0 where another replica has removed it since it was listed."""
+    """Return when a folder was last used [s since 1970]; 0 if another replica has just removed it."""
     try:
         return folder.stat().st_mtime
     except FileNotFoundError:

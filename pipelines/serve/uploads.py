@@ -1,4 +1,4 @@
-"""Pixels in and out: uploaded images to chips, chips of the archive to PNG.
+"""Decodes uploaded images to chips, and reads chips of the archive as PNG.
 
 Shapes: H x W pixels, C bands.
 """
@@ -25,13 +25,13 @@ from pipelines.imagery.window import WindowTuple
 from pipelines.serve.refusals import Refusal
 from pipelines.storage.store import Store
 
-# every other reason: 422
+# HTTP status by the reason of a reject; any other reason: 422
 _STATUS = {"zero_bytes": 415, "not_an_image": 415, "too_large": 413, "too_many_pixels": 413}
-_THUMBNAIL_SIDE = 1024  # pixels, at most: a chip in metres may have any number of them in its source
+_THUMBNAIL_SIDE = 1024  # pixels at most: a chip with a size in metres may have any number in its source
 
 
 def read_upload(content: bytes, pixels: PixelSpec, max_pixels: int) -> NDArray[np.uint8] | Refusal:
-    """Return an uploaded image as one chip_HWC, or why it can't be one."""
+    """Return an uploaded image as one chip, chip_HWC, or why it can't be decoded."""
     try:
         return read_picture(content, pixels, max_pixels)
     except PictureError as error:
@@ -41,9 +41,9 @@ def read_upload(content: bytes, pixels: PixelSpec, max_pixels: int) -> NDArray[n
 def read_thumbnail(
     uri: str, window: WindowTuple, pixels: PixelSpec, store: Store, etag: str = ""
 ) -> bytes | Refusal:
-    """Return a chip as PNG, as it was encoded: its first three bands, or its first; or why there is none.
+    """Return a chip's pixels as PNG, in three bands or one, or why they can't be read.
 
-    ``etag`` is that of the object as it was encoded: pixels of another version are never shown as the chip's.
+    ``etag``: the object's etag when it was encoded. Pixels of another version of it are never returned.
     """
     size = _THUMBNAIL_SIDE if max(window[2:]) > _THUMBNAIL_SIDE else None
     try:
@@ -66,16 +66,16 @@ def read_thumbnail(
 
 
 def _read_encoded_version(uri: str, etag: str, store: Store) -> bytes:
-    """Return an object's content. Raises ReplacedError where it isn't the one that was encoded."""
+    """Return an object's content. Raises ReplacedError if it isn't the version that was encoded."""
     content = store.read_version(uri, etag)
     if urlsplit(uri).scheme in ("http", "https"):
-        now = store.etag(uri)  # after the content: what was replaced before it was read shows
+        now = store.etag(uri)  # asked after reading, so that an object replaced before is noticed
         if now and now != etag and _form(now) == _form(etag):
             raise ReplacedError(f"{uri} was replaced since it was encoded: its etag is {now}, not {etag}")
     return content
 
 
 def _form(etag: str) -> str:
-    """Return what an etag looks like. One of another form comes from another source, and tells nothing."""
+    """Return an etag's form. Etags of different forms come from different servers and can't be compared."""
     is_hash = re.fullmatch("[0-9a-fA-F]+", etag) is not None
     return f"a hash of {len(etag)} digits" if is_hash else re.sub("[0-9a-fA-F]+", "0", etag)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel
 
 from pipelines.api.answers import ChipProperties, Feature
-from pipelines.api.geojson import placed, properties, whole
+from pipelines.api.geojson import chip_properties, json_number, located
 from pipelines.table.pointer import Published
 
 Key = tuple[str, str]
@@ -49,11 +49,11 @@ class HitCollection(BaseModel):
 def hit_of(row: dict[str, Any], watch: str, published: Published) -> Hit:
     """Return a row of the table, which has a ``distance``, as a hit."""
     return Hit(
-        **placed([row])[0],
+        **located([row])[0],
         properties=HitProperties(
-            **properties(row),
+            **chip_properties(row),
             watch=watch,
-            distance=whole(row["distance"]),
+            distance=json_number(row["distance"]),
             publication=published.number,
             snapshot=published.table_version,
             model_id=published.model_id,

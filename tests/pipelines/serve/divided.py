@@ -18,12 +18,12 @@ from model.codes import unpack
 from model.spec import CodeSpec
 from pipelines.api.answers import SearchAnswer
 from pipelines.api.requests import SearchRequest, parse_interval
+from pipelines.serve.answer_dicts import SearchAnswerDict
 from pipelines.serve.app import Json
 from pipelines.serve.chance import ChanceDistances
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer
-from pipelines.serve.merge import Worded
-from pipelines.serve.question import Pin, Question, Said, Sample, Source
+from pipelines.serve.question import Question, Sample, ShardReply, SnapshotId, SnapshotSelector
 from pipelines.serve.search import search
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.table.row_ranges import RowRange
@@ -41,15 +41,17 @@ class Divided:
         self.snapshots: list[Snapshot] = [
             load_snapshot(config, published, RowRange(number, parts)) for number in range(parts)
         ]
-        self.source = Source(1, version, published.model_id, self.snapshots[0].code)
+        self.snapshot_id = SnapshotId(1, version, published.model_id, self.snapshots[0].code)
         self.chances = ChanceDistances(self.sample)
 
-    async def ask(self, questions: Sequence[Question], pin: Pin) -> tuple[Source, list[list[Said]]]:
+    async def ask(
+        self, questions: Sequence[Question], selector: SnapshotSelector
+    ) -> tuple[SnapshotId, list[list[ShardReply]]]:
         whole = len(self.snapshots) == 1
-        said = [answer(snapshot, questions, is_whole=whole) for snapshot in self.snapshots]
-        return self.source, [list(each) for each in zip(*said, strict=True)]
+        replies = [answer(snapshot, questions, is_whole=whole) for snapshot in self.snapshots]
+        return self.snapshot_id, [list(each) for each in zip(*replies, strict=True)]
 
-    async def sample(self, source: Source) -> Sample:
+    async def sample(self, snapshot_id: SnapshotId) -> Sample:
         chips: Sample = []
         for snapshot in self.snapshots:
             ids, codes_SY = snapshot.archive.sample()
@@ -65,10 +67,10 @@ def divide(archive: Archive, version: int, folder: Path) -> dict[int, Divided]:
     return {parts: Divided(archive, version, folder, parts) for parts in DIVISIONS}
 
 
-def read(worded: Worded) -> SearchAnswer:
+def read(answer: SearchAnswerDict) -> SearchAnswer:
     """Return an answer as a client reads it."""
-    worded["search"]["took_ms"] = 1.0
-    return SearchAnswer.model_validate_json(bytes(Json(worded).body))
+    answer["search"]["took_ms"] = 1.0
+    return SearchAnswer.model_validate_json(bytes(Json(answer).body))
 
 
 def weigh(code: CodeSpec, query: dict[str, Any]) -> tuple[list[int], list[int]]:
@@ -161,13 +163,13 @@ def passes(row: dict[str, Any], query: dict[str, Any]) -> bool:
 def check(archive: Archive, shards: Divided, query: dict[str, Any]) -> SearchAnswer:
     """Check a first page, or the only one, and what is said of the whole answer."""
     answered = shards.search(query)
-    wanted = oracle(archive, query, shards.source.version)
+    wanted = oracle(archive, query, shards.snapshot_id.version)
     k = query.get("k", None if "max_distance" in query else 10)
     page = wanted[:k][: query.get("limit", 1000)]
     assert [(round(match.properties.distance, 9), match.id) for match in answered.features] == [
         (distance, chip_id) for distance, _, chip_id, _ in page
     ]
-    if len(shards.source.code.parts) == 2:
+    if len(shards.snapshot_id.code.parts) == 2:
         for match, (_, _, _, parts) in zip(answered.features, page, strict=True):
             said = (match.properties.kind_distance, match.properties.look_distance)
             assert [round(each, 9) for each in said] == parts

@@ -11,7 +11,7 @@ import ray
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from pipelines.serve.access import Gate
+from pipelines.serve.access import AccessMiddleware
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.prometheus import RequestMetrics
 from tests.pipelines.serve.conftest import ADMIN_KEY, KEY, Archive, png
@@ -64,7 +64,7 @@ def test_more_than_can_be_done_are_told_to_come_again(ray_local: None) -> None:
             await PlainTextResponse("done")(scope, receive, send)
 
         config = ServeConfig(table="t", open=True, max_requests=3)
-        transport = httpx.ASGITransport(Gate(work, config, RequestMetrics()))
+        transport = httpx.ASGITransport(AccessMiddleware(work, config, RequestMetrics()))
         async with httpx.AsyncClient(transport=transport, base_url="http://gate") as client:
             working = [asyncio.create_task(client.get("/v1/snapshot")) for _ in range(3)]
             await asyncio.sleep(0.1)

@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
-from pipelines.serve.fanout import in_process
 from pipelines.serve.pools import WorkPool
+from pipelines.serve.question import SnapshotSelector
 from pipelines.serve.refusals import RefusedRequest
+from pipelines.serve.shard_calls import LocalShard
 
 
 class SlowShard:
@@ -16,15 +17,15 @@ class SlowShard:
     def __init__(self) -> None:
         self.released = threading.Event()
 
-    def answers_at_once(self) -> bool:
+    def answers_at_once(self, questions: object, selector: object) -> bool:
         return False
 
-    def ask(self) -> str:
+    def ask(self, questions: object, selector: object) -> str:
         self.released.wait(20)
         return "found"
 
-    def source(self) -> str:
-        return "where it is"
+    def chip_source(self, chip_id: str) -> str:
+        return f"where {chip_id} is"
 
 
 def test_many_slow_thumbnails_hold_up_no_search() -> None:
@@ -47,10 +48,10 @@ def test_many_slow_thumbnails_hold_up_no_search() -> None:
 def test_slow_searches_hold_up_no_lookup() -> None:
     async def run() -> None:
         shard = SlowShard()
-        call = in_process(shard)  # type: ignore[arg-type]
-        searches = [asyncio.create_task(call("ask")) for _ in range(40)]
+        local = LocalShard(shard)  # type: ignore[arg-type]
+        searches = [asyncio.create_task(local.ask([], SnapshotSelector())) for _ in range(40)]
         await asyncio.sleep(0)
-        assert await asyncio.wait_for(call("source"), 10) == "where it is"
+        assert await asyncio.wait_for(local.chip_source("a chip"), 10) == "where a chip is"
         shard.released.set()
         assert await asyncio.gather(*searches) == ["found"] * 40
 

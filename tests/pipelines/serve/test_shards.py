@@ -152,7 +152,7 @@ def test_pages_hold_every_result_once(
     divided, ids = tables[compared[0]], [archive.ids()[row], archive.ids()[(row + 20) % 64]]
     query: dict[str, Any] = {"limit": limit, **limits, **compared[1]}
     if examples == "values":
-        code = archive.code(row, divided[1].source.version).tobytes().hex()
+        code = archive.code(row, divided[1].snapshot_id.version).tobytes().hex()
         query |= {"code": code, "bit_weights": "0189" * 8}
     else:
         query |= {"chip_ids": ids if examples == "several" else ids[:1]}
@@ -218,7 +218,7 @@ def test_what_chance_gives(archive: Archive, tables: dict[str, Table], table: st
     for query in queries:
         answered = shards.search({**query, "k": 64})
         gives = answered.search.chance_distance
-        assert gives == chance(archive, query, shards.source.version)
+        assert gives == chance(archive, query, shards.snapshot_id.version)
         beyond = [match.properties.beyond_chance for match in answered.features]
         assert beyond == [match.properties.distance > gives for match in answered.features]
         assert any(beyond)

@@ -20,7 +20,7 @@ from pipelines.publish.config import PublishConfig
 from pipelines.publish.run import run_publish
 from pipelines.serve.cursor import Cursor, read_token, write_token
 from pipelines.serve.question import Question
-from pipelines.serve.shard import _check
+from pipelines.serve.shard import why_refused
 from pipelines.serve.snapshot import Snapshot
 from pipelines.table.pointer import Published, read_pointer
 from pipelines.watch.kept import Looked
@@ -115,10 +115,10 @@ def test_pages_go_on_in_their_own_table_only(old, tmp_path):
     manifest = Manifest("m", NetworkSpec(kind_bits=32), InputSpec(), (), {}, "r")
     archive = open_archive(tmp_path / "index", old.table, old.model_id, 1, (32,))
     first, second = (Snapshot(each, manifest, archive) for each in (first, second))
-    assert _check(question, first) is None
-    refusal = _check(question, second)
+    assert why_refused(question, first) is None
+    refusal = why_refused(question, second)
     assert (refusal.status, refusal.code) == (410, "not_kept")
-    assert _check(replace(question, cursor=Cursor()), second) is None
+    assert why_refused(replace(question, cursor=Cursor()), second) is None
 
 
 def test_two_tables_have_two_ids(old):
