@@ -36,7 +36,7 @@ from model.losses import build_loss
 from model.network import HashNetwork
 from model.recipe import Recipe
 from model.spec import NetworkSpec
-from model.training import Trainee, start, train_epoch
+from model.training import TrainingModule, start, train_epoch
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.encode.chips import CHIP, read_objects
@@ -142,11 +142,11 @@ def fit(data: Path) -> HashNetwork:
         OrthoHashSpec(contrast_weight=0), labels_NC.shape[1], network.network_spec.kind_bits, seed=0
     )
     state = start(network, _RECIPE, len(labels_NC))
-    trainee = Trainee(network, _RECIPE, keep_statistics=True)
+    module = TrainingModule(network, _RECIPE, keep_statistics=True)
     for _ in range(_RECIPE.epochs):
         train_epoch(
             state,
-            trainee,
+            module,
             loss_of,
             labels_NC,
             lambda rows_B, _, views: torch.from_numpy(features_ND[rows_B.repeat(views)]),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
-from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from model.spec import InputSpec
 
@@ -185,9 +185,14 @@ def _cut(network: nn.Module, name: str, node: str) -> nn.Module:
     try:
         body: nn.Module = create_feature_extractor(network.eval(), {each: each for each in nodes})
     except ValueError as error:
+        known = get_graph_node_names(network)[1]
+        missing = [each for each in nodes if not any(f"{node}.".startswith(f"{each}.") for node in known)]
+        if not missing:
+            raise
         raise ValueError(
-            f"backbone {name} has no node {' or '.join(nodes)!r} (torchvision.models.feature_extraction."
-            "get_graph_node_names lists them)"
+            f"backbone {name} has no node {' and no node '.join(map(repr, missing))}: give network.node, as "
+            "its default names nodes of inception_v3 (torchvision.models.feature_extraction."
+            "get_graph_node_names lists a network's nodes)"
         ) from error
     return body
 

@@ -19,6 +19,7 @@ FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 _NAME = re.compile("[A-Za-z0-9._-]+")
+_ATTENTION_GATE = "open"  # there was a second one, "literal", which lost
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """Return the canonical JSON: sorted keys, two spaces, a newline at the end.
 
-        A manifest of format version 1 is written as it was read, as the model id is a hash of it.
+        The model id is a hash of it. So a manifest of format version 1 is written as it was read, and the
+        key ``network.attention_gate``, which has only one value left, is still written.
         """
         values = asdict(self)
+        network = values["network"]
+        network["attention_gate"] = _ATTENTION_GATE
         if self.format_version == 1:
-            network = values["network"]
             network["num_bits"] = network.pop("kind_bits")
             del network["look_bits"], network["kind_weight"]
         return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
@@ -58,7 +61,11 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Manifest":
-        """Read a manifest. Raises ValueError on another format version or a missing or unknown key."""
+        """Read a manifest.
+
+        Raises ValueError on another format version, a missing or unknown key, a value out of range, or an
+        attention head of a kind that this version doesn't build any more.
+        """
         try:
             values: dict[str, Any] = json.loads(content)
             version = values["format_version"]
@@ -67,6 +74,9 @@ class Manifest:
                     f"bundle format {version} isn't 1 or {FORMAT_VERSION}, which this version reads"
                 )
             network, input_spec = values.pop("network"), values.pop("input")
+            gate = network.pop("attention_gate", _ATTENTION_GATE)
+            if gate != _ATTENTION_GATE:
+                raise ValueError(f"network.attention_gate {gate!r} isn't supported any more: train again")
             if version == 1:  # codes of one part
                 network["kind_bits"] = network.pop("num_bits")
             for key in ("bands", "mean", "std", "low", "high"):

@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from model.spec import Gate, NetworkSpec
+from model.spec import NetworkSpec
 
 _WIDTHS = (2048, 512)  # of seed B's fully connected layers
 
@@ -20,7 +20,7 @@ def build_head(spec: NetworkSpec, features: int) -> nn.Module:
     if spec.head == "linear":
         return nn.Linear(features, spec.kind_bits)
     if spec.head == "attention":
-        return AttentionHead(features, spec.kind_bits, spec.attention_reduction, spec.attention_gate)
+        return AttentionHead(features, spec.kind_bits, spec.attention_reduction)
     return _norm_head(features, spec.hidden, spec.kind_bits)
 
 
@@ -47,20 +47,23 @@ def _norm_head(features: int, hidden: int, num_bits: int) -> nn.Sequential:
 class AttentionHead(nn.Module):
     """Seed B: two squeeze-excitation branches gate the features; three fully connected layers follow.
 
-    ``x' = x * sigmoid(branch_A(x) + branch_B(x))``. The patent's legend swaps the two activations: its
-    literal gate, ``relu(W2 sigmoid(W1 x))`` a branch, can't close, since sigmoid of what isn't negative is
-    at least 0.5; the usual one, ``W2 relu(W1 x)``, is the default. The last sigmoid belongs to the loss.
+    ``x' = x * sigmoid(branch_A(x) + branch_B(x))``, where a branch is ``W2 relu(W1 x)`` (Hu, Shen & Sun,
+    "Squeeze-and-excitation networks", CVPR 2018). The legend of the patent's formula swaps the two
+    activations. Read literally, a branch would be ``relu(W2 sigmoid(W1 x))``, which is never negative, so
+    that the gate would stay above 0.5 and could never close. The sigmoid after the last layer is part of the
+    loss.
 
-    x is brought to zero mean and unit variance first, which the patent doesn't say: pooled features lie on
-    one side of 0, close together, and without it the outputs collapse onto few codes (docs/architecture.md).
+    The patent doesn't standardise x; here it is brought to zero mean and unit variance first. Pooled
+    features are all positive and close together, and as they are the outputs collapse onto few codes
+    (docs/results/quality.md).
     """
 
-    def __init__(self, features: int, num_bits: int, reduction: int, gate: Gate) -> None:
+    def __init__(self, features: int, num_bits: int, reduction: int) -> None:
         """Initialise after Kaiming: with torch's own the outputs start at 0.5 everywhere, and collapse."""
         super().__init__()
         inner = max(1, features // reduction)
         self.standardise = nn.BatchNorm1d(features, affine=False)
-        self.branches = nn.ModuleList(_branch(features, inner, gate) for _ in range(2))
+        self.branches = nn.ModuleList(_branch(features, inner) for _ in range(2))
         wide, narrow = _WIDTHS
         self.layers = nn.Sequential(
             nn.Linear(features, wide),
@@ -87,8 +90,6 @@ class AttentionHead(nn.Module):
         return outputs_BK
 
 
-def _branch(features: int, inner: int, gate: Gate) -> nn.Sequential:
+def _branch(features: int, inner: int) -> nn.Sequential:
     squeeze, excite = nn.Linear(features, inner, bias=False), nn.Linear(inner, features, bias=False)
-    if gate == "literal":
-        return nn.Sequential(squeeze, nn.Sigmoid(), excite, nn.ReLU())
     return nn.Sequential(squeeze, nn.ReLU(), excite)

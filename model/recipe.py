@@ -1,7 +1,6 @@
 """How a network is trained: plain frozen dataclasses, as in `model.spec`."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from model.spec import described
 
@@ -49,7 +48,6 @@ class Recipe:
         0,
         "fine-tuning: epochs of the head alone on the backbone's features, before the others and after them",
     )
-    optimizer: Literal["adamw", "sgd"] = described("adamw", "adamw, or sgd with momentum .9")
     weight_decay: float = described(5e-4, "decay of the weights")
     bfloat16: bool = described(
         True, "fine-tuning: run the backbone in bfloat16 where the hardware multiplies it"

@@ -11,7 +11,6 @@ MAX_BITS, MAX_HIDDEN, MAX_WEIGHT = 1024, 65_536, 8
 
 Head = Literal["norm", "linear", "attention", "none"]
 Resize = Literal["bilinear", "bicubic"]
-Gate = Literal["open", "literal"]
 PartName = Literal["kind", "look"]
 Compare = Literal["both", "kind", "look"]
 """Which parts of two codes are compared. Both parts of a code of one part are that part."""
@@ -122,7 +121,6 @@ class NetworkSpec:
         1024, "norm head: width of a hidden layer before the hash layer [units, ..65536; 0: none]"
     )
     attention_reduction: int = described(16, "attention head: features over units of its bottleneck")
-    attention_gate: Gate = described("open", "attention head: open (relu inside) or literal (sigmoid inside)")
     kind_bits: int = described(
         64, "bits that say what the labels say [a multiple of 8, 8..1024; 0: none, with head none]"
     )
@@ -143,8 +141,8 @@ class NetworkSpec:
         self.code  # noqa: B018 - raises ValueError where the numbers of bits don't fit
         if not 0 <= self.hidden <= MAX_HIDDEN or self.attention_reduction < 1:
             raise ValueError(f"hidden ({self.hidden}) must be 0..{MAX_HIDDEN}, attention_reduction 1 or more")
-        if self.head not in get_args(Head) or self.attention_gate not in get_args(Gate):
-            raise ValueError(f"unknown head {self.head!r} or gate {self.attention_gate!r}")
+        if self.head not in get_args(Head):
+            raise ValueError(f"head must be one of {', '.join(get_args(Head))}, not {self.head!r}")
 
     @property
     def code(self) -> CodeSpec:

@@ -1,8 +1,10 @@
 """Training a hashing network, one epoch at a time, alone or as one of several DDP workers.
 
-Shapes: N chips, B chips of the global batch (in outputs and labels: views of them), C classes, D features,
-K bits, S x S pixels. A worker takes a
-slice of each batch; the head and the loss see the global batch, on every worker.
+A worker runs its slice of each batch through the backbone. The head and the loss see the whole global batch,
+on every worker: docs/decisions/0008.
+
+Shapes: N chips, B chips of the global batch (in inputs, outputs and labels: all views of them), C classes,
+D features, K bits, S x S pixels.
 """
 
 import math
@@ -24,46 +26,51 @@ from model.recipe import Recipe
 from model.sampling import draw_batches
 
 _WARM_UP = 0.1  # share of the steps over which the learning rates rise
-_MOMENTUM = 0.9
 
 Inputs = Callable[[NDArray[np.int64], torch.Generator, int], Tensor]
-"""rows, generator, views -> what the network takes: images, or features where the backbone is frozen.
+"""(rows_B, generator, views) -> the inputs of these chips: images, or features if the backbone is frozen.
 
-Each row is given in so many different views, next to each other.
+Each chip is given in so many different views, which are next to each other.
 """
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which slice of each batch is a worker's own."""
+class WorkerSlice:
+    """Which slice of each batch a worker takes."""
 
     rank: int = 0
+    """Number of the worker, 0..workers - 1."""
     workers: int = 1
+    """How many workers there are."""
 
     def of(self, rows_B: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return this worker's slice; all slices are of one length."""
-        share = len(rows_B) // self.workers
-        return rows_B[self.rank * share : (self.rank + 1) * share]
+        """Return this worker's rows. All slices have the same length; rows that are left over are dropped."""
+        length = len(rows_B) // self.workers
+        return rows_B[self.rank * length : (self.rank + 1) * length]
 
 
-ALONE = Share()
+ALONE = WorkerSlice()
 
 
-class Trainee(nn.Module):
+class TrainingModule(nn.Module):
     """What DDP wraps: images_BCSS or features_BD of this worker -> outputs_BK of the global batch.
 
-    The head sees the features of all workers, so that its batch normalisation, like the loss, is that of
-    one process, and gradients too. The backbone keeps its batch statistics unless it starts from nothing.
+    The head sees the features of all workers. So its batch normalisation, the loss and the gradients are
+    those of a single process.
     """
 
     def __init__(self, network: HashNetwork, recipe: Recipe, *, keep_statistics: bool) -> None:
+        """Take the parts of a network that are trained.
+
+        ``keep_statistics``: the backbone keeps its batch statistics, as it should if it is pretrained.
+        """
         super().__init__()
         self.head = network.head
         self.backbone = None if recipe.frozen else network.backbone
         self.mixed_precision, self.keep_statistics = recipe.bfloat16, keep_statistics
 
-    def train(self, mode: bool = True) -> "Trainee":
-        """Set the mode, but for a backbone that keeps its statistics."""
+    def train(self, mode: bool = True) -> "TrainingModule":
+        """Set the mode; a backbone that keeps its batch statistics stays in eval mode."""
         super().train(mode)
         if self.backbone is not None and self.keep_statistics:
             self.backbone.eval()
@@ -83,13 +90,15 @@ class TrainState:
     """All that a restarted worker needs to go on."""
 
     module: nn.Module
-    """What is trained: the network, or its head where the backbone is frozen."""
+    """The network, or its head if the backbone is frozen."""
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LambdaLR
     epoch: int = 0
+    """Epochs that are done."""
     best_score: float = -math.inf
-    """Highest validation score so far, and how many epochs ago it was."""
+    """Highest validation score so far."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    """The weights of that epoch; empty without early stopping."""
     epochs_since_best: int = 0
 
     def to_checkpoint(self) -> dict[str, Any]:
@@ -112,7 +121,10 @@ class TrainState:
             setattr(self, name, checkpoint[name])
 
     def judge(self, score: float, patience: int) -> bool:
-        """Take note of an epoch's validation score; say whether to stop. Without patience nothing stops."""
+        """Record an epoch's validation score; return whether to stop.
+
+        Training stops after ``patience`` epochs without a better score, and never if it is 0.
+        """
         if not patience:
             return False
         if score > self.best_score:
@@ -123,27 +135,30 @@ class TrainState:
         return self.epochs_since_best >= patience
 
     def final_weights(self) -> dict[str, Tensor]:
-        """Return the best epoch's weights where `judge` has kept any, else the last epoch's."""
+        """Return the best epoch's weights if there is early stopping (see `judge`), else the last epoch's."""
         return self.best_weights or self.module.state_dict()
 
 
 def start(network: HashNetwork, recipe: Recipe, num_chips: int) -> TrainState:
-    """Return the initial state of a training with ``num_chips`` chips an epoch."""
+    """Return the initial state of a training with ``num_chips`` chips in an epoch.
+
+    The optimiser is AdamW (Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019), with
+    a rate for the head and one for the backbone.
+    """
     groups = [{"params": list(network.head.parameters()), "lr": recipe.learning_rate}]
     if not recipe.frozen:
         groups.append({"params": list(network.backbone.parameters()), "lr": recipe.backbone_learning_rate})
-    optimizer: torch.optim.Optimizer
-    if recipe.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, momentum=_MOMENTUM, weight_decay=recipe.weight_decay)
-    else:
-        optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     total = recipe.epochs * (num_chips // recipe.batch_size)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate_at, total=total))
     return TrainState(network.head if recipe.frozen else network, optimizer, scheduler)
 
 
 def rate_at(step: int, total: int) -> float:
-    """Return the share of the highest learning rate: a linear warm-up, then a cosine down to 0."""
+    """Return the learning rate at a step as a share of the highest one, 0..1.
+
+    It rises linearly over the first tenth of the ``total`` steps, then falls along a cosine to 0.
+    """
     warm_up = max(1, round(_WARM_UP * total))
     if step < warm_up:
         return (step + 1) / warm_up
@@ -158,22 +173,22 @@ def train_epoch(
     inputs_of: Inputs,
     recipe: Recipe,
     seed: int,
-    share: Share = ALONE,
+    worker: WorkerSlice = ALONE,
     views: int = 1,
 ) -> list[dict[str, float]]:
     """Train for one epoch; return each step's weighted loss terms and their sum, ``loss``.
 
-    ``model`` is the `Trainee`, or DDP around it. Each chip of a batch enters in so many ``views``, next to
-    each other, also in the global batch, as workers take whole chips. The same ``seed`` on all workers gives
-    one order of chips. Raises FloatingPointError before the optimizer step that a non-finite loss asks for,
-    naming the term.
+    ``model`` is the `TrainingModule`, or DDP around it. Each chip of a batch enters in so many ``views``.
+    They are next to each other in the global batch too, as a worker takes whole chips. All workers must get
+    the same ``seed``, from which the order of chips is drawn. Raises FloatingPointError if a loss term isn't
+    finite, before the optimiser takes a step; the message names the term.
     """
     seed = seed * 1_000_003 + state.epoch  # the same after a restart
     device = next(model.parameters()).device
     model.train()
     steps = []
     batches = draw_batches(labels_NC, recipe.batch_size, recipe.chips_per_class, seed)
-    for rows_B, inputs in _prefetched(batches, inputs_of, seed, share, views):
+    for rows_B, inputs in _prefetched(batches, inputs_of, seed, worker, views):
         labels_BC = torch.from_numpy(labels_NC[rows_B.repeat(views)]).float().to(device)
         terms = loss_of(model(inputs.to(device)), labels_BC)
         steps.append(_step(state, terms))
@@ -182,22 +197,23 @@ def train_epoch(
 
 
 def _prefetched(
-    batches: Iterator[NDArray[np.int64]], inputs_of: Inputs, seed: int, share: Share, views: int
+    batches: Iterator[NDArray[np.int64]], inputs_of: Inputs, seed: int, worker: WorkerSlice, views: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Yield each batch's rows and this worker's inputs, the next ones prepared meanwhile."""
-    generator = torch.Generator().manual_seed(seed * share.workers + share.rank)
+    """Yield each batch's rows and this worker's inputs; a thread prepares the next batch meanwhile."""
+    generator = torch.Generator().manual_seed(seed * worker.workers + worker.rank)
     with ThreadPoolExecutor(max_workers=1) as ahead:
         waiting = None
         for rows_B in batches:
-            coming = rows_B, ahead.submit(inputs_of, share.of(rows_B), generator, views)
+            submitted = rows_B, ahead.submit(inputs_of, worker.of(rows_B), generator, views)
             if waiting is not None:
                 yield waiting[0], waiting[1].result()
-            waiting = coming
+            waiting = submitted
         if waiting is not None:
             yield waiting[0], waiting[1].result()
 
 
 def _step(state: TrainState, terms: dict[str, Tensor]) -> dict[str, float]:
+    """Take one step of the optimiser and the schedule; return the terms as numbers, and ``loss``."""
     values = {name: term.item() for name, term in terms.items()}
     for name, value in values.items():
         if not math.isfinite(value):

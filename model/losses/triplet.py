@@ -1,7 +1,7 @@
-"""Seed B, triplet hashing with isometric quantisation and bit balance (channel-attention hashing, 2021).
+"""Seed B's losses: triplets, isometric quantisation and bit balance (channel-attention hashing, 2021).
 
-Shapes: B images, K bits, C classes. h = sigmoid(output) lies in [0, 1]; b is h rounded, bit on where
-h > 0.5, which is where the output is above 0. METHODS.md has the formulas.
+Shapes: B images, K bits, C classes, T triplets; A, P, N: the B images as anchors, positives, negatives.
+h = sigmoid(output) lies in [0, 1]; b is h rounded: 1 if h > 0.5, that is if the output is above 0.
 """
 
 import torch
@@ -12,7 +12,19 @@ from model.loss_spec import TripletSpec
 
 
 class TripletLoss(nn.Module):
-    """``L_triplet + alpha L_iso + l1 L_push + l2 L_equal``."""
+    """``L_triplet + alpha (L_point + mu L_iso) + l1 L_push + l2 L_equal``.
+
+    Distances are ``D(i, j) = ||h_i - h_j||^2 / K``, 0..1.
+
+    - ``L_triplet = mean over triplets of D(a, p) - D(a, n) + m``. Triplets are semi-hard: the negative n is
+      farther from the anchor a than the positive p, by less than the margin m (Schroff, Kalenichenko &
+      Philbin, "FaceNet", CVPR 2015). With all triplets codes collapsed more easily.
+    - ``L_point = mean of log cosh(h - b)``. The patent squares it, which leaves no gradient near 0.5.
+    - ``L_iso = mean over the triplets' pairs of (D(i, j) - ||b_i - b_j||^2 / K)^2``: distances of outputs are
+      those of the codes. The patent compares norms that aren't squared.
+    - ``L_push = - mean of (h - 0.5)^2`` pushes h to the ends, and
+      ``L_equal = mean over bits of (mean over the batch of h - 0.5)^2`` has each bit on in half of the batch.
+    """
 
     def __init__(self, spec: TripletSpec) -> None:
         super().__init__()
@@ -24,43 +36,36 @@ class TripletLoss(nn.Module):
         labels = labels_BC.to(h_BK.dtype)
         similar_BB = (labels @ labels.T) > 0
         distances_BB = _squared_distances(h_BK)
-        active = self._active_triplets(distances_BB.detach(), similar_BB)
+        triplets = self._semi_hard_triplets(distances_BB.detach(), similar_BB)
         b_BK = (h_BK > 0.5).to(h_BK.dtype)
-        pointwise_BK = _log_cosh(h_BK - b_BK)
-        if spec.pointwise == "squared":
-            pointwise_BK = pointwise_BK**2
-        middle = h_BK.mean(dim=0 if spec.equal == "bit" else 1) - 0.5
+        isometric = self._isometric(distances_BB - _squared_distances(b_BK), triplets)
         return {
-            "triplet": self._triplet(distances_BB, active),
-            "pointwise": spec.isometric_weight * pointwise_BK.mean(),
-            "isometric": spec.isometric_weight * spec.pair_weight * self._isometric(h_BK, b_BK, active),
+            "triplet": self._triplet(distances_BB, triplets),
+            "pointwise": spec.isometric_weight * _log_cosh(h_BK - b_BK).mean(),
+            "isometric": spec.isometric_weight * spec.pair_weight * isometric,
             "push": -spec.push_weight * ((h_BK - 0.5) ** 2).mean(),
-            "equal": spec.equal_weight * (middle**2).mean(),
+            "equal": spec.equal_weight * ((h_BK.mean(dim=0) - 0.5) ** 2).mean(),
         }
 
-    def _active_triplets(self, distances_BB: Tensor, similar_BB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return anchors_T, positives_T and negatives_T of the triplets whose hinge is above 0."""
-        positive_BB = similar_BB & ~torch.eye(len(similar_BB), dtype=torch.bool, device=similar_BB.device)
-        gap_BPN = distances_BB[:, None, :] - distances_BB[:, :, None]  # negative's less positive's
-        chosen_BPN = positive_BB[:, :, None] & ~similar_BB[:, None, :] & (gap_BPN < self.spec.margin)
-        if self.spec.mining == "semi_hard":
-            chosen_BPN &= gap_BPN > 0
-        anchors_T, positives_T, negatives_T = chosen_BPN.nonzero(as_tuple=True)
+    def _semi_hard_triplets(self, distances_BB: Tensor, similar_BB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return anchors_T, positives_T and negatives_T: rows of the batch."""
+        itself_BB = torch.eye(len(similar_BB), dtype=torch.bool, device=similar_BB.device)
+        positive_AP = similar_BB & ~itself_BB
+        gap_APN = distances_BB[:, None, :] - distances_BB[:, :, None]  # negative's distance less positive's
+        semi_hard_APN = (gap_APN > 0) & (gap_APN < self.spec.margin)
+        chosen_APN = positive_AP[:, :, None] & ~similar_BB[:, None, :] & semi_hard_APN
+        anchors_T, positives_T, negatives_T = chosen_APN.nonzero(as_tuple=True)
         return anchors_T, positives_T, negatives_T
 
-    def _triplet(self, distances_BB: Tensor, active: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        anchors_T, positives_T, negatives_T = active
+    def _triplet(self, distances_BB: Tensor, triplets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Return L_triplet; 0 if there is no triplet."""
+        anchors_T, positives_T, negatives_T = triplets
         gap_T = distances_BB[anchors_T, positives_T] - distances_BB[anchors_T, negatives_T]
         return (gap_T + self.spec.margin).sum() / max(len(gap_T), 1)
 
-    def _isometric(self, h_BK: Tensor, b_BK: Tensor, active: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Return how far the distances of the triplets' pairs are from those of their codes."""
-        difference_BB = _squared_distances(h_BK) - _squared_distances(b_BK)
-        if self.spec.pair_norm == "l2":
-            num_bits = h_BK.shape[1]
-            norms = [(_squared_distances(x) * num_bits).clamp_min(1e-12).sqrt() for x in (h_BK, b_BK)]
-            difference_BB = (norms[0] - norms[1]) / num_bits**0.5
-        anchors_T, positives_T, negatives_T = active
+    def _isometric(self, difference_BB: Tensor, triplets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Return L_iso, from the distances of outputs less those of codes; 0 if there is no triplet."""
+        anchors_T, positives_T, negatives_T = triplets
         pairs = torch.cat([difference_BB[anchors_T, positives_T], difference_BB[anchors_T, negatives_T]])
         return (pairs**2).sum() / max(len(pairs), 1)
 

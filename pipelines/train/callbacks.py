@@ -1,4 +1,4 @@
-"""Training figures to MLflow: they go on in one run when workers restart."""
+"""Training figures to MLflow: all in one run, also if workers are restarted."""
 
 import time
 from typing import Any
@@ -14,7 +14,7 @@ from pipelines.train.validation import SCORE
 
 log = structlog.get_logger()
 
-_REST = 60.0  # seconds between two tries where MLflow is down: each of them takes some
+_PAUSE = 60.0  # seconds before the next try if MLflow is down, as each try takes some seconds
 
 
 class EpochLog:
@@ -26,10 +26,10 @@ class EpochLog:
         self.epochs = 0
         self.last: Metrics = {}
         self._unsent: list[tuple[str, float, int]] = []
-        self._again = 0.0  # when to try next, by the monotonic clock
+        self._next_try = 0.0  # by the monotonic clock
 
     def __call__(self, metrics: Metrics) -> None:
-        """Log an epoch, unless a worker that was restarted has been through it before."""
+        """Log an epoch, unless it was logged before its worker was restarted."""
         if metrics.get("epoch", 0) <= self.epochs:
             return
         self.epochs, self.last = metrics["epoch"], metrics
@@ -46,22 +46,22 @@ class EpochLog:
             if name != "steps"
         ]
         self._unsent += series
-        if time.monotonic() >= self._again:
+        if time.monotonic() >= self._next_try:
             self._send()
 
     def _send(self) -> None:
-        """Send what MLflow doesn't know yet; where it is down, a later epoch tries again."""
+        """Send all figures that MLflow doesn't have yet. If it is down, a later epoch tries again."""
         try:
             log_series(self.config, self.run_id, self._unsent)
         except TrackingError as error:
             log.warning("figures wait for MLflow", figures=len(self._unsent), reason=str(error))
-            self._again = time.monotonic() + _REST
+            self._next_try = time.monotonic() + _PAUSE
         else:
             self._unsent = []
 
 
 class LogEpochs(UserCallback):
-    """Hands what workers report to the log, from Ray Train's controller, which outlives them."""
+    """Logs what workers report, in Ray Train's controller, which outlives them."""
 
     def __init__(self, log: EpochLog) -> None:
         self.log = log
@@ -72,12 +72,12 @@ class LogEpochs(UserCallback):
         metrics: list[dict[str, Any]],
         checkpoint: object,  # noqa: ARG002
     ) -> None:
-        """Log one epoch: every worker has seen the loss of the global batch, so one speaks for all."""
+        """Log one epoch by the first worker's figures: all workers have those of the global batch."""
         self.log(metrics[0])
 
 
-def said(metrics: Metrics) -> str:
-    """Return an epoch's mean loss, term by term, and its score, for people."""
+def epoch_text(metrics: Metrics) -> str:
+    """Return an epoch's mean loss, term by term, and its score, as a line of the log."""
     steps: Steps = metrics["steps"]
     means = {name: sum(terms[name] for terms in steps) / len(steps) for name in steps[0]}
     if SCORE in metrics:

@@ -20,45 +20,57 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from torch import Tensor
 
-from model.training import ALONE, Share
+from model.training import ALONE, WorkerSlice
 from pipelines.config import TrackingConfig
 from pipelines.errors import StorageError, TrainingError
 from pipelines.registry import tracking
 from pipelines.storage.store import Store
-from pipelines.train.callbacks import EpochLog, LogEpochs, said
+from pipelines.train.callbacks import EpochLog, LogEpochs, epoch_text
 from pipelines.train.config import TrainConfig
 from pipelines.train.loop import Metrics, Report, TrainJob, train_loop
 
 log = structlog.get_logger()
-_worker_log = logging.getLogger("ray.train")  # Ray brings what it says to the driver's terminal
+_worker_log = logging.getLogger("ray.train")  # Ray shows its lines in the driver's terminal
 
-_RESTARTS = 3  # times that the workers may die before the training does
+_RESTARTS = 3  # times that the workers are started again after one has died
 _CHECKPOINT = "checkpoint.pt"
-_FINAL, _FAILED = "final", "failed"  # keys of the last checkpoint: the weights, or why there are none
-_CHECKPOINT_SECONDS = 20  # between two: seconds of training shouldn't wait for minutes of saving
+_CHECKPOINT_SECONDS = 20  # at least, between two checkpoints: saving may take longer than an epoch
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One training of a run: the recipe, or the head alone before or after it."""
+    """One training of a run: what the recipe says, or the head alone before or after it."""
 
     name: str
-    """Empty for the training itself; else it stands before its figures' names in MLflow."""
+    """Prefix of its figures' names in MLflow; empty for the training that the recipe describes."""
     job: TrainJob
     tracking: TrackingConfig
     run_id: str
 
     def log(self) -> EpochLog:
-        """Return what logs its epochs."""
+        """Return a log that writes its epochs to MLflow."""
         return EpochLog(self.tracking, self.run_id, f"{self.name}/" if self.name else "")
 
     def system_metrics(self, node: str) -> AbstractContextManager[None]:
-        """Log what a machine does meanwhile."""
+        """Log the machine's CPU, memory and GPU to MLflow for as long as the context is open."""
         return tracking.system_metrics(self.tracking, self.run_id, node)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a training in Ray's workers has ended: the return value of the worker of rank 0."""
+
+    weights: dict[str, Tensor] | None = None
+    """The trained weights, on the CPU; None if the training failed."""
+    failure: str | None = None
+    """Why there are no weights, if starting the workers again wouldn't help."""
+
+
 def fit(phase: Phase, config: TrainConfig, store: Store) -> dict[str, Tensor]:
-    """Train; return the weights of what was trained. Raises TrainingError where the workers keep failing."""
+    """Train; return the weights of the whole network, or of its head if the backbone is frozen.
+
+    Raises TrainingError if the loss isn't finite, or if the workers die more often than they are restarted.
+    """
     if config.workers == 0:
         return _fit_here(phase, torch.device("cuda" if config.use_gpu else "cpu"))
     return _fit_with_ray(phase, config, store)
@@ -69,7 +81,7 @@ def _fit_here(phase: Phase, device: torch.device) -> dict[str, Tensor]:
 
     def report(metrics: Metrics, _: object) -> None:
         epochs(metrics)
-        log.info(said(metrics))
+        log.info(epoch_text(metrics))
 
     with phase.system_metrics("node0"):
         try:
@@ -80,10 +92,10 @@ def _fit_here(phase: Phase, device: torch.device) -> dict[str, Tensor]:
 
 def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, Tensor]:
     checkpoints = f"{config.bundles.rstrip('/')}/_checkpoints"
-    # one of its own: Ray resumes an old run of the same name silently
+    # a name that no other training has: Ray would silently resume an old run of the same name
     run_name = f"{phase.run_id}{phase.name}"
     filesystem, path = store.arrow_filesystem(checkpoints)
-    # workers that have reported an epoch wait until Ray asks: by itself, once in two seconds
+    # a worker that reports an epoch waits until Ray polls it, which it does every two seconds by default
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     sent = ray.put(phase)
     trainer = TorchTrainer(
@@ -99,48 +111,50 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
         ),
     )
     try:
-        result = trainer.fit()
-        content = _load(result.checkpoint) if result.checkpoint else {}
+        outcome: Outcome = trainer.fit().return_value  # type: ignore[attr-defined]  # V1's type
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"the workers failed {_RESTARTS + 1} times: {_last_line(error)}") from error
     finally:
         _remove(f"{checkpoints}/{run_name}", store)
-    if _FINAL not in content:
-        raise TrainingError(content.get(_FAILED, "the training ended without weights"))
-    weights: dict[str, Tensor] = content[_FINAL]
-    return weights
+    if outcome.weights is None:
+        raise TrainingError(outcome.failure or "the training ended without weights")
+    return outcome.weights
 
 
 def _remove(checkpoints: str, store: Store) -> None:
-    """Remove a training's checkpoints, however it has ended: no other training goes on from them."""
+    """Remove a training's checkpoints, however it has ended: no other training resumes from them."""
     try:
         store.remove_folder(checkpoints)
     except StorageError as error:
-        log.warning("checkpoints stay: remove them", folder=checkpoints, reason=str(error))
+        log.warning(
+            "checkpoints can't be removed; remove them by hand", folder=checkpoints, reason=str(error)
+        )
 
 
 def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
 
 
-def _worker(sent: "ray.ObjectRef[Phase]") -> None:
-    """Train in one of Ray Train's workers; the first one saves checkpoints, and the weights at the end."""
+def _worker(sent: "ray.ObjectRef[Phase]") -> Outcome | None:
+    """Train in one of Ray Train's workers, from the last checkpoint if there is one.
+
+    The worker of rank 0 saves checkpoints and returns the outcome.
+    """
     phase: Phase = ray.get(sent)
     context = ray.train.get_context()
-    share = Share(context.get_world_rank(), context.get_world_size())
+    worker = WorkerSlice(context.get_world_rank(), context.get_world_size())
+    is_first = worker.rank == 0
     last = ray.train.get_checkpoint()
     checkpoint = _load(last) if last else None
-    if checkpoint and (_FINAL in checkpoint or _FAILED in checkpoint):
-        return  # a worker died after the end
-    saved = -math.inf
+    last_saved = -math.inf
 
-    def report(metrics: Metrics, make: Callable[[], dict[str, Any]]) -> None:
-        nonlocal saved
-        if share.rank == 0:
-            _worker_log.info(said(metrics))
-        wanted = share.rank == 0 and time.monotonic() - saved > _CHECKPOINT_SECONDS
-        _report(metrics, make() if wanted else None)
-        saved = time.monotonic() if wanted else saved
+    def report(metrics: Metrics, make_checkpoint: Callable[[], dict[str, Any]]) -> None:
+        nonlocal last_saved
+        if is_first:
+            _worker_log.info(epoch_text(metrics))
+        is_due = is_first and time.monotonic() - last_saved > _CHECKPOINT_SECONDS
+        _report(metrics, make_checkpoint() if is_due else None)
+        last_saved = time.monotonic() if is_due else last_saved
 
     observed = (
         phase.system_metrics(f"node{context.get_node_rank()}")
@@ -148,25 +162,29 @@ def _worker(sent: "ray.ObjectRef[Phase]") -> None:
         else nullcontext()
     )
     with observed:
-        outcome = _outcome(phase, share, checkpoint, report)
-    _report({}, outcome if share.rank == 0 else None)
+        outcome = _outcome(phase, worker, checkpoint, report)
+    return outcome if is_first else None
 
 
-def _outcome(phase: Phase, share: Share, checkpoint: dict[str, Any] | None, report: Report) -> dict[str, Any]:
-    """Return the weights, or why there are none: what would fail again isn't started again."""
+def _outcome(phase: Phase, worker: WorkerSlice, checkpoint: dict[str, Any] | None, report: Report) -> Outcome:
+    """Train; return how it ended.
+
+    A loss that isn't finite is returned and not raised: Ray would start the workers again, to no avail.
+    """
     device, parallel = ray.train.torch.get_device(), ray.train.torch.prepare_model
     try:
-        return {_FINAL: train_loop(phase.job, share, device, parallel, checkpoint, report)}
+        weights = train_loop(phase.job, worker, device, parallel, checkpoint, report)
     except FloatingPointError as error:
-        return {_FAILED: str(error)}
+        return Outcome(failure=str(error))
+    return Outcome({name: tensor.cpu() for name, tensor in weights.items()})
 
 
-def _report(metrics: Metrics, content: dict[str, Any] | None) -> None:
-    if content is None:
+def _report(metrics: Metrics, checkpoint: dict[str, Any] | None) -> None:
+    if checkpoint is None:
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as folder:
-        torch.save(content, Path(folder) / _CHECKPOINT)
+        torch.save(checkpoint, Path(folder) / _CHECKPOINT)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 

@@ -1,4 +1,6 @@
-"""What every training worker runs, whoever started it: epochs, validation, early stopping, reports.
+"""What every training worker runs: epochs, validation, early stopping, a report after each epoch.
+
+It is the same in Ray's workers and in the job's own process; `pipelines.train.fit` starts it.
 
 Shapes: N training chips, C classes.
 """
@@ -16,13 +18,13 @@ from model.losses import build_loss
 from model.network import HashNetwork
 from model.recipe import AugmentSpec, Recipe
 from model.spec import InputSpec, NetworkSpec
-from model.training import Share, Trainee, start, train_epoch
+from model.training import TrainingModule, WorkerSlice, start, train_epoch
 from pipelines.train.inputs import AugmentedImages, FeatureRows
-from pipelines.train.validation import SCORE, Part, validate
+from pipelines.train.validation import SCORE, LabelledSplit, validate
 
 
 class Steps(list[dict[str, float]]):
-    """The loss terms of each step; a short word in the log, where Ray prints all that is reported."""
+    """The loss terms of each step. Their repr is short, as Ray prints all reported metrics in its log."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} steps>"
@@ -32,39 +34,40 @@ Metrics = dict[str, Any]
 """Figures of an epoch by name; ``steps``: the loss terms of each step."""
 
 Report = Callable[[Metrics, Callable[[], dict[str, Any]]], None]
-"""Takes an epoch's metrics, and a function that makes a checkpoint of it, to be called if it is wanted."""
+"""(an epoch's metrics, a function that makes its checkpoint) -> None. It calls the function if needed."""
 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """A training, in things that can be sent to a worker."""
+    """A training. All of it can be pickled and sent to a worker."""
 
     network: NetworkSpec
     input: InputSpec
     initial: Mapping[str, Tensor]
     """State of the whole network to start from."""
     keep_statistics: bool
-    """Keep the backbone's batch statistics: it is pretrained."""
+    """Whether the backbone keeps its batch statistics, as it is pretrained."""
     recipe: Recipe
     augment: AugmentSpec
     loss: LossSpec
     seed: int
-    train: Part
-    validation: Part
+    train: LabelledSplit
+    validation: LabelledSplit
 
 
 def train_loop(
     job: TrainJob,
-    share: Share,
+    worker: WorkerSlice,
     device: torch.device,
     parallel: Callable[[nn.Module], nn.Module],
     checkpoint: dict[str, Any] | None,
     report: Report,
 ) -> dict[str, Tensor]:
-    """Train to the end, or until validation stops it; return the weights (of the head, where that is all).
+    """Train to the last epoch or until early stopping, from a ``checkpoint`` if there is one.
 
-    ``parallel`` wraps the module for DDP; ``report`` is called after each epoch, on every worker.
-    Raises FloatingPointError before an optimizer step that a non-finite loss would ask for.
+    Returns the weights of the network, or of its head if the backbone is frozen. ``parallel`` wraps the
+    module for DDP; ``report`` is called after each epoch, on every worker. Raises FloatingPointError if the
+    loss isn't finite.
     """
     torch.manual_seed(job.seed)
     network = HashNetwork(job.network, job.input).to(device)
@@ -73,8 +76,8 @@ def train_loop(
     state = start(network, recipe, len(labels_NC))
     if checkpoint:
         state.restore(checkpoint)
-    trainee = Trainee(network, recipe, keep_statistics=job.keep_statistics)
-    model = parallel(trainee.to(device))
+    module = TrainingModule(network, recipe, keep_statistics=job.keep_statistics)
+    model = parallel(module.to(device))
     loss_of = build_loss(job.loss, labels_NC.shape[1], job.network.kind_bits, job.seed).to(device)
     inputs_of = (
         job.train.rows.inputs
@@ -84,8 +87,8 @@ def train_loop(
     stopped = state.epochs_since_best >= recipe.patience > 0
     views = views_a_chip(job.loss)
     while state.epoch < recipe.epochs and not stopped:
-        steps = train_epoch(state, model, loss_of, labels_NC, inputs_of, recipe, job.seed, share, views)
-        figures = validate(network, job.validation, share, kind_only=True)
+        steps = train_epoch(state, model, loss_of, labels_NC, inputs_of, recipe, job.seed, worker, views)
+        figures = validate(network, job.validation, worker, kind_only=True)
         stopped = state.judge(figures.get(SCORE, -math.inf), recipe.patience)
         rates = {"learning_rate": state.scheduler.get_last_lr()[0]}
         report({"epoch": state.epoch, "steps": Steps(steps), **rates, **figures}, state.to_checkpoint)

@@ -1,4 +1,4 @@
-"""What a training starts from: the network, and its chips with their labels.
+"""What a training starts from: the network, and the labelled chips of its splits.
 
 Shapes: N chips, C classes.
 """
@@ -22,20 +22,21 @@ from pipelines.registry.bundles import read_bundle, resolve_bundle
 from pipelines.storage.store import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.inputs import ChipRows, FeatureRows, decode
-from pipelines.train.validation import Part
+from pipelines.train.validation import LabelledSplit
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The two parts that a training sees, and what it can't."""
+class LabelledSplits:
+    """The two splits that a training uses; the test split is left to the evaluation."""
 
-    train: Part
-    validation: Part
+    train: LabelledSplit
+    validation: LabelledSplit
     unreadable: tuple[Unreadable, ...]
+    """Chips that are in neither, as they can't be read."""
 
 
 def build_network(config: TrainConfig, store: Store) -> HashNetwork:
-    """Return the network to start from, in eval mode. Raises ConfigError where it can't be built."""
+    """Return the network to start from, in eval mode. Raises ConfigError if it can't be built."""
     torch.manual_seed(config.seed)
     if config.look_from:
         return _with_look_of(config, store)
@@ -65,7 +66,7 @@ def _with_look_of(config: TrainConfig, store: Store) -> HashNetwork:
 
 
 def resolved_input(config: TrainConfig) -> InputSpec:
-    """Return how the backbone is fed: as it was trained, but for what the config says otherwise."""
+    """Return how pixels become the backbone's input: as in its own training, unless the config differs."""
     given = {key: value for key, value in config.input.model_dump().items() if value is not None}
     return replace(own_input(config.network.backbone), **given)
 
@@ -84,46 +85,53 @@ def _read_weights(weights: str, store: Store) -> Weights:
 
 
 def trained_classes(labels: Labels) -> tuple[str, ...]:
-    """Return the classes that training chips have, sorted."""
+    """Return the classes of the training chips, sorted."""
     return tuple(sorted(pc.list_flatten(labels.rows("train")["labels"]).unique().to_pylist()))
 
 
-def labelled_part(rows: FeatureRows | ChipRows, chips: pa.Table, labels: Labels) -> Part:
-    """Return chips with their labels; training chips have but the classes that are trained."""
+def labelled_split(rows: FeatureRows | ChipRows, chips: pa.Table, labels: Labels) -> LabelledSplit:
+    """Return chips with their labels; ``rows`` are the inputs of the same N ``chips``.
+
+    Columns of labels_NC are the trained classes, sorted, then the classes of other chips, sorted.
+    """
     trained = trained_classes(labels)
-    return Part(
+    return LabelledSplit(
         rows, multi_hot(chips, (*trained, *sorted(set(labels.class_names) - set(trained)))), len(trained)
     )
 
 
-def feature_parts(
+def feature_splits(
     config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, cache: str
-) -> Parts:
-    """Return the parts as features of the network's backbone. Needs a running Ray, unless all are cached.
+) -> LabelledSplits:
+    """Return the splits as features of the network's backbone.
 
-    Training chips have features of several views, validation chips of one.
+    Training chips have features of ``augment.views`` views, validation chips of one. Needs a running Ray,
+    unless all features are cached. Raises StorageError if a chip that was read once can't be read again.
     """
     chips = labels.chips.filter(pc.not_equal(labels.chips["split"], "test"))
     features = compute_features(chips, network, store, config.features, cache)
     readable = labels.chips.take(features.rows_N)
     is_train_N = pc.equal(readable["split"], "train").to_numpy()
-    train, validation = (readable.filter(pa.array(of_part_N)) for of_part_N in (is_train_N, ~is_train_N))
+    train, validation = (readable.filter(pa.array(chosen_N)) for chosen_N in (is_train_N, ~is_train_N))
     views = [features.features_ND[is_train_N]]
     for view in range(1, config.augment.views):
         more = compute_features(train, network, store, config.features, cache, view)
         if more.unreadable:
             raise StorageError(f"{more.unreadable[0].uri} could be read a moment ago, not now; run again")
         views.append(more.features_ND)
-    return Parts(
-        labelled_part(FeatureRows(np.stack(views, axis=1)), train, labels),
-        labelled_part(FeatureRows(features.features_ND[~is_train_N, None]), validation, labels),
+    return LabelledSplits(
+        labelled_split(FeatureRows(np.stack(views, axis=1)), train, labels),
+        labelled_split(FeatureRows(features.features_ND[~is_train_N, None]), validation, labels),
         features.unreadable,
     )
 
 
-def image_parts(config: TrainConfig, labels: Labels, network: HashNetwork, store: Store) -> Parts:
-    """Return the parts as decoded chips in Ray's object store."""
-    parts, unreadable = [], []
+def image_splits(config: TrainConfig, labels: Labels, network: HashNetwork, store: Store) -> LabelledSplits:
+    """Return the splits as decoded chips in Ray's object store.
+
+    Raises ConfigError if too large a share of them can't be read.
+    """
+    splits, unreadable = [], []
     for split in ("train", "validation"):
         chips = labels.rows(split)
         rows = ChipRows((), np.empty((0, 2), np.int64))
@@ -131,7 +139,7 @@ def image_parts(config: TrainConfig, labels: Labels, network: HashNetwork, store
         if len(chips):
             rows, rows_N, missed = decode(chips, PixelSpec.of(network.input_spec), store)
             unreadable += missed
-        parts.append(labelled_part(rows, labels.chips.take(rows_N), labels))
+        splits.append(labelled_split(rows, labels.chips.take(rows_N), labels))
     total = labels.count("train") + labels.count("validation")
     check_unreadable(unreadable, total, config.features.max_unreadable_share)
-    return Parts(parts[0], parts[1], tuple(unreadable))
+    return LabelledSplits(splits[0], splits[1], tuple(unreadable))

@@ -12,7 +12,7 @@ from pipelines.registry.bundles import read_bundle
 from pipelines.storage.store import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.inputs import FeatureRows
-from pipelines.train.prepare import labelled_part, trained_classes
+from pipelines.train.prepare import labelled_split, trained_classes
 from pipelines.train.validation import SCORE, validate
 
 log = structlog.get_logger()
@@ -73,5 +73,5 @@ def _measured_score(
     chips = labels.rows("validation")
     features = compute_features(chips, network, store, config.features, cache)
     readable = labels.chips.take(features.rows_N)
-    part = labelled_part(FeatureRows(features.features_ND[:, None]), readable, labels)
-    return validate(network, part).get(SCORE)
+    split = labelled_split(FeatureRows(features.features_ND[:, None]), readable, labels)
+    return validate(network, split).get(SCORE)

@@ -21,7 +21,13 @@ from pipelines.train.config import ARCHIVE_ONLY, TrainConfig
 from pipelines.train.fit import Phase, fit
 from pipelines.train.inputs import FeatureRows
 from pipelines.train.loop import TrainJob
-from pipelines.train.prepare import Parts, build_network, feature_parts, image_parts, trained_classes
+from pipelines.train.prepare import (
+    LabelledSplits,
+    build_network,
+    feature_splits,
+    image_splits,
+    trained_classes,
+)
 from pipelines.train.promote import VALIDATION_TAG, promote, validation_tag
 from pipelines.train.report import TrainReport
 from pipelines.train.unlabelled import list_scenes, sample_features
@@ -62,9 +68,9 @@ def run_labelled(config: TrainConfig, store: Store, started: float) -> TrainRepo
         tracking.tracked_run(config.tracking, config.name, _params(config, network), tags) as run_id,
     ):
         warn_if_short(max(READ_CPUS, 0 if config.use_gpu else config.workers))
-        parts = _train(config, labels, network, store, run_id)
-        done = _register(config, labels, network, validate(network, parts.validation), store, run_id)
-    unreadable = {chip.uri: chip.reason for chip in parts.unreadable}
+        splits = _train(config, labels, network, store, run_id)
+        done = _register(config, labels, network, validate(network, splits.validation), store, run_id)
+    unreadable = {chip.uri: chip.reason for chip in splits.unreadable}
     seconds = round(time.monotonic() - started, 1)
     report = report.model_copy(update=done | {"unreadable": unreadable, "seconds": seconds})
     return _with_tracking(report)
@@ -99,24 +105,26 @@ def run_unlabelled(config: TrainConfig, store: Store, started: float) -> TrainRe
     return _with_tracking(report.model_copy(update=done | fields | {"seconds": seconds}))
 
 
-def _train(config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, run_id: str) -> Parts:
+def _train(
+    config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, run_id: str
+) -> LabelledSplits:
     """Train what the recipe says, then fit the look bits; return the chips that were seen last."""
-    parts: Parts | None = None
+    splits: LabelledSplits | None = None
     for name, phase_config in _phases(config).items():
         if phase_config.recipe.frozen:
-            parts = feature_parts(config, labels, network, store, _cache(config))
+            splits = feature_splits(config, labels, network, store, _cache(config))
         else:
-            parts = image_parts(config, labels, network, store)
-        job = _job(phase_config, parts, network)
+            splits = image_splits(config, labels, network, store)
+        job = _job(phase_config, splits, network)
         weights = fit(Phase(name, job, config.tracking, run_id), config, store)
         (network.head if phase_config.recipe.frozen else network).load_state_dict(weights)
-    assert parts is not None  # noqa: S101 - there is one training at least
+    assert splits is not None  # noqa: S101 - there is one training at least
     if config.network.look_bits and not config.look_from:
-        if not isinstance(parts.train.rows, FeatureRows):
-            parts = feature_parts(config, labels, network, store, _cache(config))
-        assert isinstance(parts.train.rows, FeatureRows)  # noqa: S101 - for mypy: what feature_parts gives
-        _fit_look(network, parts.train.rows, config.seed)
-    return parts
+        if not isinstance(splits.train.rows, FeatureRows):
+            splits = feature_splits(config, labels, network, store, _cache(config))
+        assert isinstance(splits.train.rows, FeatureRows)  # noqa: S101 - for mypy: what feature_splits gives
+        _fit_look(network, splits.train.rows, config.seed)
+    return splits
 
 
 def _fit_look(network: HashNetwork, rows: FeatureRows, seed: int) -> None:
@@ -174,18 +182,18 @@ def _phases(config: TrainConfig) -> dict[str, TrainConfig]:
     return {"head_before": head, "": config, "head_after": head}
 
 
-def _job(config: TrainConfig, parts: Parts, network: HashNetwork) -> TrainJob:
+def _job(config: TrainConfig, splits: LabelledSplits, network: HashNetwork) -> TrainJob:
     return TrainJob(
         network=network.network_spec,
         input=network.input_spec,
         initial=network.state_dict(),
         keep_statistics=config.weights != "none",
-        recipe=fitting(config.recipe, len(parts.train.labels_NC), max(1, config.workers)),
+        recipe=fitting(config.recipe, len(splits.train.labels_NC), max(1, config.workers)),
         augment=config.augment,
         loss=config.loss,
         seed=config.seed,
-        train=parts.train,
-        validation=parts.validation,
+        train=splits.train,
+        validation=splits.validation,
     )
 
 

@@ -98,7 +98,8 @@ def test_what_lies_behind_the_node_is_pruned():
     [
         ("resnet1", "layer1", "unknown backbone"),
         ("resnet18", "layer9", "no node 'layer9'"),
-        ("resnet18", "layer1+layer9", "no node 'layer1 or layer9'"),
+        ("resnet18", "layer1+layer9", "no node 'layer9': give network.node"),
+        ("resnet18", "Mixed_6c+Mixed_7a", "no node 'Mixed_6c' and no node 'Mixed_7a': give network.node"),
         ("resnet18", "", "no node ''"),
         ("no_such_module:network", "", "No module named"),
         ("own_backbones:missing", "", "no attribute 'missing'"),

@@ -221,6 +221,21 @@ def test_a_bundle_of_version_1_is_read_as_one_part_and_keeps_its_model_id(networ
     np.testing.assert_array_equal(read.encode(chips_BHWC), network.encode(chips_BHWC))
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_manifests_that_name_the_removed_gate(bundle, version):
+    content = json.loads(bundle[1][MANIFEST]) | {"format_version": version}
+    network = content["network"]
+    if version == 1:
+        network["num_bits"] = network.pop("kind_bits")
+        del network["look_bits"], network["kind_weight"]
+    assert network["attention_gate"] == "open", "still written: the model id is a hash of the manifest"
+    kept = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+    assert Manifest.from_bytes(kept).to_bytes() == kept
+    network["attention_gate"] = "literal"
+    with pytest.raises(ValueError, match="attention_gate 'literal' isn't supported any more: train again"):
+        Manifest.from_bytes(json.dumps(content).encode())
+
+
 @pytest.mark.parametrize(
     ("spec", "parts"),
     [
