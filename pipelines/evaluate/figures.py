@@ -1,4 +1,4 @@
-"""What an evaluation says: the figures of evaluation.json, from which the page is drawn."""
+"""The figures of evaluation.json, from which the page is made."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,7 +20,7 @@ class Figures(BaseModel):
 
     method: str
     bits: int | None
-    """Bits that are compared; None: floats."""
+    """Bits that are compared; None if the method compares floats."""
     map_all: float
     """Mean average precision over the whole list."""
     map_at_k: dict[int, float]
@@ -40,7 +40,7 @@ class Figures(BaseModel):
 
 
 class Protocol(BaseModel):
-    """Who asks, in which database, and how well each method answers."""
+    """Which chips are the queries, which are the database, and how well each method answers."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,11 +59,11 @@ class Protocol(BaseModel):
     """Pairs that don't, likewise."""
 
 
-class Knows(BaseModel):
-    """What a method knows of the test chips, each of them a query that is left out of its own list.
+class MethodOverview(BaseModel):
+    """A method's row of the overview: figures on the test chips, each a query that is left out of its list.
 
-    Ties are averaged over all their orders: of a part alone, the other part doesn't break them. A figure is
-    None where there are too few chips, classes or places to say anything.
+    Ties are averaged over all their orders. In the row of one part alone, the other part doesn't break them.
+    A figure is None if there are too few chips, classes or places to measure it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -94,8 +94,8 @@ class Knows(BaseModel):
     turned_first10: float
     """The chance that it is among the first ten, 0..1."""
     place10: float | None
-    """The same place at another date: the chance that one of the ten nearest at least has the footprint of
-    the query at another date, 0..1. None: no `places` were given."""
+    """The same place at another date: the chance that at least one of the ten nearest has the query's
+    footprint at another date, 0..1. None if no `places` were given."""
 
 
 class ExampleChip(BaseModel):
@@ -104,7 +104,7 @@ class ExampleChip(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     row: int
-    """Its place in the labelled chips."""
+    """Its row in the labelled chips."""
     uri: str
     window: tuple[int, int, int, int] | None
     """x, y, width, height in pixels of the image; None: all of it."""
@@ -121,7 +121,7 @@ class Neighbour(ExampleChip):
 
 
 class Example(BaseModel):
-    """A query, leave one out in test, and what the bundle's codes say is nearest to it."""
+    """A query, leave one out in test, and the chips that the bundle's codes put nearest to it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -132,7 +132,7 @@ class Example(BaseModel):
 
 
 class OrderedList(BaseModel):
-    """What one method says is nearest to a query."""
+    """The chips that one method puts nearest to a query."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -142,7 +142,7 @@ class OrderedList(BaseModel):
 
 
 class ChangedOrder(BaseModel):
-    """A query whose first ten differ much between two methods, and what each method says of it."""
+    """A query whose first ten differ much between two methods, and each method's list."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -188,12 +188,12 @@ class EvaluateReport(BaseModel):
     split: SplitConfig
     """How chips without a split of their own were split."""
     chips: dict[str, int]
-    """Chips in each split that were read, and count."""
+    """Number of chips in each split, unreadable ones left out."""
     unreadable: list[UnreadableChip]
     """Chips that couldn't be read, left out."""
     classes: int
     multi_label: bool
-    """Chips carry several labels: two that share one are taken to be alike."""
+    """Whether chips have several labels: two chips that share one count as alike."""
     unseen_classes: list[str]
     """Classes that the bundle wasn't trained on."""
     bits: int
@@ -202,24 +202,24 @@ class EvaluateReport(BaseModel):
     weights: dict[str, int]
     """How often a bit of each part counts where all parts are compared."""
     features: int
-    """Dimensions of the backbone's pooled features, which the baselines are made of."""
+    """Number of the backbone's pooled features, of which the baselines are made."""
     seed: int
     protocols: list[Protocol]
-    knows: list[Knows]
-    """What each method knows, the bundle's first."""
+    knows: list[MethodOverview]
+    """The overview: a row for each method, the bundle's first."""
     places: str | None
-    """URI of the scenes that `Knows.place10` was measured on."""
+    """URI of the scenes that `MethodOverview.place10` was measured on."""
     changed: list[ChangedOrders]
     """Where the order changed most: between the parts, if there are two, and between codes and features."""
     best: list[Example]
     """Queries of the highest average precision, two of a class at most."""
     worst: list[Example]
-    """Of the lowest, likewise."""
+    """Queries of the lowest, likewise."""
     health: dict[str, dict[str, float]]
-    """Of each split's codes: signs of collapse, see `model.metrics.CodeHealth`. Of a code of two parts each
-    part has its own, whose names begin with kind_ and look_."""
+    """Signs of collapse in each split's codes, see `model.metrics.CodeHealth`. If a code has two parts, each
+    part has figures of its own, whose names begin with kind_ and look_."""
     collapsed: list[str]
-    """What the gate would have against the test chips' codes, by its default thresholds; empty: nothing."""
+    """The gate's checks that the test chips' codes fail, with its default thresholds."""
     page: str
     """URI of the HTML report; evaluation.json lies beside it."""
     run_id: str | None = None
@@ -228,7 +228,7 @@ class EvaluateReport(BaseModel):
 
 
 class EvaluateSummary(BaseModel):
-    """The short of it, for a job's standard output; all of it is in evaluation.json."""
+    """The short form of a report, for a job's standard output; all figures are in evaluation.json."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -238,5 +238,5 @@ class EvaluateSummary(BaseModel):
     chips: dict[str, int]
     unreadable: int
     metrics: dict[str, float]
-    """What MLflow got."""
+    """The figures that were logged to MLflow."""
     seconds: float

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from model.network import HashNetwork
 from pipelines.errors import ConfigError, RejectedObject, StorageError
-from pipelines.evaluate.knows import PlacedChips
 from pipelines.evaluate.methods import EncodedChips
+from pipelines.evaluate.overview import PlacedChips
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.footprints import footprint
 from pipelines.imagery.georeference import georeference

@@ -33,9 +33,9 @@ from pipelines.evaluate.figures import (
     Example,
     UnreadableChip,
 )
-from pipelines.evaluate.knows import Turned, measure_knows
 from pipelines.evaluate.measure import check_splits, measure
 from pipelines.evaluate.methods import EncodedChips, Method, bundle_methods, make_methods
+from pipelines.evaluate.overview import Turned, measure_overviews
 from pipelines.evaluate.page import render
 from pipelines.evaluate.places import read_places
 from pipelines.evaluate.sheets import (
@@ -123,7 +123,7 @@ def _evaluate(
         features=features.features_ND.shape[1],
         seed=config.seed,
         protocols=measured.protocols,
-        knows=measure_knows(methods, measured.protocols, test, turned, placed, trained),
+        knows=measure_overviews(methods, measured.protocols, test, turned, placed, trained),
         places=config.places.source if config.places else None,
         changed=_changed(methods, code, test, in_test),
         best=best,

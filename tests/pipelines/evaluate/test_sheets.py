@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from model.order import Lists, code_lists
-from pipelines.evaluate.figures import ChangedOrders, Example
+from pipelines.evaluate.figures import COSINE, ChangedOrders, Example
+from pipelines.evaluate.page import TEMPLATES
 from pipelines.evaluate.sheets import (
     choose_queries,
     find_changed,
@@ -14,8 +15,8 @@ from pipelines.evaluate.sheets import (
     make_thumbnail,
     shown_chips,
 )
-from pipelines.evaluate.tiles import changed_sheet, contact_sheet
 
+TILES = TEMPLATES.get_template("tiles.html").module
 CHIPS = pa.table(
     {
         "row": [10, 11, 12, 13],
@@ -65,7 +66,9 @@ def test_nearest_first_ties_by_row_itself_left_out(example):
 
 
 def test_a_sheet_marks_right_and_wrong(example):
-    sheet = contact_sheet([example], {10: "data:image/jpeg;base64,AA==", 12: "data:image/jpeg;base64,BB=="})
+    sheet = TILES.contact_sheet(
+        [example], {10: "data:image/jpeg;base64,AA==", 12: "data:image/jpeg;base64,BB=="}
+    )
     assert sheet.count("<img") == 2
     assert sheet.count("unreadable") == 2, "two that could not be read again"
     assert [sheet.count(f'class="tile {kind}"') for kind in ("query", "right", "wrong")] == [1, 1, 2]
@@ -110,7 +113,7 @@ def test_queries_whose_order_changed_most_come_first(changed):
 
 
 def test_the_sheet_of_changed_orders_names_the_methods_and_escapes_what_others_wrote(changed):
-    sheet = changed_sheet(changed, {101: "data:image/jpeg;base64,AA=="})
+    sheet = TILES.changed_sheet(changed, {101: "data:image/jpeg;base64,AA=="}, COSINE)
     assert "<h3>This bundle, beside cosine, float features</h3>" in sheet
     assert f"Both have {changed.mean_shared:.0%} of the first ten in common" in sheet
     assert sheet.count("<p>this bundle</p>") == sheet.count("<p>cosine, float features</p>") == 3

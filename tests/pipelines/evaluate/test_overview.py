@@ -7,9 +7,9 @@ from model.codes import pack
 from model.order import code_lists, cosine_lists, found_share, order_figures, place_recall
 from model.retrieval import retrieve
 from model.spec import CodePart, CodeSpec
-from pipelines.evaluate.knows import PlacedChips, Turned, measure_knows
 from pipelines.evaluate.measure import measure
 from pipelines.evaluate.methods import EncodedChips, make_methods
+from pipelines.evaluate.overview import PlacedChips, Turned, measure_overviews
 
 NAMES = ("field", "forest", "harbour")
 CODE = CodeSpec((CodePart("kind", 8, 3), CodePart("look", 16)))
@@ -50,7 +50,7 @@ def measured(chips, turned, placed, unseen):
     methods = make_methods(train.features_NF, CODE, seed=0)
     protocols = measure(methods, chips, train, NAMES, unseen).protocols
     trained = [NAMES.index(name) for name in NAMES if name not in unseen] if unseen else None
-    return {row.method: row for row in measure_knows(methods, protocols, chips, turned, placed, trained)}
+    return {row.method: row for row in measure_overviews(methods, protocols, chips, turned, placed, trained)}
 
 
 @pytest.fixture(scope="module")

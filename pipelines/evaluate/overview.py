@@ -1,6 +1,6 @@
-"""What each method knows: one row of figures for each, of trained classes and of much else.
+"""The overview: a row of figures for each method, on classes, order, ties, turned views and places.
 
-`figures.Knows` defines them, and `model.order` and `model.retrieval` compute them.
+`figures.MethodOverview` defines the figures; `model.order` and `model.retrieval` compute them.
 
 Shapes: N chips, Q queries.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.order import NEAREST, cosine_lists, found_share, order_figures, place_recall
-from pipelines.evaluate.figures import COSINE, LEAVE_ONE_OUT, UNSEEN, Knows, Protocol
+from pipelines.evaluate.figures import COSINE, LEAVE_ONE_OUT, UNSEEN, MethodOverview, Protocol
 from pipelines.evaluate.measure import has_pair, select_classes
 from pipelines.evaluate.methods import EncodedChips, Method, distinct_ratio
 
@@ -23,7 +23,7 @@ class Turned:
 
     chips: EncodedChips
     rows_Q: NDArray[np.int64]
-    """The place of each among the chips of the test as they are."""
+    """The row of each among the test chips that aren't turned."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,18 @@ class PlacedChips:
     """Number of its date."""
 
 
-def measure_knows(
+def measure_overviews(
     methods: Sequence[Method],
     protocols: Sequence[Protocol],
     test: EncodedChips,
     turned: Turned,
     placed: PlacedChips | None,
     trained: list[int] | None,
-) -> list[Knows]:
+) -> list[MethodOverview]:
     """Return a row for each method, in their order.
 
-    ``trained`` are the ids of the classes that the bundle was trained on; None: all classes.
+    ``trained`` are the ids of the classes that the bundle was trained on; None: all classes. ``placed`` is
+    None if no scenes of several dates are given.
     """
     orders = order_figures(
         cosine_lists(test.features_NF, test.features_NF),
@@ -61,13 +62,13 @@ def measure_knows(
         is_cosine = method.name == COSINE
         turned_lists = method.lists(turned.chips, test)
         rows.append(
-            Knows(
+            MethodOverview(
                 method=method.name,
                 bits=method.bits,
                 compare=method.compare,
                 trained_map20=_trained_map20(method, protocols, of_trained),
                 unseen_map20=_map20(method, protocols, UNSEEN),
-                # its own order against itself, where only ties could differ
+                # cosine compared with itself: only ties could take it below 1
                 in_class_recall10=_one(order.in_class_recall10) if is_cosine else order.in_class_recall10,
                 kept_recall10=_one(order.kept_recall10) if is_cosine else order.kept_recall10,
                 tied10=order.tied10,
@@ -84,9 +85,9 @@ def measure_knows(
 def _trained_map20(
     method: Method, protocols: Sequence[Protocol], of_trained: EncodedChips | None
 ) -> float | None:
-    """Return mAP@20 leave one out among the chips of trained classes; None: no two are of one of them."""
+    """Return mAP@20, leave one out, among the chips of trained classes; None if no two share a class."""
     if of_trained is None:
-        return _map20(method, protocols, LEAVE_ONE_OUT)  # measured already
+        return _map20(method, protocols, LEAVE_ONE_OUT)  # all classes are trained: it is measured already
     if not has_pair(of_trained.labels_N):
         return None
     answers = method.retrieve(of_trained, of_trained, np.arange(len(of_trained.labels_N)))
@@ -94,6 +95,7 @@ def _trained_map20(
 
 
 def _map20(method: Method, protocols: Sequence[Protocol], name: str) -> float | None:
+    """Return the method's mAP@20 in the protocol of that name; None if there is no such protocol."""
     return next(
         (
             figures.map_at_k[20]
