@@ -1,4 +1,4 @@
-"""What a listing says: objects, folders, and what was passed over."""
+"""Listings of a store: objects, folders, and what was passed over."""
 
 import os
 from collections import Counter
@@ -7,8 +7,8 @@ from datetime import datetime
 
 from pipelines.errors import StorageError
 
-_JUNK = ("__MACOSX", "@eaDir")  # what macOS's zips and Synology's servers leave beside the files
-_EXAMPLES = 20
+_JUNK = ("__MACOSX", "@eaDir")  # folders that macOS's zips and Synology's servers leave behind
+_EXAMPLES = 20  # kept at most; a quarter of them for one reason
 
 
 @dataclass(frozen=True)
@@ -25,55 +25,55 @@ class ObjectInfo:
 
 @dataclass
 class PassedOver:
-    """What isn't listed though it is there: how many for each reason, and the first of them by name."""
+    """Things that a source has and a listing leaves out: counts by reason, and a few examples by name."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """By reason, in one word."""
+    """How many, by reason; a reason is one word."""
     examples: list[str] = field(default_factory=list)
-    """The first of each reason: name, and what is wrong."""
+    """The first few of each reason: name, and what is wrong."""
     hides_objects: bool = False
-    """Whether an object that is there may be missing from the listing because of one of them."""
+    """Whether one of them may stand for an object that an earlier listing had."""
 
     def add(self, reason: str, name: str, detail: str, *, hides: bool = False) -> None:
-        """Count one; ``hides``: it may stand for an object that was listed before."""
+        """Count one thing; ``hides``: it may stand for an object that an earlier listing had."""
         self.counts[reason] += 1
         self.hides_objects |= hides
         if self.counts[reason] <= _EXAMPLES // 4 and len(self.examples) < _EXAMPLES:
             self.examples.append(f"{printable(name)}: {detail}")
 
     def merge(self, other: "PassedOver") -> None:
-        """Count those of another listing, too."""
+        """Add the counts and examples of another listing."""
         self.counts.update(other.counts)
         self.examples += other.examples[: _EXAMPLES - len(self.examples)]
         self.hides_objects |= other.hides_objects
 
     def __bool__(self) -> bool:
-        """Return whether there are any."""
+        """Return whether anything was passed over."""
         return bool(self.counts)
 
 
 @dataclass(frozen=True)
 class Page:
-    """What one request tells of a folder."""
+    """A part of a folder's listing: the answer to one request."""
 
     objects: list[ObjectInfo]
     folders: list[str]
-    """Prefixes of the folders in it, where the listing isn't flat."""
+    """Prefixes of the folders in it; empty if the listing is flat."""
     token: str | None
-    """For the page after this one; None: there is none."""
+    """Token of the next page; None if this is the last one."""
     passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 class Trail:
-    """Where a listing has been, so that it notices where it goes in a circle."""
+    """The pages that a listing has seen, to notice a store that repeats them for ever."""
 
     def __init__(self, what: str) -> None:
         """Begin a listing; ``what`` names it in errors."""
         self._what = what
-        self._seen: set[int] = set()  # hashes: of some ten thousand pages, no two will share one
+        self._seen: set[int] = set()  # hashes: of ten thousand pages, no two will have the same one
 
     def step(self, folder: str, page: Page) -> None:
-        """Remember a page of a folder. Raises StorageError where it begins or leads on as one before it."""
+        """Remember a page of a folder. Raises StorageError if its first object or token was there before."""
         marks = [("leads on to", page.token)] if page.token else []
         marks += [("begins with", info.uri) for info in page.objects[:1]]
         for mark in marks:
@@ -86,10 +86,10 @@ class Trail:
 
 
 def is_hidden(path: str) -> bool:
-    """Return whether a path below a source is a tool's own: ``.ipynb_checkpoints/x.tif``, ``a/._x.tif``."""
+    """Return whether a relative path is hidden or of a tool: ``.ipynb_checkpoints/x.tif``, ``a/._x.tif``."""
     return any(part.startswith(".") or part in _JUNK for part in path.split("/"))
 
 
 def printable(name: str) -> str:
-    """Return a file's name as text, whatever its bytes are."""
+    """Return a file name as text; bytes that aren't UTF-8 are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

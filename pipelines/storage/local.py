@@ -1,4 +1,4 @@
-"""Files of this machine: regular ones alone, for a pipe or a device would hold its reader for ever."""
+"""Files of this machine. Only regular ones are read: a pipe or a device would block its reader for ever."""
 
 import os
 import stat
@@ -11,28 +11,28 @@ from pipelines.errors import StorageError
 from pipelines.runtime.threads import mapped_ahead
 from pipelines.storage.listings import ObjectInfo, PassedOver
 
-_FOLDERS = 16  # opened at a time
+_FOLDERS = 16  # read at a time
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, in seconds since 1970
 
 Identity = tuple[int, int]
-"""Device and inode: the same by whatever path a folder is reached."""
+"""Device and inode of a folder: the same for all paths that lead to it."""
 
 
 @dataclass
 class Folder:
-    """What lies in one folder."""
+    """The content of one folder."""
 
     files: list[ObjectInfo] = field(default_factory=list)
     folders: list[tuple[str, Identity]] = field(default_factory=list)
     linked: list[tuple[str, Identity]] = field(default_factory=list)
-    """Folders that symbolic links lead to, by the link's path."""
+    """Folders that symbolic links lead to, by the path of the link."""
     passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 def read_file(path: str) -> bytes:
     """Return a file's content. Raises what `require_regular` raises."""
     require_regular(path)
-    # a pipe that took the file's place since wouldn't hold it either
+    # non-blocking: a pipe may have taken the file's place since
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -41,7 +41,7 @@ def read_file(path: str) -> bytes:
 
 
 def require_regular(path: str) -> None:
-    """Raise FileNotFoundError where there is no file, StorageError on a pipe, a socket or a device."""
+    """Raise FileNotFoundError if there is no such file, StorageError if it is a pipe, socket or device."""
     mode = Path(path).stat().st_mode
     if stat.S_ISDIR(mode):
         raise FileNotFoundError(path)
@@ -50,12 +50,12 @@ def require_regular(path: str) -> None:
 
 
 def file_info(path: str) -> ObjectInfo:
-    """Return what a listing says of a file; of a link, what it leads to. Raises FileNotFoundError."""
+    """Return a file's entry in a listing; a link counts as the file it leads to. Raises FileNotFoundError."""
     return _info(path, Path(path).stat())
 
 
 def scan(folder: str) -> Folder:
-    """Return what lies in a folder, by name; a folder that isn't there is empty. Raises OSError otherwise."""
+    """Return a folder's content by name; empty if it doesn't exist. Raises OSError if it can't be read."""
     found = Folder()
     try:
         with os.scandir(folder) as entries:
@@ -67,10 +67,10 @@ def scan(folder: str) -> Folder:
 
 
 def walk(root: str) -> Iterator[Folder]:
-    """Yield all folders below one, itself first, each folder once, in the same order each time.
+    """Yield a folder and all folders below it, each once, in the same order each time.
 
-    Symbolic links to folders are followed when all else is listed. A folder that was reached already, by its
-    own path or by another link, is passed over: so circles end.
+    Symbolic links to folders are followed after all other folders. A folder that was reached already, by its
+    own path or by another link, is passed over, so circles end.
     """
     try:
         status = Path(root).stat()
@@ -98,7 +98,7 @@ def walk(root: str) -> Iterator[Folder]:
 
 
 def _add(found: Folder, entry: "os.DirEntry[str]") -> None:
-    """Add what an entry of a folder is."""
+    """Add an entry of a folder to the list that it belongs to."""
     is_link = entry.is_symlink()
     try:
         entry.name.encode()
@@ -110,7 +110,7 @@ def _add(found: Folder, entry: "os.DirEntry[str]") -> None:
         if is_link:
             found.passed_over.add("broken_link", entry.path, f"a link that leads nowhere ({error.strerror})")
             return
-        if isinstance(error, FileNotFoundError):  # removed since
+        if isinstance(error, FileNotFoundError):  # removed in the meantime
             return
         raise
     if stat.S_ISDIR(status.st_mode):

@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 
 
 def retry_after(value: str, default: float) -> float:
-    """Return the seconds that the header names, as such or as a date; ``default`` where it is neither."""
+    """Return how long to wait [seconds]: the header is a number of seconds or a date, else ``default``."""
     if value.isdecimal():
         return float(value[:9])  # 30 years are long enough
     try:

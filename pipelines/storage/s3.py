@@ -1,4 +1,4 @@
-"""Requests to S3 that s3fs has no name for, each one request."""
+"""Requests to S3 that s3fs has no function for. Each function here sends one request."""
 
 import re
 
@@ -32,7 +32,7 @@ def read_etag(filesystem: S3FileSystem, path: str) -> str:
 
 
 def reach_bucket(filesystem: S3FileSystem, path: str) -> None:
-    """Ask for a bucket; where the key mayn't, for what lies below the path. Raises FileNotFoundError."""
+    """Check that a bucket exists; if the key may not ask for it, list the path. Raises FileNotFoundError."""
     try:
         filesystem.call_s3("head_bucket", Bucket=path.partition("/")[0])
     except PermissionError:
@@ -40,13 +40,13 @@ def reach_bucket(filesystem: S3FileSystem, path: str) -> None:
 
 
 def list_one(filesystem: S3FileSystem, path: str) -> None:
-    """List one object below a path: what a key for one prefix only may do, too."""
+    """List one object below a path: even a key for this prefix alone may do that."""
     bucket, _, key = path.partition("/")
     filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=_as_folder(key), MaxKeys=1)
 
 
 def _as_folder(key: str) -> str:
-    """Return a key as the prefix of what lies in it. A folder's name may end in several slashes."""
+    """Return a folder's key as the prefix of its content. A folder's name may end in several slashes."""
     return f"{key}/" if key and not key.endswith("/") else key
 
 
@@ -75,12 +75,12 @@ def read_page(filesystem: S3FileSystem, path: str, token: str | None, *, flat: b
 
 
 def etag_form(etag: str) -> str | None:
-    """Return what an etag of S3 is a hash of: the content, or so many parts. None where it isn't S3's."""
+    """Return what an etag of S3 is a hash of: all content, or an upload in N parts; None for other etags."""
     match = _ETAG.fullmatch(etag)
     return f"md5 of {match[1] or 'all'}" if match else None
 
 
 def error_code(error: BaseException | None) -> str:
-    """Return S3's own code of an error, also where s3fs has turned it into an OSError."""
+    """Return S3's own error code, also if s3fs has turned the error into an OSError; else an empty text."""
     cause = error if isinstance(error, ClientError) or error is None else error.__cause__
     return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else ""

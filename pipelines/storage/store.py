@@ -1,6 +1,6 @@
-"""Objects at URIs. Local paths and `s3://` are the same code path; only this module and `s3.py` know S3.
+"""Objects at URIs: `s3://` and local paths behind one interface; `https://` can only be read.
 
-What lies at `https://` can be read, and no more.
+Only this module and `s3.py` know S3.
 """
 
 import fcntl
@@ -30,17 +30,17 @@ from pipelines.storage.web import read_web, web_etag
 Answer = TypeVar("Answer")
 
 _ARROW_PAUSE = 0.025  # seconds, doubled each time (AWS SDK for C++, DefaultRetryStrategy)
-_NO_LIMIT = 1_000_000  # tries: their time is limited
+_NO_LIMIT = 1_000_000  # tries; their total time is limited instead
 
 ABSENT = ""
-"""The etag of an object that isn't there, for `Store.write_if_match`."""
+"""The etag of an object that doesn't exist, for `Store.write_if_match`."""
 
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _FILE_ETAG = re.compile(r"\d+\.\d{6}-[0-9a-f]+")
 
 
 class Store:
-    """Reads, writes and lists objects at URIs. Cheap to pickle: clients are opened where they are used."""
+    """Reads, writes and lists objects at URIs. Cheap to pickle: each process opens its own connections."""
 
     def __init__(self, config: StoreConfig) -> None:
         self.config = config
@@ -50,18 +50,18 @@ class Store:
 
     @cached_property
     def _s3(self) -> S3FileSystem:
-        # listings are never cached: the archive and the pointer change underneath
+        # listings are never cached: the archive and the pointer change in the meantime
         return S3FileSystem(
             anon=self.config.anonymous,
             endpoint_url=self.config.endpoint,
             client_kwargs={"region_name": self.config.region},
             use_listings_cache=False,
             requester_pays=self.config.requester_pays,
-            config_kwargs={"retries": {"total_max_attempts": 1}},  # `ask` has the patience
+            config_kwargs={"retries": {"total_max_attempts": 1}},  # `call_with_retries` repeats calls
         )
 
     def _resolve(self, uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
-        """Return the file system and the path in it. Raises StorageError on what can't be a name here."""
+        """Return a URI's file system and its path there. Raises StorageError for names that can't be used."""
         try:
             name = absolute(uri)
         except ConfigError as error:
@@ -72,27 +72,26 @@ class Store:
             raise StorageError(f"{uri}: only s3:// and local paths can be used here")
         return fsspec.filesystem("file", auto_mkdir=True), name
 
-    def _ask(self, problem: str, call: Callable[..., Answer], *args: Any, **options: Any) -> Answer:  # noqa: ANN401
+    def _call(self, problem: str, call: Callable[..., Answer], *args: Any, **options: Any) -> Answer:  # noqa: ANN401
         return call_with_retries(problem, self.config.patience, partial(call, *args, **options))
 
     def read(self, uri: str) -> bytes:
-        """Return an object's content. Raises FileNotFoundError, or StorageError where access fails."""
+        """Return an object's content. Raises FileNotFoundError, or StorageError if access fails."""
         if is_web(uri):
             return read_web(uri, private_hosts=self.config.private_hosts, patience=self.config.patience)
         filesystem, path = self._resolve(uri)
         call = filesystem.cat_file if isinstance(filesystem, S3FileSystem) else read_file
         try:
-            return bytes(self._ask(f"{uri} can't be read", call, path))
+            return bytes(self._call(f"{uri} can't be read", call, path))
         except FileNotFoundError as error:
             raise FileNotFoundError(uri) from error
 
     def read_version(self, uri: str, etag: str) -> bytes:
-        """Return an object's content, of the version that was listed with this etag.
+        """Return an object's content if it is still the version that was listed with this etag.
 
-        An etag that isn't of the form that the store's own has isn't compared: a source may tell versions
-        apart by other means, or know the etag of a copy that was uploaded in other parts.
-        Raises FileNotFoundError, ReplacedError where another version is there by now, StorageError where
-        access fails.
+        Etags are compared only if both have the same form: a source may tell versions apart by other means,
+        or know the etag of a copy that was uploaded in other parts.
+        Raises FileNotFoundError, ReplacedError if another version is there now, StorageError if access fails.
         """
         if is_web(uri):
             return self.read(uri)
@@ -111,7 +110,7 @@ class Store:
         return content
 
     def write(self, uri: str, content: bytes) -> None:
-        """Write an object, whole or not at all. Raises StorageError where access fails."""
+        """Write an object completely or not at all. Raises StorageError if access fails."""
         filesystem, path = self._resolve(uri)
         if isinstance(filesystem, S3FileSystem):
             self._put(uri, filesystem.pipe_file, path, content)
@@ -121,7 +120,7 @@ class Store:
     def _put(self, uri: str, call: Callable[..., object], *args: Any, **options: Any) -> None:  # noqa: ANN401
         problem = f"{uri} can't be written"
         try:
-            self._ask(problem, call, *args, **options)
+            self._call(problem, call, *args, **options)
         except FileNotFoundError as error:  # no such bucket
             raise StorageError(f"{problem}: {error}") from error
 
@@ -132,15 +131,15 @@ class Store:
             content = self.read(uri)
             return content, _content_etag(content)
         try:
-            return self._ask(f"{uri} can't be read", s3.read_object, filesystem, path)
+            return self._call(f"{uri} can't be read", s3.read_object, filesystem, path)
         except FileNotFoundError as error:
             raise FileNotFoundError(uri) from error
 
     def write_if_match(self, uri: str, content: bytes, etag: str) -> None:
-        """Write an object only while its etag is still ``etag`` (`ABSENT`: only while there is none).
+        """Write an object only if its etag is still ``etag`` (`ABSENT`: only if there is no object).
 
-        Raises ConflictError where somebody else wrote first, or this very call, whose answer was lost;
-        StorageError where access fails.
+        Raises ConflictError if another process wrote first, and also if this very call did, its answer was
+        lost and it was repeated; StorageError if access fails.
         """
         filesystem, path = self._resolve(uri)
         if not isinstance(filesystem, S3FileSystem):
@@ -157,9 +156,9 @@ class Store:
             raise
 
     def list(self, prefix: str, *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        """Yield the objects below a prefix, or those in this one folder, a page of the listing at a time.
+        """Yield the objects below a prefix, or only those directly in it, one page of the listing at a time.
 
-        Raises StorageError where the bucket or folder doesn't exist or can't be listed.
+        Raises StorageError if the bucket or folder doesn't exist or can't be listed.
         """
         for page in self.pages(prefix, recursive=recursive):
             yield from page.objects
@@ -182,40 +181,41 @@ class Store:
 
     def _walk(self, prefix: str, path: str) -> Iterator[Page]:
         folders = walk(path)
-        while found := self._ask(f"{prefix} can't be listed", next, folders, None):
+        while found := self._call(f"{prefix} can't be listed", next, folders, None):
             yield _page_of(found)
 
     def page(self, folder: str, token: str | None = None, *, flat: bool = False) -> Page:
-        """Return a page of a folder's listing, the one that ``token`` of the page before stands for.
+        """Return one page of a folder's listing: the first, or the one after a page with this ``token``.
 
-        ``flat`` asks for all that lies below, at whatever depth; local folders are never flat. A folder that
-        isn't there lists as an empty one: see `require_folder`. Raises StorageError where it can't be listed.
+        ``flat`` asks for all objects below the folder, at any depth; local folders are never listed flat. The
+        listing of a folder that doesn't exist is empty (see `require_folder`). Raises StorageError if the
+        folder can't be listed.
         """
         filesystem, path = self._resolve(folder)
         problem = f"{folder} can't be listed"
         if not isinstance(filesystem, S3FileSystem):
-            return _page_of(self._ask(problem, scan, path))
+            return _page_of(self._call(problem, scan, path))
         try:
-            return self._ask(problem, s3.read_page, filesystem, path, token, flat=flat)
+            return self._call(problem, s3.read_page, filesystem, path, token, flat=flat)
         except FileNotFoundError:
             return Page([], [], None)
 
     def etag(self, uri: str) -> str | None:
-        """Return an object's etag as listings have it, None where there is no such object or it has none.
+        """Return an object's etag as listings have it; None if there is no such object or it has no etag.
 
-        Raises StorageError where access fails.
+        Raises StorageError if access fails.
         """
         if is_web(uri):
             return web_etag(uri, private_hosts=self.config.private_hosts, patience=self.config.patience)
         filesystem, path = self._resolve(uri)
         call = partial(s3.read_etag, filesystem) if isinstance(filesystem, S3FileSystem) else _file_etag
         try:
-            return self._ask(f"{uri} can't be looked up", call, path)
+            return self._call(f"{uri} can't be looked up", call, path)
         except FileNotFoundError:
             return None
 
     def require_folder(self, prefix: str) -> None:
-        """Raise StorageError where a prefix's bucket or a local folder doesn't exist, or can't be listed."""
+        """Raise StorageError if a prefix's bucket or a local folder doesn't exist or can't be listed."""
         filesystem, path = self._resolve(prefix)
         if isinstance(filesystem, S3FileSystem):
             self._require(prefix, partial(s3.list_one, filesystem, path))
@@ -223,14 +223,14 @@ class Store:
             raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
 
     def require_bucket(self, uri: str) -> None:
-        """Raise StorageError where a URI's bucket doesn't exist: before hours of work, not after them."""
+        """Raise StorageError if a URI's bucket doesn't exist: before hours of work, not after them."""
         filesystem, path = self._resolve(uri)
         if isinstance(filesystem, S3FileSystem):
             self._require(uri, partial(s3.reach_bucket, filesystem, path))
 
     def _require(self, uri: str, call: Callable[[], object]) -> None:
         try:
-            self._ask(f"{uri} can't be reached", call)
+            self._call(f"{uri} can't be reached", call)
         except FileNotFoundError as error:
             raise StorageError(
                 f"{uri}: no such bucket or folder; check the name, endpoint and keys"
@@ -244,25 +244,25 @@ class Store:
             ) from error
 
     def remove(self, uri: str) -> None:
-        """Remove an object; it is no error if there is none. Raises StorageError where access fails."""
+        """Remove an object; no error if there is none. Raises StorageError if access fails."""
         filesystem, path = self._resolve(uri)
         with suppress(FileNotFoundError):
-            self._ask(f"{uri} can't be removed", filesystem.rm_file, path)
+            self._call(f"{uri} can't be removed", filesystem.rm_file, path)
 
     def remove_folder(self, uri: str) -> None:
-        """Remove all objects below a prefix; it is no error if there are none."""
+        """Remove all objects below a prefix; no error if there are none. Raises StorageError as `remove`."""
         filesystem, path = self._resolve(uri)
         with suppress(FileNotFoundError):
-            self._ask(f"{uri} can't be removed", filesystem.rm, path, recursive=True)
+            self._call(f"{uri} can't be removed", filesystem.rm, path, recursive=True)
 
     def arrow_filesystem(self, uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
-        """Return pyarrow's file system for a URI and the path in it."""
+        """Return pyarrow's file system for a URI, and its path there."""
         filesystem, path = self._resolve(uri)
         if not isinstance(filesystem, S3FileSystem):
             if Path(path).exists() and not Path(path).is_dir():
                 require_regular(path)
             return pyarrow.fs.LocalFileSystem(), path
-        if self.config.requester_pays:  # Arrow's own has no word for it
+        if self.config.requester_pays:  # Arrow's own file system has no such option
             return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(self._s3)), path
         endpoint = {"endpoint_override": self.config.endpoint} if self.config.endpoint else {}
         tries = max(1, int(math.log2(self.config.patience / _ARROW_PAUSE + 1)))
@@ -306,7 +306,7 @@ def _page_of(folder: Folder) -> Page:
 
 
 def _form(etag: str) -> str | None:
-    """Return what kind of a store's etag this is, None for others; those of two kinds can't be compared."""
+    """Return the form of a store's etag, None for other etags; only etags of one form can be compared."""
     return "file" if _FILE_ETAG.fullmatch(etag) else s3.etag_form(etag)
 
 
@@ -316,14 +316,14 @@ def _content_etag(content: bytes) -> str:
 
 def _replace_file(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # a name of its own for each write: threads share a process, and containers count processes alike.
-    # Not hidden: vacuum finds what a kill left
+    # a unique name for each write: threads share a process id, and so may processes of two containers.
+    # Not hidden, so that vacuum finds the file after a kill
     fresh = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
     try:
         fresh.write_bytes(content)
         fresh.replace(path)
     except OSError:
-        fresh.unlink(missing_ok=True)  # part of a file on a full disk
+        fresh.unlink(missing_ok=True)  # a partial file, on a full disk
         raise
 
 

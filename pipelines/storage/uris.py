@@ -1,4 +1,4 @@
-"""Names of objects: as users, manifests and STAC items write them, and as listings have them."""
+"""Names of objects: users, manifests and STAC items write them in many ways, listings in one."""
 
 import os
 import posixpath
@@ -15,11 +15,11 @@ _GDAL = re.compile(r"/vsi[a-z0-9_]+[/?]")  # GDAL's virtual file systems, /vsis3
 
 
 def absolute(uri: str, folder: str = "") -> str:
-    """Return a URI as listings have it; a relative one goes from ``folder``, or from the current one.
+    """Return a URI as listings write it; a relative one starts at ``folder``, or at the current folder.
 
-    ``~`` is the home folder where no ``folder`` is given. ``S3://``, ``s3a://`` and ``/vsis3/`` are ``s3://``,
-    ``/vsicurl/https://`` is ``https://``. Raises ConfigError on what can't be read: other schemes, other
-    virtual file systems of GDAL, names that are no UTF-8, relative names that leave the bucket or host.
+    ``~`` is the home folder if no ``folder`` is given. ``S3://``, ``s3a://`` and ``/vsis3/`` become ``s3://``,
+    ``/vsicurl/https://`` becomes ``https://``. Raises ConfigError if it can't be read: other schemes, other
+    virtual file systems of GDAL, text that isn't UTF-8, relative names that leave the bucket or host.
     """
     if "\0" in uri or not _is_text(uri):
         raise ConfigError(f"{uri!r} isn't a name: it has a NUL, or isn't UTF-8; rename it")
@@ -47,7 +47,7 @@ def _is_text(uri: str) -> bool:
 
 
 def _plain(uri: str) -> str:
-    """Return a URI with a scheme that is read here, or a path. Raises ConfigError on other schemes."""
+    """Return a URI with one of the schemes that are read here, or a path. Raises ConfigError on others."""
     if _GDAL.match(uri):
         inner = re.fullmatch(r"/vsi(?:s3/(.+)|curl/(https?://.+))", uri, re.DOTALL)
         if not inner:
@@ -74,9 +74,9 @@ def is_web(uri: str) -> bool:
 
 
 def check_named(source: str, uris: Iterable[str]) -> None:
-    """Raise ConfigError where a source that isn't a file of this machine names one that is.
+    """Raise ConfigError if a source elsewhere names a file of this machine.
 
-    Whoever writes a manifest or STAC elsewhere would have this machine's files read.
+    Otherwise the author of a manifest or a STAC catalog elsewhere could make this machine read its own files.
     """
     if source.startswith(_ELSEWHERE):
         for uri in uris:

@@ -1,10 +1,12 @@
-"""What web servers have, read and no more: within limits, and not from this network's own machines.
+"""Objects on web servers: they are only read, within limits, and not from private networks.
 
-Whoever writes a STAC item or a manifest names addresses that the workers open. So an address that leads to a
-private network, or to the worker itself, is refused unless `StoreConfig.private_hosts` lets it; link-local
-ones, where clouds keep their machines' credentials, always are. That holds for each step of a redirect.
+The author of a STAC item or a manifest names addresses that the workers open. So an address in a private
+network, or of the worker itself, is refused unless `StoreConfig.private_hosts` allows it. Link-local
+addresses, where clouds keep the credentials of their machines, are always refused. Each step of a redirect is
+checked in the same way.
 
-A server that is busy (429, 5xx) or can't be reached is asked again, as S3 is (`pipelines.storage.retry`).
+Requests to a server that is busy (429, 5xx) or can't be reached are repeated, as for S3
+(`pipelines.storage.retry`).
 """
 
 import ipaddress
@@ -26,22 +28,22 @@ Answer = TypeVar("Answer")
 MOST_BYTES = 4 << 30
 """Largest object that is read from the web."""
 
-_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # seconds without a word, and until a connection is taken
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # seconds without a byte, and until a connection stands
 
-_MOST_SECONDS = 1800.0  # for the whole of an object
+_MOST_SECONDS = 1800.0  # for a whole object
 _REDIRECTS = 5
 _GONE = (404, 410)
-_GRACE = 60.0  # seconds for which a server that was given up isn't waited for again
+_GRACE = 60.0  # seconds in which nothing waits again for a server that ran out of patience
 
 _given_up: dict[str, tuple[float, bool]] = {}
-"""Of each server that patience ran out with: when that was, and whether it said anything at all."""
+"""Servers for which patience ran out: when (monotonic seconds), and whether they answered at all."""
 
 
 def read_web(uri: str, *, private_hosts: bool, patience: float = 0) -> bytes:
-    """Return what lies at an address; a busy server is asked again for ``patience`` seconds.
+    """Return the content at an address; requests to a busy server are repeated for ``patience`` seconds.
 
-    Raises FileNotFoundError where nothing does, StoreDownError where the server doesn't answer, StorageError
-    where it can't or mustn't be read, or is larger or slower than anything honest.
+    Raises FileNotFoundError if there is nothing, StoreDownError if the server doesn't answer, StorageError if
+    the content can't or must not be read, or exceeds `MOST_BYTES` or half an hour.
     """
 
     def call() -> bytes:
@@ -51,17 +53,17 @@ def read_web(uri: str, *, private_hosts: bool, patience: float = 0) -> bytes:
             answer.raise_for_status()
             return _content(answer, uri)
 
-    return _asked(f"{uri} can't be read", uri, patience, call)
+    return _call_server(f"{uri} can't be read", uri, patience, call)
 
 
 def web_etag(uri: str, *, private_hosts: bool, patience: float = 0) -> str | None:
-    """Return the etag of what lies at an address, else its time; None if the server sends neither.
+    """Return the etag of the content at an address, else its time; None if the server sends neither.
 
-    Raises StoreDownError where the server doesn't answer, StorageError where it mustn't be asked.
+    Raises StoreDownError if the server doesn't answer, StorageError if the address must not be opened.
     """
 
     def call() -> str | None:
-        for method in ("HEAD", "GET"):  # a server may refuse HEAD; of GET the body isn't read
+        for method in ("HEAD", "GET"):  # a server may refuse HEAD; the body of GET isn't read
             with _opened(method, uri, private_hosts=private_hosts) as answer:
                 if answer.is_success:
                     return _version(answer.headers)
@@ -69,13 +71,13 @@ def web_etag(uri: str, *, private_hosts: bool, patience: float = 0) -> str | Non
                     return None
                 if is_busy(answer.status_code):
                     answer.raise_for_status()
-        return None  # it is refused; reading it says why
+        return None  # refused; an attempt to read the object will say why
 
-    return _asked(f"{uri} can't be looked up", uri, patience, call)
+    return _call_server(f"{uri} can't be looked up", uri, patience, call)
 
 
 def web_client() -> httpx.Client:
-    """Return a client that waits for servers only so long; close it after use."""
+    """Return a client with timeouts; close it after use."""
     return httpx.Client(timeout=_TIMEOUT, verify=_trusted())
 
 
@@ -86,11 +88,11 @@ def request_json(
     patience: float,
     **options: Any,  # noqa: ANN401 - httpx's
 ) -> httpx.Response:
-    """Return the answer to a request of a web API, its body read; a busy server is asked again.
+    """Return a web API's answer to a request, with its body; requests to a busy server are repeated.
 
-    ``options`` are those of ``httpx.Client.build_request``. Redirects and answers keep to the bounds of
-    `read_web`, and to the host of ``url``. Raises StoreDownError where it doesn't answer, StorageError where
-    it leads elsewhere or is larger or slower than anything honest.
+    ``options`` are those of ``httpx.Client.build_request``. Redirects must stay on the host of ``url``; the
+    limits of `read_web` apply. Raises StoreDownError if the server doesn't answer, StorageError if it
+    redirects to another host or the answer exceeds a limit.
     """
     host = httpx.URL(url).host
 
@@ -101,17 +103,20 @@ def request_json(
                 answer.raise_for_status()
             return httpx.Response(answer.status_code, content=_content(answer, url), request=request)
 
-    return _asked(f"{url} can't be reached", url, patience, call)
+    return _call_server(f"{url} can't be reached", url, patience, call)
 
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """Return the certificates that are trusted; reading them takes longer than a request."""
+    """Return the trusted certificates. Cached: to read them takes longer than a request."""
     return httpx.create_ssl_context()
 
 
-def _asked(problem: str, uri: str, patience: float, call: Callable[[], Answer]) -> Answer:
-    """Ask with patience. A server that was given up a moment ago isn't waited for again, object by object."""
+def _call_server(problem: str, uri: str, patience: float, call: Callable[[], Answer]) -> Answer:
+    """Call with retries, but without them if patience ran out for this server within the last minute.
+
+    Otherwise each of many objects of a dead server would cost the whole patience again.
+    """
     try:
         server = httpx.URL(uri).netloc.decode()
     except httpx.InvalidURL as error:
@@ -130,7 +135,7 @@ def _asked(problem: str, uri: str, patience: float, call: Callable[[], Answer]) 
 
 
 def _version(headers: httpx.Headers) -> str | None:
-    """Return what a server says of an object's version: its etag without quotes, or its time."""
+    """Return an object's version: its etag without quotes, or else its time; None if neither is sent."""
     found = headers.get("etag") or headers.get("last-modified")
     return found.removeprefix("W/").strip('"') if found else None
 
@@ -149,7 +154,7 @@ def _content(answer: httpx.Response, uri: str) -> bytes:
 
 @contextmanager
 def _opened(method: str, uri: str, *, private_hosts: bool) -> Iterator[httpx.Response]:
-    """Yield the answer to a request, its body not read yet; redirects are followed."""
+    """Yield the answer to a request, with its body unread; redirects are followed."""
     with (
         web_client() as client,
         _sent(client, client.build_request(method, uri), private_hosts=private_hosts) as answer,
@@ -161,7 +166,7 @@ def _opened(method: str, uri: str, *, private_hosts: bool) -> Iterator[httpx.Res
 def _sent(
     client: httpx.Client, request: httpx.Request, *, private_hosts: bool, host: str | None = None
 ) -> Iterator[httpx.Response]:
-    """Yield the answer to a request, its body not read yet; redirects are followed, to ``host`` if given."""
+    """Yield the answer to a request, with its body unread; redirects must stay on ``host`` if given."""
     first = request.url
     for _ in range(_REDIRECTS + 1):
         if host is not None and request.url.host != host:
@@ -177,12 +182,12 @@ def _sent(
 
 
 def check_address(url: str, *, private_hosts: bool) -> None:
-    """Raise StorageError where an address leads to where it mustn't. An unknown name leads nowhere."""
+    """Raise StorageError if an address leads to a host that must not be read. Unknown names pass."""
     host = httpx.URL(url).host
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return  # the request says why
+        return  # the request itself will fail, and say why
     for *_, address in found:
         ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
         ip = getattr(ip, "ipv4_mapped", None) or ip

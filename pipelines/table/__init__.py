@@ -1,1 +1,1 @@
-"""The code table: its columns, commits, shards, and what of it is published."""
+"""The code table: its columns, commits and shards, and which version is published."""

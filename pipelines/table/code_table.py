@@ -55,8 +55,8 @@ class CodeTable:
         self.store = store
 
     def create(self) -> None:
-        """Create both tables where they don't exist yet. Raises StorageError where that fails."""
-        # the code table last: where it is, both are (see `exists`)
+        """Create each of the two tables that doesn't exist yet. Raises StorageError if that fails."""
+        # the code table last: if it exists, both do (see `exists`)
         for uri, schema in ((self.rejects_uri, REJECT_SCHEMA), (self.uri, CODE_SCHEMA)):
             with _writing(uri):
                 DeltaTable.create(
@@ -64,25 +64,25 @@ class CodeTable:
                     schema=schema,
                     mode="ignore",
                     partition_by=["model_id"],
-                    # old versions are published: jobs.maintain clears the log, not a writer after 30 days
+                    # old versions may be published: jobs.maintain clears the log, no writer does by itself
                     configuration={"delta.enableExpiredLogCleanup": "false"},
                     storage_options=self.store.delta_options(),
                 )
 
     def exists(self) -> bool:
-        """Return whether both tables have been made."""
+        """Return whether both tables exist."""
         return self._is_table(self.uri)
 
     def open(self, version: int | None = None) -> DeltaTable:
-        """Open the code table, at a version. Raises TableError where there is none."""
+        """Open the code table at a version, or the newest. Raises TableError if there is none."""
         return self._open(self.uri, version)
 
     def id(self, version: int | None = None) -> str:
-        """Return Delta's id of the table: a table that is made anew at the same URI has another one."""
+        """Return Delta's id of the table: a new table at the same URI has another id."""
         return str(self.open(version).metadata().id)
 
     def has_version(self, version: int) -> bool:
-        """Return whether a version of the code table can be opened still; its files may be gone."""
+        """Return whether a version can still be opened; its data files may have gone."""
         try:
             self.open(version)
         except TableError:
@@ -90,11 +90,11 @@ class CodeTable:
         return True
 
     def open_rejects(self) -> DeltaTable:
-        """Open the rejects table. Raises TableError where there is none."""
+        """Open the rejects table. Raises TableError if there is none."""
         return self._open(self.rejects_uri)
 
     def compact_rejects(self) -> None:
-        """Merge the small files of the rejects table. Two at once may repeat rows, which is harmless."""
+        """Merge the small files of the rejects table. Two runs at once may repeat rows, which is harmless."""
         self.open_rejects().optimize.compact()
 
     def _is_table(self, uri: str) -> bool:
@@ -115,7 +115,7 @@ class CodeTable:
             raise TableError(f"{uri}, version {version}: {error}") from error
 
     def read(self, model_id: str, columns: Sequence[str], version: int | None = None) -> pa.Table:
-        """Return some columns of all of a model's rows, at a version."""
+        """Return some columns of all rows of a model, at a version or the newest."""
         return self._dataset(version).to_table(list(columns), filter=pc.field("model_id") == model_id)
 
     def stream(
@@ -138,10 +138,10 @@ class CodeTable:
     def stream_unlike(
         self, model_id: str, columns: Sequence[str], version: int, other: int
     ) -> Iterator[pa.RecordBatch]:
-        """Yield some columns of the rows in files that a version has and another hasn't, batch by batch.
+        """Yield some columns of the rows in files that ``version`` has and ``other`` hasn't, batch by batch.
 
-        These hold all rows that the other version hasn't, and rows of files that were written anew. Raises
-        TableError where one of the versions can't be opened any more.
+        These are all rows that ``other`` lacks, and rows that it has in files that were rewritten since.
+        Raises TableError if one of the versions can't be opened any more.
         """
         known = {fragment.path for fragment in self._fragments(model_id, other)[1]}
         dataset, fragments = self._fragments(model_id, version)
@@ -159,7 +159,7 @@ class CodeTable:
         return dataset, list(dataset.get_fragments(filter=pc.field("model_id") == model_id))
 
     def codes(self, model_id: str, chip_ids: Sequence[str], version: int) -> dict[str, bytes]:
-        """Return the codes of some chips by id, at a version; chips that aren't there are left out."""
+        """Return the codes of some chips by id, at a version; chips that it doesn't have are left out."""
         chosen = (pc.field("model_id") == model_id) & pc.field("chip_id").isin(list(chip_ids))
         rows = self._dataset(version).to_table(["chip_id", "code"], filter=chosen)
         return dict(zip(rows["chip_id"].to_pylist(), rows["code"].to_pylist(), strict=True))
@@ -167,7 +167,7 @@ class CodeTable:
     def stream_rejects(
         self, model_id: str, columns: Sequence[str], since: datetime | None = None
     ) -> pa.RecordBatchReader:
-        """Return some columns of a model's rejects, all or those after ``since``, batch by batch."""
+        """Return a reader of some columns of a model's rejects: all, or those rejected after ``since``."""
         chosen = pc.field("model_id") == model_id
         if since:
             chosen &= pc.field("at") > pa.scalar(since, REJECT_SCHEMA.field("at").type)
@@ -175,33 +175,33 @@ class CodeTable:
         return dataset.scanner(list(columns), filter=chosen).to_reader()
 
     def check_whole(self, model_id: str, version: int) -> None:
-        """Raise TableError where a version's files aren't all there any more."""
+        """Raise TableError unless all files of a version are still there."""
         try:
             self._dataset(version).count_rows(filter=pc.field("model_id") == model_id)
         except (FileNotFoundError, PermissionError) as error:
             raise lost_files(self.uri, version, error) from error
 
     def changed_since(self, model_id: str, version: int) -> bool:
-        """Return whether a model's rows may have changed after a version: maintenance changes none."""
+        """Return whether a model's rows may have changed since a version. Maintenance changes none."""
         table = self.open()
         commits = table.history(table.version() - version)
         reaches_back = not commits or min(commit["version"] for commit in commits) == version + 1
         return not reaches_back or any(_changes_rows(commit, model_id) for commit in commits)
 
     def commits(self, model_id: str, version: int | None = None) -> int:
-        """Return how many numbered commits a model has had, up to a version: the last one's number."""
+        """Return the number of a model's last numbered commit, up to a version; 0 if there was none."""
         return self.open(version).transaction_version(_app_id(model_id)) or 0
 
     def is_whole(self, model_id: str, version: int | None = None) -> bool:
-        """Return whether a version is what a night has left for a model, not one between its commits."""
+        """Return whether a version is the end of a model's night, not one between the commits of a night."""
         table = self.open(version)
         ended = table.transaction_version(_nights_id(model_id)) or 0
         return ended == (table.transaction_version(_app_id(model_id)) or 0)
 
     def commit_rejects(self, rejects: pa.Table) -> None:
-        """Append to the rejects table. A repeated row is harmless: readers look at distinct ones.
+        """Append to the rejects table. A repeated row is harmless: readers take distinct rows.
 
-        Raises ConflictError, StorageError.
+        Raises ConflictError if another run commits at the same time, StorageError if the commit fails.
         """
         if len(rejects):
             options = self.store.delta_options()
@@ -221,9 +221,9 @@ class CodeTable:
 
         ``is_last`` says that the night has nothing more to commit: see `is_whole`.
 
-        ``number`` must be one more than `commits` was when the unit was planned: two nights over one
-        model can't both commit against the same plan. Raises ConflictError for the later of them,
-        StorageError where the commit can't be written.
+        ``number`` must be one more than `commits` was when the unit was planned, so two nights of one model
+        can't both commit against the same plan. Raises ConflictError in the later one, StorageError if the
+        commit can't be written.
         """
         table = self.open()
         transactions = self._numbered(table, model_id, number, is_last=is_last)
@@ -233,9 +233,9 @@ class CodeTable:
     def remove_rows(
         self, old: Sequence[str], new: Sequence[Shard], model_id: str, number: int, lineage: dict[str, str]
     ) -> int:
-        """Put shards that lack some rows in the place of files, as commit ``number`` of the model, its last.
+        """Replace files by shards without some of their rows, as the night's last commit ``number``.
 
-        As in `commit_unit`; and as in `replace_files`. Returns the table's new version.
+        Numbered as in `commit_unit`, and checked as in `replace_files`. Returns the table's new version.
         """
         table = self.open()
         transactions = [*self._numbered(table, model_id, number, is_last=True), self._next_removal(table)]
@@ -245,11 +245,11 @@ class CodeTable:
     def replace_files(
         self, old: Sequence[str], new: Sequence[Shard], model_id: str, lineage: dict[str, str]
     ) -> int:
-        """Put shards that hold the same rows in the place of files (see `files_of`), in one transaction.
+        """Replace files (see `files_of`) by shards that hold the same rows, in one transaction.
 
-        Returns the table's new version. Raises ConflictError where one of the files has been removed by
-        somebody else. Delta alone doesn't see that where one of the two commits changes no data, and rows
-        would stand twice: so all commits that remove files are numbered, whosever they are.
+        Returns the table's new version. Raises ConflictError if another run has removed one of the files.
+        Delta alone doesn't notice that if one of the two commits changes no data, and rows would be there
+        twice. So all commits that remove files are numbered, in one sequence for all models and jobs.
         """
         table = self.open()
         transactions = [self._next_removal(table)]
@@ -294,7 +294,7 @@ class CodeTable:
                     actions, "append", table.schema(), partition_by=["model_id"], commit_properties=properties
                 )
         except ConflictError:
-            # where the answer was lost and Delta has tried again, it has met this very commit
+            # if the answer was lost and Delta repeated the commit, the conflict is with this very commit
             now = self.open()
             since = now.history(now.version() - table.version())
             if not any(commit.get("commit_id") == commit_id for commit in since):
@@ -302,33 +302,35 @@ class CodeTable:
         return self.open().version()
 
     def discard(self, shards: Sequence[Shard]) -> None:
-        """Remove shards that no commit names, and none will: of a commit that was refused."""
+        """Remove the shards of a commit that was refused: no commit will ever name them."""
         for shard in shards:
             try:
                 self.store.remove(f"{self.uri}/{shard.path}")
             except StorageError as error:
-                log.warning("jobs.maintain will remove it", shard=shard.path, reason=str(error))
+                log.warning(
+                    "shard not removed; jobs.maintain will remove it", shard=shard.path, reason=str(error)
+                )
 
 
 @contextmanager
 def _writing(uri: str) -> Iterator[None]:
-    """Tell of Delta's errors of a commit as ours. Raises ConflictError, StorageError, StoreDownError."""
+    """Raise Delta's errors of a commit as our own: ConflictError, StorageError or StoreDownError."""
     try:
         with translate_store_errors(uri, "written"):
             yield
     except CommitFailedError as error:
-        if reason := _hopeless(error):
+        if reason := _permanent_reason(error):
             raise StorageError(f"{uri} can't be written: {reason}") from error
         raise ConflictError(f"another run committed to {uri} at the same time") from error
     except DeltaError as error:
         raise StorageError(f"{uri} can't be written: {one_line(error)}; run again once it can") from error
 
 
-def _hopeless(error: CommitFailedError) -> str | None:
-    """Return why a commit fails however often it is planned anew; None for a conflict.
+def _permanent_reason(error: CommitFailedError) -> str | None:
+    """Return why a commit would fail again after a new plan; None if it met a conflict.
 
-    Delta has one kind of error for both, and only its text tells them apart. What isn't known here counts as
-    a conflict: it is tried again some times, and no more.
+    Delta has one type of error for both, and only its text tells them apart. Any other text counts as a
+    conflict: the caller plans again, a limited number of times.
     """
     text = one_line(error)
     if _TOO_BUSY.search(text):
@@ -339,10 +341,10 @@ def _hopeless(error: CommitFailedError) -> str | None:
 
 
 def _dataset_of(table: DeltaTable, folder: pyarrow.fs.FileSystem) -> pyarrow.dataset.Dataset:
-    """Return a table's rows as files that Arrow reads by its own means, from the table's folder.
+    """Return a table's rows as a dataset that reads through Arrow's own file system.
 
-    deltalake's file system is written in Python: its readers, which run on for a moment where a scan is given
-    up, would crash a process that ends then.
+    deltalake's file system is written in Python. Its reading threads run on for a moment after a scan is
+    dropped, and would crash a process that ends in that moment.
     """
     return table.to_pyarrow_dataset(filesystem=folder)
 
@@ -355,7 +357,7 @@ def files_of(table: DeltaTable, model_id: str) -> list[str]:
 
 
 def _added(shard: Shard, model_id: str, *, data_change: bool = True) -> AddAction | RemoveAction:
-    """Return what the log says of a new shard."""
+    """Return the entry of Delta's log for a new shard."""
     return AddAction(
         path=shard.path,
         size=shard.size,
@@ -373,7 +375,7 @@ def _changes_rows(commit: dict[str, Any], model_id: str) -> bool:
 
 
 def lost_files(uri: str, version: int, error: OSError) -> TableError:
-    """Return the error of a version that is out of the keep window of jobs.maintain."""
+    """Return the error for a version whose files jobs.maintain has removed."""
     return TableError(f"version {version} of {uri} has lost files, publish another one (--history): {error}")
 
 
@@ -382,5 +384,5 @@ def _app_id(model_id: str) -> str:
 
 
 def _nights_id(model_id: str) -> str:
-    """Return the transaction id whose number is that of the last commit of a night."""
+    """Return the transaction id that holds the number of the last commit of the last whole night."""
     return f"{_app_id(model_id)}/nights"

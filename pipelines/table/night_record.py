@@ -1,4 +1,4 @@
-"""How the last night over a table ended: `_night.json` beside the pointer, for those who watch.
+"""How the last night of a table ended: `_night.json` beside the pointer, for monitoring.
 
 A night's own metrics end with its process, and a night that publishes nothing leaves no other trace.
 """
@@ -29,16 +29,16 @@ class NightRecord(BaseModel):
     reason: str = ""
     """Why nothing was published: the checks that failed, or the error that broke the night off."""
     figures: dict[str, float] = {}
-    """Those of the night's report, by their names in MLflow; none where it broke off."""
+    """The figures of the night's report, by their names in MLflow; empty if the night broke off."""
 
 
 def write_night(table_uri: str, store: Store, night: NightRecord) -> None:
-    """Put a night's record in the place of the last one. Raises StorageError."""
+    """Write a night's record over the last one. Raises StorageError."""
     store.write(_uri(table_uri), night.model_dump_json(indent=2).encode())
 
 
 def find_night(table_uri: str, store: Store) -> NightRecord | None:
-    """Return how the last night ended, or None: none has ended. Raises TableError on another's format."""
+    """Return the last night's record, None if no night has ended. Raises TableError if it can't be read."""
     try:
         content = store.read(_uri(table_uri))
     except FileNotFoundError:

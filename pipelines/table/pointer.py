@@ -1,6 +1,6 @@
-"""The published pointer: which version of a table, of which model, is good to serve; and what was before.
+"""The published pointer: which version of a table, of which model, is served; and what was served before.
 
-`_published.json` is what is served. Before it moves, what it says is kept as `_published/<number>.json`.
+`_published.json` names what is served. Before it is replaced, it is copied to `_published/<number>.json`.
 """
 
 from collections.abc import Iterator
@@ -24,35 +24,35 @@ class Published(BaseModel):
 
     format_version: Literal[1] = 1
     number: int = 0
-    """1, 2, 3 ... in the order of publishing; `publish` gives it."""
+    """1, 2, 3 ... in the order of publishing; set by `publish`."""
     table_id: str = ""
-    """Delta's id of the table. Empty in what was published before it was kept: that is the present one's."""
+    """Delta's id of the table. Empty in old pointers, which are of the present table."""
     table_version: int
     model_id: str
     bundle_uri: str
     run_id: str
-    """Of the run that published it."""
+    """The run that published it."""
     published_at: datetime
     gate: dict[str, float]
     """The gate's figures, by name."""
     failed_checks: tuple[str, ...] = ()
-    """What the gate had against it, where it was published by force."""
+    """The checks of the gate that failed, if it was published by force."""
     restores: int | None = None
-    """The number of the publication that a rollback went back to."""
+    """In a rollback: the number of the publication that it went back to."""
     bits_on: tuple[float, ...] = ()
-    """Share of the chips that have bit k on; the next version's drift is measured from here."""
+    """For each bit the share of chips that have it on; the drift of the next version is measured from it."""
     encoded_until: datetime | None = None
-    """When the newest row was encoded; the next version's new chips are those encoded later."""
+    """When the newest row was encoded; chips encoded later are new in the next version."""
     highest_versions: dict[str, int] = {}
-    """The highest version published so far, by model id; `publish` gives it."""
+    """The highest version published so far, by model id; set by `publish`."""
 
     def is_of_table(self, table_id: str) -> bool:
-        """Return whether it names a version of this table, and not of one that lay at the URI before."""
+        """Return whether it names a version of this table, not of an earlier table at the same URI."""
         return self.table_id in ("", table_id)
 
 
 def read_pointer(table_uri: str, store: Store) -> Published:
-    """Return what is published. Raises TableError where nothing is, or the pointer can't be understood."""
+    """Return the published pointer. Raises TableError if there is none or it can't be read."""
     published = find_pointer(table_uri, store)
     if published is None:
         raise TableError(f"nothing is published at {table_uri}; run jobs.nightly first, or check --table")
@@ -60,20 +60,20 @@ def read_pointer(table_uri: str, store: Store) -> Published:
 
 
 def find_pointer(table_uri: str, store: Store) -> Published | None:
-    """Return what is published, or None. Raises TableError where the pointer can't be understood."""
+    """Return the published pointer, None if there is none. Raises TableError if it can't be read."""
     return _find(_uri(table_uri), store)[0]
 
 
 def publish(table_uri: str, store: Store, published: Published, after: Published | None) -> Published:
-    """Move the pointer from ``after`` (None: nothing is published yet); return it with its number.
+    """Replace the pointer ``after`` (None: nothing is published yet) by ``published``; return it, numbered.
 
-    Raises ConflictError where somebody else has moved it from there.
+    Raises ConflictError if another job has replaced ``after`` first.
     """
     current, etag = _find(_uri(table_uri), store)
     if current != after:
         raise ConflictError(f"{_uri(table_uri)} was changed by somebody else; nothing was published")
     if current:
-        # before the pointer moves, not after: nothing is lost in between, and writing it twice is harmless
+        # copied first: a crash between the two writes loses nothing, and a second copy is harmless
         store.write(_entry_uri(table_uri, current.number), current.model_dump_json(indent=2).encode())
     is_same_table = current is not None and current.is_of_table(published.table_id)
     highest = dict(current.highest_versions) if current and is_same_table else {}
@@ -83,15 +83,15 @@ def publish(table_uri: str, store: Store, published: Published, after: Published
     try:
         store.write_if_match(_uri(table_uri), news.model_dump_json(indent=2).encode(), etag)
     except ConflictError:
-        if find_pointer(table_uri, store) != news:  # else the answer was lost, and it was this very call
+        if find_pointer(table_uri, store) != news:  # else this very call wrote it, and its answer was lost
             raise
     return news
 
 
 def publications(table_uri: str, store: Store) -> Iterator[Published]:
-    """Yield what is published and what was, newest first; each is read when it is asked for.
+    """Yield all publications, newest first. Each is read only when the iterator comes to it.
 
-    Raises TableError where one is missing or can't be understood.
+    Raises TableError if one is missing or can't be read.
     """
     current = find_pointer(table_uri, store)
     if current is None:
@@ -102,7 +102,7 @@ def publications(table_uri: str, store: Store) -> Iterator[Published]:
 
 
 def read_publication(table_uri: str, store: Store, number: int) -> Published:
-    """Return a publication before the present one. Raises TableError where it is missing or torn."""
+    """Return an earlier publication by its number. Raises TableError if it is missing or can't be read."""
     entry = _find(_entry_uri(table_uri, number), store)[0]
     if entry is None:
         raise TableError(f"{_entry_uri(table_uri, number)} is missing: the history isn't whole")

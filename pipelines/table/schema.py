@@ -23,10 +23,10 @@ CODE_SCHEMA = pa.schema(
         pa.field("encoded_at", pa.timestamp("us", tz="UTC"), nullable=False),
     ]
 )
-"""One row a chip. Format version 1."""
+"""One row for each chip. Format version 1."""
 
 FILE_SCHEMA = pa.schema([field for field in CODE_SCHEMA if field.name != "model_id"])
-"""What a shard holds: Delta keeps the partition column in its log, not in the files."""
+"""The columns of a shard: Delta keeps the partition column in its log, not in the files."""
 
 REJECT_SCHEMA = pa.schema(
     [
@@ -35,4 +35,4 @@ REJECT_SCHEMA = pa.schema(
     ]
     + [pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False)]
 )
-"""One row an object that can't be encoded."""
+"""One row for each object that can't be encoded."""

@@ -1,4 +1,4 @@
-"""Shards, the Parquet files of a code table, as they are written: with the metadata of GeoParquet 1.1."""
+"""Writes shards, the Parquet files of a code table, with the metadata of GeoParquet 1.1."""
 
 import io
 import json
@@ -14,8 +14,8 @@ from pipelines.table.schema import FILE_SCHEMA
 from pipelines.table.sorting import ROWS_PER_PIECE
 
 ROWS_PER_SHARD = 1_000_000
-BYTES_PER_SHARD = 256 << 20  # of the file, which is made in memory
-ROWS_PER_GROUP = ROWS_PER_PIECE  # the grain at which box queries skip what lies elsewhere
+BYTES_PER_SHARD = 256 << 20  # size of the file, which is built in memory
+ROWS_PER_GROUP = ROWS_PER_PIECE  # a query for a box skips the groups that lie elsewhere
 
 GEO_METADATA = {
     "version": "1.1.0",
@@ -32,7 +32,7 @@ GEO_METADATA = {
 
 
 class ShardWriter:
-    """A shard that is being written. Nothing of it is in the store before `close`."""
+    """A shard that is being built in memory; `close` writes it to the store."""
 
     def __init__(self, table_uri: str, store: Store, model_id: str) -> None:
         """Begin a shard of a model in a table's folder."""
@@ -43,35 +43,35 @@ class ShardWriter:
         self.rows = 0
 
     def add(self, rows: pa.Table) -> None:
-        """Add rows of `FILE_SCHEMA`, in their order."""
+        """Append rows of `FILE_SCHEMA`."""
         self._writer.write_table(rows.cast(self._writer.schema), row_group_size=ROWS_PER_GROUP)
         self.rows += len(rows)
 
     @property
     def is_full(self) -> bool:
-        """Whether the shard has as many rows, or bytes, as one should have."""
+        """Whether the shard has reached its number of rows or bytes."""
         return self.rows >= ROWS_PER_SHARD or self._buffer.tell() >= BYTES_PER_SHARD
 
     def close(self) -> Shard:
         """Write the file into the table's folder. Raises StorageError."""
         self._writer.close()
-        # a fresh name each time: a file of an attempt that never committed is never read
+        # a new name each time: the file of an attempt that never commits is never read
         path = f"model_id={self._model_id}/{uuid4().hex}.parquet"
         self._store.write(f"{self._table_uri}/{path}", self._buffer.getvalue())
         return Shard(path=path, size=self._buffer.tell(), rows=self.rows)
 
 
 def write_shard(table_uri: str, store: Store, model_id: str, rows: pa.Table) -> Shard:
-    """Write rows, in their order, as one shard of `FILE_SCHEMA` that no commit names yet."""
+    """Write rows of `FILE_SCHEMA`, in their order, as one shard; the caller commits it."""
     writer = ShardWriter(table_uri, store, model_id)
     writer.add(rows)
     return writer.close()
 
 
 def write_shards(table_uri: str, store: Store, model_id: str, pieces: Iterable[pa.Table]) -> list[Shard]:
-    """Write rows that come in pieces, in their order, as shards that no commit names yet.
+    """Write pieces of rows of `FILE_SCHEMA`, in their order, as shards; the caller commits them.
 
-    One piece and one shard are in memory at a time. A shard that isn't full is the last one.
+    One piece and one shard are in memory at a time. All shards but the last are full.
     """
     shards: list[Shard] = []
     writer: ShardWriter | None = None

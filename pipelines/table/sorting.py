@@ -1,10 +1,9 @@
-"""Rows along the Hilbert curve, however many there are: sorted on disk, a bounded piece in memory at a time.
+"""Sorts any number of rows along the Hilbert curve, on disk, with one bounded piece in memory at a time.
 
-    tables as they come -> rows.arrow -> keys sorted, pieces cut -> pieces.arrow, a piece's rows in few runs
-                        -> each piece read, put in order, handed on
+    tables as they come -> rows.arrow -> keys sorted and divided into pieces
+        -> pieces.arrow, where the rows of a piece lie in few runs -> each piece read, sorted, yielded
 
-Memory: `BYTES_PER_PIECE` a few times over, and about 32 bytes for each row. Disk: the rows twice, compressed
-(LZ4).
+Memory: a few times `BYTES_PER_PIECE`, and about 32 bytes for each row. Disk: all rows twice, as LZ4.
 
 Shapes: N rows of all tables, R rows of one run, P pieces.
 """
@@ -21,10 +20,10 @@ from numpy.typing import NDArray
 
 ROWS_PER_PIECE = 50_000
 BYTES_PER_PIECE = 64 << 20
-"""Bounds of a piece. An Arrow column of text or bytes ends at 2 GiB, which all pieces together may exceed."""
+"""Limits of a piece. One Arrow column of text holds 2 GiB at most, which all rows together may exceed."""
 
-_FIXED_BYTES = 128  # of a row: its numbers, and the offsets of what has no fixed size
-_RANK = "rank"  # of a row among all of them; a column of pieces.arrow
+_FIXED_BYTES = 128  # of a row: its numbers, and the offsets of its texts
+_RANK = "rank"  # the position of a row in the sorted order; a column of pieces.arrow
 
 Int64s = NDArray[np.int64]
 
@@ -32,9 +31,9 @@ Int64s = NDArray[np.int64]
 def spatially_sorted(tables: Iterable[pa.Table], schema: pa.Schema, folder: Path) -> Iterator[pa.Table]:
     """Yield the rows of all tables along the Hilbert curve, in pieces; rows without a place come last.
 
-    The tables have the columns of ``schema`` in their order, ``bbox`` among them, and are all read before the
-    first piece is yielded. Rows with the same key stay in the order that they came in. ``folder`` is for
-    temporary files.
+    The tables have the columns of ``schema`` in this order, among them ``bbox``. All are read before any
+    piece is yielded. Rows with the same key stay in the order in which they came. Temporary files go to
+    ``folder``.
     """
     rows, pieces = folder / "rows.arrow", folder / "pieces.arrow"
     key_N, bytes_N = _spill(tables, schema, rows)
@@ -53,7 +52,7 @@ def spatially_sorted(tables: Iterable[pa.Table], schema: pa.Schema, folder: Path
 
 
 def in_bounds(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the rows of all tables in their order, in pieces: small tables joined, large ones cut."""
+    """Yield the rows of all tables, in their order, in pieces within the limits."""
     held: list[pa.Table] = []
     rows, size = 0, 0
     for table in tables:
@@ -70,16 +69,17 @@ def in_bounds(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def spatial_key(bbox: pa.ChunkedArray) -> Int64s:
-    """Return where each bbox lies on the Hilbert curve; those without a place come last."""
+    """Return the position of each bbox (its south-west corner) on the Hilbert curve; null comes last."""
     corner = pc.struct_field(bbox, "xmin"), pc.struct_field(bbox, "ymin")
     longitude_N, latitude_N = (np.asarray(pc.fill_null(side, np.nan), np.float64) for side in corner)
     return hilbert_key(longitude_N, latitude_N)
 
 
 def hilbert_key(longitude_N: np.ndarray, latitude_N: np.ndarray, order: int = 16) -> np.ndarray:
-    """Return each point's distance along the Hilbert curve over the world (uint64).
+    """Return each point's distance along the Hilbert curve over the world (int64); NaN comes last.
 
-    Points without a place (NaN) come last. Skilling's construction, two dimensions, ``order`` bits each.
+    Longitude -180..180 and latitude -90..90 are divided into 2 ** ``order`` cells each. Source: J. Skilling,
+    "Programming the Hilbert curve" (2004), for two dimensions.
     """
     cells = 1 << order
     x_N = np.clip((np.nan_to_num(longitude_N) + 180) / 360 * cells, 0, cells - 1).astype(np.int64)
@@ -97,7 +97,7 @@ def hilbert_key(longitude_N: np.ndarray, latitude_N: np.ndarray, order: int = 16
 
 
 def _spill(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> tuple[Int64s, Int64s]:
-    """Write the tables to a file; return key_N and bytes_N of their rows."""
+    """Write the tables to a file; return key_N, the positions of their rows, and bytes_N, their sizes."""
     keys, sizes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     with _writer(path, schema) as writer:
         for piece in in_bounds(tables):
@@ -111,7 +111,7 @@ def _spill(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> tuple[I
 def _spill_by_piece(
     rows: Path, rank_N: Int64s, ends_P: Int64s, schema: pa.Schema, path: Path
 ) -> dict[int, list[int]]:
-    """Write the rows once more, those of one piece together; return each piece's record batches by number."""
+    """Write the rows again, grouped by piece; return the numbers of the record batches of each piece."""
     runs: dict[int, list[int]] = defaultdict(list)
     first, written = 0, 0
     with pa.OSFile(str(rows)) as file, _writer(path, schema.append(pa.field(_RANK, pa.int64()))) as writer:
@@ -136,7 +136,7 @@ def _writer(path: Path, schema: pa.Schema) -> pa.ipc.RecordBatchFileWriter:
 
 
 def _piece_ends(bytes_N: Int64s) -> Int64s:
-    """Return the row after the last one of each piece: as many rows as keep to both bounds, one at least."""
+    """Return the end of each piece (exclusive): as many rows as both limits allow, at least one."""
     total_N = np.cumsum(bytes_N)
     ends: list[int] = []
     start, before = 0, 0
