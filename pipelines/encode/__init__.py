@@ -1,1 +1,1 @@
-"""An archive of imagery and a bundle to a published code table."""
+"""A night: encodes an archive of imagery with a bundle, and publishes the code table."""

@@ -10,7 +10,7 @@ from pipelines.sources.config import ArchiveConfig
 
 
 class NightTracking(TrackingConfig):
-    """Where MLflow keeps a run for each night; without an address none is kept."""
+    """Where MLflow keeps a run for each night; without an address there is no run."""
 
     experiment: str = "scenehash-nightly"
     """MLflow experiment that nights are filed under"""
@@ -22,24 +22,24 @@ class EncodeConfig(ArchiveConfig):
     prune: bool = False
     """Remove the chips of objects that the source doesn't list any more"""
     max_prune_share: float = Field(0.1, ge=0, le=1)
-    """Most objects that may be removed so, over all; more stop the job [0..1]"""
+    """Largest share of all objects that prune may remove; more stop the job [0..1]"""
     table: str
     """Code table: URI, made where there is none"""
     bundle: str
     """Model bundle: URI of its folder, or models:/name@alias"""
     recut: bool = False
-    """Encode again what the table holds in another grid, or of other pixels; else such a night is refused"""
+    """Encode objects again that the table holds with another grid or other pixels; else such a night stops"""
     objects_per_unit: int = Field(2000, ge=1)
     """Objects in one commit; make it a few minutes of work"""
     encoders: int = Field(0, ge=0)
-    """Actors that run the network; 0: one a CPU of the cluster, or one a GPU"""
+    """Actors that run the network; 0: one for each CPU of the cluster, or for each GPU"""
     gpus_per_encoder: float = Field(0, ge=0)
-    """GPUs of each of them; 0: CPU"""
+    """GPUs for each actor; 0: it runs on the CPU"""
     batch_size: int = Field(32, ge=1)
     """Chips in one forward pass; GPUs want more"""
     gate: GateConfig = GateConfig()
     dry_run: bool = False
-    """Only list and plan: say what would be encoded"""
+    """Only list and plan; the report says what would be encoded"""
     store: StoreConfig = StoreConfig()
     tracking: NightTracking = NightTracking()
 

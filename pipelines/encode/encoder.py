@@ -17,27 +17,27 @@ from pipelines.storage.store import Store
 
 
 class Encoder:
-    """Replaces the column ``pixels`` by ``code``, a batch at a time."""
+    """Replaces the column ``pixels`` of a batch by the column ``code``. An actor of Ray Data."""
 
     def __init__(
         self, bundle_uri: str, store: Store, chip_size: int, gpus: float = 0, run_id: str = ""
     ) -> None:
-        """Load the network, onto the GPU that Ray has given this actor if there is one.
+        """Load the network, onto the actor's GPU if Ray has given it one.
 
-        ``gpus`` are what the actor holds: the time of its batches is charged to them. ``run_id`` is the
-        night's: what the actor logs carries it.
+        ``gpus`` is how many GPUs the actor holds, to count their time. ``run_id`` is the night's; the lines
+        that the actor logs carry it.
         """
-        import torch  # here, as tasks that read import this module too: seconds and 200 MB for nothing
+        import torch  # here: reading tasks import this module too, and torch takes seconds and 200 MB
 
         log_in_worker(run_id)
-        torch.set_num_threads(1)  # actors, not threads, are how it is scaled
+        torch.set_num_threads(1)  # more actors, not more threads, use more CPUs
         manifest, network = read_bundle(bundle_uri, store)
         self.network = network.to("cuda" if torch.cuda.is_available() else "cpu")
         self.gpus = gpus
         self.shape = (-1, chip_size, chip_size, len(manifest.input.bands))
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Encode the rows that are chips; the others keep a null code."""
+        """Encode the rows that are chips; the code of other rows is null."""
         yield from metered(map(self._encode, [batch]), self.gpus)
 
     def _encode(self, batch: pa.Table) -> pa.Table:

@@ -1,4 +1,4 @@
-"""How far a night is: a bar on a terminal; elsewhere the log lines say it."""
+"""The progress of a night: a bar on a terminal. Elsewhere the log lines show it."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from rich.progress import (
 
 @contextmanager
 def progress(objects: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how many more objects are done."""
+    """Yield a function to call with the number of objects that were done since its last call."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -1,7 +1,7 @@
 """A night's Prometheus metrics, exported by Ray. docs/operations/metrics.md lists them.
 
-Counters and histograms only: what a process has counted is exported when it ends, and stays; a gauge of its
-goes seconds later. How a night ended is told by those who read its record (`pipelines.table.night_record`).
+Only counters and histograms: their last values stay after the process has ended, a gauge would be gone
+in seconds. How a night ended is in its record (`pipelines.table.night_record`), which the service exports.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ _UNIT_SECONDS = [10.0, 30, 60, 120, 300, 600, 1200, 3600]
 
 
 class NightMetrics:
-    """Counts what a night does. Needs a running Ray."""
+    """The counters of one night. Needs a running Ray."""
 
     def __init__(self, model_id: str) -> None:
         self._model = {"model_id": model_id}
@@ -30,11 +30,11 @@ class NightMetrics:
         )
 
     def unit_done(self, objects: int, result: UnitResult, seconds: float) -> None:
-        """Count a unit; outcomes of objects are ``encoded``, ``failed`` and the reasons of rejects."""
+        """Count a unit. The outcome of an object is ``encoded``, ``failed`` or a RejectReason."""
         outcomes = Counter(result.rejects["reason"].to_pylist()) + Counter(failed=len(result.failed))
         outcomes["encoded"] = objects - sum(outcomes.values())
         for outcome, count in outcomes.items():
-            if count:  # Ray refuses to add nothing
+            if count:  # Ray refuses to add 0
                 self._objects.inc(count, self._model | {"outcome": outcome})
         chips = sum(shard.rows for shard in result.shards)
         if chips:

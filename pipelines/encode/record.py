@@ -1,4 +1,4 @@
-"""What a night leaves behind of itself, however it ends: `pipelines.table.night_record`."""
+"""Writes the record of a night, however it ends (`pipelines.table.night_record`)."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,13 +15,13 @@ log = structlog.get_logger()
 
 
 def recorded(config: EncodeConfig, run_id: str, run: Callable[[], EncodeReport]) -> EncodeReport:
-    """Run a night and put down how it ended; return its report, raise what it raises.
+    """Run a night and record how it ended; return what it returns and raise what it raises.
 
-    A night that is killed leaves no record: that it is late is all that can be told of it.
+    A night that is killed leaves no record. Monitoring then sees only that the last record is too old.
     """
     started_at = datetime.now(UTC)
 
-    def put_down(outcome: Outcome, report: EncodeReport | None, reason: str = "") -> None:
+    def write_record(outcome: Outcome, report: EncodeReport | None, reason: str = "") -> None:
         log.info("night ended", outcome=outcome, reason=reason)
         night = NightRecord(
             run_id=run_id,
@@ -33,17 +33,17 @@ def recorded(config: EncodeConfig, run_id: str, run: Callable[[], EncodeReport])
         )
         try:
             write_night(config.table, Store(config.store), night)
-        except StorageError as error:  # what the night has done stands all the same
-            log.warning("its record isn't written", reason=str(error))
+        except StorageError as error:  # not a reason to fail: what the night has done is committed
+            log.warning("the night's record isn't written", reason=str(error))
 
     try:
         report = run()
     except GateError as failure:
         held_back = failure.report if isinstance(failure.report, EncodeReport) else None
-        put_down("gate_failed", held_back, str(failure))
+        write_record("gate_failed", held_back, str(failure))
         raise
     except Exception as error:
-        put_down("broken_off", None, f"{type(error).__name__}: {error}")
+        write_record("broken_off", None, f"{type(error).__name__}: {error}")
         raise
-    put_down("published" if report.gate else "nothing_new", report)
+    write_record("published" if report.gate else "nothing_new", report)
     return report

@@ -1,4 +1,4 @@
-"""What a night says of itself: the report, and the same figures in MLflow."""
+"""The report of a night, and the same figures in MLflow."""
 
 import os
 from collections import Counter
@@ -31,7 +31,7 @@ class Tally:
     removed: int = 0
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0
-    """In units, from reading to the commit."""
+    """Spent in units, from reading to the commit."""
 
     def add(self, result: UnitResult, seconds: float) -> None:
         """Count a unit that is committed."""
@@ -51,41 +51,41 @@ class EncodeReport(BaseModel):
     model_id: str
     table: str
     table_version: int | None
-    """The version that is published now; None where nothing is."""
+    """The version that is published now; None if nothing is."""
     objects: int
-    """Objects of the archive."""
+    """Objects in the archive."""
     new: int
-    """Of them, not encoded or rejected before."""
+    """Objects that were to be encoded: not encoded or rejected before."""
     changed: int
-    """Of the new ones, those of which an older version was encoded before."""
+    """New objects of which an older version, or another chip spec, was encoded before."""
     chips: int
     """Chips encoded by this run."""
     removed: int
-    """Rows of older versions of objects, removed by this run."""
+    """Rows that this run removed: of older versions of objects, and of pruned ones."""
     rejects: dict[str, int]
-    """Objects rejected by this run, by reason."""
+    """How many objects this run rejected, by reason."""
     failed: list[str]
-    """Objects that couldn't be read, or asked for, this time; the next run tries them again."""
+    """URIs of objects that couldn't be read, or whose etag couldn't; the next run tries them again."""
     passed_over: dict[str, int]
-    """What the source has, or names, and isn't listed, by reason."""
+    """How many things of the source were passed over, by reason."""
     passed_over_examples: list[str]
-    """The first of each reason: name, and what is wrong."""
+    """The first few of each reason: name, and what is wrong."""
     bytes_read: int
-    """Of the objects read by this run."""
+    """Size of the objects that this run read."""
     images_per_second: float
-    """Chips encoded, over the time from the first unit's start to the last one's commit."""
+    """Chips encoded by this run, divided by the time that its units took."""
     cpu_seconds_per_1000_chips: float
     gpu_seconds_per_1000_chips: float
     gate: dict[str, float]
-    """The gate's figures; empty where there was nothing new to publish."""
+    """The gate's figures; empty if there was nothing new to publish."""
     gate_failed: tuple[str, ...]
-    """The checks that held the version back, and by how much."""
+    """The checks that failed, and by how much."""
     tracking_failed: str | None = None
-    """Why MLflow couldn't be told of this night, or asked for its bundle; the night was done without it."""
+    """Why MLflow wasn't available for the bundle or for this night's run; the night was done without it."""
     seconds: float
 
     def numbers(self) -> dict[str, float]:
-        """Return its figures by name, as MLflow takes them, such as ``rejects/<reason>``."""
+        """Return the figures by their names in MLflow, such as ``rejects/<reason>``."""
         fields = self.model_dump(exclude={"rejects", "failed", "passed_over", "gate", "gate_failed"})
         return (
             {name: value for name, value in fields.items() if isinstance(value, int | float)}
@@ -106,7 +106,7 @@ def make_report(
     outcome: Outcome | None,
     seconds: float,
 ) -> EncodeReport:
-    """Put a night's report together; ``plan`` is its first one. Without an outcome it was a dry run."""
+    """Return a night's report. ``plan`` is the night's first plan; ``outcome`` is None in a dry run."""
     published, verdict = (outcome.published, outcome.verdict) if outcome else (None, None)
     thousands = max(tally.chips, 1) / 1000
     return EncodeReport(
@@ -136,9 +136,9 @@ def make_report(
 def tell_mlflow(
     config: EncodeConfig, lineage: Lineage, figures: Mapping[str, float], status: str, started_at: datetime
 ) -> str | None:
-    """Record the night as an MLflow run where a store is named; return why that failed, or None.
+    """Record the night as a run in MLflow, if one is configured; return why that failed, None if it didn't.
 
-    A night is recorded once it has ended, and nothing of it depends on that. ``status``: MLflow's own word.
+    Nothing else depends on it, so it is done after the night has ended. ``status`` is one of MLflow's own.
     """
     if not (config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")):
         return None
@@ -148,6 +148,6 @@ def tell_mlflow(
         store = resolved(config.tracking)
         record_run(store, lineage.run_id, params, tags, figures, status, started_at)
     except (TrackingError, ConfigError) as error:
-        log.error("MLflow doesn't know of this night", reason=str(error))  # noqa: TRY400 - one line says it
+        log.error("the night isn't recorded in MLflow", reason=str(error))  # noqa: TRY400 - one line says it
         return str(error)
     return None

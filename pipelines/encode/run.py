@@ -1,4 +1,4 @@
-"""The encoding run: list, plan, encode unit by unit, pass the gate, publish."""
+"""A night: list the archive, plan, encode unit by unit, pass the gate, publish."""
 
 import math
 import time
@@ -46,15 +46,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class _EncodedUnit:
-    """A unit whose shards are written, and not committed yet."""
+    """A unit whose shards are written but not committed."""
 
     unit: pa.Table
     result: UnitResult
     seconds: float
-    """That it took."""
+    """How long reading, encoding and writing took."""
 
     def objects(self) -> set[tuple[str, str]]:
-        """Return (uri, etag) of the objects that it has chips of."""
+        """Return (uri, etag) of the objects that have chips in it."""
         without = {*self.result.failed, *self.result.rejects["uri"].to_pylist()}
         return {each for each in _objects_of(self.unit) if each[0] not in without}
 
@@ -64,13 +64,13 @@ def _objects_of(unit: pa.Table) -> set[tuple[str, str]]:
 
 
 class _Night:
-    """The state of one run: what it works with, and what it has counted."""
+    """The state of one night: what it works with, and what it has counted so far."""
 
     def __init__(
         self, config: EncodeConfig, bundle_uri: str, run_id: str, folder: Path, cluster: ExitStack
     ) -> None:
         self.config, self.bundle_uri = config, bundle_uri
-        self.folder = folder  # for what is spilled
+        self.folder = folder  # for temporary files
         self.store = Store(config.store)
         self.manifest = read_manifest(bundle_uri, self.store)
         self.chip_specs = chip_specs_of(config, self.manifest.input)
@@ -80,12 +80,12 @@ class _Night:
         self.tally = Tally(failed=list(self.listing.failed))
         self.known_rejects = 0
         self.conflicts = Conflicts()
-        self.spare: _EncodedUnit | None = None
+        self.uncommitted: _EncodedUnit | None = None  # its commit lost a race: see `_commit_again`
         self._cluster = cluster
         self._metrics: NightMetrics | None = None
 
     def metrics(self) -> "NightMetrics":
-        """Return the night's metrics; Ray is joined, or started, when they are first asked for."""
+        """Return the night's metrics. The first call connects to Ray, or starts it here."""
         from pipelines.encode.prometheus import NightMetrics
         from pipelines.encode.unit import ENCODER_CPUS, READ_CPUS
 
@@ -97,11 +97,11 @@ class _Night:
 
 
 def run_encode(config: EncodeConfig) -> EncodeReport:
-    """Encode what is new and publish. Needs a running Ray, or starts one on this machine if there is work.
+    """Encode what is new and publish it. If there is work, it runs on a running Ray, or starts one here.
 
-    Raises UserError on a missing bucket, bundle or table, or pixels that don't fit the bundle; GateError,
-    with the report, where the result isn't published; StoreDownError where a store has gone for too long,
-    EncodingError where the cluster can't: what was committed by then stands, and the next run goes on.
+    Raises UserError if a bucket, bundle or table is missing, or the pixels don't fit the bundle; GateError,
+    with the report, if the result isn't published; StoreDownError if a store is down for too long;
+    EncodingError if the cluster fails. What was committed by then stays, and the next night continues.
     """
     run_id = f"encode-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
 
@@ -118,24 +118,24 @@ def _run(config: EncodeConfig, run_id: str) -> EncodeReport:
     started, started_at = time.monotonic(), datetime.now(UTC)
     store = Store(config.store)
     store.require_bucket(config.table)
-    read_canary(config.gate, store)  # a mistake there is told now, not after hours of work
-    bundle_uri, unasked = _bundle_of(config, store)
+    read_canary(config.gate, store)  # a mistake there shows now, not after hours of work
+    bundle_uri, mlflow_failed = _bundle_of(config, store)
     with TemporaryDirectory(prefix="scenehash-") as folder, ExitStack() as cluster:  # below TMPDIR
         night = _Night(config, bundle_uri, run_id, Path(folder), cluster)
         plan = _plan(night)
         log.info("planned", objects=night.listing.count, new=plan.num_new, model_id=night.lineage.model_id)
         if config.dry_run:
-            return _report(night, plan, None, started, unasked)
+            return _report(night, plan, None, started, mlflow_failed)
         night.table.create()
         try:
             outcome = _bring_up_to_date(night, plan)
         except Exception:
-            if unasked is None:
+            if mlflow_failed is None:
                 tell_mlflow(config, night.lineage, {}, "FAILED", started_at)
             raise
-        report = _report(night, plan, outcome, started, unasked)
+        report = _report(night, plan, outcome, started, mlflow_failed)
         status = "FAILED" if report.gate_failed else "FINISHED"
-        if unasked is None:  # else it is down, and costs no second wait
+        if mlflow_failed is None:  # else MLflow is down, and a second attempt would only wait again
             failed = tell_mlflow(config, night.lineage, report.numbers(), status, started_at)
             report = report.model_copy(update={"tracking_failed": failed})
         if report.gate_failed:
@@ -144,9 +144,9 @@ def _run(config: EncodeConfig, run_id: str) -> EncodeReport:
 
 
 def _bundle_of(config: EncodeConfig, store: Store) -> tuple[str, str | None]:
-    """Return the bundle's URI; where MLflow isn't there to be asked, the published one's, and why.
+    """Return the bundle's URI, and None; if MLflow can't resolve it, the published bundle's, and the reason.
 
-    Raises TrackingError where nothing that has the alias's name is published.
+    Raises TrackingError if MLflow can't resolve it and no version of the same model is published.
     """
     try:
         return resolve_bundle(config.bundle, config.tracking), None
@@ -156,7 +156,7 @@ def _bundle_of(config: EncodeConfig, store: Store) -> tuple[str, str | None]:
         if not alias or published is None or not published.model_id.startswith(f"{name}@"):
             raise
         log.error(  # noqa: TRY400 - one line says it
-            "MLflow isn't there: going on with what is published",
+            "MLflow isn't available: the published bundle is used",
             bundle=published.bundle_uri,
             reason=str(error),
         )
@@ -206,54 +206,54 @@ def _plan(night: _Night) -> Plan:
 
 
 def _bring_up_to_date(night: _Night, plan: Plan) -> Outcome:
-    """Do what is planned and publish; where another run commits in between, plan again from what is left.
+    """Carry out the plan and publish. If another run commits in between, plan again what is left.
 
-    Raises ConflictError where that happens time and again, and nothing gets done in between.
+    Raises ConflictError if that happens many times in a row, with nothing committed in between.
     """
     while True:
         try:
-            if _commit_spare(night, plan):
+            if _commit_again(night, plan):
                 plan = _plan(night)
             version = _carry_out(night, plan)
         except ConflictError as conflict:
             try:
                 night.conflicts.wait(conflict, "run again when fewer jobs change this table")
             except ConflictError:
-                _discard_spare(night)
+                _discard_uncommitted(night)
                 raise
             plan = _plan(night)
         else:
             return _publish(night, version)
 
 
-def _discard_spare(night: _Night) -> None:
-    if night.spare is not None:
-        night.table.discard(night.spare.result.shards)
-        night.spare = None
+def _discard_uncommitted(night: _Night) -> None:
+    if night.uncommitted is not None:
+        night.table.discard(night.uncommitted.result.shards)
+        night.uncommitted = None
 
 
-def _commit_spare(night: _Night, plan: Plan) -> bool:
-    """Commit the unit whose commit met another run's, unless its objects are done by now; say if it was.
+def _commit_again(night: _Night, plan: Plan) -> bool:
+    """Commit the unit whose commit lost a race, if the new plan still has its objects; return whether it did.
 
-    So what has been encoded isn't encoded anew. A unit that is of no use any more leaves no shards behind.
+    So its objects aren't encoded a second time. Otherwise its shards are removed.
     """
-    spare = night.spare
-    if spare is None:
+    encoded = night.uncommitted
+    if encoded is None:
         return False
     first = next(plan.units(night.config.objects_per_unit), None)
-    if first is None or not spare.objects() <= _objects_of(first):
-        _discard_spare(night)
+    if first is None or not encoded.objects() <= _objects_of(first):
+        _discard_uncommitted(night)
         return False
-    night.spare = None
-    _commit(night, spare, plan.encoded.commits + 1, is_last=False)
+    night.uncommitted = None
+    _commit(night, encoded, plan.encoded.commits + 1, is_last=False)
     return True
 
 
 def _carry_out(night: _Night, plan: Plan) -> int:
-    """Encode unit after unit, then remove what is old; return the table's version then.
+    """Encode unit after unit, then remove old rows; return the table's version after that.
 
-    In that version an object that has changed stands once, with the chips that the archive has now. Raises
-    ConflictError where another run has committed meanwhile: no telling then what stands in it.
+    In that version a changed object has only the chips of its present version. Raises ConflictError if
+    another run has committed in the meantime, as the version's content is unknown then.
     """
     model_id, commits = night.lineage.model_id, plan.encoded.commits
     night.known_rejects = plan.num_rejected
@@ -272,9 +272,8 @@ def _carry_out(night: _Night, plan: Plan) -> int:
         )
         night.tally.removed += removed
         commits -= not removed
-    if not night.table.is_whole(
-        model_id
-    ):  # no old rows went, or nothing is left of what an earlier night began
+    if not night.table.is_whole(model_id):
+        # no commit has marked the night's end: no old rows were there, or an earlier night broke off at its end
         commits += 1
         night.table.commit_unit([], model_id, commits, _metadata(night, commits))
     version = night.table.open().version()
@@ -286,16 +285,16 @@ def _carry_out(night: _Night, plan: Plan) -> int:
 def _encode_and_commit(night: _Night, unit: pa.Table, number: int, *, is_last: bool) -> None:
     from pipelines.encode.unit import encode_unit
 
-    night.metrics()  # joins Ray
+    night.metrics()  # connects to Ray
     started = time.monotonic()
     result = encode_unit(unit, night.config, night.bundle_uri, night.chip_specs, night.lineage)
     _commit(night, _EncodedUnit(unit, result, time.monotonic() - started), number, is_last=is_last)
 
 
 def _commit(night: _Night, encoded: _EncodedUnit, number: int, *, is_last: bool) -> None:
-    """Commit an encoded unit: rejects first, then codes, so that nothing is done before it is.
+    """Commit an encoded unit: its rejects first, so that no unit counts as done without them.
 
-    Raises ConflictError, and keeps the unit for `_commit_spare`.
+    Raises ConflictError, and keeps the unit for `_commit_again`.
     """
     result, started = encoded.result, time.monotonic()
     try:
@@ -304,7 +303,7 @@ def _commit(night: _Night, encoded: _EncodedUnit, number: int, *, is_last: bool)
             result.shards, night.lineage.model_id, number, _metadata(night, number), is_last=is_last
         )
     except ConflictError:
-        night.spare = encoded
+        night.uncommitted = encoded
         raise
     night.conflicts.over()
     seconds = encoded.seconds + time.monotonic() - started

@@ -1,4 +1,4 @@
-"""Codes of one unit to shards, sorted along a space-filling curve; its rejects and failures set apart."""
+"""The rows of one unit: its chips become sorted shards, its rejects and failures are split off."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _NO_REJECTS = pa.table({name: pa.array([], pa.string()) for name in _REJECT_COLU
 
 @dataclass(frozen=True)
 class Lineage:
-    """Who made the rows of a unit."""
+    """The model and the run that made the rows of a unit."""
 
     model_id: str
     run_id: str
@@ -32,28 +32,28 @@ class Lineage:
 
 @dataclass(frozen=True)
 class UnitResult:
-    """What became of a unit's objects."""
+    """The result of encoding a unit, before its commit."""
 
     shards: list[Shard]
     rejects: pa.Table
     failed: list[str]
-    """URIs that couldn't be read this time."""
+    """URIs of objects that couldn't be read this time."""
     usage: Usage
 
 
 def write_unit(
     table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table | Callable[[], pa.Table]
 ) -> UnitResult:
-    """Write the chips of a unit as shards that no commit names yet; set rejects and failures apart.
+    """Write the chips of a unit as shards; return them with its rejects and failures. Commits nothing.
 
-    A block is a table, or a function that fetches it, called when its turn comes: so the memory that this
-    takes doesn't grow with the unit, but for some 32 bytes a chip (`pipelines.table.sorting`). Rejects and
-    failures are held as a whole: at most one for each object.
+    A block is a table, or a function that returns one and is called when the block's turn comes. So memory
+    grows with the unit only by some 32 bytes for each chip (`pipelines.table.sorting`), and by the rejects
+    and failures, at most one for each object.
     """
     others = _Others()
     with TemporaryDirectory(prefix="scenehash-unit-") as folder:
         pieces = spatially_sorted(others.chips_of(blocks), _SORTED_SCHEMA, Path(folder))
-        # a large scene may break off after some of its chips have come
+        # a large scene may turn out to be broken after some of its chips have come
         whole = (piece.filter(pc.invert(pc.is_in(piece["uri"], others.broken()))) for piece in pieces)
         shards = write_shards(
             table_uri, store, lineage.model_id, (_code_rows(piece, lineage) for piece in whole)
@@ -67,7 +67,7 @@ def write_unit(
 
 
 class _Others:
-    """What of a unit's rows is no chip, gathered while the chips go by."""
+    """Collects the rows of a unit that aren't chips, while its chips pass through."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -75,7 +75,7 @@ class _Others:
         self._rejects: list[pa.Table] = []
 
     def chips_of(self, blocks: Iterable[pa.Table | Callable[[], pa.Table]]) -> Iterator[pa.Table]:
-        """Yield the chips of each block, and keep the other rows."""
+        """Yield the chips of each block; keep its other rows."""
         for block in blocks:
             rows = block if isinstance(block, pa.Table) else block()
             is_chip, is_failed = pc.equal(rows["outcome"], CHIP), pc.equal(rows["outcome"], FAILED)
@@ -86,7 +86,7 @@ class _Others:
             yield rows.filter(is_chip).select(_SORTED_SCHEMA.names)
 
     def broken(self) -> pa.Array:
-        """Return the objects (uri) that gave no chips in the end."""
+        """Return the URIs of all objects that are rejected or failed."""
         uris = [chunk for rows in (*self.failed, *self._rejects) for chunk in rows["uri"].chunks]
         return pa.concat_arrays([pa.array([], pa.string()), *uris])
 
@@ -96,7 +96,7 @@ class _Others:
 
 
 def _code_rows(chips: pa.Table, lineage: Lineage) -> pa.Table:
-    """Return chips with their lineage, as a shard's rows."""
+    """Return chips as rows of a shard, with their lineage."""
     constant = {"run_id": lineage.run_id, "encoded_at": datetime.now(UTC)}
     columns = [
         pa.repeat(pa.scalar(constant[field.name], field.type), len(chips))

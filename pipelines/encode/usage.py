@@ -1,4 +1,4 @@
-"""What encoding costs: CPU and GPU seconds travel with the rows that they were spent on."""
+"""What encoding costs: CPU and GPU seconds are columns of the rows that they were spent on."""
 
 import time
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ import pyarrow.compute as pc
 
 @dataclass(frozen=True)
 class Usage:
-    """Sums over rows."""
+    """Sums over the rows of a unit."""
 
     bytes_read: int = 0
     cpu_seconds: float = 0
-    """Of the processes that read and encode, all their threads."""
+    """CPU time of the processes that read and encode, over all their threads."""
     gpu_seconds: float = 0
-    """GPUs held, times how long batches took on them."""
+    """Number of GPUs that an encoder holds, times the duration of its batches."""
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Return both together."""
+        """Return the sum of both."""
         return Usage(
             self.bytes_read + other.bytes_read,
             self.cpu_seconds + other.cpu_seconds,
@@ -29,7 +29,7 @@ class Usage:
 
     @classmethod
     def of(cls, rows: pa.Table) -> "Usage":
-        """Sum up the rows of a unit."""
+        """Return the sums over some rows of a unit."""
         bytes_read, cpu_seconds, gpu_seconds = (
             pc.sum(rows[name]).as_py() or 0 for name in ("bytes_read", "cpu_seconds", "gpu_seconds")
         )
@@ -37,9 +37,9 @@ class Usage:
 
 
 def metered(tables: Iterator[pa.Table], gpus: float = 0) -> Iterator[pa.Table]:
-    """Yield a stage's tables, what each has cost added to ``cpu_seconds``, ``gpu_seconds`` of its first row.
+    """Yield a stage's tables, each with its cost added to the first row's ``cpu_seconds`` and ``gpu_seconds``.
 
-    A task that is tried again counts once, as only the rows of its last attempt go on.
+    A task that Ray repeats counts once, as only the rows of its last attempt are passed on.
     """
     while True:
         started, started_cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""Which versions of which objects a table holds, in which of its files; and taking rows of old ones out."""
+"""Which versions of which objects a table holds, in which files; and how rows of old versions are removed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,34 +19,34 @@ from pipelines.table.schema import FILE_SCHEMA
 from pipelines.table.shard_files import write_shards
 from pipelines.table.sorting import in_bounds
 
-_READS = 4  # files at a time: each may hold a million rows
-_ROWS_READ = 10_000  # of a file at a time, where all columns are read
+_READS = 4  # files that are read at a time: each may hold a million rows
+_ROWS_READ = 10_000  # of a file, that are in memory at a time with all their columns
 
 _REJECTED = ("uri", "etag", "cut")
 _ENCODED = (*_REJECTED, "collection")
 
 VERSION_SCHEMA = pa.schema([*((name, pa.string()) for name in _ENCODED), ("file", pa.int32())])
-"""An object (uri), its version when it was encoded (etag), its chip spec as text (cut), and the
-number of a file that holds chips of it."""
+"""One row for each version of an object in each file: uri, etag, chip spec as text (cut), collection, and the
+file's number (its place in `Encoded.files`)."""
 
 REJECTED_SCHEMA = pa.schema([*((name, pa.string()) for name in _REJECTED), ("file", pa.int32())])
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What one version of the code table holds of a model."""
+    """The objects of a model in one version of the code table."""
 
     table_version: int
     commits: int
-    """Of this model, ever: see `CodeTable.commits`."""
+    """The number of the model's last commit: see `CodeTable.commits`."""
     files: list[str]
-    """Paths in the table's folder."""
+    """Paths of the model's files in the table's folder; `VERSION_SCHEMA` counts in this list."""
     objects: Path
     """Parquet file of `VERSION_SCHEMA`."""
 
 
 def read_encoded(table: CodeTable, model_id: str, folder: Path) -> Encoded:
-    """Read what the newest version of the code table holds of a model, into a folder of this machine."""
+    """Read the objects of a model in the newest version of the code table; ``folder`` takes the file."""
     path, files, version, commits = folder / "encoded.parquet", [], -1, 0
     if table.exists():
         delta = table.open()
@@ -57,7 +57,7 @@ def read_encoded(table: CodeTable, model_id: str, folder: Path) -> Encoded:
 
 
 def read_rejected(table: CodeTable, model_id: str, folder: Path) -> Path:
-    """Read which (uri, etag, cut) a model has rejected into a Parquet file; one may come more than once."""
+    """Write the (uri, etag, cut) that a model has rejected to a Parquet file; some may be there twice."""
     files = files_of(table.open_rejects(), model_id) if table.exists() else []
     rows = _distinct(table.rejects_uri, files, _REJECTED, REJECTED_SCHEMA, table.store)
     return spill(rows, REJECTED_SCHEMA, folder / "rejected.parquet")
@@ -74,10 +74,10 @@ def remove_versions(
 ) -> int:
     """Remove the rows of old versions of objects in commit ``number``; return how many rows went.
 
-    ``old`` is a Parquet file (uri, etag, cut, file), by file; the objects in ``kept`` (uri) keep their rows.
-    Shards that hold old rows are written anew without them, a bounded piece at a time.
+    ``old`` is a Parquet file (uri, etag, cut, file), ordered by file. Objects in ``kept`` (uri) stay.
+    Shards with old rows are rewritten without them, a bounded piece at a time.
 
-    Raises ConflictError where another run has committed, or replaced one of them.
+    Raises ConflictError if another run has committed, or has replaced one of these shards.
     """
     files: list[str] = []
     shards: list[Shard] = []
@@ -99,7 +99,7 @@ def remove_versions(
 
 
 class _Left:
-    """The rows of a shard that are none of some versions' (uri, etag, cut)."""
+    """The rows of a shard that stay: those of none of the given versions (uri, etag, cut)."""
 
     def __init__(self, table: CodeTable, shard: str, versions: pa.Table) -> None:
         self._table, self._shard = table, shard
@@ -107,7 +107,7 @@ class _Left:
         self.removed = 0
 
     def pieces(self) -> Iterator[pa.Table]:
-        """Yield them in their order, and count the others. Raises ConflictError where the shard has gone."""
+        """Yield the rows that stay, in order, and count the others. Raises ConflictError if the shard has gone."""
         folder = self._table.store.arrow_folder(self._table.uri)
         try:
             with pq.ParquetFile(folder.open_input_file(self._shard)) as file:
@@ -131,7 +131,7 @@ def _distinct(
 
 
 def _distinct_in(file: str, filesystem: pyarrow.fs.FileSystem, columns: list[str]) -> pa.Table:
-    # chips of an object repeat its name: dictionaries are compared by number, not by letter
+    # chips of an object repeat its name: dictionary-encoded columns are compared by number, not by letter
     rows = pq.read_table(
         file,
         filesystem=filesystem,
