@@ -1,4 +1,4 @@
-"""`python -m jobs.query`: search by example from the command line."""
+"""`python -m jobs.query`: searches by example from the command line."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def _run(config: QueryConfig) -> "SearchAnswer | None":
-    from pipelines.query.run import run_query  # after --help, which needs no HTTP
+    from pipelines.query.run import run_query  # imported late, so that --help is quick
 
     return run_query(config)
 

@@ -1,4 +1,4 @@
-"""`python -m jobs.serve`: answer queries over HTTP until it is stopped.
+"""`python -m jobs.serve`: answers queries over HTTP until it is stopped.
 
 In a Serve config, as KubeRay deploys it, the application is `import_path: jobs.serve:build`.
 """
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def _run(config: ServeConfig) -> None:
-    from pipelines.serve.run import run_serve  # brings Ray and torch
+    from pipelines.serve.run import run_serve  # imported late: it needs Ray and torch
 
     run_serve(config)
 
 
 def build(arguments: dict[str, str]) -> "Application":
-    """Return the application; ``arguments``, a Serve config's `args`, are the flags of the command line.
+    """Return the application. ``arguments``: the `args` of a Serve config, named as the command line's flags.
 
-    Raises ConfigError as the command line does. Where to listen is the Serve config's, not this one's.
+    Raises ConfigError for values that the command line would refuse. Host and port are the Serve config's.
     """
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
     config = load_config("serve", ServeConfig, flags)

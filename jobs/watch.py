@@ -10,13 +10,13 @@ from jobs.config import run_job
 from pipelines.watch.config import AddWatchConfig, ListWatchesConfig, RemoveWatchConfig, RunWatchesConfig
 
 if TYPE_CHECKING:
-    from pipelines.watch.kept import Watch
     from pipelines.watch.report import WatchReport
     from pipelines.watch.watch_list import WatchList
+    from pipelines.watch.watch_state import Watch
 
 
 def _add(config: AddWatchConfig) -> "Watch":
-    from pipelines.watch.add import add_watch  # after --help
+    from pipelines.watch.add import add_watch  # imported late, so that --help is quick
 
     return add_watch(config)
 
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str]) -> int:
         for name, (config_type, _) in _COMMANDS.items():
             print(f"  {name:8} {config_type.__doc__}")  # noqa: T201 - help is a CLI's output
         return 0
-    said = f"{command!r} is none of them" if command else "nothing was said"
-    print(f"jobs.watch: say first what to do: {', '.join(_COMMANDS)}; {said}", file=sys.stderr)  # noqa: T201
+    problem = f"there is no command {command!r}" if command else "no command was given"
+    print(f"jobs.watch: {problem}; name one of {', '.join(_COMMANDS)}", file=sys.stderr)  # noqa: T201
     return 2
 
 

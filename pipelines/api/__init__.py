@@ -1,1 +1,1 @@
-"""What goes over the wire: requests and answers of the query API, names as in STAC API Item Search."""
+"""Requests and answers of the query API. Field names are those of STAC API Item Search where it has them."""

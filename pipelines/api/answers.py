@@ -1,4 +1,4 @@
-"""The answers of the query API: GeoJSON, so that map clients and QGIS read them."""
+"""The answers of the query API. They are GeoJSON, which map clients and QGIS can read."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -18,37 +18,37 @@ def _is_false(value: object) -> bool:
 
 
 class ChipProperties(BaseModel):
-    """What is known of a chip besides its footprint."""
+    """Properties of a chip."""
 
     datetime: AwareDatetime | None
-    """Acquisition time, where the source says it"""
+    """Acquisition time; null if the source doesn't have it"""
     collection: str
     uri: str
     """Source object"""
     etag: str
-    """The source's version that was encoded"""
+    """Etag of the source object when it was encoded"""
     window: tuple[int, int, int, int]
     """x, y, width, height in the source [pixels]"""
 
 
 class MatchProperties(ChipProperties):
-    """What is known of a chip in an answer."""
+    """Properties of a chip in an answer to a search."""
 
     rank: int
-    """From 1"""
+    """Place in the whole answer, from 1"""
     distance: int | float
-    """Distance to the example: the sum over the parts of weight times differing bits (`search.parts`). Where
-    `search.rank_by` is values, each bit has a weight of its own, and the sum is divided by 8, their usual
-    average, so that it reads as bits. Of several examples it is the mean distance to the positive ones less
-    the mean distance to the negative ones, which may be negative"""
+    """Distance to the example: the sum over the parts of weight times differing bits (`search.parts`). If
+    `search.rank_by` is values, each bit has a weight of its own, and the sum is divided by 8, the average
+    weight of a bit, so that the distance is in bits. With several examples it is the mean distance to the
+    positive ones minus the mean distance to the negative ones, which may be negative"""
     kind_distance: int | float | None = Field(default=None, exclude_if=_is_none)
-    """Differing bits of the part kind, unweighted; absent where the codes have one part"""
+    """Differing bits in the part kind, unweighted; absent if the codes have only one part"""
     look_distance: int | float | None = Field(default=None, exclude_if=_is_none)
-    """Differing bits of the part look, likewise"""
+    """Differing bits in the part look, unweighted; absent if the codes have only one part"""
     beyond_chance: bool = Field(default=False, exclude_if=_is_false)
-    """True: farther than `search.chance_distance`, so no nearer than chance; absent otherwise"""
+    """True if the chip is farther than `search.chance_distance`, no nearer than by chance; else absent"""
     similarity: float
-    """1 - distance / the greatest distance that there can be"""
+    """1 - distance / the greatest distance that two codes can have"""
 
 
 class Asset(BaseModel):
@@ -64,20 +64,20 @@ class Feature(BaseModel):
     type: Literal["Feature"] = "Feature"
     id: str
     geometry: dict[str, Any] | None
-    """Polygon, or MultiPolygon over the antimeridian; null where the source doesn't say where it lies"""
+    """Footprint: Polygon, or MultiPolygon over the antimeridian; null if the source isn't georeferenced"""
     bbox: tuple[float, float, float, float] | None = Field(default=None, exclude_if=_is_none)
-    """west, south, east, north; west > east over the antimeridian; absent where geometry is null"""
+    """west, south, east, north; west > east over the antimeridian; absent if geometry is null"""
     properties: ChipProperties
 
 
 class LinkedFeature(Feature):
-    """A chip in an answer of the service."""
+    """A chip in an answer of the service, with a link to its thumbnail."""
 
     assets: dict[str, Asset]
 
 
 class Match(LinkedFeature):
-    """A chip in an answer."""
+    """A chip in an answer to a search."""
 
     properties: MatchProperties
 
@@ -91,13 +91,13 @@ class Chip(LinkedFeature):
 
 
 class ComparedPart(BaseModel):
-    """Some of the codes' bits, and how much they counted."""
+    """A part of the codes, and its weight in the distance."""
 
     name: Literal["kind", "look"]
     """kind: what the labels say; look: what the pixels look like"""
     bits: int
     weight: int
-    """How often each of its bits counted; 0: not at all, or only for the order of chips at one distance"""
+    """How often each of its bits counted; 0: not in the distance, at most in the order at one distance"""
 
 
 class SearchInfo(BaseModel):
@@ -107,55 +107,57 @@ class SearchInfo(BaseModel):
     bits: int
     """Length of the codes"""
     compare: Compare
-    """Which parts were compared, as asked for"""
+    """Which parts were compared: `compare` of the request"""
     parts: Sequence[ComparedPart]
     """The parts of the codes, in the order of their bits"""
     rank_by: RankBy
-    """values: a bit that the network is sure of counted more; bits: all bits of a part counted alike"""
+    """values: bits that the network is sure of counted more; bits: all bits of a part counted alike"""
     chance_distance: int | float | None
-    """Within this distance a chip of the table that has nothing to do with the example lies with probability
-    .01. Measured between 2048 chips of the table. Null with several examples, or fewer than two chips"""
+    """Distance within which an unrelated chip of the table lies with probability .01, estimated from the
+    distances between 2048 chips of the table. Null with several examples, or if the table has fewer than two
+    chips"""
     snapshot: int
-    """Version of the table that was searched, all of it"""
+    """Version of the table that was searched"""
     exact: Literal[True] = True
+    """All rows of the table were searched: no approximation"""
     method: Literal["scan", "mih"]
-    """Every code compared, or only those that multi-index hashing can't rule out"""
+    """scan: every code was compared; mih: only the codes that multi-index hashing can't rule out"""
     kth_distance: int | float | None
-    """Distance of the last chip of the answer, on whichever page; null where it is empty"""
+    """Distance of the last chip of the whole answer; null if the answer is empty"""
     ties_at_cutoff: int
-    """Chips as near as the last one that k left out"""
+    """How many chips as near as the last one k left out"""
     codes_compared: int
     took_ms: float
-    """From the request's arrival at the service to its answer, an image's encoding included"""
+    """Milliseconds from the arrival of the request to the answer, including the encoding of an image"""
 
 
 class Link(BaseModel):
-    """Where to go from here (STAC API, POST pagination)."""
+    """A link to the next page (STAC API, POST pagination)."""
 
     rel: Literal["next"] = "next"
     method: Literal["POST"] = "POST"
     href: str = "/v1/search"
     merge: bool
-    """Whether ``body`` is to be added to the request's own, or is all of it"""
+    """True: add ``body`` to the request's own body; false: ``body`` is the whole body"""
     body: dict[str, Any]
 
 
 class SearchAnswer(BaseModel):
-    """A GeoJSON FeatureCollection, nearest first, ties by the part that wasn't compared, then by chip id."""
+    """A GeoJSON FeatureCollection, nearest first; ties by the part that wasn't compared, then by chip id."""
 
     type: Literal["FeatureCollection"] = "FeatureCollection"
     numberMatched: int
-    """Chips of the whole answer, on all pages"""
+    """Number of chips on all pages"""
     numberReturned: int
-    """Chips of this page"""
+    """Number of chips on this page"""
     features: Sequence[Match]
     search: SearchInfo
     links: Sequence[Link] = ()
-    """One to the next page, unless this is the last"""
+    """The link to the next page; empty on the last page"""
 
 
 class BatchAnswer(BaseModel):
-    """The answers to a batch, in its order; a query that has none has an error in its place."""
+    """The answers to a batch, in the order of its queries. A query that fails has an error in its place."""
 
     answers: Sequence["SearchAnswer | ErrorBody"]
 
@@ -166,7 +168,7 @@ class EncodeAnswer(BaseModel):
     code: str
     """Hex digits"""
     bit_weights: str
-    """How much a difference in each bit counts where the search is to rank by values: one hex digit a bit"""
+    """Weight of each bit in a search that ranks by values: one hex digit for each bit"""
     bits: int
     model_id: str
 
@@ -180,7 +182,7 @@ class RefusedSnapshot(BaseModel):
 
 
 class SnapshotInfo(BaseModel):
-    """What is being served."""
+    """The version of the table that is served."""
 
     snapshot: int
     """Version of the table"""
@@ -188,7 +190,7 @@ class SnapshotInfo(BaseModel):
     bits: int
     chips: int
     distinct_codes: int
-    """Of each shard, added up"""
+    """Number of distinct codes in each shard, added up"""
     run_id: str
     published_at: AwareDatetime
     shards: int
@@ -196,15 +198,15 @@ class SnapshotInfo(BaseModel):
     kept: Sequence[int]
     """Versions that can be asked for, the newest first"""
     refused: RefusedSnapshot | None
-    """What is published by now but can't be served; null where the newest is served"""
+    """The newest published version, if it can't be served; else null"""
 
 
 class ShardStatus(BaseModel):
-    """What one replica of a shard holds."""
+    """What one replica of a shard has loaded."""
 
     replica: str
     number: int
-    """Of the publication that is served"""
+    """Number of the publication that is served"""
     snapshot: int
     chips: int
     kept: Sequence[int]
@@ -212,7 +214,7 @@ class ShardStatus(BaseModel):
 
 
 class Status(BaseModel):
-    """What each deployment holds: of each shard one replica, whichever has answered."""
+    """What one replica of each shard, and of the encoder, has loaded."""
 
     shards: Sequence[ShardStatus]
     encoder_model_id: str
@@ -223,7 +225,7 @@ class ErrorBody(BaseModel):
     """The body of every answer that isn't a success."""
 
     code: str
-    """A name that programs can switch on"""
+    """A name for programs"""
     message: str
     """What was wrong"""
     hint: str

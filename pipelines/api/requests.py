@@ -1,4 +1,4 @@
-"""The requests of the query API. Unknown fields are refused: what isn't supported is never ignored."""
+"""The requests of the query API. Unknown fields are refused, so nothing that isn't supported is ignored."""
 
 import json
 from datetime import UTC, datetime
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 DEFAULT_K = 10
 MAX_K = 10_000
-"""Most chips that can be asked for by number, and in one page."""
+"""Greatest k, and greatest page."""
 DEFAULT_LIMIT = 1000
 MAX_BATCH = 256
 MAX_EXAMPLES = 100
-"""Of each kind, positive and negative."""
+"""Most positive examples, and most negative ones."""
 MAX_VERTICES = 10_000
-"""Of the geometry that a search is limited to."""
+"""Most positions of the geometry in ``intersects``."""
 MAX_KIND_WEIGHT = 8
 MAX_DISTANCE = 8 * 1024
-"""The longest code, each of its bits counted as often as can be."""
+"""Greatest distance of two codes: the longest code, 1024 bits, with the greatest weight."""
 CONTRADICTION, BAD_INTERVAL = "contradiction", "bad_interval"
-"""Types of the validation errors that are about several values at once."""
+"""Types of the validation errors that have a code of their own in answers."""
 
 GEOMETRIES = ["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
 
@@ -64,11 +64,11 @@ _INTERVAL = rf"^({_TIME}|{_TIME}/{_TIME}|(\.\.)?/{_TIME}|{_TIME}/(\.\.)?)$"
 
 Interval = tuple[datetime | None, datetime | None]
 RankBy = Literal["values", "bits"]
-"""What of a picture is compared: the network's real outputs, or their signs alone."""
+"""What is compared of an image: the network's real outputs, or only their signs."""
 
 
 class Filters(BaseModel):
-    """Which chips may be in an answer: all that is given must hold. Applied before ranking."""
+    """Which chips may be in an answer: those that pass all filters. Filters are applied before ranking."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -77,7 +77,7 @@ class Filters(BaseModel):
     intersects: Geometry | None = None
     """GeoJSON geometry (RFC 7946) in degrees: chips whose footprint touches it; not with bbox"""
     datetime: Annotated[str | None, Field(pattern=_INTERVAL)] = None
-    """Acquired then: a time (RFC 3339), or an interval, "start/end", either of them ".." where it is open"""
+    """Time of acquisition: a time (RFC 3339), or an interval "start/end", with ".." for an open end"""
     collections: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Chips of these collections"""
     min_valid_fraction: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
@@ -106,7 +106,7 @@ class Filters(BaseModel):
 
     @property
     def has_filters(self) -> bool:
-        """Whether not every chip may be in the answer."""
+        """Whether there is any filter."""
         given = (self.bbox, self.intersects, self.datetime, self.collections, self.min_valid_fraction)
         return any(value is not None for value in given)
 
@@ -118,7 +118,7 @@ class Filters(BaseModel):
 
 
 def parse_interval(text: str) -> Interval:
-    """Return the two ends of a STAC interval; None: open. Raises PydanticCustomError (`BAD_INTERVAL`)."""
+    """Return start and end of a STAC interval; None: open. Raises PydanticCustomError (`BAD_INTERVAL`)."""
     ends = text.split("/")
     try:
         times = [None if end in ("", "..") else datetime.fromisoformat(end.upper()) for end in ends]
@@ -134,8 +134,8 @@ def parse_interval(text: str) -> Interval:
 
 
 def parse_geometry(geometry: dict[str, Any]) -> "BaseGeometry":
-    """Return a GeoJSON geometry. Raises ValueError unless it is one, valid, not empty, and on the globe."""
-    import shapely  # only a search with a geometry waits for it
+    """Return a GeoJSON geometry. Raises ValueError unless it is valid, not empty, and on the globe."""
+    import shapely  # imported late: only searches with a geometry need it
 
     if geometry.get("type") not in GEOMETRIES:
         raise ValueError(f"no GeoJSON geometry; its type must be one of {', '.join(GEOMETRIES)}")
@@ -156,10 +156,10 @@ def parse_geometry(geometry: dict[str, Any]) -> "BaseGeometry":
 
 
 class SearchLimits(Filters):
-    """What every search takes besides its example."""
+    """What every search has besides its example."""
 
     k: int | None = Field(default=None, ge=1, le=MAX_K)
-    """How many of the nearest chips [1..10000]; 10 where max_distance isn't given either"""
+    """How many of the nearest chips [1..10000]; without k and max_distance: 10"""
     max_distance: int | None = Field(default=None, ge=0, le=MAX_DISTANCE)
     """Only chips at most this far away, in the distance that the answer gives; without k all of them, page by
     page"""
@@ -167,33 +167,33 @@ class SearchLimits(Filters):
     """Which parts of the codes are compared: kind (what the labels say), look (what the pixels look like) or
     both. With kind, chips at one distance are in the order of look; with look, in the order of kind"""
     kind_weight: int | None = Field(default=None, ge=0, le=MAX_KIND_WEIGHT)
-    """How often each bit of kind counts where both parts are compared [0..8]; by default as the model says.
-    0 is the same as compare: look"""
+    """How often each bit of kind counts if both parts are compared [0..8]; by default as the model says. 0 is
+    the same as compare: look"""
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_K)
     """Chips in a page [1..10000]; the link `next` of an answer leads on"""
     model_id: str | None = None
     """Refuse to answer (409) unless this is the model being served"""
     snapshot: int | None = Field(default=None, ge=0)
-    """Answer from this version of the table; 410 where it is no longer kept"""
+    """Answer from this version of the table; 410 if it is no longer kept"""
     token: str | None = Field(default=None, max_length=1000)
     """From the link `next`: the page after that answer, of the same query and snapshot"""
 
 
 def _split(values: object) -> object:
-    """Return the parts of what was sent as one text, "a,b,c"; the same may come as repeated parameters."""
+    """Return the values of a query parameter, which may be sent as "a,b,c" or as repeated parameters."""
     return values[0].split(",") if isinstance(values, list) and len(values) == 1 else values
 
 
 class ImageLimits(SearchLimits):
-    """What a search by image takes besides it."""
+    """What a search by image has besides the image."""
 
     rank_by: RankBy = "values"
-    """What of the image is compared: values (a bit that the network is sure of counts more) or bits (all bits
+    """What is compared of the image: values (bits that the network is sure of count more) or bits (all bits
     of a part count alike, as in a search with a chip)"""
 
 
 class ImageParameters(ImageLimits):
-    """What a search by image takes besides it, as query parameters."""
+    """What a search by image has besides the image, as query parameters."""
 
     bbox: Annotated[BBox | None, BeforeValidator(_split)] = None
     """West, south, east, north [degrees]: chips that touch it; west > east: over the antimeridian"""
@@ -216,14 +216,14 @@ class SearchRequest(SearchLimits):
     )
 
     chip_ids: ChipIds | None = None
-    """The examples: ids of chips of the table; several: near to them on average"""
+    """The examples: ids of chips of the table; with several, their mean distance counts"""
     negative_ids: ChipIds | None = None
     """Chips to keep away from, with chip_ids: their mean distance is subtracted"""
     code: str | None = Field(default=None, pattern=r"^([0-9a-fA-F]{2})+$", max_length=256)
     """The example's code, as hex digits"""
     bit_weights: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]+$", max_length=1024)
     """With code: how much a difference in each bit counts [0..15, one hex digit a bit, the first bit first].
-    8 counts as a plain bit does. POST /v1/encode says those of an image"""
+    8 is the weight of a plain bit. POST /v1/encode returns those of an image"""
     point: tuple[Longitude, Latitude] | None = None
     """The example: the chip at this longitude and latitude [degrees]"""
     exclude_self: StrictBool | None = None
@@ -242,7 +242,7 @@ class SearchRequest(SearchLimits):
     )
     @classmethod
     def _is_of_numbers(cls, value: object) -> object:
-        """Refuse "7" and true: query parameters are text, JSON has types."""
+        """Refuse "7" and true, which pydantic would accept as numbers."""
         items = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(item, bool | str) for item in items):
             raise ValueError("must be a number, not text or a truth value")

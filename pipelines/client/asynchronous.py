@@ -1,17 +1,17 @@
-"""The query service from asynchronous Python: many calls at a time."""
+"""A client of the query service for asyncio: many calls at a time."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
 import httpx
+from tenacity import AsyncRetrying
 
 from pipelines.api.answers import BatchAnswer, Chip, EncodeAnswer, SearchAnswer, SnapshotInfo, Status
 from pipelines.api.requests import SearchLimits, SearchRequest
 from pipelines.client import calls
 from pipelines.client.calls import Answer, Call
 from pipelines.client.connection import settings
-from pipelines.client.retries import Tries
+from pipelines.client.retries import Outcome, retry_options
 
 
 class AsyncClient:
@@ -57,7 +57,7 @@ class AsyncClient:
     async def image_pages(
         self, content: bytes, limits: SearchLimits | None = None
     ) -> AsyncIterator[SearchAnswer]:
-        """Yield all pages of the answer to an image, which is sent once; see `Client.pages`."""
+        """Yield all pages of the answer to an image; see `Client.pages`. The image is sent only once."""
         async for page in self._pages(await self.search_image(content, limits), None):
             yield page
 
@@ -74,11 +74,11 @@ class AsyncClient:
         return await self._send(calls.encode(content))
 
     async def snapshot(self) -> SnapshotInfo:
-        """Return what is being served."""
+        """Return which version of the table is served."""
         return await self._send(calls.snapshot())
 
     async def status(self) -> Status:
-        """Return what each deployment holds; for keys of the admin role."""
+        """Return what each deployment has loaded. Needs a key of the admin role."""
         return await self._send(calls.status())
 
     async def _pages(
@@ -91,15 +91,10 @@ class AsyncClient:
             yield answer
 
     async def _send(self, call: Call[Answer]) -> Answer:
-        tries = Tries(self._patience)
-        while True:
-            outcome = await self._try(call)
-            pause = tries.pause(outcome)
-            if pause is None:
-                return call.answer(outcome)
-            await asyncio.sleep(pause)
+        retrying = AsyncRetrying(**retry_options(self._patience))
+        return call.answer(await retrying(self._try, call))
 
-    async def _try(self, call: Call[Answer]) -> httpx.Response | httpx.RequestError:
+    async def _try(self, call: Call[Answer]) -> Outcome:
         try:
             return await self._http.send(call.request(self._http))
         except httpx.RequestError as error:

@@ -1,4 +1,4 @@
-"""Calls of the query API: what is sent, and how the answer is read. Nothing here sends."""
+"""Calls of the query API: builds the requests and reads the answers. The clients do the sending."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,32 +45,32 @@ _ERRORS: Mapping[int, type[QueryError]] = {
     429: UnavailableError,
     503: UnavailableError,
 }
-"""What callers handle, by HTTP status; every other one is a plain QueryError."""
+"""The error for an HTTP status; any other status is a plain QueryError."""
 
 _BY_CODE: Mapping[str, type[QueryError]] = {"source_changed": NotFoundError}
-"""Where the status alone doesn't tell: a chip's pixels aren't there any more."""
+"""The error for a code of the service, where the status isn't enough: 409 here means that pixels are gone."""
 
 
 @dataclass(frozen=True)
 class Call(Generic[Answer]):
-    """A request of the API."""
+    """A request of the API, and how to read its answer."""
 
     method: str
     path: str
     read: Callable[[bytes], Answer]
-    """The body of a success to the answer. Raises pydantic's ValidationError."""
+    """Reads the answer from the body of a success. Raises pydantic's ValidationError"""
     json: Mapping[str, Any] | None = None
     params: Mapping[str, str | int | float | Sequence[str]] | None = None
     content: bytes | None = None
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """Return it as a connection sends it."""
+        """Return the request that ``http`` can send."""
         return http.build_request(
             self.method, self.path, json=self.json, params=self.params, content=self.content
         )
 
     def answer(self, outcome: httpx.Response | httpx.RequestError) -> Answer:
-        """Return the answer in what came of sending it. Raises QueryError where that isn't one."""
+        """Return the answer in a response. Raises QueryError or a subclass if there is none."""
         if isinstance(outcome, httpx.RequestError):
             raise UnavailableError(
                 f"no answer from {outcome.request.url}: {outcome or type(outcome).__name__}",
@@ -97,7 +97,7 @@ def search(request: SearchRequest) -> Call[SearchAnswer]:
 
 
 def search_image(content: bytes, limits: SearchLimits) -> Call[SearchAnswer]:
-    """Find the chips most like an image; what limits the search goes into the query string."""
+    """Find the chips most like an image. The limits of the search go into the query string."""
     given = _given(limits)
     if "bbox" in given:
         given["bbox"] = ",".join(str(degrees) for degrees in given["bbox"])
@@ -115,7 +115,7 @@ def search_batch(requests: Sequence[SearchRequest]) -> Call[BatchAnswer]:
 def next_request(answer: SearchAnswer, request: SearchRequest | None) -> SearchRequest | None:
     """Return the request for the page after an answer, None after the last.
 
-    ``request`` is what was asked, None where an image was. Raises QueryError on a link that leads nowhere.
+    ``request``: the request of this answer, None for an image. Raises QueryError if the link isn't valid.
     """
     link = next((link for link in answer.links if link.rel == "next"), None)
     if link is None:
@@ -143,12 +143,12 @@ def encode(content: bytes) -> Call[EncodeAnswer]:
 
 
 def snapshot() -> Call[SnapshotInfo]:
-    """Return what is being served."""
+    """Return which version of the table is served."""
     return Call("GET", "/v1/snapshot", _reader(SnapshotInfo))
 
 
 def status() -> Call[Status]:
-    """Return what each deployment holds."""
+    """Return what each deployment has loaded."""
     return Call("GET", "/v1/status", _reader(Status))
 
 

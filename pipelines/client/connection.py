@@ -1,4 +1,4 @@
-"""What both clients connect with, checked: nothing is sent with an address or a key that can't work."""
+"""Checks the address and the key of a client, before anything is sent."""
 
 from typing import TypedDict
 
@@ -8,7 +8,7 @@ from pipelines.errors import QueryError
 
 
 class Settings(TypedDict):
-    """What httpx.Client and httpx.AsyncClient take."""
+    """Arguments of httpx.Client and httpx.AsyncClient."""
 
     base_url: httpx.URL
     headers: dict[str, str]
@@ -16,7 +16,7 @@ class Settings(TypedDict):
 
 
 def settings(base_url: str, key: str | None, timeout: float) -> Settings:
-    """Return what httpx needs. Raises QueryError on an address or a key that can't be one."""
+    """Return the settings for httpx. Raises QueryError if address or key aren't valid."""
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:

@@ -1,56 +1,68 @@
-"""When a call is tried again: every call of the API only asks, so asking twice does no harm."""
+"""When a call of the API is repeated. Every call only reads, so repeating one does no harm."""
 
 import random
-import time
+from typing import Any, TypeAlias
 
 import httpx
 from pydantic import ValidationError
+from tenacity import RetryCallState, stop_after_attempt, stop_before_delay
 
 from pipelines.api.answers import ErrorBody
 from pipelines.storage.retry_after import retry_after
 
 MOST_TRIES = 10
 
+Outcome: TypeAlias = httpx.Response | httpx.RequestError
+"""Of one try: a response of any status, or why there is none."""
+
 _BUSY = (429, 503)
-_BETWEEN = (500, 502, 504)  # of a proxy whose replica has died; Serve's own says 500
-_FIRST_PAUSE = 0.1  # seconds, where the service doesn't say how long; doubled each time
-_LAST_RECONNECTION = 1.0  # seconds: no longer pause before a new connection, as nothing may be there at all
+_GATEWAY_ERRORS = (500, 502, 504)  # from a proxy whose replica has died; Ray Serve's own proxy sends 500
+_FIRST_PAUSE = 0.1  # seconds, if the service doesn't say how long; doubled with each try
+_MOST_RECONNECTIONS = 4  # within about a second; more won't help if there is no service at all
 
 
-class Tries:
-    """The tries of one call.
+def retry_options(patience: float) -> dict[str, Any]:
+    """Return the options of tenacity's ``Retrying`` and ``AsyncRetrying`` for calls that return an Outcome.
 
-    Tried again are 429 and 503, after the time that ``Retry-After`` names (RFC 9110, 10.2.3); and, over about
-    a second, a connection that fails before the whole answer is there, and a 500, 502 or 504 that isn't in
-    the service's own words. Nothing else is, a timeout neither. Never more than `MOST_TRIES` in all, and none
-    that would start more than ``patience`` seconds after the first.
+    429 and 503 are repeated after the pause that ``Retry-After`` asks for (RFC 9110, 10.2.3). For about a
+    second, so are a connection that fails before the whole answer is there, and a 500, 502 or 504 whose body
+    isn't the service's own. Nothing else is repeated, not even a timeout. There are at most `MOST_TRIES`
+    tries, and none starts more than ``patience`` seconds after the first. The last outcome is returned.
     """
-
-    def __init__(self, patience: float) -> None:
-        self._count, self._started, self._patience = 0, time.monotonic(), patience
-
-    def pause(self, outcome: httpx.Response | httpx.RequestError) -> float | None:
-        """Return for how many seconds to wait before the next try, None where the outcome stands."""
-        self._count += 1
-        pause = _wanted_pause(outcome, _FIRST_PAUSE * 2 ** (self._count - 1))
-        if pause is None or self._count == MOST_TRIES:
-            return None
-        pause += random.uniform(0, 0.1 * pause)  # noqa: S311 - so that those refused together don't return together
-        left = self._started + self._patience - time.monotonic()
-        return pause if pause <= left else None
+    return {
+        "retry": _may_pass,
+        "wait": _pause,
+        "stop": stop_after_attempt(MOST_TRIES) | stop_before_delay(patience),
+        "retry_error_callback": _outcome,
+    }
 
 
-def _wanted_pause(outcome: httpx.Response | httpx.RequestError, default: float) -> float | None:
-    if isinstance(outcome, httpx.Response) and outcome.status_code in _BUSY:
-        return retry_after(outcome.headers.get("Retry-After", ""), default)
-    return default if _is_lost(outcome) and default <= _LAST_RECONNECTION else None
+def _outcome(state: RetryCallState) -> Outcome:
+    outcome: Outcome = state.outcome.result() if state.outcome else httpx.RequestError("not tried")
+    return outcome
 
 
-def _is_lost(outcome: httpx.Response | httpx.RequestError) -> bool:
-    """Return whether the service may never have heard of the call, or has died over it."""
+def _may_pass(state: RetryCallState) -> bool:
+    outcome = _outcome(state)
+    return _is_busy(outcome) or (state.attempt_number <= _MOST_RECONNECTIONS and _is_lost(outcome))
+
+
+def _pause(state: RetryCallState) -> float:
+    outcome, pause = _outcome(state), _FIRST_PAUSE * 2 ** (state.attempt_number - 1)
+    if isinstance(outcome, httpx.Response) and _is_busy(outcome):
+        pause = retry_after(outcome.headers.get("Retry-After", ""), pause)
+    return pause * random.uniform(1, 1.1)  # noqa: S311 - calls refused together come back apart
+
+
+def _is_busy(outcome: Outcome) -> bool:
+    return isinstance(outcome, httpx.Response) and outcome.status_code in _BUSY
+
+
+def _is_lost(outcome: Outcome) -> bool:
+    """Return whether the service may not have received the call, or may have died while it answered."""
     if isinstance(outcome, httpx.RequestError):
         return isinstance(outcome, httpx.NetworkError | httpx.RemoteProtocolError)
-    if outcome.status_code not in _BETWEEN:
+    if outcome.status_code not in _GATEWAY_ERRORS:
         return False
     try:
         ErrorBody.model_validate_json(outcome.content)

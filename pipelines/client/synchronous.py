@@ -1,24 +1,24 @@
-"""The query service from Python, one call after the other."""
+"""A client of the query service for ordinary Python: one call after the other."""
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Self
 
 import httpx
+from tenacity import Retrying
 
 from pipelines.api.answers import BatchAnswer, Chip, EncodeAnswer, SearchAnswer, SnapshotInfo, Status
 from pipelines.api.requests import SearchLimits, SearchRequest
 from pipelines.client import calls
 from pipelines.client.calls import Answer, Call
 from pipelines.client.connection import settings
-from pipelines.client.retries import Tries
+from pipelines.client.retries import Outcome, retry_options
 
 
 class Client:
     """A connection to one query service; close it, or use it in a ``with`` block. Threads may share it.
 
-    Every method raises QueryError, or what is below it, with the service's own message and hint. A service
-    that is busy or restarts is asked again for a while; see `retries.Tries`.
+    Every method raises QueryError or a subclass, with the service's own message and hint. A call to a service
+    that is busy or restarts is repeated for a while; see `pipelines.client.retries.retry_options`.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Client:
     def pages(self, request: SearchRequest) -> Iterator[SearchAnswer]:
         """Yield all pages of an answer, of ``request.limit`` chips each, all of one snapshot.
 
-        Raises SnapshotGoneError where that is dropped before the last page.
+        Raises SnapshotGoneError if the service drops that snapshot before the last page.
         """
         yield from self._pages(self.search(request), request)
 
     def image_pages(self, content: bytes, limits: SearchLimits | None = None) -> Iterator[SearchAnswer]:
-        """Yield all pages of the answer to an image; see `pages`. It is sent once."""
+        """Yield all pages of the answer to an image; see `pages`. The image is sent only once."""
         yield from self._pages(self.search_image(content, limits), None)
 
     def chip(self, chip_id: str) -> Chip:
@@ -81,11 +81,11 @@ class Client:
         return self._send(calls.encode(content))
 
     def snapshot(self) -> SnapshotInfo:
-        """Return what is being served."""
+        """Return which version of the table is served."""
         return self._send(calls.snapshot())
 
     def status(self) -> Status:
-        """Return what each deployment holds; for keys of the admin role."""
+        """Return what each deployment has loaded. Needs a key of the admin role."""
         return self._send(calls.status())
 
     def _pages(self, answer: SearchAnswer, request: SearchRequest | None) -> Iterator[SearchAnswer]:
@@ -96,15 +96,10 @@ class Client:
             yield answer
 
     def _send(self, call: Call[Answer]) -> Answer:
-        tries = Tries(self._patience)
-        while True:
-            outcome = self._try(call)
-            pause = tries.pause(outcome)
-            if pause is None:
-                return call.answer(outcome)
-            time.sleep(pause)
+        retrying = Retrying(**retry_options(self._patience))
+        return call.answer(retrying(self._try, call))
 
-    def _try(self, call: Call[Answer]) -> httpx.Response | httpx.RequestError:
+    def _try(self, call: Call[Answer]) -> Outcome:
         try:
             return self._http.send(call.request(self._http))
         except httpx.RequestError as error:

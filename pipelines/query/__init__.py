@@ -1,1 +1,1 @@
-"""Search by example from the command line: a question, its answer as a table, and a sheet of pictures."""
+"""Search by example from the command line: the answer as a table, as GeoJSON, and as a page of pictures."""

@@ -1,4 +1,4 @@
-"""An answer as a table for a terminal."""
+"""Prints an answer as a table in the terminal."""
 
 from rich.console import Console
 from rich.table import Table
@@ -8,7 +8,7 @@ from pipelines.api.answers import Match, SearchAnswer
 
 
 def print_answer(answer: SearchAnswer, console: Console) -> None:
-    """Print the answer as a table, one line a chip."""
+    """Print an answer as a table, one line for each chip."""
     parts = [part.name for part in answer.search.parts] if len(answer.search.parts) > 1 else []
     table = Table(
         *("rank", "bits", *parts, "chip", "acquired", "collection", "lon, lat", "source"),
@@ -31,18 +31,18 @@ def print_answer(answer: SearchAnswer, console: Console) -> None:
 
 
 def distance(match: Match) -> str:
-    """Return how far away the chip is [bits]; with decimals where it is a mean, or ranked by values."""
+    """Return a chip's distance [bits], with two decimals if it isn't a whole number."""
     return _bits(match.properties.distance)
 
 
 def part_distances(match: Match) -> str:
-    """Return how far away the chip is in each part of its code [bits]; empty for codes of one part."""
+    """Return a chip's distance in each part of its code [bits]; "" for codes of one part."""
     kind, look = match.properties.kind_distance, match.properties.look_distance
     return "" if kind is None or look is None else f"kind {_bits(kind)}, look {_bits(look)}"
 
 
 def chance_note(answer: SearchAnswer) -> str:
-    """Return which of an answer's chips are no nearer than chance; empty where none is known to be."""
+    """Return which chips of an answer are no nearer than by chance; "" if none are, or it isn't known."""
     chance, matches = answer.search.chance_distance, answer.features
     beyond = sum(match.properties.beyond_chance for match in matches)
     if chance is None or not beyond:
@@ -52,13 +52,13 @@ def chance_note(answer: SearchAnswer) -> str:
 
 
 def acquired(match: Match) -> str:
-    """Return when the chip was acquired, in UTC; empty where nobody knows."""
+    """Return when the chip was acquired, in UTC; "" if it isn't known."""
     time = match.properties.datetime
     return f"{time:%Y-%m-%d %H:%M}" if time else ""
 
 
 def centre(match: Match) -> str:
-    """Return the centre of the chip's box; a box over the antimeridian has west > east."""
+    """Return the centre of the chip's bounding box, "longitude, latitude" in degrees; "" if it has none."""
     if match.bbox is None:
         return ""
     west, south, east, north = match.bbox
@@ -83,5 +83,5 @@ def _bits(distance: float) -> str:
 
 
 def _plain(text: str) -> Text:
-    """Return what the service says as it stands: neither markup nor a terminal's escape sequences."""
+    """Return a text of the service without anything that rich or the terminal would interpret."""
     return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in text))

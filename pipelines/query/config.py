@@ -1,4 +1,4 @@
-"""What jobs.query is told. Light on purpose: `--help` reads this module."""
+"""Configuration of jobs.query. It imports little, because `--help` reads this module."""
 
 from pathlib import Path
 from typing import Self
@@ -16,9 +16,9 @@ class QueryConfig(StageConfig):
     url: str = "http://127.0.0.1:8000"
     """Address of the query service"""
     key: SecretStr | None = None
-    """API key, where the service needs one"""
+    """API key, if the service needs one"""
     chip_id: tuple[str, ...] = ()
-    """The example: a chip of the table; given several times: near to all of them on average"""
+    """The example: the id of a chip of the table; given several times, the mean distance counts"""
     negative_id: tuple[str, ...] = ()
     """A chip to keep away from, with chip-id; may be given several times"""
     point: str | None = None
@@ -32,7 +32,7 @@ class QueryConfig(StageConfig):
     intersects: Path | None = None
     """Only chips whose footprint touches the geometry in this file: GeoJSON, a geometry or one feature"""
     datetime: str | None = None
-    """Only chips acquired then: a time (RFC 3339) or an interval, "start/end", ".." where it is open"""
+    """Only chips acquired then: a time (RFC 3339) or an interval "start/end", with ".." for an open end"""
     collection: tuple[str, ...] = ()
     """Only chips of this collection; may be given several times"""
     min_valid_fraction: float | None = Field(default=None, ge=0, le=1)
@@ -44,11 +44,11 @@ class QueryConfig(StageConfig):
     compare: Compare = "both"
     """Parts of the codes to compare: kind (what the labels say), look (what the pixels look like) or both"""
     kind_weight: int | None = Field(default=None, ge=0, le=MAX_KIND_WEIGHT)
-    """How often each bit of kind counts where both are compared [0..8; empty: as the model says]"""
+    """How often each bit of kind counts if both parts are compared [0..8; empty: as the model says]"""
     rank_by: RankBy | None = None
-    """Of an image: values (bits that the network is sure of count more) or bits [empty: values]"""
+    """For an image: values (bits that the network is sure of count more) or bits [empty: values]"""
     snapshot: int | None = Field(default=None, ge=0)
-    """Version of the table that is to answer; empty: the one being served"""
+    """Version of the table to search; empty: the one that is served"""
     all: bool = False
     """All chips of the answer, however many; otherwise its first 1000"""
     geojson: bool = False
@@ -56,7 +56,7 @@ class QueryConfig(StageConfig):
     open: bool = False
     """Show a contact sheet in the browser: the example's picture and those of the first 200 chips"""
     output: Path | None = None
-    """File that the contact sheet is written to, with or without open; empty: a temporary one"""
+    """File for the contact sheet, with or without open; empty: with open, a temporary file"""
 
     @model_validator(mode="after")
     def _has_one_example(self) -> Self:

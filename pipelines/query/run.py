@@ -1,4 +1,4 @@
-"""Ask a query service, and show its answer in pictures."""
+"""Asks a query service, and shows its answer as a table, GeoJSON or pictures."""
 
 import sys
 import tempfile
@@ -18,10 +18,10 @@ from pipelines.query.sheet import make_sheet, render
 
 
 def run_query(config: QueryConfig) -> SearchAnswer | None:
-    """Ask, print the answer as a table, and show the contact sheet where it is asked for.
+    """Ask the service, print the answer as a table, and write or show the contact sheet if it is wanted.
 
-    Returns the answer where it is to be printed as GeoJSON. Raises QueryError where the service gives none,
-    ConfigError on what can't be asked or written.
+    Returns the answer if it must be printed as GeoJSON, else None. Raises QueryError if the service gives no
+    answer, ConfigError if the query isn't valid or the sheet can't be written.
     """
     key = None if config.key is None else config.key.get_secret_value()
     with Client(config.url, key) as client:
@@ -30,7 +30,7 @@ def run_query(config: QueryConfig) -> SearchAnswer | None:
             print_answer(answer, Console())
         if config.open or config.output is not None:
             file = _write(render(make_sheet(client, config, answer)), config.output)
-            _say(file, is_shown=config.open and webbrowser.open(file.as_uri()))
+            _print_file(file, is_shown=config.open and webbrowser.open(file.as_uri()))
     return answer if config.geojson else None
 
 
@@ -39,11 +39,11 @@ def _ask(client: Client, config: QueryConfig) -> SearchAnswer:
         pages = client.image_pages(read_image(config.image), image_limits(config))
     else:
         pages = client.pages(search_request(config))
-    return joined(pages) if config.all else next(pages)
+    return join_pages(pages) if config.all else next(pages)
 
 
-def joined(pages: Iterator[SearchAnswer]) -> SearchAnswer:
-    """Return all pages as one answer; its cost is that of all."""
+def join_pages(pages: Iterator[SearchAnswer]) -> SearchAnswer:
+    """Return all pages as one answer. Its ``codes_compared`` and ``took_ms`` are the sums over the pages."""
     features: list[Match] = []
     codes_compared, took_ms = 0, 0.0
     for page in pages:
@@ -56,7 +56,7 @@ def joined(pages: Iterator[SearchAnswer]) -> SearchAnswer:
 
 
 def _write(html: str, output: Path | None) -> Path:
-    """Write the sheet where it was asked for, or to a file that the user alone can read; return which."""
+    """Write the sheet to ``output``, or to a temporary file that only the user can read; return the file."""
     try:
         if output is None:
             with tempfile.NamedTemporaryFile(prefix="scenehash-", suffix=".html", delete=False) as file:
@@ -67,5 +67,5 @@ def _write(html: str, output: Path | None) -> Path:
     return output.absolute()
 
 
-def _say(file: Path, *, is_shown: bool) -> None:
+def _print_file(file: Path, *, is_shown: bool) -> None:
     print(f"contact sheet{' shown' if is_shown else ''}: {file}", file=sys.stderr)  # noqa: T201 - it has no other output

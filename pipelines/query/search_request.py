@@ -1,4 +1,4 @@
-"""What the command line asks, as the API takes it: files read, texts parsed, all of it checked."""
+"""Turns the command line's options into a request of the API: reads files, parses texts, checks values."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ _FLAGS = {"chip_ids": "chip-id", "negative_ids": "negative-id", "collections": "
 
 
 def search_request(config: QueryConfig) -> SearchRequest:
-    """Return what to ask where the example is no image. Raises ConfigError on what can't be asked."""
+    """Return the request for a search without an image. Raises ConfigError if a value isn't valid."""
     example = {
         "chip_ids": config.chip_id or None,
         "negative_ids": config.negative_id or None,
@@ -27,12 +27,12 @@ def search_request(config: QueryConfig) -> SearchRequest:
 
 
 def image_limits(config: QueryConfig) -> ImageLimits:
-    """Return what limits a search by image. Raises ConfigError on what can't be asked."""
+    """Return the limits of a search by image. Raises ConfigError if a value isn't valid."""
     return _checked(ImageLimits, _limits(config) | {"rank_by": config.rank_by})
 
 
 def read_image(image: Path) -> bytes:
-    """Return the example's bytes. Raises ConfigError where there are none."""
+    """Return the bytes of the example image. Raises ConfigError if the file can't be read."""
     return _read("image", image)
 
 
@@ -65,7 +65,7 @@ def _checked(kind: type[Request], values: dict[str, Any]) -> Request:
 
 
 def _flag(location: tuple[int | str, ...]) -> str:
-    """Return the flag that a value came from."""
+    """Return the flag that a value came from, with a colon; "" if the error isn't about one value."""
     return f"{_FLAGS.get(str(location[0]), str(location[0]).replace('_', '-'))}: " if location else ""
 
 
@@ -84,7 +84,7 @@ _EXAMPLES = {"point": "-104.99,39.74", "bbox": "-105.2,39.6,-104.8,39.9"}
 
 
 def _read_geometry(file: Path) -> dict[str, Any]:
-    """Return the geometry in a GeoJSON file: itself, that of a feature, or of a collection's only one."""
+    """Return the geometry in a file: a GeoJSON geometry, a feature, or a collection with one feature."""
     try:
         content = json.loads(_read("intersects", file))
     except (ValueError, RecursionError) as error:

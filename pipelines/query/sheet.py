@@ -1,4 +1,4 @@
-"""A contact sheet: the example's picture beside those of its answer, in one HTML file alone."""
+"""A contact sheet: one HTML file that shows the example beside the chips of its answer."""
 
 import base64
 import io
@@ -19,10 +19,10 @@ from pipelines.query.search_request import read_image
 from pipelines.runtime.threads import mapped_ahead
 
 MOST_PICTURES = 200
-"""Chips of an answer that are shown, the nearest."""
+"""How many chips of an answer are shown: the nearest ones."""
 
-_SIDE = 256  # pixels of a picture, at most
-_REQUESTS = 8  # thumbnails that are fetched at a time
+_SIDE = 256  # pixels: the longest side of a picture
+_REQUESTS = 8  # thumbnails that are fetched at the same time
 
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #111827 }
@@ -43,20 +43,21 @@ figcaption { font-size: 12px; color: #4b5563 } figcaption b { font-size: 14px; c
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture and what stands under it."""
+    """A picture and the text under it."""
 
     heading: str
     lines: Sequence[str]
     picture: str | None
-    """Data URI (RFC 2397); None where there is nothing to show"""
+    """Data URI (RFC 2397); None if there is no picture"""
     kind: str = "match"
-    """Or ``match beyond``: no nearer than chance; ``example``; ``against``: an example to keep away from"""
+    """CSS classes: ``match``; ``match beyond``, no nearer than by chance; ``example``; ``against``, a
+    negative example"""
     hover: str = ""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What the page shows."""
+    """The content of the page."""
 
     note: str
     examples: Sequence[Tile]
@@ -64,9 +65,9 @@ class Sheet:
 
 
 def make_sheet(client: Client, config: QueryConfig, answer: SearchAnswer) -> Sheet:
-    """Fetch the pictures of an answer and of what was asked with, several at a time.
+    """Fetch the pictures of an answer and of its examples, several at the same time.
 
-    A chip whose source has gone has none. Raises QueryError where the service gives no answer.
+    A chip whose source is gone gets no picture. Raises QueryError if the service gives no answer.
     """
     search, shown = answer.search, answer.features[:MOST_PICTURES]
     note = (
@@ -80,7 +81,7 @@ def make_sheet(client: Client, config: QueryConfig, answer: SearchAnswer) -> She
 
 
 def render(sheet: Sheet) -> str:
-    """Return the page. All that the service says is escaped, and the page may load nothing at all."""
+    """Return the page. All texts of the service are escaped, and the page may load nothing from elsewhere."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -129,7 +130,7 @@ def _examples(client: Client, config: QueryConfig, snapshot: int) -> list[Tile]:
 
 
 def _at_point(client: Client, text: str, snapshot: int) -> Tile:
-    """Return the chip at a point: what is nearest to it among the chips there."""
+    """Return the tile of the chip at a point."""
     longitude, latitude = (float(part) for part in text.split(","))
     here = {"type": "Point", "coordinates": [longitude, latitude]}
     request = SearchRequest(point=(longitude, latitude), k=1, intersects=here, snapshot=snapshot)
@@ -159,7 +160,7 @@ def _figure(tile: Tile) -> str:
 
 
 def _picture(content: bytes) -> str | None:
-    """Return an image as a data URI, made small; None where it can't be read here."""
+    """Return an image as a data URI, made small; None if it can't be decoded."""
     jpeg = io.BytesIO()
     try:
         with Image.open(io.BytesIO(content)) as image:

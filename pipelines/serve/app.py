@@ -146,7 +146,7 @@ class Ingress:
         return self._respond(await search(self._shards, query), request)
 
     async def search_image(self, request: Request, limits: Annotated[ImageParameters, Query()]) -> Response:
-        """Find the chips most like an uploaded image, the raw bytes of which are the body."""
+        """Find the chips most like an uploaded image. The body is the raw bytes of the image."""
         encoded = await self._encoded(request)
         if limits.model_id not in (None, encoded.model_id):
             message = f"images are encoded with {encoded.model_id}, not {limits.model_id}"
@@ -184,7 +184,7 @@ class Ingress:
         return Png(_or_raise(png))
 
     async def encode(self, request: Request) -> EncodeAnswer:
-        """Return the code of an uploaded image, the raw bytes of which are the body."""
+        """Return the code of an uploaded image. The body is the raw bytes of the image."""
         encoded = await self._encoded(request)
         return EncodeAnswer(
             code=encoded.code.hex(),
@@ -201,11 +201,11 @@ class Ingress:
         return encoded
 
     async def snapshot(self) -> SnapshotInfo:
-        """Return what is being served."""
+        """Return which version of the table is served."""
         return snapshot_info(await self._shards.infos())
 
     async def status(self) -> Status:
-        """Return what each deployment holds; for keys of the admin role."""
+        """Return what each deployment has loaded. Needs a key of the admin role."""
         infos, encoder = await asyncio.gather(self._shards.infos(), self._encoder.info.remote())
         return status_of(infos, encoder)
 

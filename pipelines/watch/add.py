@@ -1,4 +1,4 @@
-"""Watches added and removed."""
+"""Adds and removes watches."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -12,10 +12,10 @@ from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, check_model, read_pointer
 from pipelines.watch.config import AddWatchConfig, RemoveWatchConfig
 from pipelines.watch.example_codes import resolve_example
-from pipelines.watch.kept import (
+from pipelines.watch.watch_state import (
     Example,
-    Looked,
     Progress,
+    SeenVersion,
     Watch,
     image_uri,
     read_watch,
@@ -25,11 +25,11 @@ from pipelines.watch.kept import (
 
 
 def add_watch(config: AddWatchConfig) -> Watch:
-    """Save a watch that begins with what is published now, or with --from-start before it; return it.
+    """Save a watch, and return it. It reports what is published after now; with ``from_start`` everything.
 
-    Raises ConfigError where there is a watch of this name already, or the example or distance doesn't fit the
-    model; ComparisonError where the model's codes can't be compared so; TableError where nothing is
-    published, or a chip isn't there; PictureError, BundleError.
+    Raises ConfigError if there is a watch of this name already, or example or distance don't fit the model;
+    ComparisonError if the model's codes can't be compared in this way; TableError if nothing is published, or
+    a chip isn't there; PictureError, BundleError.
     """
     store = Store(config.store)
     store.require_bucket(config.watches)
@@ -43,7 +43,7 @@ def add_watch(config: AddWatchConfig) -> Watch:
     )
     codes = resolve_example(example, published.model_id, lambda: image, table, published)
     _check_codes(config, published, store)
-    looked = Looked.of(published)
+    looked = SeenVersion.of(published)
     watch = Watch(
         name=config.name,
         table=table.uri,
@@ -83,8 +83,8 @@ def _check_codes(config: AddWatchConfig, published: Published, store: Store) -> 
     greatest = comparison.greatest_distance([part.bits for part in code.parts])
     if config.max_distance > greatest:
         raise ConfigError(
-            f"max_distance: codes of {published.model_id}, so compared, are at most {greatest} bits apart; "
-            f"{config.max_distance} is more"
+            f"max_distance: {config.max_distance} is more than {greatest}, the greatest distance of two "
+            f"codes of {published.model_id} in this comparison"
         )
     if config.code is not None and len(config.code) * 4 != code.bits:
         raise ConfigError(
@@ -93,7 +93,7 @@ def _check_codes(config: AddWatchConfig, published: Published, store: Store) -> 
 
 
 def _save(config: AddWatchConfig, watch: Watch, image: bytes, store: Store) -> None:
-    """Write a watch, its image first: without the watch it is nothing."""
+    """Write a watch; its image first, because the image alone does no harm."""
     uri = watch_uri(config.watches, watch.name)
     try:
         old, etag = store.read_with_etag(uri)
@@ -112,10 +112,10 @@ def _save(config: AddWatchConfig, watch: Watch, image: bytes, store: Store) -> N
 
 
 def remove_watch(config: RemoveWatchConfig) -> Watch:
-    """Remove a watch, its state and image; return what it was. Raises ConfigError where there is none."""
+    """Remove a watch, its state and its image; return the watch. Raises ConfigError if there is none."""
     store = Store(config.store)
     watch = read_watch(config.watches, config.name, store)
-    store.remove(watch_uri(config.watches, watch.name))  # first: what is left without it is nothing
+    store.remove(watch_uri(config.watches, watch.name))  # first, because the other files alone do no harm
     store.remove(state_uri(config.watches, watch.name))
     if watch.example.image:
         store.remove(image_uri(config.watches, watch.example.image))

@@ -1,4 +1,4 @@
-"""What `jobs.watch add | list | run | remove` take."""
+"""Configuration of `jobs.watch add | list | run | remove`."""
 
 from pathlib import Path
 from typing import Self
@@ -28,41 +28,41 @@ class RemoveWatchConfig(ListWatchesConfig):
 
 
 class RunWatchesConfig(ListWatchesConfig):
-    """Write what is new near the watches' examples since they ran last."""
+    """Write what is new near the watches' examples since their last run."""
 
     output: str
-    """Hits go to `<output>/<watch>/<publication>.geojson` and `.jsonl`: URI"""
+    """URI of a folder; hits go to `<output>/<watch>/<publication>.geojson` and `.jsonl`"""
     name: str | None = Field(None, pattern=NAME)
-    """Only this watch; empty: all"""
+    """Run only this watch; empty: all watches"""
 
 
 class AddWatchConfig(ListWatchesConfig):
-    """Save a watch: what is published from now on near an example: chip-ids, code or image."""
+    """Save a watch for what is published from now on near an example: chip-ids, code or image."""
 
     name: str = Field(pattern=NAME)
-    """A name for it: a to z, 0 to 9, - and _"""
+    """A name for the watch: a to z, 0 to 9, - and _"""
     table: str
-    """Code table that is watched: URI"""
+    """URI of the code table to watch"""
     max_distance: int = Field(ge=0)
-    """Chips at most this far from the example are hits; from several, on average [bits, each part's times its
-    weight]"""
+    """Chips at most this far from the example are hits; with several examples the mean distance counts [bits,
+    each part's times its weight]"""
     compare: Compare = "both"
     """Parts of the codes to compare: kind (what the labels say), look (what the pixels look like) or both"""
     kind_weight: int | None = Field(None, ge=0, le=MAX_KIND_WEIGHT)
     """How often each bit of kind counts where both are compared [0..8; empty: as the model says]"""
     chip_ids: tuple[str, ...] = Field((), max_length=MAX_EXAMPLES)
-    """The example: chips of the table, which are no hits themselves"""
+    """The example: ids of chips of the table; these chips are no hits themselves"""
     code: str | None = Field(None, pattern=r"^([0-9a-fA-F]{2})+$")
     """The example: a code of the model that is published [hex digits]"""
     image: Path | None = None
     """The example: an image file, JPEG, PNG, JPEG 2000 or GeoTIFF"""
     filters: Filters = Filters()
     notes: str = ""
-    """What it is for"""
+    """What the watch is for"""
     from_start: bool = False
-    """Report with the first run what is there already"""
+    """Report in the first run what is published already"""
     replace: bool = False
-    """Put it in the place of a watch of the same name, and start anew"""
+    """Replace a watch of the same name, and start anew"""
 
     @model_validator(mode="after")
     def _has_one_example(self) -> Self:

@@ -1,4 +1,4 @@
-"""An example to codes of the model that is published."""
+"""Turns an example into codes of the published model."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from pipelines.registry.bundles import read_bundle
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, check_model
-from pipelines.watch.kept import Example, ExampleCodes
+from pipelines.watch.watch_state import Example, ExampleCodes
 
 _AGAIN = "add the watch again, with another example (--replace)"
 
@@ -17,15 +17,16 @@ _AGAIN = "add the watch again, with another example (--replace)"
 def resolve_example(
     example: Example, coded_by: str, read_image: Callable[[], bytes], table: CodeTable, published: Published
 ) -> ExampleCodes:
-    """Return an example's codes. ``coded_by``: the model of the example's code, where it is one.
+    """Return an example's codes.
 
-    Raises TableError where one of its chips isn't published, ConfigError where it is another model's code,
-    PictureError where its image can't be encoded, BundleError.
+    ``coded_by``: the model of the example's code, if the example is a code. ``read_image`` returns the bytes
+    of the example's image, if it is an image. Raises TableError if a chip of the example isn't published,
+    ConfigError if it is another model's code, PictureError if its image can't be encoded, BundleError.
     """
     if example.code is not None:
         if coded_by != published.model_id:
             raise ConfigError(
-                f"the example is a code of {coded_by}, which {published.model_id} has followed; {_AGAIN}"
+                f"the example is a code of {coded_by}, but now {published.model_id} is published; {_AGAIN}"
             )
         codes: tuple[str, ...] = (example.code.lower(),)
     elif example.image is not None:

@@ -1,4 +1,4 @@
-"""Hits, and the files that they are reported in: GeoJSON (RFC 7946) and JSON lines."""
+"""Hits of a watch, and their files: GeoJSON (RFC 7946) and JSON lines."""
 
 import json
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from pipelines.api.geojson import chip_properties, json_number, located
 from pipelines.table.pointer import Published
 
 Key = tuple[str, str]
-"""Of a hit: chip id and etag. The same chip of a source object that has changed is another hit."""
+"""(chip id, etag) of a hit. If the source object changes, the same chip is another hit."""
 
 
 class HitProperties(ChipProperties):
-    """What is known of a hit besides its footprint."""
+    """Properties of a hit."""
 
     watch: str
     distance: int | float
-    """To the example [bits, each part's times its weight]; of several examples the mean"""
+    """Distance to the example [bits, each part's times its weight]; to several examples the mean"""
     publication: int
     """Number of the publication that it was found in"""
     snapshot: int
-    """Version of the table that was published"""
+    """Version of the table in that publication"""
     model_id: str
     encoded_at: AwareDatetime
 
@@ -35,7 +35,7 @@ class Hit(Feature):
 
     @property
     def key(self) -> Key:
-        """What tells it from other hits of its watch."""
+        """Identifies it among the hits of its watch."""
         return self.id, self.properties.etag
 
 
@@ -47,7 +47,7 @@ class HitCollection(BaseModel):
 
 
 def hit_of(row: dict[str, Any], watch: str, published: Published) -> Hit:
-    """Return a row of the table, which has a ``distance``, as a hit."""
+    """Return a row of the table as a hit; besides the table's columns it has a ``distance``."""
     return Hit(
         **located([row])[0],
         properties=HitProperties(
@@ -68,7 +68,7 @@ def geojson(hits: Sequence[Hit]) -> bytes:
 
 
 def json_lines(hits: Sequence[Hit]) -> bytes:
-    """Return hits as JSON, one a line."""
+    """Return hits as JSON lines: one hit on each line."""
     lines = (
         {"watch": hit.properties.watch, "chip_id": hit.id, "distance": hit.properties.distance}
         | hit.properties.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""What a run of watches tells."""
+"""The report of a run of watches."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,26 +10,27 @@ from pipelines.errors import ScenehashError, WatchError
 
 
 class WatchOutcome(BaseModel):
-    """What a watch has come to in this run."""
+    """What this run did for one watch."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     publication: int | None
-    """Number of the publication that it looked at; null where it didn't come so far"""
+    """Number of the publication that it looked at; null if it failed before that"""
     compared: int
-    """Chips that were looked at: those of the table's files that are new"""
+    """Chips that were compared: those in files that are new since the last run"""
     hits: int
-    """New ones"""
+    """New hits"""
     files: list[str]
-    """Written now"""
+    """URIs of the files of hits that this run wrote"""
     notes: list[str]
+    """What couldn't be read, and what was done instead"""
     error: str | None
-    """Why it failed, and what to do"""
+    """Why it failed, and what to do; null if it didn't fail"""
 
 
 class WatchReport(BaseModel):
-    """What all watches have come to."""
+    """What this run did for each watch."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,7 +39,7 @@ class WatchReport(BaseModel):
 
 @dataclass
 class Tally:
-    """What is told of a watch."""
+    """The figures of one watch, collected during the run."""
 
     publication: int | None = None
     compared: int = 0
@@ -48,14 +49,14 @@ class Tally:
     error: ScenehashError | None = None
 
     def outcome(self, name: str) -> WatchOutcome:
-        """Return it as it is reported."""
+        """Return the figures for the report."""
         error = None if self.error is None else str(self.error)
         return WatchOutcome(**(vars(self) | {"name": name, "error": error}))
 
 
 @contextmanager
-def told(*tallies: Tally) -> Iterator[None]:
-    """Keep an error where it is told."""
+def collect_errors(*tallies: Tally) -> Iterator[None]:
+    """Record an error in the report of these watches instead of raising it."""
     try:
         yield
     except ScenehashError as error:
@@ -64,12 +65,13 @@ def told(*tallies: Tally) -> Iterator[None]:
 
 
 def report_of(tallies: dict[str, Tally]) -> WatchReport:
-    """Return the report. Raises WatchError, with it, where watches have failed."""
+    """Return the report. Raises WatchError, which carries the report, if watches have failed."""
     report = WatchReport(watches=[tally.outcome(name) for name, tally in tallies.items()])
     errors = {name: tally.error for name, tally in tallies.items() if tally.error}
     if errors:
         reasons = "; ".join(f"{name}: {error}" for name, error in errors.items())
         failure = WatchError(f"{len(errors)} of {len(tallies)} watches failed: {reasons}", report)
-        failure.exit_code = min(error.exit_code for error in errors.values())  # 2 where all are the user's
+        # 2 if all errors are the user's, else 1
+        failure.exit_code = min(error.exit_code for error in errors.values())
         raise failure
     return report

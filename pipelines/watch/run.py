@@ -1,9 +1,9 @@
-"""Watches run: what is new near their examples goes to files, each hit once.
+"""Runs watches: the new chips near their examples go to files, each hit once.
 
-    state -> what is new and near -> hits into the state, if that is still as it was read -> files -> state
+    read the state -> find new chips nearby -> hits into the state, by conditional put -> files -> state
 
-The first write decides: hits that are in the state are reported, by this run or the next one; what isn't
-there is found again.
+The first write decides. Hits in the state are written to files, by this run or by the next one; hits that
+didn't get into the state are found again.
 
 Shapes: E examples, Y bytes a code.
 """
@@ -26,9 +26,11 @@ from pipelines.table.pointer import Published, check_model, read_pointer
 from pipelines.watch.config import RunWatchesConfig
 from pipelines.watch.example_codes import resolve_example
 from pipelines.watch.hits import Hit, geojson, hit_of, json_lines
-from pipelines.watch.kept import (
-    Looked,
+from pipelines.watch.new_matches import NewMatches, Search, find_new_matches, is_newer
+from pipelines.watch.report import Tally, WatchReport, collect_errors, report_of
+from pipelines.watch.watch_state import (
     Progress,
+    SeenVersion,
     State,
     Watch,
     image_uri,
@@ -37,8 +39,6 @@ from pipelines.watch.kept import (
     watch_names,
     write_state,
 )
-from pipelines.watch.news import News, Search, find_news, is_news
-from pipelines.watch.report import Tally, WatchReport, report_of, told
 
 log = structlog.get_logger()
 
@@ -50,18 +50,18 @@ class _Run:
     watch: Watch
     state: State
     etag: str
-    """Of the state, as it was read."""
+    """The state's etag when it was read"""
     published: Published
     progress: Progress
-    """As the state's, with the example as the published model sees it."""
+    """The state's progress, with the example's codes by the published model"""
     search: Search | None
-    """None: what is published isn't news."""
+    """None: the publication isn't newer than what was looked at"""
 
 
 def run_watches(config: RunWatchesConfig) -> WatchReport:
-    """Write what is new near each watch's example since it ran last. One that fails costs no other.
+    """Write what is new near each watch's example since its last run. If one fails, the others still run.
 
-    Raises WatchError, with the report, where watches have failed; StorageError where the watches can't be
+    Raises WatchError, which carries the report, if watches have failed; StorageError if the watches can't be
     listed or the output's bucket doesn't exist.
     """
     store = Store(config.store)
@@ -71,9 +71,9 @@ def run_watches(config: RunWatchesConfig) -> WatchReport:
     published: dict[str, Published] = {}
     groups: dict[tuple[str, str], list[_Run]] = defaultdict(list)
     for name, tally in tallies.items():
-        with told(tally):
+        with collect_errors(tally):
             run = _prepare(config, name, tally, published, store)
-            # those that have come equally far are looked for together
+            # watches of one table that have looked at the same versions share one pass
             groups[run.watch.table, repr(sorted(run.progress.looked.items()))].append(run)
     for runs in groups.values():
         _run_group(config, runs, tallies, store)
@@ -83,28 +83,28 @@ def run_watches(config: RunWatchesConfig) -> WatchReport:
 def _prepare(
     config: RunWatchesConfig, name: str, tally: Tally, published: dict[str, Published], store: Store
 ) -> _Run:
-    """Write what an earlier run has left unwritten, and make a watch ready to look."""
+    """Write the files that an earlier run has left unwritten, and prepare a watch's search."""
     watch = read_watch(config.watches, name, store)
     tally.files += _deliver(config, watch, store)
     state, etag = read_state(config.watches, watch, store)
-    if state.undelivered:  # another run has come between: its hits aren't ours to replace
+    if state.undelivered:  # another run has just written it: don't overwrite its hits
         raise ConflictError(f"another run has just found hits of {name}; run again when it is done")
-    if watch.table not in published:  # all look at the same publication
+    if watch.table not in published:  # read once: all watches look at the same publication
         published[watch.table] = read_pointer(watch.table, store)
-    news, progress = published[watch.table], state.progress
-    tally.publication = news.number
-    if not is_news(news, progress.looked):
-        return _Run(watch, state, etag, news, progress, None)
-    if progress.example.model_id != news.model_id:
+    publication, progress = published[watch.table], state.progress
+    tally.publication = publication.number
+    if not is_newer(publication, progress.looked):
+        return _Run(watch, state, etag, publication, progress, None)
+    if progress.example.model_id != publication.model_id:
         codes = resolve_example(
             watch.example,
             watch.start.example.model_id,
             lambda: _read_image(config.watches, watch, store),
             CodeTable(watch.table, store),
-            news,
+            publication,
         )
         progress = progress.model_copy(update={"example": codes})
-    return _Run(watch, state, etag, news, progress, _search(watch, progress, news, store))
+    return _Run(watch, state, etag, publication, progress, _search(watch, progress, publication, store))
 
 
 def _read_image(folder: str, watch: Watch, store: Store) -> bytes:
@@ -118,25 +118,25 @@ def _read_image(folder: str, watch: Watch, store: Store) -> bytes:
 def _run_group(
     config: RunWatchesConfig, runs: Sequence[_Run], tallies: dict[str, Tally], store: Store
 ) -> None:
-    """Look for what is near watches of one table that have come equally far, and report it."""
+    """Search for watches of one table that have looked at the same versions, and write their hits."""
     published, looked = runs[0].published, runs[0].progress.looked
-    news = News([pa.table({"chip_id": []}) for _ in runs], 0)
-    with told(*(tallies[run.watch.name] for run in runs)):
-        if is_news(published, looked):
+    matches = NewMatches([pa.table({"chip_id": []}) for _ in runs], 0)
+    with collect_errors(*(tallies[run.watch.name] for run in runs)):
+        if is_newer(published, looked):
             table = CodeTable(runs[0].watch.table, store)
             searches = [run.search for run in runs if run.search is not None]
-            news = find_news(table, published, looked, searches)
-        for run, rows in zip(runs, news.found, strict=True):
+            matches = find_new_matches(table, published, looked, searches)
+        for run, rows in zip(runs, matches.rows, strict=True):
             tally = tallies[run.watch.name]
-            with told(tally):
-                tally.compared, tally.notes = news.compared, news.notes
-                tally.hits = _commit(config, run, rows, news.gone, store)
+            with collect_errors(tally):
+                tally.compared, tally.notes = matches.compared, matches.notes
+                tally.hits = _commit(config, run, rows, matches.gone, store)
                 tally.files += _deliver(config, run.watch, store)
                 log.info("watch", name=run.watch.name, publication=published.number, hits=tally.hits)
 
 
 def _search(watch: Watch, progress: Progress, published: Published, store: Store) -> Search:
-    """Return what a watch looks for. Raises ComparisonError where the published model lacks a part."""
+    """Return a watch's search. Raises ComparisonError if the model's codes lack a part that it compares."""
     manifest = read_manifest(published.bundle_uri, store)
     check_model(published, manifest)
     code = manifest.network.code
@@ -151,14 +151,14 @@ def _search(watch: Watch, progress: Progress, published: Published, store: Store
 
 
 def _commit(config: RunWatchesConfig, run: _Run, rows: pa.Table, gone: set[str], store: Store) -> int:
-    """Write into a watch's state how far it has come, and its hits; return how many. Raises ConflictError."""
+    """Write a watch's progress and new hits into its state; return how many hits. Raises ConflictError."""
     published, known = run.published, set(run.state.reported)
     nearest = sorted(rows.to_pylist(), key=lambda row: (row["distance"], row["tie"], row["chip_id"]))
     hits = [hit_of(row, run.watch.name, published) for row in nearest]
     hits = [hit for hit in hits if hit.key not in known]
     progress = run.progress
-    if is_news(published, progress.looked):
-        newest = Looked.of(published)
+    if is_newer(published, progress.looked):
+        newest = SeenVersion.of(published)
         kept = {model_id: before for model_id, before in progress.looked.items() if model_id not in gone}
         looked = kept | {published.model_id: newest}
         progress = progress.model_copy(update={"publication": published.number, "looked": looked})
@@ -174,9 +174,9 @@ def _commit(config: RunWatchesConfig, run: _Run, rows: pa.Table, gone: set[str],
 
 
 def _deliver(config: RunWatchesConfig, watch: Watch, store: Store) -> list[str]:
-    """Write the files of hits that are in the state and nowhere else; return their URIs.
+    """Write the files of the state's undelivered hits; return their URIs.
 
-    A run that is killed here is followed by one that writes the same files again.
+    If a run is killed here, the next one writes the same files again.
     """
     state, etag = read_state(config.watches, watch, store)
     if not state.undelivered:

@@ -1,4 +1,4 @@
-"""Watches listed."""
+"""Lists watches."""
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from rich.console import Console
@@ -8,11 +8,11 @@ from model.spec import Compare
 from pipelines.api.requests import Filters
 from pipelines.storage.store import Store
 from pipelines.watch.config import ListWatchesConfig
-from pipelines.watch.kept import Example, read_state, read_watch, watch_names
+from pipelines.watch.watch_state import Example, read_state, read_watch, watch_names
 
 
 class WatchLine(BaseModel):
-    """A watch, and how far it has come."""
+    """A watch and its progress."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,10 +27,10 @@ class WatchLine(BaseModel):
     created_at: AwareDatetime
     ran_at: AwareDatetime | None
     publication: int
-    """The newest that it has looked at; 0: none yet."""
+    """Number of the newest publication that it has looked at; 0: none yet"""
     model_id: str
     hits: int
-    """So far."""
+    """Number of hits so far"""
 
 
 class WatchList(BaseModel):
@@ -42,7 +42,7 @@ class WatchList(BaseModel):
 
 
 def list_watches(config: ListWatchesConfig) -> WatchList:
-    """Return all watches. Raises ConfigError where one can't be understood, StorageError."""
+    """Return all watches. Raises ConfigError if the file of one isn't valid, StorageError."""
     store = Store(config.store)
     return WatchList(
         watches=[_line(config.watches, name, store) for name in watch_names(config.watches, store)]
@@ -52,9 +52,9 @@ def list_watches(config: ListWatchesConfig) -> WatchList:
 def _line(folder: str, name: str, store: Store) -> WatchLine:
     watch = read_watch(folder, name, store)
     state, _ = read_state(folder, watch, store)
-    told = {field: getattr(watch, field) for field in WatchLine.model_fields if hasattr(watch, field)}
+    fields = {field: getattr(watch, field) for field in WatchLine.model_fields if hasattr(watch, field)}
     return WatchLine(
-        **told,
+        **fields,
         ran_at=state.ran_at,
         publication=state.progress.publication,
         model_id=state.progress.example.model_id,
@@ -63,14 +63,14 @@ def _line(folder: str, name: str, store: Store) -> WatchLine:
 
 
 def _compared(watch: WatchLine) -> str:
-    """Return what is compared, unless it is all as the model weighs it."""
+    """Return how codes are compared, "" if it is the default."""
     if watch.kind_weight is not None:
         return f" (kind x {watch.kind_weight})"
     return "" if watch.compare == "both" else f" ({watch.compare})"
 
 
 def print_watches(watches: WatchList, console: Console) -> None:
-    """Print watches as a table, one line a watch."""
+    """Print watches as a table, one line for each watch."""
     table = Table("watch", "example", "bits", "filters", "last run", "hits so far", "notes")
     for watch in watches.watches:
         example = watch.example

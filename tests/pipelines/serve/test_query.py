@@ -22,7 +22,7 @@ from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client, SearchRequest
 from pipelines.query.answer_table import print_answer
 from pipelines.query.config import QueryConfig
-from pipelines.query.run import joined
+from pipelines.query.run import join_pages
 from pipelines.query.sheet import Sheet, Tile, render
 from tests.pipelines.serve.conftest import KEY, Archive, png
 
@@ -115,7 +115,7 @@ def test_filters(archive: Archive, query: Asked, url: str, tmp_path: Path, conte
 def test_all_pages_are_joined(archive: Archive, url: str, query: Asked) -> None:
     with Client(url, KEY) as client:
         request = SearchRequest(code=archive.code(0).tobytes().hex(), max_distance=32, limit=10)
-        whole = joined(client.pages(request))
+        whole = join_pages(client.pages(request))
         first = client.search(request)
     assert found(whole.model_dump_json()) == archive.nearest(archive.code(0))
     assert (whole.numberMatched, whole.numberReturned, whole.links) == (64, 64, ())

@@ -23,8 +23,8 @@ from pipelines.serve.question import Question
 from pipelines.serve.shard import why_refused
 from pipelines.serve.snapshot import Snapshot
 from pipelines.table.pointer import Published, read_pointer
-from pipelines.watch.kept import Looked
-from pipelines.watch.news import Search, find_news, is_news
+from pipelines.watch.new_matches import Search, find_new_matches, is_newer
+from pipelines.watch.watch_state import SeenVersion
 
 CODE = CodeSpec((CodePart("kind", 32),))
 LENIENT = GateConfig(min_chips=10**6, min_objects=10**6)
@@ -88,17 +88,17 @@ def test_a_pointer_that_was_left_is_no_measure_of_the_new_table(old):
 
 
 def test_a_watch_looks_at_all_of_the_new_table(old):
-    looked = {old.model_id: Looked.of(read_pointer(old.table.uri, old.table.store))}
+    looked = {old.model_id: SeenVersion.of(read_pointer(old.table.uri, old.table.store))}
     codes = old.random_codes(1, 2, seed=9)
     published = publish(old, make_anew(old, codes)).published
-    assert is_news(published, looked)
+    assert is_newer(published, looked)
     (codes_NY,) = codes.values()
-    news = find_news(
+    matches = find_new_matches(
         old.table, published, looked, [Search(codes_NY[:1], (32,), Comparison((1,), (0,)), 32, Filters(), ())]
     )
-    assert news.compared == len(news.found[0]) == 2
-    assert news.gone == {old.model_id}
-    assert "was made anew" in news.notes[0]
+    assert matches.compared == len(matches.rows[0]) == 2
+    assert matches.gone == {old.model_id}
+    assert "was made anew" in matches.notes[0]
 
 
 def test_pages_go_on_in_their_own_table_only(old, tmp_path):

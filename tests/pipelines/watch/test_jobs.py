@@ -72,8 +72,8 @@ def test_failed_watches_are_told_with_the_report(local_site, watch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "say first what to do: add, list, run, remove; nothing was said"),
-        (["look"], "'look' is none of them"),
+        ([], "no command was given; name one of add, list, run, remove"),
+        (["look"], "there is no command 'look'"),
         (["add", "--watches=w", "--name=n", "--table=t", "--max-distance=3"], "give exactly one of chip_ids"),
         (["run", "--watches=s3://no-such-bucket/w", "--output=o"], "no such bucket"),
         (["list"], "watches: is required"),

@@ -16,7 +16,7 @@ from pipelines.index.request_filters import COLUMNS, fulfilling
 from pipelines.maintain.compact import compact
 from pipelines.table.code_table import CodeTable
 from pipelines.table.schema import CODE_SCHEMA
-from pipelines.watch.news import Search
+from pipelines.watch.new_matches import Search
 from tests.pipelines.conftest import Night
 from tests.pipelines.watch.conftest import Site, code_at
 

@@ -301,7 +301,7 @@ def test_adding_checks_everything_at_once(local_site, tmp_path):
     text.write_text("no picture")
     for options, error, message in [
         ({"chip_ids": ("a-1",)}, TableError, "chip a-1 isn't in version"),
-        ({"max_distance": 33}, ConfigError, "max_distance: .* at most 32 bits apart; 33 is more"),
+        ({"max_distance": 33}, ConfigError, "max_distance: 33 is more than 32, the greatest distance"),
         ({"code": "00"}, ConfigError, "code: it has 8 bits"),
         ({"compare": "look"}, ComparisonError, "have kind bits, no look bits; leave compare out"),
         ({"kind_weight": 2}, ComparisonError, "have kind bits only; leave kind_weight out"),

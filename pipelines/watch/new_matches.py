@@ -1,7 +1,8 @@
-"""What is new in a publication, and near: one pass over its new files for several watches.
+"""Finds the new rows of a publication that are near the examples of watches: one pass for several watches.
 
-New is a (chip id, etag) that no version which was looked at before holds. No clock decides: files that both
-versions have hold nothing new, and what the others hold is compared. Memory grows with what is near only.
+A row is new if no version that was looked at before has its (chip id, etag). No clock is involved. Files that
+both versions have contain nothing new, so only the codes in the other files are compared. Memory grows with
+the number of near rows, not with the table.
 
 Shapes: N rows, E examples, Y bytes a code, P parts of a code.
 """
@@ -25,11 +26,11 @@ from pipelines.index.rows import ANSWER_COLUMNS
 from pipelines.table.code_table import CodeTable, lost_files
 from pipelines.table.pointer import Published
 from pipelines.watch.hits import Key
-from pipelines.watch.kept import Looked
+from pipelines.watch.watch_state import SeenVersion
 
 _KEY = ["chip_id", "etag"]
 _ROWS = list(dict.fromkeys([*ANSWER_COLUMNS, *COLUMNS, "encoded_at", "code"]))
-_GONE = (TableError, FileNotFoundError, PermissionError)  # a version out of the keep window of jobs.maintain
+_UNREADABLE = (TableError, FileNotFoundError, PermissionError)  # jobs.maintain has removed the version
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,15 @@ class Search:
     max_distance: int
     filters: Filters
     left_out: tuple[str, ...]
-    """Chips that are no hits: the examples themselves."""
+    """Ids of the examples, which are no hits"""
 
     def near(self, batch: pa.RecordBatch, codes_NY: NDArray[np.uint8]) -> pa.Table:
-        """Return the rows that are near enough and fulfil the filters, with ``distance`` and ``tie``."""
+        """Return the rows within ``max_distance`` that pass the filters, with ``distance`` and ``tie``."""
         sums_PN = np.zeros((len(self.part_bits), len(batch)), np.int64)
         ends = np.cumsum(self.part_bits) // 8
         for sums_N, end, bits in zip(sums_PN, ends, self.part_bits, strict=True):
             part = slice(end - bits // 8, end)
-            for code_Y in self.codes_EY:  # one at a time: together they would take much memory
+            for code_Y in self.codes_EY:  # one at a time, to save memory
                 sums_N += hamming_distances(code_Y[None, part], codes_NY[:, part])[0]
         distances_N = np.array(self.comparison.weights) @ sums_PN
         ties_N = np.array(self.comparison.tie_weights) @ sums_PN
@@ -63,46 +64,47 @@ class Search:
 
 
 @dataclass
-class News:
-    """What a look at a publication has found."""
+class NewMatches:
+    """The new rows near each watch's example."""
 
-    found: list[pa.Table]
-    """For each search: its rows, in no order."""
+    rows: list[pa.Table]
+    """For each search the rows that it found, in no order"""
     compared: int
-    """Chips whose codes were compared: those of the files that are new."""
+    """How many chips were compared: those in the new files"""
     notes: list[str] = field(default_factory=list)
+    """For the report: what couldn't be read, and what was done instead"""
     gone: set[str] = field(default_factory=set)
-    """Models whose version that was looked at can't be read any more."""
+    """Ids of the models whose version that was looked at can't be read any more"""
 
 
-def is_news(published: Published, looked: Mapping[str, Looked]) -> bool:
-    """Return whether a publication is of a newer version than what was looked at: a rollback isn't."""
+def is_newer(published: Published, looked: Mapping[str, SeenVersion]) -> bool:
+    """Return whether a publication is newer than what was looked at. A rollback isn't."""
     before = looked.get(published.model_id)
     if before is None or not before.is_of_table(published):
         return True
     return published.table_version > before.version
 
 
-def find_news(
-    table: CodeTable, published: Published, looked: Mapping[str, Looked], searches: Sequence[Search]
-) -> News:
-    """Return the rows of a publication that are new since some versions were looked at, and near.
+def find_new_matches(
+    table: CodeTable, published: Published, looked: Mapping[str, SeenVersion], searches: Sequence[Search]
+) -> NewMatches:
+    """Return the rows of a publication that none of the ``looked`` versions has, and that a search finds.
 
-    Where one of these can't be read any more, the notes say so. Raises TableError where the publication
-    can't.
+    ``looked``: the versions that were looked at before, by model id. If one of them can't be read any more,
+    the notes say so. Raises TableError if the publication can't be read.
     """
-    # of a table that lay there before nothing can be read any more: its versions are other ones here
+    # if the table was deleted and made anew, the old versions are gone, and their numbers mean other versions
     replaced = {model_id for model_id, before in looked.items() if not before.is_of_table(published)}
     looked = {model_id: before for model_id, before in looked.items() if model_id not in replaced}
     try:
-        news = _near(table, published, looked.get(published.model_id), searches)
+        matches = _near_in_new_files(table, published, looked.get(published.model_id), searches)
     except (FileNotFoundError, PermissionError) as error:
         raise lost_files(table.uri, published.table_version, error) from error
     if replaced:
-        news.gone |= replaced
-        news.notes.append(f"{table.uri} was made anew: taken as new is all that wasn't reported yet")
+        matches.gone |= replaced
+        matches.notes.append(f"{table.uri} was made anew: chips that weren't reported yet are taken as new")
     for model_id, before in looked.items():
-        if not any(map(len, news.found)):
+        if not any(map(len, matches.rows)):
             break
         is_own = model_id == published.model_id
         keys: Iterable[pa.RecordBatch]
@@ -111,39 +113,43 @@ def find_news(
                 keys = table.stream_unlike(model_id, _KEY, before.version, published.table_version)
             else:
                 keys = table.stream(model_id, _KEY, before.version)[1]
-            held = _held(keys, news.found)
-            news.found = [_without(rows, held) for rows in news.found]
-        except _GONE:
-            news.gone.add(model_id)
-            news.notes.append(_gone_note(table, model_id, before, is_own=is_own))
+            held = _held(keys, matches.rows)
+            matches.rows = [_without(rows, held) for rows in matches.rows]
+        except _UNREADABLE:
+            matches.gone.add(model_id)
+            matches.notes.append(_gone_note(table, model_id, before, is_own=is_own))
             if is_own and before.encoded_until:
-                news.found = [_encoded_after(rows, before.encoded_until) for rows in news.found]
-    return news
+                matches.rows = [_encoded_after(rows, before.encoded_until) for rows in matches.rows]
+    return matches
 
 
-def _near(table: CodeTable, published: Published, before: Looked | None, searches: Sequence[Search]) -> News:
+def _near_in_new_files(
+    table: CodeTable, published: Published, before: SeenVersion | None, searches: Sequence[Search]
+) -> NewMatches:
+    """Return the rows near each example in files that version ``before`` doesn't have; None: in all files."""
     model_id, version = published.model_id, published.table_version
     batches: Iterable[pa.RecordBatch]
     if before and table.has_version(before.version):
         batches = table.stream_unlike(model_id, _ROWS, version, before.version)
     else:
         batches = table.stream(model_id, _ROWS, version)[1]
-    compared, parts = 0, [list[pa.Table]() for _ in searches]
+    compared, parts_of = 0, [list[pa.Table]() for _ in searches]
     for batch in batches:
         if not len(batch):
             continue
         compared += len(batch)
         width = searches[0].codes_EY.shape[1]
         codes_NY = codes_of(batch["code"], width, f"version {version} of {table.uri}")
-        for near, search in zip(parts, searches, strict=True):
+        for parts, search in zip(parts_of, searches, strict=True):
             rows = search.near(batch, codes_NY)
             if len(rows):
-                near.append(rows)
-    return News([pa.concat_tables(near) if near else pa.table({"chip_id": []}) for near in parts], compared)
+                parts.append(rows)
+    empty = pa.table({"chip_id": []})
+    return NewMatches([pa.concat_tables(parts) if parts else empty for parts in parts_of], compared)
 
 
 def _held(keys: Iterable[pa.RecordBatch], found: Sequence[pa.Table]) -> set[Key]:
-    """Return which (chip id, etag) of a stream have been found, or may have."""
+    """Return the (chip id, etag) in a stream whose chip ids are among the found rows."""
     ids = pa.array({chip_id for rows in found for chip_id in rows["chip_id"].to_pylist()}, pa.string())
     held: set[Key] = set()
     for batch in keys:
@@ -165,11 +171,12 @@ def _encoded_after(rows: pa.Table, since: datetime) -> pa.Table:
     return rows.filter(pc.greater(rows["encoded_at"], pa.scalar(since, rows["encoded_at"].type)))
 
 
-def _gone_note(table: CodeTable, model_id: str, before: Looked, *, is_own: bool) -> str:
-    how = f"taken as new: what was encoded after {before.encoded_until}" if before.encoded_until else ""
-    if not is_own or not how:
-        how = "taken as new: what it alone held, and wasn't reported yet"
+def _gone_note(table: CodeTable, model_id: str, before: SeenVersion, *, is_own: bool) -> str:
+    if is_own and before.encoded_until:
+        how = f"chips encoded after {before.encoded_until} are taken as new"
+    else:
+        how = "chips that only it had, and that weren't reported yet, are taken as new"
     return (
-        f"version {before.version} of {table.uri}, of {model_id}, which was looked at before, can't be read "
+        f"version {before.version} of {table.uri}, the last of {model_id} that was looked at, can't be read "
         f"any more; {how}. Run watches more often than jobs.maintain --keep-days"
     )

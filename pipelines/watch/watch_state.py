@@ -1,6 +1,6 @@
-"""Watches as they are kept in a folder: `<name>.json`, `<name>.state.json`, and the image of an example.
+"""The files of a watch: `<name>.json`, its state in `<name>.state.json`, and the image of its example.
 
-docs/operations/watches.md specifies them.
+docs/guide/watch.md specifies them.
 """
 
 from datetime import datetime
@@ -19,43 +19,43 @@ _STATE = ".state.json"
 _WATCH = ".json"
 
 
-class _Kept(BaseModel):
+class _Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-_Object = TypeVar("_Object", bound=_Kept)
+_Object = TypeVar("_Object", bound=_Stored)
 
 
-class Example(_Kept):
-    """What is looked for: one of the three."""
+class Example(_Stored):
+    """What the watch looks for: exactly one of the three fields is set."""
 
     chip_ids: tuple[str, ...] = ()
     code: str | None = None
-    """Hex digits; of the model that was published when the watch was added."""
+    """A code [hex digits] of the model that was published when the watch was added"""
     image: str | None = None
-    """Name of the object, beside the watch, that holds the image."""
+    """Name of the object beside the watch that has the image"""
 
 
-class ExampleCodes(_Kept):
-    """An example as one model sees it."""
+class ExampleCodes(_Stored):
+    """An example's codes by one model."""
 
     model_id: str
     codes: tuple[str, ...]
-    """Hex digits, one for each chip."""
+    """Hex digits: one code for each chip, or a single one"""
 
 
-class Looked(_Kept):
-    """The newest version of the table, of one model, that a watch has looked at."""
+class SeenVersion(_Stored):
+    """The newest version of one model's codes that a watch has looked at."""
 
     table_id: str = ""
-    """Delta's id of the table; empty in what was kept before it was."""
+    """Delta Lake's id of the table; empty in files from before this field existed"""
     version: int
     encoded_until: datetime | None
-    """When its newest row was encoded."""
+    """When the version's newest row was encoded"""
 
     @classmethod
-    def of(cls, published: Published) -> "Looked":
-        """Return what a publication is remembered by."""
+    def of(cls, published: Published) -> "SeenVersion":
+        """Return the version of a publication."""
         return cls(
             table_id=published.table_id,
             version=published.table_version,
@@ -63,55 +63,55 @@ class Looked(_Kept):
         )
 
     def is_of_table(self, published: Published) -> bool:
-        """Return whether it is of a publication's table, and not of one that lay there before."""
+        """Return whether it is a version of the published table, not of an earlier one at the same URI."""
         return "" in (self.table_id, published.table_id) or self.table_id == published.table_id
 
 
-class Progress(_Kept):
+class Progress(_Stored):
     """How far a watch has come."""
 
     publication: int
-    """Number of the newest publication that it has looked at; 0: none yet."""
-    looked: dict[str, Looked]
-    """By model id."""
+    """Number of the newest publication that it has looked at; 0: none yet"""
+    looked: dict[str, SeenVersion]
+    """The versions that it has looked at, by model id"""
     example: ExampleCodes
 
 
-class Watch(_Kept):
+class Watch(_Stored):
     """A saved query."""
 
     format_version: Literal[1, 2] = 2
-    """A watch of version 1 says nothing of compare and kind_weight."""
+    """Version 1 had neither compare nor kind_weight"""
     name: str
     table: str
     example: Example
     max_distance: int
     compare: Compare = "both"
     kind_weight: int | None = None
-    """None: the weights of whichever model is published."""
+    """None: as the model that is published at each run says"""
     filters: Filters
     notes: str
     created_at: AwareDatetime
     start: Progress
-    """From where it goes on with its first run."""
+    """Where its first run begins"""
 
 
-class State(_Kept):
-    """What a watch's runs have come to."""
+class State(_Stored):
+    """What the runs of a watch have done so far."""
 
     format_version: Literal[1] = 1
     created_at: AwareDatetime
-    """The watch's: the state of another watch that had the same name doesn't count."""
+    """The watch's ``created_at``: the state of an earlier watch of the same name is ignored"""
     ran_at: AwareDatetime | None = None
     progress: Progress
     reported: tuple[Key, ...] = ()
-    """All hits so far."""
+    """All hits so far"""
     undelivered: tuple[Hit, ...] = ()
-    """Those of them, of one publication, whose files may not have been written yet."""
+    """The hits of the newest publication, if their files may not have been written yet"""
 
 
 def watch_names(folder: str, store: Store) -> list[str]:
-    """Return the names of all watches. Raises StorageError where the folder can't be listed."""
+    """Return the names of all watches, sorted. Raises StorageError if the folder can't be listed."""
     names = (found.uri.rpartition("/")[2] for found in store.list(folder, recursive=False))
     return sorted(
         name.removesuffix(_WATCH) for name in names if name.endswith(_WATCH) and not name.endswith(_STATE)
@@ -119,7 +119,7 @@ def watch_names(folder: str, store: Store) -> list[str]:
 
 
 def read_watch(folder: str, name: str, store: Store) -> Watch:
-    """Return a watch. Raises ConfigError where there is no such watch, or it can't be understood."""
+    """Return a watch. Raises ConfigError if there is no such watch, or its file isn't valid."""
     try:
         return _parse(Watch, watch_uri(folder, name), store.read(watch_uri(folder, name)))
     except FileNotFoundError as error:
@@ -127,7 +127,7 @@ def read_watch(folder: str, name: str, store: Store) -> Watch:
 
 
 def read_state(folder: str, watch: Watch, store: Store) -> tuple[State, str]:
-    """Return a watch's state, and the etag to replace it with. Raises ConfigError on one that is no state."""
+    """Return a watch's state, and the etag for `write_state`. Raises ConfigError if the file isn't valid."""
     fresh = State(created_at=watch.created_at, progress=watch.start)
     uri = state_uri(folder, watch.name)
     try:
@@ -139,22 +139,22 @@ def read_state(folder: str, watch: Watch, store: Store) -> tuple[State, str]:
 
 
 def write_state(folder: str, watch: Watch, state: State, etag: str, store: Store) -> None:
-    """Replace a watch's state. Raises ConflictError where another run has replaced it since it was read."""
+    """Replace a watch's state. Raises ConflictError if another run has replaced it since it was read."""
     store.write_if_match(state_uri(folder, watch.name), state.model_dump_json().encode(), etag)
 
 
 def watch_uri(folder: str, name: str) -> str:
-    """Return where a watch is kept."""
+    """Return the URI of a watch."""
     return f"{folder.rstrip('/')}/{name}{_WATCH}"
 
 
 def state_uri(folder: str, name: str) -> str:
-    """Return where a watch's state is kept."""
+    """Return the URI of a watch's state."""
     return f"{folder.rstrip('/')}/{name}{_STATE}"
 
 
 def image_uri(folder: str, image: str) -> str:
-    """Return where an example's image is kept."""
+    """Return the URI of an example's image."""
     return f"{folder.rstrip('/')}/{image}"
 
 
