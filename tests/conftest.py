@@ -31,7 +31,7 @@ STARTS_A_SERVER = {"cluster", "ray_local", "remote_store", "store"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make quick` leaves out: tests with a fixture, direct or not, that starts Ray or an S3 server."""
+    """Mark what `make quick` leaves out: tests of which a fixture starts Ray or an S3 server."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         in_a_bucket = hasattr(item, "callspec") and item.callspec.params.get("any_root") == "s3"

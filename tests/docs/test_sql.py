@@ -1,4 +1,4 @@
-"""The SQL recipes of the README, on a table of codes in two parts, against plain numpy.
+"""The SQL recipes of the guide, on a table of codes in two parts, against plain numpy.
 
 Shapes: N chips, Y bytes a code.
 """
@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
-NEAREST, CHANGED = re.findall(r"```sql\n(.*?)```", README.read_text(), re.DOTALL)
+PAGE = Path(__file__).parents[2] / "docs/guide/query.md"
+NEAREST, CHANGED = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
 CODES_NY = np.random.default_rng(0).integers(0, 256, (40, 32), np.uint8)
 CODES_NY[20:, :8] = CODES_NY[0, :8]  # so that there are ties in kind
 

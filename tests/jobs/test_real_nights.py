@@ -22,7 +22,7 @@ from pipelines.table.schema import CODE_SCHEMA
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
-RECIPES = (REPOSITORY / "README.md").read_text().split("```sql\n")[1:]
+RECIPES = (REPOSITORY / "docs/guide/query.md").read_text().split("```sql\n")[1:]
 RASTERS = sorted(DATA.glob("geotiff/naip/*.tif")) + sorted(DATA.glob("geotiff/landsat/*.tif"))
 
 pytestmark = pytest.mark.skipif(len(RASTERS) != 14, reason=f"SKIPPED: no NAIP and Landsat rasters in {DATA}")

@@ -1,0 +1,75 @@
+"""The commands of README and guide: jobs accept their flags, and what can run in a small sandbox runs."""
+
+import ast
+import re
+
+import pytest
+import ray
+
+import pipelines.client
+from pipelines.config import StoreConfig
+from pipelines.storage.store import Store
+from pipelines.table.code_table import CodeTable
+from pipelines.table.pointer import publications, read_pointer
+from tests.docs.blocks import CONFIGS, REPOSITORY, blocks, run, understood
+
+GUIDE = REPOSITORY / "docs/guide"
+ORDER = ("README", "train", "evaluate", "night", "publish", "serve", "query", "watch")
+"""Of the pages, and so of the commands: a night comes before what reads its table."""
+PAGES = [GUIDE / f"{name}.md" for name in ORDER]
+BLOCKS = [block for page in [REPOSITORY / "README.md", *PAGES] for block in blocks(page)]
+READ = [block for block in BLOCKS if block.marks == "read"]
+RUN = [block for block in BLOCKS if block.marks != "read"]
+
+
+def test_every_page_is_read_and_every_job_is_in_one():
+    assert sorted(GUIDE.glob("*.md")) == sorted(PAGES)
+    assert {block.marks for block in RUN} == {""}
+    commands = "\n".join(command for block in BLOCKS for command in block.commands)
+    assert set(re.findall(r"python -m jobs\.(watch \w+|\w+)", commands)) == set(CONFIGS)
+
+
+@pytest.mark.parametrize("block", READ, ids=str)
+def test_what_is_not_run_is_understood(block, environment):
+    for command in block.commands:
+        understood(command, environment)
+
+
+@pytest.mark.timeout(300)
+def test_the_others_run_in_the_order_of_the_pages(sandbox, ray_local):
+    environment = sandbox | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    store, table = Store(StoreConfig()), environment["TABLE"]
+    printed = {}
+    for block in RUN:
+        if block.page.stem == "watch":
+            version = read_pointer(table, store)
+            rows = CodeTable(table, store).read(version.model_id, ["chip_id"], version.table_version)
+            environment["CHIP_ID"] = rows["chip_id"][0].as_py()
+        printed[block.page.stem] = printed.get(block.page.stem, "") + run(block, environment)
+    assert set(printed) == {"README", "night", "publish", "serve", "watch"}
+    assert "--source" in printed["README"]
+    assert next(iter(publications(table, store))).table_version >= int(environment["VERSION"])
+    assert re.search(r"^[0-9a-f]{64}$", printed["serve"], re.MULTILINE)
+    assert "harbours" in printed["watch"]
+
+
+def test_the_python_example_uses_what_the_client_has():
+    (text,) = re.findall(r"```python\n(.*?)```", (GUIDE / "query.md").read_text(), re.DOTALL)
+    tree = ast.parse(text)
+    (imported,) = (node for node in tree.body if isinstance(node, ast.ImportFrom))
+    assert imported.module == "pipelines.client"
+    for alias in imported.names:
+        assert hasattr(pipelines.client, alias.name)
+    called = {
+        node.func.attr: node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    for client in (pipelines.client.Client, pipelines.client.AsyncClient):
+        assert hasattr(client, "search")
+        assert hasattr(client, "image_pages")
+    assert {"search", "image_pages"} <= called.keys()
+    for request in (pipelines.client.SearchRequest, pipelines.client.SearchLimits):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == request.__name__:
+                assert {keyword.arg for keyword in node.keywords} <= set(request.model_fields)
