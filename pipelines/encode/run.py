@@ -273,7 +273,7 @@ def _carry_out(night: _Night, plan: Plan) -> int:
         night.tally.removed += removed
         commits -= not removed
     if not night.table.is_whole(model_id):
-        # no commit has marked the night's end: no old rows were there, or an earlier night broke off at its end
+        # no commit has marked the night's end: no old rows were there, or an earlier night broke off
         commits += 1
         night.table.commit_unit([], model_id, commits, _metadata(night, commits))
     version = night.table.open().version()

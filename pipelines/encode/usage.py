@@ -37,7 +37,7 @@ class Usage:
 
 
 def metered(tables: Iterator[pa.Table], gpus: float = 0) -> Iterator[pa.Table]:
-    """Yield a stage's tables, each with its cost added to the first row's ``cpu_seconds`` and ``gpu_seconds``.
+    """Yield a stage's tables; the cost of each is added to ``cpu_seconds``, ``gpu_seconds`` of its first row.
 
     A task that Ray repeats counts once, as only the rows of its last attempt are passed on.
     """

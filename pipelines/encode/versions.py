@@ -107,7 +107,7 @@ class _Left:
         self.removed = 0
 
     def pieces(self) -> Iterator[pa.Table]:
-        """Yield the rows that stay, in order, and count the others. Raises ConflictError if the shard has gone."""
+        """Yield the rows that stay and count the others. Raises ConflictError if the shard has gone."""
         folder = self._table.store.arrow_folder(self._table.uri)
         try:
             with pq.ParquetFile(folder.open_input_file(self._shard)) as file:
@@ -131,7 +131,7 @@ def _distinct(
 
 
 def _distinct_in(file: str, filesystem: pyarrow.fs.FileSystem, columns: list[str]) -> pa.Table:
-    # chips of an object repeat its name: dictionary-encoded columns are compared by number, not by letter
+    # the chips of an object repeat its name: dictionary-encoded columns are compared by number
     rows = pq.read_table(
         file,
         filesystem=filesystem,

@@ -1,1 +1,1 @@
-"""What an archive holds: a prefix, a manifest, an S3 Inventory or a STAC catalog, listed to disk."""
+"""The objects of an archive: a prefix, manifest, S3 Inventory, STAC catalog or STAC API, listed to disk."""

@@ -18,20 +18,20 @@ from pipelines.storage.uris import check_named
 
 log = structlog.get_logger()
 
-_READS = 16  # JSON files at a time
-_DEEPEST = 64  # catalogs in one another
-_MOST = 1_000_000  # catalogs
+_READS = 16  # JSON files that are read at a time
+_DEEPEST = 64  # levels of catalogs
+_MOST = 1_000_000  # catalogs in all
 
 
 @dataclass(frozen=True)
 class _Catalog:
-    """A catalog or collection that is still to be read."""
+    """A catalog or collection that is to be read."""
 
     href: str
     collection: str | None
-    """That it lies in."""
+    """The collection that it is in."""
     depth: int
-    """Catalogs that it lies in."""
+    """How many catalogs it is nested in."""
 
 
 def read_catalog(
@@ -39,9 +39,9 @@ def read_catalog(
 ) -> Iterator[pa.Table]:
     """Yield the items below a STAC file, whose JSON is ``content``; the asset ``key`` is the image.
 
-    Links to files that are missing or no STAC, and items that can't be understood, are counted in
-    ``passed_over``. Raises StorageError where a file can't be read, ConfigError where links lead to files of
-    this machine from elsewhere, or catalogs never end.
+    Links to files that are missing or aren't STAC, and invalid items, are counted in ``passed_over``. Raises
+    StorageError if a file can't be read, ConfigError if a catalog elsewhere links to files of this machine,
+    or if the catalogs never end.
     """
     if content.get("type") != "FeatureCollection":
         yield from rows_of(_walk(source, content, store, passed_over), key, passed_over)
@@ -55,9 +55,9 @@ def read_catalog(
 
 
 def _walk(source: str, content: dict[str, Any], store: Store, passed_over: PassedOver) -> Iterator[Found]:
-    """Yield the items below a catalog; of what was passed only the catalogs' addresses are kept.
+    """Yield the items below a catalog. Only the addresses of catalogs are kept in memory.
 
-    Each catalog is opened once, wherever links lead: so circles end.
+    Each catalog is opened once, however many links lead to it, so circles end.
     """
     if content.get("type") == "Feature":
         yield content, None, source
@@ -94,7 +94,7 @@ def _walk(source: str, content: dict[str, Any], store: Store, passed_over: Passe
 
 
 def _resolved(catalog: dict[str, Any], rel: str, href: str, passed_over: PassedOver) -> list[str]:
-    """Return where the links of one kind lead, each once."""
+    """Return the addresses that links of one kind lead to, each once."""
     found: dict[str, None] = {}
     for link in links(catalog, rel):
         try:
@@ -105,9 +105,9 @@ def _resolved(catalog: dict[str, Any], rel: str, href: str, passed_over: PassedO
 
 
 def _read(href: str, source: str, store: Store) -> tuple[dict[str, Any], str]:
-    """Return a linked file's JSON object, or what is wrong with it.
+    """Return a linked file's JSON object and "", or an empty one and what is wrong with it.
 
-    Raises StorageError where it can't be read, ConfigError where it mustn't be (`check_named`).
+    Raises StorageError if it can't be read, ConfigError if it must not be (`check_named`).
     """
     check_named(source, [href])
     try:

@@ -1,4 +1,4 @@
-"""An archive of imagery: where its objects are listed, and how they are cut into chips."""
+"""The config of an archive of imagery: where its objects are listed, and how chips are made of them."""
 
 from typing import Literal, Self
 
@@ -8,7 +8,7 @@ from pipelines.config import StageConfig
 
 
 class PixelConfig(StageConfig):
-    """How values become pixels, where the archive isn't like what the model was trained on."""
+    """How values become pixels, if the archive differs from the imagery that the model was trained on."""
 
     bands: tuple[int, ...] = ()
     """Raster bands in the order that the network takes, from 1; empty: the model's"""
@@ -39,7 +39,7 @@ class PixelConfig(StageConfig):
 
 
 class SearchConfig(StageConfig):
-    """What to ask a STAC API for; empty: all that it has."""
+    """Which items a STAC API is asked for; empty: all."""
 
     collections: tuple[str, ...] = ()
     """Collections to look in, by id"""
@@ -56,7 +56,7 @@ class SearchConfig(StageConfig):
 
 
 class ArchiveConfig(StageConfig):
-    """What a night encodes, and what an unlabelled training samples from."""
+    """The archive that a night encodes, or that an unlabelled training samples."""
 
     source: str
     """Archive: prefix below which the imagery lies (s3:// or a folder), manifest (.parquet, .csv), \
@@ -71,7 +71,7 @@ S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"
     by: Literal["acquisition", "modified"] = "acquisition"
     """Time that since and until mean"""
     collection: str = "default"
-    """Collection that rows are filed under whose source names none"""
+    """Collection of objects for which the source names none"""
     suffixes: tuple[str, ...] = (".tif", ".tiff", ".jp2", ".jpg", ".jpeg", ".png")
     """Endings of the objects to encode, lower case; others are passed over"""
     chip_size: int = Field(256, ge=8, le=4096)

@@ -1,4 +1,4 @@
-"""Etags of objects whose source gives none: the store's own."""
+"""Etags of objects for which the source has none: those of the store are looked up."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,20 +15,20 @@ from pipelines.storage.store import Store
 from pipelines.storage.uris import is_web
 
 _SCHEMA = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("failed", pa.bool_())])
-_FOLDERS = 10_000  # whose listings are asked for together
-_REQUESTS = 16
+_BATCH = 10_000  # folders or objects that are looked up together
+_REQUESTS = 16  # at a time
 
 Row = tuple[str, str | None, bool]
-"""Of `_SCHEMA`. Failed is an object whose web server didn't say, and may say later."""
+"""A row of `_SCHEMA`. Failed: the object's web server didn't answer, but may later."""
 
 
 def fill_etags(objects: Path, folder: Path, store: Store) -> tuple[Path, list[str]]:
-    """Return a file of the same objects, each with an etag, and the URIs of those whose etag isn't known.
+    """Return a file of the same objects, each with an etag, and the URIs of those with an unknown one.
 
-    The folders of the objects that lack one are listed. A web server is asked for each object, and so is S3
-    for those in folders that it doesn't list. An object that isn't there has an empty etag. So has one whose
-    web server is busy for longer than there is patience, and it is among the URIs that are returned: under
-    another etag it would be encoded anew. Raises StoreDownError where S3 doesn't answer.
+    Objects without an etag are looked up: in the listing of their folder, or one by one on web servers and in
+    folders that can't be listed. An object that doesn't exist gets an empty etag. So does one whose server
+    stays busy for longer than the patience; its URI is returned, because with another etag the object would
+    be encoded again. Raises StoreDownError if S3 doesn't answer.
     """
     with database(folder) as sql:
         view(sql, "objects", objects)
@@ -48,7 +48,7 @@ def fill_etags(objects: Path, folder: Path, store: Store) -> tuple[Path, list[st
         return filled, [uri for (uri,) in failed]
 
 
-# A folder keeps its last slash: those of `a//b` and `a/b` are two.
+# A folder keeps its last slash, as `a//b` and `a/b` are in two folders.
 _LACKING = r"""
     CREATE VIEW lacking AS SELECT uri, regexp_replace(uri, '[^/]*$', '') AS folder,
     starts_with(uri, 'https://') OR starts_with(uri, 'http://') AS web FROM objects WHERE etag IS NULL
@@ -79,7 +79,7 @@ def _ask(uri: str, store: Store) -> Row:
             raise
         return uri, None, True
     except StorageError:
-        return uri, None, False  # reading the object says why
+        return uri, None, False  # an attempt to read the object will say why
 
 
 def _table(rows: list[Row]) -> pa.Table:
@@ -87,5 +87,5 @@ def _table(rows: list[Row]) -> pa.Table:
 
 
 def _strings(answer: duckdb.DuckDBPyConnection) -> Iterator[list[str]]:
-    while some := answer.fetchmany(_FOLDERS):
+    while some := answer.fetchmany(_BATCH):
         yield [row[0] for row in some]

@@ -1,4 +1,4 @@
-"""S3 Inventory: the store's own listing of a bucket, as Parquet or CSV files that a manifest.json names.
+"""S3 Inventory: a listing of a bucket that S3 writes, as Parquet or CSV files named by a manifest.json.
 
 Source: "Cataloging and analyzing your data with S3 Inventory", Amazon S3 User Guide.
 """
@@ -33,10 +33,10 @@ def read_inventory(
     suffixes: tuple[str, ...],
     passed_over: PassedOver,
 ) -> Iterator[pa.Table]:
-    """Yield the objects of an inventory that have one of these endings; of each the latest version.
+    """Yield the latest version of each object of an inventory whose name ends in one of ``suffixes``.
 
-    Hidden ones, and rows that can't be understood, are counted in ``passed_over``. Raises ConfigError where
-    the manifest or a file that it names can't be understood, StorageError where one is missing.
+    Hidden objects and invalid rows are counted in ``passed_over``. Raises ConfigError if the manifest or a
+    file that it names is invalid, StorageError if one is missing.
     """
     kind, schema = manifest.get("fileFormat"), str(manifest.get("fileSchema"))
     if kind not in ("CSV", "Parquet"):
@@ -57,11 +57,11 @@ def read_inventory(
 
 
 def _wanted(objects: pa.Table, suffixes: tuple[str, ...], passed_over: PassedOver) -> Iterator[bool]:
-    """Yield of each object whether it ends like imagery and isn't hidden."""
+    """Yield for each object whether its name ends like imagery and isn't hidden."""
     for uri in objects["uri"].to_pylist():
         is_image = uri is not None and uri.lower().endswith(suffixes)
         if is_image and is_hidden(uri.removeprefix("s3://")):
-            passed_over.add("hidden", uri, "of a hidden folder, or hidden itself")
+            passed_over.add("hidden", uri, "in a hidden folder, or hidden itself")
             is_image = False
         yield is_image
 

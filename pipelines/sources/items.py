@@ -1,4 +1,4 @@
-"""STAC items to rows, one an item; an item that can't be understood costs itself.
+"""STAC items as rows, one for each item. An invalid item is passed over, and costs no other.
 
 Sources: STAC 1.1.0, the File extension 2.1.0 (``file:checksum``).
 """
@@ -16,17 +16,16 @@ from pipelines.storage.listings import PassedOver
 from pipelines.storage.uris import absolute
 
 Found = tuple[Any, str | None, str | None]
-"""What may be an item, the collection that it lies in, and where it was read: what relative links go from."""
+"""What may be an item, the collection that it is in, and its address, which relative links start from."""
 
 _ROWS = 1000  # in one table
 
 
 def rows_of(items: Iterable[Found], key: str | None, passed_over: PassedOver) -> Iterator[pa.Table]:
-    """Yield the rows of STAC items; ``key`` is that of the asset that is the image.
+    """Yield the rows of STAC items; the asset with this ``key`` is the image.
 
-    Without a key it is the only asset, or the only one that has the role data. Items without this asset, and
-    those that can't be understood, are counted in ``passed_over``. Raises ConfigError where it isn't clear
-    which asset is meant.
+    Without a key the image is the only asset, or the only one with the role "data". Items without this asset
+    and invalid items are counted in ``passed_over``. Raises ConfigError if several assets may be the image.
     """
     rows: list[dict[str, Any]] = []
     for item, collection, location in items:
@@ -47,9 +46,9 @@ def rows_of(items: Iterable[Found], key: str | None, passed_over: PassedOver) ->
 
 
 def resolved(href: object, location: str | None) -> str:
-    """Return where a link of a STAC file leads, as listings name it; ``location`` is the file's own address.
+    """Return the address that a link of a STAC file leads to; ``location`` is the file's own address.
 
-    Raises ValueError where it leads nowhere.
+    Raises ValueError if it isn't an address.
     """
     if not isinstance(href, str) or not href:
         raise ValueError(f"a link without an address: {href!r:.100}")
@@ -72,7 +71,7 @@ def links(content: dict[str, Any], rel: str) -> Iterator[object]:
 
 
 def self_link(item: object, location: str | None) -> str | None:
-    """Return where an item of a collection of items says that it is; without a word, where that one is."""
+    """Return the address of an item in a collection of items: its self link, or else ``location``."""
     for href in links(item, "self") if isinstance(item, dict) else ():
         if isinstance(href, str) and is_absolute_href(href) and "://" in href:
             return href
@@ -82,7 +81,7 @@ def self_link(item: object, location: str | None) -> str | None:
 def _row(
     item: object, collection: str | None, location: str | None, key: str | None
 ) -> dict[str, Any] | None:
-    """Return an item's row, None where it has no such asset. Raises ValueError, TypeError."""
+    """Return an item's row, None if it has no such asset. Raises ValueError, TypeError if it is invalid."""
     if not isinstance(item, dict) or item.get("type", "Feature") != "Feature":
         raise TypeError(f"no STAC item: {item!r:.100}")
     said = item.get("properties")
@@ -122,7 +121,7 @@ def _time(name: str, value: object) -> object:
 
 
 def _image(item: dict[str, Any], key: str | None) -> dict[str, Any] | None:
-    """Return the asset that is the image; None where there is none. Raises as `_row` and `rows_of` do."""
+    """Return the asset that is the image, None if there is none. Raises as `_row` and `rows_of` do."""
     assets = item.get("assets") or {}
     if not isinstance(assets, dict):
         raise TypeError("its assets have no keys")
@@ -148,8 +147,8 @@ def _image(item: dict[str, Any], key: str | None) -> dict[str, Any] | None:
 
 
 def _etag(asset: dict[str, Any], updated: object) -> str | None:
-    """Return what changes when the image does, as far as STAC tells; else the store is asked."""
-    # the latter is the extension's name before STAC 1.0
+    """Return a text that changes with the image: its checksum, or else its time; None if STAC has neither."""
+    # checksum:multihash is the name before STAC 1.0
     if checksum := asset.get("file:checksum") or asset.get("checksum:multihash"):
         return f"checksum={checksum}"
     return f"updated={updated}" if updated else None

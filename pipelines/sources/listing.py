@@ -1,4 +1,4 @@
-"""The archive's objects as one file on this machine: whatever the kind of source, each object once."""
+"""The archive's objects as one file on this machine, each object once, for all kinds of source."""
 
 import json
 from collections.abc import Iterator
@@ -23,30 +23,30 @@ from pipelines.storage.uris import absolute, check_named
 log = structlog.get_logger()
 
 Kind = Literal["prefix", "manifest", "inventory", "stac", "stac api"]
-"""Of a source: see `kind_of`."""
+"""Kinds of source: see `kind_of`."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What the archive holds."""
+    """The objects of the archive."""
 
     objects: Path
     """Parquet file of `OBJECT_SCHEMA`, each uri once, with an etag."""
     count: int
-    """Objects in it."""
+    """Number of objects."""
     below: str | None
-    """The prefix that the source answers for; None: the collections that it names."""
+    """The prefix that the source covers; None: it covers the collections that it names."""
     passed_over: PassedOver = field(default_factory=PassedOver)
-    """What the source has, or names, and the listing lacks."""
+    """What the source has or names but the listing lacks."""
     failed: tuple[str, ...] = ()
-    """URIs of objects whose etag couldn't be asked for this time: they are neither encoded nor removed."""
+    """URIs of objects whose etag is unknown this time: they are neither encoded nor removed."""
 
 
 def list_source(config: ArchiveConfig, store: Store, folder: Path) -> Listing:
-    """List the source into a folder of this machine, all of it or not at all.
+    """List the whole source into a folder of this machine.
 
-    An item, a row or a file that can't be understood is passed over and counted. Raises StorageError where a
-    part of the source can't be read or nothing is there, ConfigError where the config doesn't fit the source.
+    Invalid items, rows and files are passed over and counted. Raises StorageError if a part of the source
+    can't be read, or if it has no objects; ConfigError if the config doesn't fit the source.
     """
     config = config.model_copy(update={"source": absolute(config.source)})
     kind, content = kind_of(config.source, store)
@@ -69,12 +69,12 @@ def list_source(config: ArchiveConfig, store: Store, folder: Path) -> Listing:
 
 
 def kind_of(source: str, store: Store) -> tuple[Kind, dict[str, Any]]:
-    """Return what a source is, and its content where it is JSON.
+    """Return the kind of a source, and its content if it is a JSON file.
 
-    ``.parquet`` and ``.csv`` are manifests; ``.json`` and ``.geojson`` are what their content says, an S3
-    Inventory's manifest or STAC; other web addresses are a STAC API's root; all else is a prefix.
+    ``.parquet`` and ``.csv`` are manifests. The content of ``.json`` and ``.geojson`` decides whether it is
+    an S3 Inventory's manifest or STAC. Other web addresses are the root of a STAC API; all else is a prefix.
 
-    Raises StorageError where there is no such JSON file, ConfigError where it is neither.
+    Raises StorageError if there is no such JSON file, ConfigError if it is neither.
     """
     ending = source.lower().rsplit(".", 1)[-1]
     if ending in ("parquet", "csv"):
@@ -139,14 +139,14 @@ def _read(
 
 
 def _named(tables: Iterator[pa.Table], source: str) -> Iterator[pa.Table]:
-    """Yield the objects that a source may name. Raises ConfigError on the first that it may not."""
+    """Yield the objects. Raises ConfigError at the first that the source may not name (`check_named`)."""
     for table in tables:
         check_named(source, table["uri"].to_pylist())
         yield table
 
 
 def _within(tables: Iterator[pa.Table], config: ArchiveConfig) -> Iterator[pa.Table]:
-    """Yield the objects of the time asked for, since <= time < until; those without a time aren't."""
+    """Yield the objects with since <= time < until; objects without a time are left out."""
     if not (config.since or config.until):
         yield from tables
         return
@@ -164,18 +164,18 @@ def _within(tables: Iterator[pa.Table], config: ArchiveConfig) -> Iterator[pa.Ta
     if undated:
         log.warning("objects without a time are passed over", time=name, objects=undated, of=seen)
     if undated == seen:
-        raise ConfigError(f"{config.source} says of no object when it was {name}; leave out since and until")
+        raise ConfigError(f"{config.source} gives no time ({name}) for any object; leave out since and until")
 
 
 def _filed(tables: Iterator[pa.Table], collection: str) -> Iterator[pa.Table]:
-    """Yield the objects, filed under a collection where their source names none."""
+    """Yield the objects; those for which the source names no collection get ``collection``."""
     for table in tables:
         place = table.column_names.index("collection")
         yield table.set_column(place, "collection", pc.fill_null(table["collection"], collection))
 
 
 def _warn_of_unused(declared: set[str], objects: Path, folder: Path) -> None:
-    """Warn of collections whose pixels are declared and that no object is of: perhaps it is mistyped."""
+    """Warn if pixels are declared for a collection without objects: its name may be mistyped."""
     if not declared:
         return
     with database(folder) as sql:
@@ -183,12 +183,14 @@ def _warn_of_unused(declared: set[str], objects: Path, folder: Path) -> None:
         found = {name for (name,) in sql.execute("SELECT DISTINCT collection FROM objects").fetchall()}
     if declared - found:
         log.warning(
-            "collection_pixels: no object is of these", names=sorted(declared - found), found=sorted(found)
+            "collection_pixels names collections without objects",
+            names=sorted(declared - found),
+            found=sorted(found),
         )
 
 
 def _each_once(objects: Path, folder: Path) -> Path:
-    """Return a file in which each uri stands once: the last modified; of those, that of the greatest etag."""
+    """Return a file with each uri once: the row modified last; of several the one with the greatest etag."""
     with database(folder) as sql:
         view(sql, "objects", objects)
         sql.execute(_TWICE)
@@ -199,7 +201,7 @@ def _each_once(objects: Path, folder: Path) -> Path:
         )
 
 
-# Hashes are a tenth of the work of names, and nearly always there is nothing twice.
+# To compare hashes is a tenth of the work of comparing names, and hardly ever is a name there twice.
 _TWICE = "CREATE TABLE twice AS SELECT hash(uri) AS name FROM objects GROUP BY name HAVING count(*) > 1"
 
 _ONCE = """

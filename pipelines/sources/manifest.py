@@ -1,4 +1,4 @@
-"""A Parquet or CSV file that names the objects, streamed."""
+"""A manifest: a Parquet or CSV file that names the objects. It is streamed."""
 
 import posixpath
 from collections import Counter
@@ -19,21 +19,21 @@ from pipelines.storage.uris import absolute
 
 log = structlog.get_logger()
 
-_ROWS = 10_000  # at a time: the text of one piece must stay below Arrow's 2 GiB
-_BLOCK = 16 << 20  # bytes of CSV that are parsed together: no row may be longer
+_ROWS = 10_000  # in one table: its text must stay below Arrow's 2 GiB
+_BLOCK = 16 << 20  # bytes of CSV that are parsed together; no row may be longer
 _MEANT = ("uri", "etag", "modified", "datetime", "collection")
 _TIMES = ("modified", "datetime")
 
 
 def read_manifest(source: str, store: Store, passed_over: PassedOver | None = None) -> Iterator[pa.Table]:
-    """Yield the objects of a manifest, some at a time.
+    """Yield the objects of a manifest, as tables of `OBJECT_SCHEMA`.
 
-    Its columns are ``uri`` (a relative one goes from the manifest's folder), and if need be ``etag``,
-    ``modified``, ``datetime`` and ``collection``; all others become properties, but for those that hold no
-    plain values, such as GeoParquet's geometry. Rows that can't be understood are counted in ``passed_over``.
+    Its columns are ``uri`` (a relative one starts at the manifest's folder), and optionally ``etag``,
+    ``modified``, ``datetime`` and ``collection``. All other columns become properties, except those without
+    plain values, such as GeoParquet's geometry. Invalid rows are counted in ``passed_over``.
 
-    Raises StorageError where there is no manifest, ConfigError where it can't be read, lacks ``uri``, or has
-    a column of a wrong kind.
+    Raises StorageError if there is no manifest, ConfigError if it can't be read, lacks ``uri``, or has a
+    column of a wrong type.
     """
     passed_over = PassedOver() if passed_over is None else passed_over
     folder = posixpath.dirname(absolute(source))
@@ -56,11 +56,11 @@ def stream_file(
     column_names: list[str] | None = None,
     passed_over: PassedOver | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield a Parquet or CSV file's rows; ``column_names`` are of a CSV without header. CSV holds strings.
+    """Yield the rows of a Parquet or CSV file. All columns of a CSV are text.
 
-    Rows of a CSV that have too many or too few values are counted in ``passed_over``. Raises StorageError
-    where the file doesn't exist or isn't a regular one, ConfigError where it can't be read or has a column
-    twice.
+    ``column_names`` are those of a CSV without a header. Rows of a CSV with too many or too few values are
+    counted in ``passed_over``. Raises StorageError if the file doesn't exist or isn't a regular one,
+    ConfigError if it can't be read or has a column twice.
     """
     passed_over = PassedOver() if passed_over is None else passed_over
     filesystem, path = store.arrow_filesystem(source)
@@ -75,12 +75,8 @@ def stream_file(
         yield from _stream_csv(source, filesystem, path, column_names, passed_over)
     except FileNotFoundError as error:
         raise StorageError(f"{source} doesn't exist; check the name") from error
-    except (
-        pa.ArrowException,
-        OSError,
-        ValueError,
-        TypeError,
-    ) as error:  # the last two: types that aren't Arrow's
+    # ValueError and TypeError: for types that Arrow doesn't have
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{source} can't be read: {one_line(error, 300)}") from error
 
 
@@ -119,7 +115,7 @@ def _check_names(source: str, names: list[str]) -> None:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Return whether values of this type can be written as text, each on its own."""
+    """Return whether a single value of this type can be written as text."""
     if isinstance(kind, pa.BaseExtensionType):
         return False
     if pa.types.is_dictionary(kind):
@@ -133,7 +129,7 @@ def _objects(
     table: pa.Table, others: list[str], source: str, folder: str, passed_over: PassedOver
 ) -> pa.Table:
     columns: dict[str, Column] = {}
-    wrong: dict[str, pa.Array] = {}  # rows, by what is wrong with them
+    wrong: dict[str, pa.Array] = {}  # for each problem, which rows have it
     for name in [name for name in _MEANT if name in table.column_names]:
         read = times if name in _TIMES else texts
         columns[name] = read(table[name], f"column {name} of {source}")
@@ -158,7 +154,7 @@ def _objects(
 
 
 def _uris(column: Column, folder: str) -> tuple[Column, list[str | None]]:
-    """Return URIs as listings have them, and of each row what is wrong with its own."""
+    """Return URIs as listings write them, and for each row what is wrong with its URI, if anything."""
     if not column.null_count and pc.all(pc.starts_with(column, "s3://")).as_py():
         return column, []
     uris: list[str] = []
@@ -196,7 +192,7 @@ def _decoded(value: bytes | None) -> str | None:
 
 
 def _maps(columns: dict[str, pa.Array], rows: int) -> pa.Array:
-    """Return a map for each row, of the columns that have a value there."""
+    """Return for each row a map of the columns that have a value in it."""
     if not columns:
         return pa.nulls(rows, pa.map_(pa.string(), pa.string()))
     row_by_row = np.arange(len(columns) * rows).reshape(len(columns), rows).T.ravel()

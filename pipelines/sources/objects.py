@@ -1,4 +1,4 @@
-"""One row an object: what every source says of the archive, whatever it leaves open being null."""
+"""Tables of objects, one row for each: every source yields them; what a source doesn't know is null."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,8 +27,8 @@ _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, in seco
 _IN_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY = 86_400  # seconds
 _HINT = (
-    "write it as ISO 8601, such as 2026-11-20T10:00:00Z, or in Parquet as a timestamp: of a number nobody "
-    "knows whether it counts days, seconds or milliseconds"
+    "write it as ISO 8601, such as 2026-11-20T10:00:00Z, or in Parquet as a timestamp: a number may count "
+    "days, seconds or milliseconds"
 )
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
@@ -42,7 +42,7 @@ def object_table(columns: dict[str, Column]) -> pa.Table:
 
 
 def listed_table(infos: Sequence[ObjectInfo]) -> pa.Table:
-    """Return the rows of a store's own listing."""
+    """Return the entries of a store's listing as rows."""
     return object_table(
         {
             "uri": pa.array([info.uri for info in infos], pa.string()),
@@ -53,10 +53,10 @@ def listed_table(infos: Sequence[ObjectInfo]) -> pa.Table:
 
 
 def times(column: Column, what: str) -> Column:
-    """Return a column of ISO 8601 strings, dates or timestamps as timestamps; without a zone they are UTC.
+    """Return a column of ISO 8601 texts, dates or timestamps as timestamps; without a zone they are UTC.
 
-    What is no time, or none of the years 1 to 9999, becomes null. Raises ConfigError, naming ``what``, where
-    the column's type is no time's.
+    A text that isn't a time, and a time outside of the years 1 to 9999, become null. Raises ConfigError,
+    which names ``what``, if the column's type can't hold times.
     """
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
@@ -74,7 +74,9 @@ def times(column: Column, what: str) -> Column:
     else:
         raise ConfigError(f"{what} must be a time, not {column.type}: {_HINT}")
     numbers = pc.cast(pc.cast(column, _number_type(column.type)), pa.int64())
-    is_late = pc.greater_equal(numbers, max(first, -(2**63)))  # in nanoseconds, all of 64 bits are right
+    is_late = pc.greater_equal(
+        numbers, max(first, -(2**63))
+    )  # nanoseconds of 64 bits never leave these years
     is_right = pc.and_(is_late, pc.less_equal(numbers, min(last, 2**63 - 1)))
     column = pc.if_else(is_right, column, pa.scalar(None, column.type))
     if pa.types.is_timestamp(column.type) and column.type.tz:
@@ -83,9 +85,9 @@ def times(column: Column, what: str) -> Column:
 
 
 def time_of(value: object) -> datetime:
-    """Return an ISO 8601 time; without a zone it is UTC. Raises ValueError, which says what is wrong."""
+    """Return the time that an ISO 8601 text means; without a zone it is UTC. Raises ValueError for others."""
     problem = f"not a time: {value!r:.100}; write it as 2026-11-20T10:00:00Z"
-    # digits alone may be a number of seconds, and Python would read some of them as a date and an hour
+    # digits alone may be a number of seconds, though Python reads some such texts as a date and an hour
     if not isinstance(value, str) or (value.isdigit() and len(value) != len("20261120")):
         raise ValueError(problem)
     try:
@@ -96,7 +98,7 @@ def time_of(value: object) -> datetime:
 
 
 def plain_etags(column: Column) -> Column:
-    """Return etags as listings have them: without quotes and ``W/``, hashes in lower case, "" as null."""
+    """Return etags as listings write them: no quotes, no ``W/``, hashes in lower case; null if empty."""
     etags = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
     etags = pc.utf8_trim(pc.replace_substring_regex(etags, "^W/", ""), '"')
     is_hash = pc.match_substring_regex(etags, "^[0-9A-Fa-f]{32}(-[0-9]+)?$")
@@ -114,10 +116,10 @@ def _number_type(kind: pa.DataType) -> pa.DataType:
 
 def _times_of_texts(column: Column) -> Column:
     try:
-        found = pc.cast(column, TIME)  # quick, but each must name its zone
+        found = pc.cast(column, TIME)  # fast, but each text must name its zone
     except pa.ArrowInvalid:
         return pa.array([_time_or_none(text) for text in column.to_pylist()], TIME)
-    return times(found, "")  # a time near the year 1 or 9999 may be of another in UTC
+    return times(found, "")  # near the years 1 and 9999, UTC may be in another year
 
 
 def _time_or_none(text: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Everything below a prefix, listed several folders at a time."""
+"""All objects below a prefix, listed several folders at a time."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,10 +22,10 @@ _WORLD_FILES = (
 def list_prefix(
     prefix: str, store: Store, suffixes: tuple[str, ...], passed_over: PassedOver | None = None
 ) -> Iterator[pa.Table]:
-    """Yield the objects below a prefix that have one of these endings, a page of the listing at a time.
+    """Yield the objects below a prefix whose names end in one of ``suffixes``, page by page of the listing.
 
-    What hidden files and folders hold is counted in ``passed_over``, as are pipes and names that can't be
-    read. Raises StorageError where there is no such bucket or folder, or any part of it can't be listed.
+    Hidden objects, world files, pipes and names that aren't UTF-8 are counted in ``passed_over``. Raises
+    StorageError if there is no such bucket or folder, or a part of it can't be listed.
     """
     passed_over = PassedOver() if passed_over is None else passed_over
     folder = absolute(prefix).rstrip("/")
@@ -44,7 +44,7 @@ def list_prefix(
             elif not name.endswith(suffixes):
                 continue
             elif is_hidden(info.uri[len(folder) + 1 :]):
-                passed_over.add("hidden", info.uri, "of a hidden folder, or hidden itself")
+                passed_over.add("hidden", info.uri, "in a hidden folder, or hidden itself")
             else:
                 found.append(info)
         if found:
@@ -58,13 +58,13 @@ def list_pages(
     descend: bool,
     refused: Callable[[str], None] | None = None,
 ) -> Iterator[Page]:
-    """Yield the pages of several folders' listings, and of those below them, in no order.
+    """Yield the pages of several folders' listings in any order; with ``descend`` also of all folders below.
 
-    Folders are opened level by level until there are enough to keep all requests busy; from there on each
-    is listed flat, as a thousand small folders one by one would cost a thousand requests.
+    Folders are opened level by level until there are enough for all parallel requests. From then on each is
+    listed flat, because a thousand small folders one by one would cost a thousand requests.
 
-    Where a folder can't be listed, ``refused`` is called with it, or else StorageError is raised; where the
-    store doesn't answer, StoreDownError always is.
+    If a folder can't be listed, ``refused`` is called with it; without ``refused``, StorageError is raised.
+    If the store doesn't answer, StoreDownError is raised in both cases.
     """
     trail = Trail(folders[0])
     waiting: deque[tuple[str, str | None, bool]] = deque((folder, None, False) for folder in folders)

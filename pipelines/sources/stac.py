@@ -1,4 +1,4 @@
-"""A STAC API's answer to a search, one row an item.
+"""A search in a STAC API; its items become rows.
 
 Sources: STAC API 1.0.0 with the Query 1.0.0 and Filter 1.0.0 extensions.
 """
@@ -26,19 +26,19 @@ from pipelines.storage.web import request_json, web_client
 _SIGNS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "=": "eq", "!=": "neq"}
 _EXTENSIONS = {"query": ConformanceClasses.QUERY, "filter": ConformanceClasses.FILTER}
 _OTHER_METHOD = (405, 501)  # not allowed, not implemented
-_MOST_IDLE = 50  # pages in a row without an item that is new
+_MOST_IDLE = 50  # pages in a row without a new item
 _MOST_PAGES = 1_000_000
 _PATIENCE = 30.0  # seconds
 
 
 @dataclass(frozen=True)
 class _Request:
-    """A page of a search, as it is asked for."""
+    """The request for one page of a search."""
 
     method: str
     url: str
     body: str | None = None
-    """JSON, for POST alone."""
+    """JSON; only with POST."""
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -48,10 +48,10 @@ def search_api(
     patience: float = _PATIENCE,
     passed_over: PassedOver | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield the items that a STAC API finds; one that is busy is asked again for ``patience`` seconds.
+    """Yield the items that a STAC API finds; requests to a busy one are repeated for ``patience`` seconds.
 
-    Items that can't be understood are counted in ``passed_over``. Raises StorageError where the API can't be
-    reached or goes in a circle, ConfigError where it refuses the search, or is no STAC API that is searched.
+    Invalid items are counted in ``passed_over``. Raises StorageError if the API can't be reached or its pages
+    never end, ConfigError if it refuses the search or isn't a STAC API with item search.
     """
     passed_over = PassedOver() if passed_over is None else passed_over
     with web_client() as client:
@@ -68,7 +68,7 @@ class _Api:
         self.source, self.client, self.patience = source, client, patience
 
     def search(self, config: ArchiveConfig) -> Iterator[Any]:
-        """Yield what a search finds, ``search.max_items`` at most."""
+        """Yield the items that a search finds, ``search.max_items`` at most."""
         left = config.search.max_items
         for features in self._pages(config):
             yield from features[:left]
@@ -78,13 +78,13 @@ class _Api:
                     return
 
     def _pages(self, config: ArchiveConfig) -> Iterator[list[Any]]:
-        """Yield the features of each page. Raises StorageError where pages repeat themselves.
+        """Yield the features of each page. Raises StorageError if pages repeat themselves.
 
-        A page may be empty and lead on all the same. Its link may change with each step though it leads in a
-        circle, or stay as it is though it leads on, as the address of a cursor: so both are remembered.
+        An empty page may have a next one. Links alone don't show a circle: they may change with each step of
+        one, and may stay the same while a cursor on the server moves on. So pages are remembered too.
         """
         request, page = self._first(config)
-        seen: set[int] = set()  # hashes, of pages and of what was asked for them
+        seen: set[int] = set()  # hashes: of pages, and of pages with their requests
         idle = 0
         for _ in range(_MOST_PAGES):
             features = page.get("features") or []
@@ -108,10 +108,9 @@ class _Api:
         raise StorageError(f"STAC API {self.source} never ends: {_MOST_PAGES} pages, and a link to one more")
 
     def _first(self, config: ArchiveConfig) -> tuple[_Request, dict[str, Any]]:
-        """Return the search as it is sent, and the first page of the answer.
+        """Return the request of the search, and the first page of the answer.
 
-        It is sent by POST where the API says that it knows POST, else by GET, and where the one isn't allowed
-        by the other.
+        It is sent by POST if the API offers POST, else by GET; if that method isn't allowed, by the other.
         """
         landing = self._ask(_Request("GET", self.source))
         try:
@@ -149,7 +148,7 @@ class _Api:
                 )
 
     def _next(self, page: dict[str, Any], request: _Request) -> _Request | None:
-        """Return the request for the next page, None where the page names none. Raises ConfigError."""
+        """Return the request for the next page, None if there is none. Raises ConfigError on a wrong link."""
         links = page.get("links")
         found = [
             link
@@ -197,7 +196,7 @@ class _Api:
 
 
 def _search(api: pystac_client.Client, method: str, url: str, config: ArchiveConfig) -> _Request:
-    """Return a search as it is sent. Raises what pystac-client does where it can't be."""
+    """Return the request of a search. Raises pystac-client's errors if the search is invalid."""
     asked = config.search.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     asked.pop("max_items", None)
     if config.by == "acquisition" and "datetime" not in asked and (config.since or config.until):
@@ -207,7 +206,7 @@ def _search(api: pystac_client.Client, method: str, url: str, config: ArchiveCon
     if "query" in asked:
         asked["query"] = _conditions(config.search.query)
     if "filter" in asked:
-        asked["filter_lang"] = "cql2-text"  # else it would be taken for JSON, as it is sent by POST
+        asked["filter_lang"] = "cql2-text"  # else an API takes a filter in a POST for JSON
     search = pystac_client.ItemSearch(url, method=method, client=api, **asked)
     parameters = search.get_parameters()
     if method == "POST":
@@ -216,7 +215,7 @@ def _search(api: pystac_client.Client, method: str, url: str, config: ArchiveCon
 
 
 def _body(link: dict[str, Any], request: _Request) -> str | None:
-    """Return what a link sends by POST: its own body, or what it changes of that of the request before."""
+    """Return the body of a link's POST: its own, or if it says so merged into that of the last request."""
     if str(link.get("method")).upper() != "POST":
         return None
     body = link.get("body") or {}
@@ -226,9 +225,9 @@ def _body(link: dict[str, Any], request: _Request) -> str | None:
 
 
 def _conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return conditions such as ``eo:cloud_cover<10`` as the Query extension 1.0.0 has them.
+    """Return conditions such as ``eo:cloud_cover<10`` in the form of the Query extension 1.0.0.
 
-    Raises ConfigError where one can't be understood. Numbers are numbers: pystac-client would send strings.
+    Numbers stay numbers; pystac-client would send texts. Raises ConfigError if a condition is invalid.
     """
     conditions: dict[str, dict[str, Any]] = {}
     for text in texts:
@@ -243,7 +242,7 @@ def _conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _identity(item: object) -> tuple[str, str]:
-    """Return what tells an item from others of its API."""
+    """Return what identifies an item within its API: collection and id."""
     if not isinstance(item, dict) or "id" not in item:
         return "", repr(item)
     return str(item.get("collection")), str(item["id"])

@@ -163,11 +163,11 @@ def test_collections_that_the_source_cannot_name_are_told(archive, tmp_path):
     declared = archive.night(collection_pixels={"depe": DEEP})
     with capture_logs() as told:
         list_source(declared, archive.store, tmp_path)
-    assert [line for line in told if "no object is of these" in line["event"]] != []
+    assert [line for line in told if "names collections without objects" in line["event"]] != []
     assert "depe" in str(told)
     with capture_logs() as told:
         list_source(archive.night(collection_pixels={"deep": DEEP}), archive.store, tmp_path)
-    assert [line for line in told if "no object is of these" in line["event"]] == []
+    assert [line for line in told if "names collections without objects" in line["event"]] == []
     with pytest.raises(ConfigError, match="collection_pixels names depe, and a listing names no collections"):
         list_source(declared.model_copy(update={"source": str(tmp_path)}), archive.store, tmp_path)
 
