@@ -1,1 +1,1 @@
-"""Rasters to chips: pixels, grids and places on Earth. No store is asked here."""
+"""Rasters to chips: pixels, grids and places on Earth. Nothing here reads from a store."""

@@ -1,7 +1,8 @@
-"""Ground control points to a place: where pixels lie of which only some are known.
+"""Where all pixels of a raster lie on Earth if only some are known: its ground control points.
 
-GDAL's polynomial is fitted, of the order that the number of points allows. Longitudes jump at the
-antimeridian and mean nothing at a pole, so there something else is fitted.
+GDAL fits a polynomial, of the highest order that the number of points allows. Longitudes jump at the
+antimeridian and mean nothing at a pole. So near a pole the polynomial is fitted to a map around the pole, and
+across the antimeridian to longitudes that go on beyond 180 degrees.
 
 Shapes: G control points, P points.
 """
@@ -19,17 +20,17 @@ from rasterio.transform import GCPTransformer
 Floats = NDArray[np.float64]
 Points = tuple[Floats, Floats]
 
-_POLAR = 80.0  # degrees of latitude from where meridians run together
+_POLAR = 80.0  # degrees of latitude; beyond it meridians lie too close together
 _HALF_THE_EARTH = 2e7  # metres of circumference
 
 
 def fit_control_points(
     points: Sequence[GroundControlPoint], to_lonlat: Transformer
 ) -> tuple[Callable[[Floats, Floats], Points], Transformer] | None:
-    """Return the way from columns_P and rows_P to a projection, and from there to longitude and latitude.
+    """Return a function from columns_P and rows_P to a projection and its transformer to longitude, latitude.
 
-    ``to_lonlat`` leads from the points' own coordinates. None where the points can't be fitted: too few, all
-    on a line or in one place, or without a place on Earth. Raises ProjError, CRSError.
+    ``to_lonlat`` transforms the coordinates of the points. The result is None if the points can't be fitted:
+    too few, all on a line or in one place, or not on Earth. Raises ProjError, CRSError.
     """
     x_G = np.array([point.x for point in points], np.float64)
     y_G = np.array([point.y for point in points], np.float64)
@@ -60,7 +61,7 @@ def fit_control_points(
 
 
 def _around_pole(latitude: float) -> Transformer:
-    """Return the way from a map around the nearer pole to longitude and latitude."""
+    """Return the transformer from a map around the nearer pole to longitude and latitude."""
     pole = CRS.from_proj4(f"+proj=stere +lat_0={np.copysign(90, latitude):g} +lon_0=0 +datum=WGS84")
     return Transformer.from_crs(pole, 4326, always_xy=True)
 
@@ -71,13 +72,13 @@ def _is_geographic(to_lonlat: Transformer) -> bool:
 
 
 def _is_cut(x_G: Floats, lon_G: Floats, *, is_geographic: bool) -> bool:
-    """Tell whether points that lie together are at both ends of a map, which the antimeridian cuts."""
+    """Return whether points that are close on Earth lie at both ends of a map, across the antimeridian."""
     apart = 180.0 if is_geographic else _HALF_THE_EARTH
     return bool(np.ptp(x_G) > apart and np.ptp(_joined(lon_G)) < np.ptp(lon_G))
 
 
 def _joined(lon_G: Floats) -> Floats:
-    """Return the longitudes, those west of a gap of more than half the Earth 360 degrees farther east."""
+    """Return the longitudes; if they have a gap of over 180 degrees, those west of it are moved by +360."""
     sorted_G = np.sort(lon_G)
     gaps_G = np.diff(sorted_G)
     widest = int(np.argmax(gaps_G)) if len(gaps_G) else 0

@@ -1,14 +1,14 @@
-"""A coordinate system that a GeoTIFF carries as text, looked at before GDAL and PROJ see it.
+"""Checks a coordinate system that a GeoTIFF carries as text, before GDAL and PROJ read it.
 
-GDAL gives such a text to PROJ, which opens the grids of a datum shift by whatever path is there: a pipe or a
-device would hold the reader up for ever.
+GDAL gives such a text to PROJ, which opens the grids of a datum shift at any path that the text names. A pipe
+or a device there would block the reader for ever.
 """
 
 import re
 from collections.abc import Iterator
 
 _TEXT_START = b"esri pe string"  # of a GeoTIFF's citation; what follows is WKT, up to a zero byte
-_PIECE = 1 << 22  # bytes that are looked through at a time
+_PIECE = 1 << 22  # bytes that are searched at a time
 
 _NAMES_A_FILE = re.compile(
     rb'proj4_grids(?!"\s*,\s*"@null")|parameterfile|(?:projection|method)\s*[\[(]\s*"\s*proj[\s-]'
@@ -18,20 +18,20 @@ _NAMES_A_FILE = re.compile(
 _PROJ4 = re.compile(rb'"\s*proj4\s*"', re.IGNORECASE)
 _PROJ4_STRING = re.compile(rb'\s*,\s*"([^"]*)"(?!")')
 _HARMLESS_PARAMETER = re.compile(rb"\+?\w+(?:=[\w.,+@-]*)?")
-"""Of a PROJ string: its value is a number or a name, not a path."""
+"""A parameter of a PROJ string whose value is a number or a name, not a path."""
 
 
 def names_a_file(content: bytes) -> bool:
-    """Tell whether the coordinate system of a GeoTIFF, where it is written as text, names a file.
+    """Return whether a GeoTIFF has a coordinate system as text that names a file.
 
-    GDAL itself writes a text with a string of PROJ for what WKT 1 has no words for, such as the sweep of a
-    geostationary satellite. Such a string names no file, and is let through.
+    GDAL itself writes a PROJ string into such a text for things that WKT 1 can't express, such as the sweep
+    of a geostationary satellite. Such a string names no file, and is allowed.
     """
     return any(_text_names_a_file(text) for text in _crs_texts(content))
 
 
 def _crs_texts(content: bytes) -> Iterator[bytes]:
-    """Yield each text of a coordinate system. Each byte is looked at a bounded number of times."""
+    """Yield each text of a coordinate system. Each byte is read a bounded number of times."""
     done = 0  # texts up to here have been yielded
     for start in range(0, len(content), _PIECE):
         piece = content[start : start + _PIECE + len(_TEXT_START) - 1].lower()
@@ -48,6 +48,6 @@ def _text_names_a_file(text: bytes) -> bool:
 
 
 def _is_harmless(text: bytes, start: int) -> bool:
-    """Tell whether a string of PROJ begins here, and each of its parameters is a number or a name."""
+    """Return whether a PROJ string starts here, with only numbers and names as parameters."""
     string = _PROJ4_STRING.match(text, start)
     return string is not None and all(map(_HARMLESS_PARAMETER.fullmatch, string[1].split()))

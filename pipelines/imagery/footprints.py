@@ -1,4 +1,4 @@
-"""Where on Earth a chip lies: its outline in EPSG:4326, right at the antimeridian and at the poles too.
+"""A chip's outline on Earth in EPSG:4326, correct at the antimeridian and at the poles too.
 
 Shapes: P points of the outline.
 """
@@ -16,11 +16,11 @@ from pipelines.imagery.georeference import Floats, Georeference, Points
 from pipelines.imagery.window import WindowTuple
 
 ACCURACY = 1e-3
-"""How far an outline may lie from the curve that a side is in longitude and latitude: a share of the chip's
-shortest side. Only right beside a pole the most points that are taken aren't enough for it."""
+"""Largest distance of an outline from the true curve of a side in longitude and latitude, as a share of the
+chip's shortest side. Only close to a pole even 64 points a side aren't enough for it."""
 
-_POINTS_A_SIDE = (8, 64)  # that are looked at, powers of two: few first, many where they aren't enough
-_POLAR = 80.0  # degrees of latitude from where many are looked at anyway
+_POINTS_A_SIDE = (8, 64)  # powers of two: few are tried first, many if these aren't enough
+_POLAR = 80.0  # degrees of latitude; beyond it many points are taken at once
 _AT_POLE = 90 - 1e-7  # degrees: within a centimetre
 
 
@@ -29,16 +29,16 @@ class Footprint:
     """A chip's outline."""
 
     geometry: bytes
-    """WKB: Polygon, or MultiPolygon where it crosses the antimeridian (RFC 7946, 3.1.9)."""
+    """WKB: Polygon, or MultiPolygon if it crosses the antimeridian (RFC 7946, 3.1.9)."""
     bbox: dict[str, float]
-    """xmin, ymin, xmax, ymax in degrees; xmin > xmax where it crosses the antimeridian (RFC 7946, 5.2)."""
+    """xmin, ymin, xmax, ymax in degrees; xmin > xmax if it crosses the antimeridian (RFC 7946, 5.2)."""
 
 
 def footprint(place: Georeference | None, window: WindowTuple) -> Footprint | None:
-    """Return a window's footprint, without what of it lies outside of the raster.
+    """Return a window's footprint, without the parts of the window that lie outside of the raster.
 
-    None where the raster doesn't say where it lies, or the window isn't a shape on Earth: beyond where the
-    projection is defined, over the edge of its map, or folded by ground control points.
+    None if the raster has no georeference, or the window isn't a shape on Earth: it lies outside of the
+    projection's domain, across the edge of its map, or is folded by ground control points.
     """
     outline = _outline(place, window) if place else None
     if outline is None:
@@ -53,7 +53,7 @@ def footprint(place: Georeference | None, window: WindowTuple) -> Footprint | No
         west, east = -180.0, 180.0
     elif len(parts) > 1:
         west, east = ((side + 180) % 360 - 180 for side in (west, east))
-        # to the last bit as the parts have them: a box that ends before its outline hides it from filters
+        # exactly the bounds of the parts: a box that ends before its outline would hide it from filters
         west = min((part.bounds[0] for part in parts), key=lambda side: abs(side - west))
         east = min((part.bounds[2] for part in parts), key=lambda side: abs(side - east))
     else:
@@ -66,10 +66,10 @@ def footprint(place: Georeference | None, window: WindowTuple) -> Footprint | No
 
 
 def _outline(place: Georeference, window: WindowTuple) -> Points | None:
-    """Return longitudes_P and latitudes_P once around; longitudes go on beyond 180 where the outline does.
+    """Return longitudes_P and latitudes_P once around; longitudes go on beyond 180 if the outline does.
 
-    Sides are looked at in few points, and in many where these show that they bend a lot; only as many points
-    are kept as keep the outline within `ACCURACY`.
+    Each side is divided into few points, or into many if its sides bend a lot between these. Only as many are
+    kept as `ACCURACY` needs.
     """
     for points_a_side in _POINTS_A_SIDE:
         points = _corners_and_sides(place, window, points_a_side)
@@ -90,16 +90,16 @@ def _outline(place: Georeference, window: WindowTuple) -> Points | None:
 
 
 def _first_point(lat_P: Floats, points_a_side: int) -> int:
-    """Return a corner, or another point where all corners are at a pole, where longitudes mean nothing."""
+    """Return the index of a corner; if all are at a pole, where longitudes mean nothing, of another point."""
     corner = points_a_side * int(np.argmin(np.abs(lat_P[::points_a_side])))
     return corner if abs(lat_P[corner]) < _AT_POLE else int(np.argmin(np.abs(lat_P)))
 
 
 def _widest_step(lon_P: Floats, lat_P: Floats, points_a_side: int) -> int:
-    """Return how many points it may be from one kept point to the next: 1, where all are needed.
+    """Return the largest step from one kept point to the next that `ACCURACY` allows; 1: all are needed.
 
-    The outline begins and ends with a corner. Degrees of longitude count as they do where it is nearest to
-    the equator, which is where they are longest.
+    The outline begins and ends with a corner. A degree of longitude is taken as long as it is at the point
+    nearest to the equator, where it is longest.
     """
     x_P = lon_P * math.cos(math.radians(float(np.abs(lat_P).min())))
     xy_P2 = np.column_stack([x_P, lat_P])
@@ -111,12 +111,12 @@ def _widest_step(lon_P: Floats, lat_P: Floats, points_a_side: int) -> int:
 
 
 def _bend(xy_P2: Floats, step: int) -> float:
-    """Return how far points lie from the chords between every ``step``-th one, at most."""
+    """Return the largest distance of a point from the chord between the kept points, every ``step``-th."""
     knots_K2 = xy_P2[::step]
     chords_K2 = np.diff(knots_K2, axis=0)
     passed_KS2 = xy_P2[:-1].reshape(len(chords_K2), step, 2) - knots_K2[:-1, None]
     across_KS = chords_K2[:, None, 0] * passed_KS2[..., 1] - chords_K2[:, None, 1] * passed_KS2[..., 0]
-    lengths_K = np.maximum(np.hypot(*chords_K2.T), 1e-300)  # not divided by 0 where a side is one point
+    lengths_K = np.maximum(np.hypot(*chords_K2.T), 1e-300)  # no division by 0 if a side is one point
     return float((np.abs(across_KS) / lengths_K[:, None]).max())
 
 
@@ -131,7 +131,7 @@ def _corners_and_sides(place: Georeference, window: WindowTuple, points_a_side: 
     points = place.lonlat(columns_P, rows_P)
     if points is None or not place.is_on_map(*_a_little_inside(columns_P, rows_P)):
         return None
-    # a point on the pole has any longitude: a little inside, it has one that tells which way around it goes
+    # the longitude of a point on the pole is arbitrary; a little inside it shows which way the outline turns
     alone_P = _alone_at_pole(points[1])
     columns_P[alone_P] += 1e-3 * (x + w / 2 - columns_P[alone_P])
     rows_P[alone_P] += 1e-3 * (y + h / 2 - rows_P[alone_P])
@@ -143,19 +143,19 @@ def _corners_and_sides(place: Georeference, window: WindowTuple, points_a_side: 
 
 
 def _a_little_inside(columns_P: Floats, rows_P: Floats) -> Points:
-    """Return points moved towards the middle: an outline may lie on the very edge of its map."""
+    """Return the points moved slightly towards the middle: an outline may lie on the very edge of its map."""
     column, row = (columns_P.min() + columns_P.max()) / 2, (rows_P.min() + rows_P.max()) / 2
     return columns_P + 1e-3 * (column - columns_P), rows_P + 1e-3 * (row - rows_P)
 
 
 def _alone_at_pole(lat_P: Floats) -> NDArray[np.bool_]:
-    """Tell which points lie on a pole; not the upper edge of a map of the world, all of which does."""
+    """Return which points lie on a pole alone, unlike the upper edge of a map of the world, where all do."""
     at_pole_P = np.abs(lat_P) > _AT_POLE
     return at_pole_P & ~np.roll(at_pole_P, 1) & ~np.roll(at_pole_P, -1)
 
 
 def _with_edge_at_pole(lon_P: Floats, lat_P: Floats) -> Points:
-    """Draw a point on the pole as what it is on a map: an edge, from one meridian to another."""
+    """Replace a point on the pole by what it is on a map: an edge, from one meridian to another."""
     corners = np.flatnonzero(_alone_at_pole(lat_P))
     for corner in corners[::-1]:
         between = lon_P[corner - 1], lon_P[corner + 1]
@@ -165,9 +165,9 @@ def _with_edge_at_pole(lon_P: Floats, lat_P: Floats) -> Points:
 
 
 def _closed_around_pole(lon_P: Floats, lat_P: Floats) -> Points:
-    """Where the outline goes around a pole, close it along that pole."""
+    """Return the outline; if it goes around a pole, it is closed along that pole."""
     turn = round((lon_P[-1] - lon_P[0]) / 360)
-    lon_P[-1] = lon_P[0] + 360 * turn  # but for rounding it is that
+    lon_P[-1] = lon_P[0] + 360 * turn  # removes a rounding error
     if not turn:
         return lon_P, lat_P
     pole = math.copysign(90, float(lat_P.mean()))
@@ -175,7 +175,7 @@ def _closed_around_pole(lon_P: Floats, lat_P: Floats) -> Points:
 
 
 def _split(ring: Polygon) -> list[Polygon]:
-    """Return the parts of a ring of any longitudes, each moved to -180..180, from west to east."""
+    """Return the parts of a ring between antimeridians, each moved to -180..180, from west to east."""
     west, _, east, _ = ring.bounds
     if west >= -180 and east <= 180:
         return [ring]
@@ -183,7 +183,7 @@ def _split(ring: Polygon) -> list[Polygon]:
     for turn in range(math.floor((west + 180) / 360), math.ceil((east - 180) / 360) + 1):
         world = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)
         for part in _parts(ring.intersection(world)):
-            if part.area > 1e-9 * ring.area:  # not what rounding leaves on the other side
+            if part.area > 1e-9 * ring.area:  # no slivers from rounding
                 lonlat_P2 = shapely.get_coordinates(part) - [360 * turn, 0]
                 parts.append(Polygon(np.clip(lonlat_P2, [-180, -90], [180, 90])))
     return parts

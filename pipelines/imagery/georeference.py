@@ -1,4 +1,4 @@
-"""From pixels of a raster to places on Earth, by its geotransform or by its ground control points.
+"""Places on Earth of a raster's pixels, by its geotransform or its ground control points.
 
 Shapes: P points.
 """
@@ -26,14 +26,14 @@ _NAMES_A_FILE = re.compile(
     r'PARAMETERFILE\["[^"]*","(?!@null")|(grids|model|file|init|catalog)=(?!@null[ "])', re.IGNORECASE
 )
 _SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of a raster's sides
-_EDGE_METRES = 10_000  # a map that maps back to a place farther off has been left
+_EDGE_METRES = 10_000  # a point that is mapped back farther away lies outside of the map
 _PERIOD_TEST_DEGREES = 10.0  # of latitude
-_STEP = 10  # pixels over which ground distances are measured: more than the projections' own rounding
+_STEP = 10  # pixels over which ground distances are measured, as rounding errors spoil shorter ones
 
 
 @dataclass(frozen=True)
 class Georeference:
-    """Where a raster of ``width`` x ``height`` pixels lies."""
+    """Where on Earth a raster of ``width`` x ``height`` pixels lies."""
 
     width: int
     height: int
@@ -41,11 +41,11 @@ class Georeference:
     _to_lonlat: Transformer
 
     def is_on_map(self, columns_P: Floats, rows_P: Floats) -> bool:
-        """Tell whether pixel corners lie within what their projection maps.
+        """Return whether pixel corners lie on the map of their projection.
 
-        Beyond the edge of a map such as the sinusoidal one, a formula goes on to the other side of the Earth.
-        The edge shows where a place isn't mapped back to where it came from. In a cylindrical projection it
-        may be: it maps back to the next map of the world, which continues this one.
+        Beyond the edge of a map such as the sinusoidal one, the formula continues on the other side of the
+        Earth; a point there isn't mapped back to where it came from. In a cylindrical projection a point off
+        the map is fine: it lies on the next map of the world, which continues this one.
         """
         try:
             x_P, y_P = self._to_projection(columns_P, rows_P)
@@ -62,7 +62,7 @@ class Georeference:
             return False
 
     def lonlat(self, columns_P: Floats, rows_P: Floats) -> Points | None:
-        """Return longitudes_P and latitudes_P [degrees] of pixel corners, None outside of the projection."""
+        """Return longitudes_P and latitudes_P [degrees] of pixel corners; None if the projection has none."""
         try:
             x_P, y_P = self._to_projection(columns_P, rows_P)
             longitudes_P, latitudes_P = self._to_lonlat.transform(x_P, y_P, errcheck=True)
@@ -73,10 +73,10 @@ class Georeference:
         return longitudes_P, np.clip(latitudes_P, -90, 90)  # pixels may overhang a pole by half
 
     def metres_per_pixel(self) -> tuple[float, float] | None:
-        """Return the ground sampling distance, along rows and along columns.
+        """Return the ground sampling distance [metres] along rows and along columns.
 
-        At the raster's centre or, where that lies beyond the edge of its map, at the nearest of a grid of
-        places that is on it; None where none of them is.
+        It is measured at the raster's centre or, if that is off the map, at the nearest of a grid of points
+        that is on it; None if none of them is.
         """
         shares = [(across, down) for across in _SHARES for down in _SHARES]
         for across, down in sorted(shares, key=lambda share: math.hypot(share[0] - 0.5, share[1] - 0.5)):
@@ -99,10 +99,10 @@ class Georeference:
 
 
 def georeference(dataset: DatasetReader) -> Georeference | None:
-    """Return where a raster lies, or None where it doesn't say: no CRS, or neither geotransform nor GCPs.
+    """Return where a raster lies; None without a CRS, or with neither geotransform nor GCPs.
 
-    None too where the CRS names a file, or the ground control points can't be fitted. RPCs aren't read:
-    without a terrain model they mislead in mountains.
+    Also None if the CRS names a file or isn't of the Earth, or if the ground control points can't be fitted.
+    RPCs aren't used: without a terrain model they mislead in mountains.
     """
     points, points_crs = dataset.gcps
     try:
@@ -116,7 +116,7 @@ def georeference(dataset: DatasetReader) -> Georeference | None:
         else:
             return None
     except (CRSError, ProjError):
-        return None  # a site's own coordinates
+        return None  # for example local coordinates of a building site
     return Georeference(dataset.width, dataset.height, to_projection, to_lonlat)
 
 
@@ -134,9 +134,9 @@ def _by_transform(dataset: DatasetReader) -> Callable[[Floats, Floats], Points]:
 
 @lru_cache(maxsize=64)
 def _to_lonlat(wkt: str) -> Transformer:
-    """Return the way to longitude and latitude. Raises CRSError, also where the CRS names a file for it.
+    """Return the transformer to longitude and latitude. Raises CRSError, also if the CRS names a file.
 
-    A CRS may name grids or models of a datum shift by path, and PROJ would open whatever an image says.
+    A CRS may name grids or models of a datum shift by path, and PROJ would open any path that an image names.
     """
     crs = CRS.from_wkt(wkt)  # this alone opens nothing
     if _NAMES_A_FILE.search(crs.to_wkt()):
@@ -156,7 +156,7 @@ def _metres_per_unit(to_lonlat: Transformer) -> float:
 
 
 def _is_period(to_lonlat: Transformer, lon_P: Floats, lat_P: Floats, off_P: Points) -> bool:
-    """Tell whether a map continues that many of its units away, at other latitudes too."""
+    """Return whether the map repeats at this offset [its units], at other latitudes too."""
     nearer_P = lat_P - np.copysign(_PERIOD_TEST_DEGREES, lat_P)
     x_P, y_P = to_lonlat.transform(lon_P, nearer_P, direction="INVERSE")
     there_P, lat_there_P = to_lonlat.transform(x_P + off_P[0], y_P + off_P[1])

@@ -15,10 +15,10 @@ from pipelines.imagery.raster import Raster
 from pipelines.imagery.window import WindowTuple
 
 Edges = Literal["drop", "shift", "pad"]
-"""What becomes of a window that runs over the right or lower edge: nothing; it is moved inside, over others;
-it stays, and what lies outside isn't valid."""
+"""A window that crosses the right or lower edge is dropped, shifted inside (over other windows), or padded:
+the part outside isn't valid."""
 
-_SAME = 0.01  # a ground resolution that differs by less is the source's own: nothing is resampled for it
+_SAME = 0.01  # no resampling if the source's resolution differs by less than this share
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Grid:
     """Which windows of a scene are its chips."""
 
     chip_size: int
-    """Side of a chip [pixels that the network is given]"""
+    """Side of a chip [pixels, as the network takes them]."""
     stride: int | None = None
-    """From one chip to the next [the same pixels]; None: chip_size."""
+    """Distance from one chip to the next [the same pixels]; None: chip_size."""
     resolution: float | None = None
     """Ground size of these pixels [metres]; None: the source's own."""
     edges: Edges = "drop"
     min_valid_fraction: float = 0.0
-    """Chips with less [0..1], and those with nothing valid, are left out."""
+    """Chips with a smaller valid share [0..1], and those without a valid pixel, are left out."""
 
 
 def grid_windows(
@@ -41,7 +41,7 @@ def grid_windows(
 ) -> Iterator[WindowTuple]:
     """Yield the windows of a raster of width x height pixels, row by row.
 
-    ``ratios`` are the source's pixels in one of the grid's, along rows and along columns.
+    ``ratios``: how many pixels of the source make one of the grid, along rows and along columns.
     """
     stride = grid.stride or grid.chip_size
     w, h = (round(grid.chip_size * ratio) for ratio in ratios)
@@ -52,7 +52,7 @@ def grid_windows(
 
 
 def _starts(length: int, side: int, stride: int, edges: Edges) -> list[int]:
-    """Return where windows begin along one axis: at every stride, until one reaches the end."""
+    """Return the starts of windows along one axis: one each ``stride``, until a window reaches the end."""
     if side < 1:
         return []
     whole = list(range(0, length - side + 1, stride))
@@ -66,10 +66,10 @@ def _starts(length: int, side: int, stride: int, edges: Edges) -> list[int]:
 
 
 def read_chips(dataset: Raster, place: Georeference | None, grid: Grid, pixels: PixelSpec) -> Iterator[Chip]:
-    """Yield the chips of a scene that have enough valid pixels, row by row; one is in memory at a time.
+    """Yield the chips of a scene with enough valid pixels, row by row; one is in memory at a time.
 
-    Row by row is the order in which files are decoded: GDAL keeps the blocks that the next chip shares.
-    Raises RejectedObject: ``wrong_bands``, ``no_place``, ``too_small``, ``truncated``, or, last, ``empty``.
+    Files are decoded row by row too, so GDAL still has the blocks that neighbouring chips share.
+    Raises RejectedObject: ``wrong_bands``, ``no_place``, ``too_small``, ``truncated``, or last ``empty``.
     """
     check_bands(dataset, pixels)
     windows = scene_windows(dataset, place, grid)
@@ -86,9 +86,9 @@ def read_chips(dataset: Raster, place: Georeference | None, grid: Grid, pixels: 
 
 
 def scene_windows(dataset: Raster, place: Georeference | None, grid: Grid) -> Iterator[WindowTuple]:
-    """Return the windows of a scene's chips, row by row, whatever is in them.
+    """Return the windows of a scene's chips, row by row, valid or not.
 
-    Raises RejectedObject: ``no_place``, or ``too_small`` where there are none.
+    Raises RejectedObject: ``no_place``, or ``too_small`` if there are none.
     """
     ratios = _ratios(place, grid)
     width, height = dataset.upright_size
@@ -101,13 +101,13 @@ def scene_windows(dataset: Raster, place: Georeference | None, grid: Grid) -> It
 
 
 def _ratios(place: Georeference | None, grid: Grid) -> tuple[float, float]:
-    """Return the source's pixels in one of the grid's, by axis. Raises RejectedObject (``no_place``)."""
+    """Return how many source pixels make one of the grid, by axis. Raises RejectedObject (``no_place``)."""
     if grid.resolution is None:
         return 1, 1
     metres = place.metres_per_pixel() if place else None
     if metres is None:
         raise RejectedObject(
-            "no_place", "resolution is set, and nothing says how large its pixels are on Earth"
+            "no_place", "resolution is set, and the object doesn't say how large its pixels are on Earth"
         )
     across, down = (grid.resolution / distance for distance in metres)
     return (1, 1) if abs(across - 1) < _SAME and abs(down - 1) < _SAME else (across, down)

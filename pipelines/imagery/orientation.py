@@ -1,7 +1,7 @@
-"""Orientation of a photo: cameras store the sensor's rows and say in a tag how viewers must turn them.
+"""Orientation of a photo: cameras store the rows of the sensor, and a tag tells viewers how to turn them.
 
 Source: Exif 2.32 (CIPA DC-008), 4.6.4 A; TIFF 6.0, section 8; PNG, third edition, 11.3.2.7 (eXIf).
-"Stored" is the raster as the file has it, "upright" as viewers show it. A window is (x, y, w, h) in pixels.
+"Stored" is the raster in the file, "upright" is the one that viewers show.
 
 Shapes: the last two axes of an array are the rows and columns of a raster.
 """
@@ -14,8 +14,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.imagery.window import WindowTuple
+
 Value = TypeVar("Value", bound=np.generic)
-Window = tuple[int, int, int, int]
 
 _TAG, _SHORT = 274, 3  # Orientation, and the type that its value has
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -33,15 +34,15 @@ class Orientation:
         """Return the upright (width, height) of a stored raster, or the stored one of an upright raster."""
         return (height, width) if self.exchanged else (width, height)
 
-    def stored_window(self, window: Window, width: int, height: int) -> Window:
-        """Return where a window of the upright raster of ``width`` x ``height`` pixels is stored."""
+    def stored_window(self, window: WindowTuple, width: int, height: int) -> WindowTuple:
+        """Return the stored window of a window in the upright raster of ``width`` x ``height`` pixels."""
         x, y, w, h = window
         x = width - x - w if self.columns_mirrored else x
         y = height - y - h if self.rows_mirrored else y
         return (y, x, h, w) if self.exchanged else (x, y, w, h)
 
     def upright(self, stored: NDArray[Value]) -> NDArray[Value]:
-        """Return an array (..., H, W) of a stored raster as viewers show it; it shares the memory."""
+        """Return a stored array (..., H, W) turned upright, as a view of the same memory."""
         turned = stored.swapaxes(-2, -1) if self.exchanged else stored
         turned = turned[..., ::-1, :] if self.rows_mirrored else turned
         return turned[..., ::-1] if self.columns_mirrored else turned
@@ -62,13 +63,13 @@ _BY_NUMBER = {
 
 
 def orientation_by_number(number: int | str | None) -> Orientation:
-    """Return the orientation that a tag's value means; a value that isn't defined means: as stored."""
+    """Return the orientation for a tag's value, 1 to 8; any other value means: as stored."""
     text = str(number).strip()
     return _BY_NUMBER.get(int(text), AS_STORED) if text.isdecimal() and len(text) == 1 else AS_STORED
 
 
 def tiff_orientation(content: bytes) -> Orientation:
-    """Return what the first directory of a TIFF says; also of an Exif block, which has the same form."""
+    """Return the orientation in the first directory of a TIFF, or of an Exif block, which is alike."""
     order = {b"II": "<", b"MM": ">"}.get(content[:2])
     if order is None:
         return AS_STORED
@@ -86,13 +87,13 @@ def tiff_orientation(content: bytes) -> Orientation:
                 return orientation_by_number(struct.unpack_from(f"{order}H", content, entry + value_at)[0])
             if tag > _TAG:
                 break  # entries are sorted
-    except struct.error:  # GDAL says what is wrong with such a file, where that matters
+    except struct.error:  # a broken file: if that matters, GDAL will say so
         pass
     return AS_STORED
 
 
 def png_orientation(content: bytes) -> Orientation:
-    """Return what the Exif block of a PNG says, if it has one."""
+    """Return the orientation in the Exif block of a PNG; as stored if it has none."""
     for kind, start, length in _png_chunks(content):
         if kind == b"eXIf":
             return tiff_orientation(content[start : start + length])
@@ -100,7 +101,7 @@ def png_orientation(content: bytes) -> Orientation:
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and length of the data of each chunk."""
+    """Yield for each chunk its type, and the start and length of its data [bytes]."""
     at = len(_PNG_START)
     while at + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)

@@ -1,4 +1,4 @@
-"""A picture that somebody sends as an example, as one chip.
+"""A picture that a user sends as an example, read as one chip.
 
 Shapes: H x W pixels, C bands.
 """
@@ -12,13 +12,13 @@ from pipelines.imagery.pixels import PixelSpec, grey_as_colours, read_window
 from pipelines.imagery.raster import open_raster, rasters_in
 
 MAX_PIXELS = 4_194_304
-"""Largest picture that is decoded, unless somebody says otherwise."""
+"""Largest picture that is decoded by default."""
 
 
 def read_picture(content: bytes, pixels: PixelSpec, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Return a picture as one chip_HWC. Raises PictureError where it can't be one.
+    """Return a picture as one chip_HWC. Raises PictureError if that isn't possible.
 
-    A grey picture, with or without alpha, counts as one whose bands are all alike.
+    In a grey picture, with or without alpha, all bands are the grey one.
     """
     try:
         with open_raster(content) as dataset:
@@ -37,6 +37,6 @@ def read_picture(content: bytes, pixels: PixelSpec, max_pixels: int = MAX_PIXELS
 
 
 def _pixels_to_decode(dataset: DatasetReader) -> int:
-    """Return the size of the image or of one of its blocks: a small image can claim huge ones."""
+    """Return the pixels of the image, or of its largest block: a small image can claim huge blocks."""
     blocks = [height * width for raster in rasters_in(dataset) for height, width in raster.block_shapes]
     return int(max(dataset.width * dataset.height, *blocks))

@@ -1,4 +1,4 @@
-"""Values of a raster to pixels of a chip: the only definition, for training, encoding and queries alike.
+"""How values of a raster become pixels of a chip: the same in training, encoding and queries.
 
 Shapes: H x W pixels, C bands, S = side of a resampled chip.
 """
@@ -18,34 +18,34 @@ from pipelines.imagery.samples import Values, bits_of, black_and_white, has_pale
 from pipelines.imagery.values import read_values
 from pipelines.imagery.window import WindowTuple
 
-_SURVEY_SIDE = 512  # pixels a side, at most, from which a scene's percentiles are told
+_SURVEY_SIDE = 512  # a scene's percentiles are taken from at most so many pixels a side
 
 
 @dataclass(frozen=True)
 class PixelSpec:
     """Which values of a raster become a chip's pixels, and how.
 
-    A pixel is ``255 (value - low) / (high - low)`` per band, rounded and kept within 0..255. Values are the
-    file's own, before any scale and offset that it names. Without a range, values of up to 8 bits become
-    pixels from black to white, as viewers show them: those of 8 bits are taken as they are, unless the file
-    says that 0 is white. A range beyond what a sample of fewer than 8 bits can hold is one of 8 bits, from
-    black to white. Pixels that aren't valid are 0.
+    A pixel is ``255 (value - low) / (high - low)`` per band, rounded and clipped to 0..255. Values are those
+    in the file, before any scale and offset that it names. Without a range, values of up to 8 bits become
+    pixels from black to white, as in viewers: those of 8 bits are taken as they are, unless the file says
+    that 0 is white. If samples have fewer than 8 bits and the range goes beyond them, the range is meant in
+    8 bits, from black to white. Invalid pixels are 0.
     """
 
     bands: tuple[int, ...]
-    """From 1, in the order of the chip's. A palette's colours count as bands 1 to 3."""
+    """Band of the raster (from 1) for each band of the chip. A palette's colours are bands 1 to 3."""
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     percentiles: tuple[float, float] | None = None
-    """In place of a range: the scene's own, between these percentiles of its valid values."""
+    """Instead of a range: each scene's own, between these percentiles of its valid values."""
     nodata: float | None = None
-    """Value that means no data; None: what the file says. NaN and infinity always do."""
+    """Value that means no data; None: the file's own. NaN and infinity always mean it."""
     mask: bool = True
-    """Whether an alpha band (unless it is among ``bands``) or a mask makes pixels invalid."""
+    """Whether a mask, or an alpha band that isn't among ``bands``, makes pixels invalid."""
 
     @classmethod
     def of(cls, spec: InputSpec) -> "PixelSpec":
-        """Return what a network was trained on."""
+        """Return the pixels that a network was trained on."""
         return cls(spec.bands, spec.low, spec.high)
 
 
@@ -56,7 +56,7 @@ class Chip:
     window: WindowTuple
     pixels_HWC: NDArray[np.uint8]
     valid_fraction: float
-    """Share of the window's pixels that are valid: what lies outside of the raster isn't."""
+    """Share of the window's pixels that are valid; pixels outside of the raster aren't."""
 
 
 def check_bands(dataset: Raster, spec: PixelSpec) -> None:
@@ -83,19 +83,19 @@ def check_bands(dataset: Raster, spec: PixelSpec) -> None:
 
 
 def grey_as_colours(dataset: Raster, spec: PixelSpec) -> PixelSpec:
-    """Return the spec that takes the one band of a grey picture for each of its bands.
+    """Return a spec that takes the band of a grey picture for each of its bands; of others, the spec itself.
 
-    For pictures that people choose, as examples or with labels. What a night does with an archive's objects
-    of one band must be declared: they may be heights or classes.
+    For pictures that people choose, as examples or with labels. For the objects of an archive this must be
+    declared, as one band may hold heights or classes.
     """
     return replace(spec, bands=(1,) * len(spec.bands)) if is_grey(dataset) else spec
 
 
 def with_own_range(dataset: Raster, spec: PixelSpec) -> PixelSpec:
-    """Return the spec with the scene's percentiles, where it asks for them, as its range.
+    """Return the spec with the scene's percentiles as its range, if it asks for percentiles.
 
-    They are told from at most 512 x 512 pixels, of an overview where there is one: the same each time.
-    Raises RejectedObject: ``wrong_bands``, ``truncated``, or ``empty`` where none of them is valid.
+    They are taken from at most 512 x 512 pixels, always the same ones, of an overview if there is one.
+    Raises RejectedObject: ``wrong_bands``, ``truncated``, or ``empty`` if none of them is valid.
     """
     if spec.percentiles is None:
         return spec
@@ -117,10 +117,10 @@ def with_own_range(dataset: Raster, spec: PixelSpec) -> PixelSpec:
 def read_window(dataset: Raster, window: WindowTuple, spec: PixelSpec, size: int | None = None) -> Chip:
     """Read one chip: the window as it is, or resampled to ``size`` pixels a side.
 
-    The window is one of the upright image, see `pipelines.imagery.orientation`. It may run over the right and
-    lower edge; what lies there isn't valid. Resampling is antialiased, pixels that
-    aren't valid weigh nothing, and large reductions start from an overview where there is one.
-    Raises RejectedObject: ``wrong_bands``, ``truncated``, or ``too_small`` where the window lies outside.
+    The window is in the upright image (`pipelines.imagery.orientation`). It may cross the right and lower
+    edge; pixels beyond aren't valid. Resampling is antialiased, invalid pixels have no weight, and large
+    reductions start from an overview if there is one.
+    Raises RejectedObject: ``wrong_bands``, ``truncated``, or ``too_small`` if the window lies outside.
     """
     check_bands(dataset, spec)
     x, y, w, h = window
@@ -149,7 +149,7 @@ def read_window(dataset: Raster, window: WindowTuple, spec: PixelSpec, size: int
 
 
 def _in_own_values(dataset: Raster, spec: PixelSpec) -> PixelSpec:
-    """Return the spec with its range in the file's own values, where it has none or one of 8 bits."""
+    """Return the spec with its range in values of the file, if it has no range or one in 8 bits."""
     if has_palette(dataset) or any(dataset.dtypes[band - 1] != "uint8" for band in spec.bands):
         return spec
     black_C, white_C = map(np.asarray, black_and_white(dataset, spec.bands))
@@ -167,7 +167,7 @@ def _in_own_values(dataset: Raster, spec: PixelSpec) -> PixelSpec:
 def _resized(
     values_HWC: Values, valid_HW: NDArray[np.bool_], size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return values_SSC, each the weighted mean of the valid values below it, and valid_SS."""
+    """Return values_SSC, each the weighted mean of the valid values that it covers, and valid_SS."""
     floats_HWC = values_HWC.astype(np.float32)
     if valid_HW.all() and np.isfinite(floats_HWC).all():
         planes = [_resize(floats_HW, size) for floats_HW in floats_HWC.transpose(2, 0, 1)]

@@ -1,7 +1,4 @@
-"""Imagery: an object opened as a raster, within limits, and when it was acquired.
-
-A window is (x, y, w, h) in pixels of the source.
-"""
+"""Opens an object as a raster, within limits, and reads when it was acquired."""
 
 import re
 import warnings
@@ -29,13 +26,13 @@ DRIVERS = ("GTiff", "JPEG", "PNG", "JP2OpenJPEG")
 """GDAL drivers that may open an object. None of them opens further files or addresses, as VRT would."""
 
 _GDAL_OPTIONS = {
-    "GDAL_CACHEMAX": 512
-    << 20,  # bytes of decoded blocks; GDAL would take a share of all memory, in each process
+    # bytes of decoded blocks; by default GDAL takes a share of all memory, in each process
+    "GDAL_CACHEMAX": 512 << 20,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # it returns blank pixels where a PNG breaks off
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # it returns blank pixels if a PNG breaks off
 }
 
-# The densest honest file is a sparse TIFF: its tiles of 1024 x 1024 pixels take 16 bytes each.
+# The densest file in practice is a sparse TIFF: its tiles of 1024 x 1024 pixels take 16 bytes each.
 _MOST_PIXELS_A_BYTE = 100_000
 _MOST_BLOCK_BYTES = 1 << 30  # a block is decoded as a whole
 _MOST_DIRECTORIES = 100  # of a TIFF with a mask
@@ -47,11 +44,11 @@ class Raster(DatasetReader):  # type: ignore[misc]  # rasterio has no types
     """An object's content, opened. Its width, height and pixels are as stored."""
 
     orientation: Orientation = AS_STORED
-    """How its pixels are turned where they are read as a chip's; windows of chips are upright ones."""
+    """How its pixels are turned when they are read; windows of chips are in the upright raster."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """Width and height [pixels] as viewers show it."""
+        """Width and height [pixels] after turning."""
         return self.orientation.size(self.width, self.height)
 
 
@@ -68,7 +65,7 @@ def open_raster(content: bytes) -> Iterator[Raster]:
     with rasterio.Env(**_GDAL_OPTIONS), MemoryFile(content) as memory:
         try:
             with warnings.catch_warnings():
-                # images without georeference are welcome: their footprint is null
+                # images without georeference are allowed: their footprint is null
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 dataset = Raster(memory.name, driver=list(DRIVERS))
         except RasterioError as error:
@@ -80,7 +77,7 @@ def open_raster(content: bytes) -> Iterator[Raster]:
 
 
 def _orientation(dataset: DatasetReader, content: bytes) -> Orientation:
-    """Return how viewers show an image; a raster with a place on Earth is taken as stored, as GIS do."""
+    """Return how viewers turn an image; a georeferenced raster is taken as stored, as in GIS software."""
     has_place = dataset.crs is not None or bool(dataset.gcps[0]) or not dataset.transform.is_identity
     if has_place:
         return AS_STORED
@@ -92,7 +89,7 @@ def _orientation(dataset: DatasetReader, content: bytes) -> Orientation:
 
 
 def _check_size(dataset: DatasetReader, content_bytes: int) -> None:
-    """Raise RejectedObject (``too_large``) where decoding would take what the content can't be worth."""
+    """Raise RejectedObject (``too_large``) if the header claims more than the content can hold."""
     size = f"{dataset.width} x {dataset.height} pixels"
     if dataset.width * dataset.height > _MOST_PIXELS_A_BYTE * content_bytes:
         raise RejectedObject("too_large", f"the header says {size}, but there are {content_bytes} bytes only")
@@ -106,14 +103,14 @@ def _check_size(dataset: DatasetReader, content_bytes: int) -> None:
 
 
 def _sample_bytes(data_type: str) -> int:
-    """Return the size of a sample; numpy has no type for complex integers of 16 bits a part."""
+    """Return the size of a sample [bytes]. numpy has no type for GDAL's complex 16-bit integers."""
     return 4 if data_type == "complex_int16" else np.dtype(data_type).itemsize
 
 
 def rasters_in(dataset: DatasetReader) -> Iterator[DatasetReader]:
-    """Yield the raster itself, then the overviews and masks in a TIFF: each has blocks of its own.
+    """Yield the raster itself, then the overviews and masks of a TIFF, which have their own blocks.
 
-    Raises RejectedObject (``too_large``) where there are more than anybody needs.
+    Raises RejectedObject (``too_large``) if a TIFF has too many of them.
     """
     yield dataset
     if dataset.driver != "GTiff":
@@ -151,6 +148,6 @@ def acquired_at(dataset: DatasetReader) -> datetime | None:
 
 
 def gdal_message(error: Exception) -> str:
-    """Return what GDAL says of an object, without the name that it has in memory."""
-    told = error.__cause__ if "previous exception" in str(error) and error.__cause__ else error
-    return re.sub(rf"(/vsimem/)?({_UUID}/)?{_UUID}\.?\w*", "the object", one_line(told))[:300]
+    """Return GDAL's message about an object, without the object's temporary name."""
+    cause = error.__cause__ if "previous exception" in str(error) and error.__cause__ else error
+    return re.sub(rf"(/vsimem/)?({_UUID}/)?{_UUID}\.?\w*", "the object", one_line(cause))[:300]

@@ -1,4 +1,4 @@
-"""What a raster's samples mean where they aren't plain bytes: few bits, entries of a palette, reversed grey.
+"""Samples that aren't plain bytes: of few bits, entries of a palette, grey with 0 as white.
 
 Shapes: H x W pixels, C bands, V values that a sample can have.
 """
@@ -15,19 +15,19 @@ from rasterio.windows import Window
 Values = NDArray[np.generic]
 Mask = NDArray[np.bool_]
 Read = Callable[[Window, tuple[int, int]], tuple[Values, Mask]]
-"""Reads values_CHW of a window in so many (H, W) pixels, and valid_HW."""
+"""Reads a window in (H, W) pixels; returns values_CHW and valid_HW."""
 
 _BYTE = 8
-_STRIP_PIXELS = 1 << 22  # that are averaged at a time
+_STRIP_PIXELS = 1 << 22  # averaged at a time
 
 
 def has_palette(dataset: DatasetReader) -> bool:
-    """Tell whether the raster's one band holds entries of a palette: its colours are bands 1 to 3."""
+    """Return whether the raster's only band holds palette entries; its colours then are bands 1 to 3."""
     return dataset.count == 1 and bool(dataset.colorinterp[0] == ColorInterp.palette)
 
 
 def palette(dataset: DatasetReader) -> NDArray[np.uint8]:
-    """Return the palette as colours_V4: red, green, blue and alpha of each entry."""
+    """Return the palette, colours_V4: red, green, blue and alpha of each entry."""
     colours_V4 = np.zeros((1 << 8 * np.dtype(dataset.dtypes[0]).itemsize, 4), np.uint8)
     for value, colour in dataset.colormap(1).items():
         colours_V4[value] = colour
@@ -35,7 +35,7 @@ def palette(dataset: DatasetReader) -> NDArray[np.uint8]:
 
 
 def is_grey(dataset: DatasetReader) -> bool:
-    """Tell whether a picture has one band, or one and an alpha band."""
+    """Return whether a picture has one band without a palette, or one and an alpha band."""
     kinds = dataset.colorinterp
     return (len(kinds) == 1 and not has_palette(dataset)) or (
         len(kinds) == 2 and kinds[1] == ColorInterp.alpha
@@ -43,21 +43,21 @@ def is_grey(dataset: DatasetReader) -> bool:
 
 
 def bits_of(dataset: DatasetReader, band: int) -> int:
-    """Return how many bits a sample of a band of integers has; files may say fewer than its type has."""
+    """Return the bits of a sample in a band of integers: a file may declare fewer than its type has."""
     whole: int = 8 * np.dtype(dataset.dtypes[band - 1]).itemsize
-    said = dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "")
-    return min(int(said), whole) if said.isdecimal() and int(said) else whole
+    declared = dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "")
+    return min(int(declared), whole) if declared.isdecimal() and int(declared) else whole
 
 
 def has_few_bits(dataset: DatasetReader, bands: Sequence[int]) -> bool:
-    """Tell whether samples of these bands have fewer than 8 bits: black and white, or a few greys."""
+    """Return whether samples of one of these bands have fewer than 8 bits."""
     return any(dataset.dtypes[band - 1] == "uint8" and bits_of(dataset, band) < _BYTE for band in set(bands))
 
 
 def black_and_white(dataset: DatasetReader, bands: Sequence[int]) -> tuple[list[float], list[float]]:
-    """Return the values of black and of white in bands of up to 8 bits, one of each a band.
+    """Return the values of black_C and of white_C in bands of up to 8 bits.
 
-    White is the largest value, unless a TIFF says that 0 is (TIFF 6.0, WhiteIsZero, as fax machines write).
+    White is the largest value, unless a TIFF declares 0 as white (TIFF 6.0, WhiteIsZero, common in faxes).
     """
     largest_C = [float((1 << bits_of(dataset, band)) - 1) for band in bands]
     zeros_C = [0.0] * len(largest_C)
@@ -66,10 +66,10 @@ def black_and_white(dataset: DatasetReader, bands: Sequence[int]) -> tuple[list[
 
 
 def read_mean(read: Read, window: Window, shape: tuple[int, int]) -> tuple[Values, Mask]:
-    """Return means_CHW (float32) of a window in fewer pixels, ``shape`` (H, W), and valid_HW.
+    """Return means_CHW (float32) of a window reduced to ``shape`` (H, W) pixels, and valid_HW.
 
-    GDAL would round the mean to what a sample can be, black or white. Only valid values count; the mean of
-    none is NaN. The window is read in strips, as it may be much larger than what it becomes.
+    GDAL would round a mean to a value of the sample's type, such as black or white. Only valid values count;
+    without any the mean is NaN. The window is read in strips, as it may be much larger than the result.
     """
     height, width = shape
     down = window.height / height

@@ -1,6 +1,6 @@
-"""Values of a raster, and which of them are valid: nodata, NaN, alpha bands, masks, palettes.
+"""Reads values of a raster, and which pixels are valid: nodata, NaN, alpha bands, masks, palettes.
 
-Windows are upright ones, see `pipelines.imagery.orientation`; GDAL is asked for what is stored there.
+Windows are in the upright raster (`pipelines.imagery.orientation`); GDAL reads the stored ones.
 
 Shapes: H x W pixels, C bands.
 """
@@ -30,10 +30,10 @@ def read_values(
 ) -> tuple[Values, Mask]:
     """Return values_HWC of a window inside the raster, in ``shape`` (H, W) pixels, and valid_HW.
 
-    ``nodata`` is the value that means no data, None: what the file says; ``mask`` whether alpha and masks
-    count. GDAL reduces with ``resampling``, from an overview where there is one; but takes the nearest where
-    it doesn't know the nodata value. Averages of palettes and of samples of few bits are made here.
-    Raises RejectedObject (``truncated``) where the pixels can't be decoded.
+    ``nodata`` is the value that means no data, None: the file's own; ``mask`` says whether alpha bands and
+    masks count. GDAL reduces with ``resampling``, from an overview if there is one. With a ``nodata`` value,
+    which GDAL doesn't know, it takes the nearest pixel. Palettes and samples of few bits are averaged here.
+    Raises RejectedObject (``truncated``) if the pixels can't be decoded.
     """
     turn = dataset.orientation
     x, y, w, h = turn.stored_window(
@@ -73,7 +73,7 @@ def _read_palette(
     nodata: float | None,
     mask: bool,
 ) -> tuple[Values, Mask]:
-    """Return the colours of a palette's entries as values_CHW, and valid_HW."""
+    """Return the colours of palette entries as values_CHW, and valid_HW."""
     entries_1HW = _read(dataset, window, [1], shape, Resampling.nearest)
     valid_HW = _find_valid(entries_1HW, [dataset.nodatavals[0] if nodata is None else nodata])
     colours_HW4 = palette(dataset)[entries_1HW[0]]
@@ -99,9 +99,9 @@ def _read(
 
 
 def _find_valid(values_CHW: Values, nodata_C: Sequence[float | None]) -> Mask:
-    """Return valid_HW: where one band at least has a value, as a pixel may well be 0 in some bands.
+    """Return valid_HW: pixels with a value in one band at least, as some bands may well equal nodata.
 
-    In bands of floats, what isn't a value becomes NaN.
+    In bands of floats, nodata and infinity become NaN in place.
     """
     shape = values_CHW.shape[1:]
     if values_CHW.dtype.kind != "f" and all(nodata is None for nodata in nodata_C):
@@ -119,9 +119,9 @@ def _find_valid(values_CHW: Values, nodata_C: Sequence[float | None]) -> Mask:
 
 
 def _apply_masks(valid_HW: Mask, dataset: DatasetReader, window: Window, bands: Sequence[int]) -> None:
-    """Clear where an alpha band or the file's mask is 0. Raises RejectedObject (``truncated``)."""
+    """Clear valid_HW where an alpha band or the file's mask is 0. Raises RejectedObject (``truncated``)."""
     for band, kind in enumerate(dataset.colorinterp, start=1):
-        # GDAL calls the fourth of four 8-bit bands alpha, whatever it is: not where it is asked for
+        # GDAL takes the fourth of any four 8-bit bands for alpha: it isn't if it is one of the chip's bands
         if kind == ColorInterp.alpha and band not in bands:
             valid_HW &= _read(dataset, window, [band], valid_HW.shape, Resampling.nearest)[0] > 0
     flags = dataset.mask_flag_enums[0]

@@ -10,7 +10,7 @@ import pytest
 from deltalake.exceptions import CommitFailedError
 
 from pipelines.errors import ConflictError, StorageError, TableError
-from pipelines.table.code_table import CodeTable, Shard, _hopeless, files_of
+from pipelines.table.code_table import CodeTable, Shard, _permanent_reason, files_of
 from pipelines.table.conflicts import Conflicts
 from pipelines.table.pointer import Published, publications, publish, read_pointer
 from pipelines.table.schema import CODE_SCHEMA, FILE_SCHEMA
@@ -202,7 +202,7 @@ def test_what_delta_forbids_is_a_failure_and_no_conflict(store, tmp_path):
     ],
 )
 def test_conflicts_are_told_from_failures(text, is_failure):
-    assert (_hopeless(CommitFailedError(text)) is not None) == is_failure
+    assert (_permanent_reason(CommitFailedError(text)) is not None) == is_failure
 
 
 def test_conflicts_in_a_row_end(monkeypatch):
