@@ -1,4 +1,4 @@
-"""A typed config from YAML, environment and flags; errors as one line; the report on stdout.
+"""Runs a job: its config from YAML, environment and flags, errors as one line, its report on stdout.
 
 Flags win over the environment (``SCENEHASH_TABLE``, ``SCENEHASH_STORE__ENDPOINT``), which wins over the
 YAML file named by ``--config`` or ``SCENEHASH_CONFIG``.
@@ -37,7 +37,7 @@ def run_job(
     except ScenehashError as error:
         if isinstance(error, ReportedError):
             _print_report(error.report)
-        print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201 - a CLI's last word
+        print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201 - the error message of a command line
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -51,7 +51,7 @@ def _print_report(report: BaseModel | None) -> None:
 
 
 def load_config(name: str, config_type: type[Config], arguments: Sequence[str]) -> Config:
-    """Return the config. Raises ConfigError naming each unknown key or bad value; ``--help`` exits."""
+    """Return the config. Raises ConfigError that names each unknown key and bad value; ``--help`` exits."""
     file = _read_yaml(_config_file(arguments))
     try:
         settings = _settings(name, config_type, file, list(arguments))
@@ -97,7 +97,7 @@ def _settings(
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return env_settings, init_settings  # the flags are put in front of these
+            return env_settings, init_settings  # pydantic-settings puts the flags before these
 
     return Settings(**file)
 
@@ -137,7 +137,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_environment(config_type: type[BaseModel]) -> None:
-    """Raise ConfigError on a SCENEHASH_ variable that is no job's key: it is a slip of the pen."""
+    """Raise ConfigError if a SCENEHASH_ variable is no job's key: it is mistyped."""
     given = {
         variable.removeprefix(ENV_PREFIX).lower().split("__")[0]: variable
         for variable in os.environ

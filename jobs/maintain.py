@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def _run(config: MaintainConfig) -> "MaintainReport":
-    from pipelines.maintain.run import run_maintain  # after --help, which needs no torch
+    from pipelines.maintain.run import run_maintain  # here, so that --help is fast
 
     return run_maintain(config)
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def _run(config: EncodeConfig) -> "EncodeReport":
-    from pipelines.encode.run import run_encode  # after --help, which needs no torch
+    from pipelines.encode.run import run_encode  # here, so that --help is fast
 
     return run_encode(config)
 

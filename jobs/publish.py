@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def _run(config: PublishConfig) -> "PublishReport":
-    from pipelines.publish.run import run_publish  # after --help, which needs no torch
+    from pipelines.publish.run import run_publish  # here, so that --help is fast
 
     return run_publish(config)
 

@@ -1,10 +1,10 @@
-"""What the configs of all stages share. Quick to import: no job's `--help` waits for a library."""
+"""Base classes of the configs of all stages. Imports nothing slow, so that `--help` of a job is fast."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class StageConfig(BaseModel):
-    """What the configs of all stages have in common: frozen, and an unknown key is an error."""
+    """Base of all configs: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -19,11 +19,11 @@ class StoreConfig(StageConfig):
     anonymous: bool = False
     """Read public buckets without keys"""
     requester_pays: bool = False
-    """Read buckets whose requesters pay: you are charged for it"""
+    """Read buckets whose requesters pay: you are charged for the requests"""
     patience: float = Field(30, ge=0, le=3600)
-    """For how long a store that doesn't answer is asked again [seconds]"""
+    """How long requests to a store that doesn't answer are repeated [seconds]"""
     private_hosts: bool = False
-    """Read from web servers in private networks, as a STAC catalog of your own may name them"""
+    """Read from web servers in private networks, such as those that your own STAC catalog names"""
 
 
 class TrackingConfig(StageConfig):
@@ -39,12 +39,12 @@ class FeatureConfig(StageConfig):
     """How features of labelled chips are computed."""
 
     actors: int = Field(0, ge=0)
-    """Actors that run the backbone; 0: one a CPU of the cluster, or one a GPU"""
+    """Actors that run the backbone; 0: one for each CPU of the cluster, or for each GPU"""
     gpus_per_actor: float = Field(0, ge=0)
-    """GPUs of each of them; 0: CPU"""
+    """GPUs for each actor; 0: it runs on the CPU"""
     batch_size: int = Field(64, ge=1)
     """Chips in one forward pass"""
     cache: str | None = None
     """Folder where features are kept for the next time: URI; empty: `features` beside what the job writes"""
     max_unreadable_share: float = Field(0.01, ge=0, le=1)
-    """Labelled chips that may be unreadable; more stop the job [0..1]"""
+    """Largest share of labelled chips that may be unreadable; more stop the job [0..1]"""

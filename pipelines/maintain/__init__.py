@@ -1,1 +1,1 @@
-"""Keeping a code table quick and small: few large shards, no files that nobody needs."""
+"""Maintenance keeps a code table fast and small: few large shards, no files that no kept version needs."""

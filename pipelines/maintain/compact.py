@@ -1,6 +1,6 @@
-"""Many small shards into few large ones, in spatial order over all of them.
+"""Merges many small shards into few large ones, in spatial order over all of them.
 
-Memory: one new shard, and some 32 bytes for each of the rows of one commit (`pipelines.table.sorting`).
+Memory: one new shard, and some 32 bytes for each row of one commit (`pipelines.table.sorting`).
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ from pipelines.table.sorting import spatially_sorted
 
 log = structlog.get_logger()
 
-_SMALL = ROWS_PER_SHARD // 2  # rows; what is fuller isn't worth rewriting
-_SMALL_BYTES = BYTES_PER_SHARD // 2  # and what is larger isn't, however few its rows are
+_SMALL = ROWS_PER_SHARD // 2  # rows; a shard with more isn't worth rewriting
+_SMALL_BYTES = BYTES_PER_SHARD // 2  # nor is a larger one, however few rows it has
 _ROWS_A_COMMIT = 8 * ROWS_PER_SHARD
 _FILES_A_COMMIT = 500
-_ROWS_READ = 10_000  # of a file at a time
-_ATTEMPTS = 5
+_ROWS_READ = 10_000  # of a file, that are in memory at a time
+_ATTEMPTS = 5  # of one commit
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class SmallFile:
     """A shard that is worth merging with others."""
 
     path: str
-    """In the table's folder."""
+    """Relative to the table's folder."""
     rows: int
 
 
 def small_files(table: DeltaTable) -> dict[str, list[SmallFile]]:
-    """Return the small shards, by model id, where there are two or more."""
+    """Return the small shards of each model that has two or more, by model id."""
     found: dict[str, list[SmallFile]] = {}
     for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
         if (file["num_records"] or 0) < _SMALL and file["size_bytes"] < _SMALL_BYTES:
@@ -51,10 +51,10 @@ def small_files(table: DeltaTable) -> dict[str, list[SmallFile]]:
 
 
 def compact(table: CodeTable) -> int:
-    """Merge the small shards of each model; return how many went.
+    """Merge the small shards of each model; return how many were merged.
 
-    Safe beside a running night: a commit that meets another one's change of the same files is thrown away,
-    and planned again. Raises ConflictError where that happens time and again.
+    Safe beside a running night: if another commit has changed the same files, the work is dropped and planned
+    again. Raises ConflictError if that happens `_ATTEMPTS` times in a row.
     """
     merged, conflicts = 0, Conflicts(_ATTEMPTS)
     while True:
@@ -75,7 +75,7 @@ def compact(table: CodeTable) -> int:
 
 
 def _groups(small: dict[str, list[SmallFile]]) -> Iterator[tuple[str, list[str]]]:
-    """Yield files that are merged in one commit."""
+    """Yield groups of files, each of one model and merged in one commit."""
     for model_id, files in small.items():
         paths: list[str] = []
         rows = 0
@@ -101,10 +101,10 @@ def _merge(table: CodeTable, model_id: str, paths: list[str]) -> None:
 
 
 def _rows(table: CodeTable, paths: list[str]) -> Iterator[pa.Table]:
-    """Yield the rows of files, some at a time."""
+    """Yield the rows of files, as tables of at most `_ROWS_READ` rows."""
     folder = table.store.arrow_folder(table.uri)
     for path in paths:
         with pq.ParquetFile(folder.open_input_file(path)) as file:
             for batch in file.iter_batches(_ROWS_READ):
-                # what Delta itself has written anew has other types of text
+                # files that Delta itself has rewritten have other types of text
                 yield pa.Table.from_batches([batch]).select(FILE_SCHEMA.names).cast(FILE_SCHEMA)

@@ -11,11 +11,11 @@ class MaintainConfig(StageConfig):
     table: str
     """Code table: URI"""
     keep_days: float = Field(30, ge=0)
-    """What was published in these last days stays readable [days]"""
+    """Versions that were published within this time stay readable [days]"""
     keep_publications: int = Field(2, ge=1)
-    """And so many publications, the present one included, however old"""
+    """So many publications stay readable however old they are, the present one included"""
     grace_hours: int = Field(48, ge=1)
-    """Younger files and log entries stay too: a running night needs them [hours]"""
+    """Files and log entries younger than this stay too, as a running night needs them [hours]"""
     dry_run: bool = False
-    """Only say what would be done"""
+    """Change nothing; the report says what would be done"""
     store: StoreConfig = StoreConfig()

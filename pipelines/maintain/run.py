@@ -1,4 +1,4 @@
-"""Maintenance: compact, then remove what no kept version needs."""
+"""Maintenance: merge small shards, then remove the files that no kept version needs."""
 
 import structlog
 from pydantic import BaseModel, ConfigDict
@@ -20,19 +20,19 @@ class MaintainReport(BaseModel):
     table: str
     dry_run: bool
     merged: int
-    """Small shards that were merged."""
+    """How many small shards were merged."""
     shards: int
-    """Shards there are now."""
+    """How many shards there are now."""
     kept_versions: list[int]
-    """Published versions that stay readable, besides the present one."""
+    """Published versions that stay readable."""
     removed_files: int
     removed_log_entries: int
 
 
 def run_maintain(config: MaintainConfig) -> MaintainReport:
-    """Compact and clean a table. Safe beside nights and the service; one maintenance at a time.
+    """Compact and clean a table. Safe beside nights and the service, but not beside another maintenance.
 
-    Raises TableError where there is no such table, ConflictError where it is changed all the time.
+    Raises TableError if there is no such table, ConflictError if other jobs change it all the time.
     """
     table = CodeTable(config.table, Store(config.store))
     if config.dry_run:

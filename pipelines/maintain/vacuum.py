@@ -1,4 +1,4 @@
-"""Removing what no kept version needs: data files, and the beginning of Delta's log."""
+"""Removes what no kept version needs: data files, and the oldest entries of Delta's log."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ _LOG_FILE = re.compile(r"/(\d{20})\.[^/]+$")
 
 
 def kept_versions(table: CodeTable, keep_days: float, keep_publications: int) -> list[int]:
-    """Return the versions that were served in the last days, and those of the last publications."""
+    """Return the versions served within the last ``keep_days``, and those of the last publications."""
     table_id = table.id()
     since = datetime.now(UTC) - timedelta(days=keep_days)
     kept: set[int] = set()
@@ -22,31 +22,31 @@ def kept_versions(table: CodeTable, keep_days: float, keep_publications: int) ->
         if place >= keep_publications and replaced_at < since:
             break
         if not published.is_of_table(table_id):
-            break  # of a table that lay here before: its versions are none of this one's
+            break  # of an earlier table at the same URI
         kept.add(published.table_version)
         replaced_at = published.published_at
     return sorted(kept)
 
 
 def vacuum(table: DeltaTable, grace_hours: int, kept: list[int], *, dry_run: bool) -> int:
-    """Remove the files that neither the present nor a kept version names, and that are old enough.
+    """Remove the files that neither the present nor a kept version needs and that are old enough.
 
-    Return how many went, or would go.
+    Returns how many were removed, or in a dry run would be.
     """
     files = table.vacuum(
         retention_hours=grace_hours,
         dry_run=dry_run,
         enforce_retention_duration=False,
-        full=True,  # orphans of killed nights too
+        full=True,  # also files that no commit names, which killed nights leave
         keep_versions=kept or None,
     )
     return len({file.rsplit("/", 1)[-1] for file in files})
 
 
 def clear_log(table_uri: str, store: Store, oldest: int, grace_hours: int, *, dry_run: bool) -> int:
-    """Remove the log entries that no version from ``oldest`` on is made from; return how many.
+    """Remove the log entries that no version since ``oldest`` needs; return how many.
 
-    The versions of the last hours stay too: a running night commits on top of one of them, or measures it.
+    Versions of the last ``grace_hours`` stay too: a running night commits on top of one, or measures it.
     """
     since = datetime.now(UTC) - timedelta(hours=grace_hours)
     entries: dict[str, int] = {}
@@ -54,10 +54,10 @@ def clear_log(table_uri: str, store: Store, oldest: int, grace_hours: int, *, dr
         if match := _LOG_FILE.search(info.uri):
             entries[info.uri] = int(match[1])
             if info.uri.endswith(".json") and info.modified > since:
-                oldest = min(oldest, entries[info.uri] - 1)  # what was the newest until then
+                oldest = min(oldest, entries[info.uri] - 1)  # the version before that commit
     checkpoints = [number for uri, number in entries.items() if ".checkpoint" in uri and number <= oldest]
     useless = [uri for uri, number in entries.items() if number < max(checkpoints, default=0)]
     if not dry_run:
-        for uri in sorted(useless):  # the oldest first: what is left always has a beginning
+        for uri in sorted(useless):  # the oldest first, so that the rest of the log is always without gaps
             store.remove(uri)
     return len(useless)

@@ -1,1 +1,1 @@
-"""Publishing by hand: a version, the one before it again, or a list of what was published."""
+"""Publishing by hand: publishes a version, rolls back, or lists the publications."""

@@ -7,20 +7,20 @@ from pipelines.gate.config import GateConfig
 
 
 class PublishConfig(StageConfig):
-    """Publish a version of a code table by hand, take the last publication back, or list them."""
+    """Publish a version of a code table by hand, roll back to the publication before, or list all."""
 
     table: str
     """Code table: URI"""
     version: int | None = Field(None, ge=0)
-    """Publish this version of the table, if a night has left it so and it passes the gate"""
+    """Publish this version of the table, if it is the end of a night and passes the gate"""
     bundle: str | None = None
-    """Bundle whose codes are published: URI or models:/name@alias; empty: of what is published now"""
+    """Bundle whose codes are published: URI or models:/name@alias; empty: that of the present publication"""
     force: bool = False
     """Publish the version though it fails the gate"""
     rollback: bool = False
-    """Publish again what was published before"""
+    """Publish again what was published before the present publication"""
     history: bool = False
-    """Only list what was published, newest first"""
+    """Only list the publications, newest first"""
     gate: GateConfig = GateConfig()
     store: StoreConfig = StoreConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -1,4 +1,4 @@
-"""Publishing by hand: a version, the one before it again, or a list of what was published."""
+"""Publishing by hand: publishes a version, rolls back, or lists the publications."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Publication(BaseModel):
-    """What was published when, by which run, with which figures."""
+    """One publication: which version was published when, by which run, with which figures."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,34 +37,34 @@ class Publication(BaseModel):
     run_id: str
     published_at: datetime
     restores: int | None
-    """The number of the publication that a rollback went back to."""
+    """In a rollback: the number of the publication that it went back to."""
     gate: dict[str, float]
     failed_checks: tuple[str, ...]
-    """What the gate had against it; not empty where it was published by force."""
+    """The checks of the gate that failed; not empty if it was published by force."""
 
     @classmethod
     def of(cls, published: Published) -> "Publication":
-        """Return what is told of a pointer: all but what only the next gate needs."""
+        """Return the fields of a pointer, except those that only the next gate needs."""
         return cls(**{name: getattr(published, name) for name in cls.model_fields})
 
 
 class PublishReport(BaseModel):
-    """What was published now, or with --history all that ever was."""
+    """The publication that was made, or with --history all of them."""
 
     model_config = ConfigDict(frozen=True)
 
     table: str
     publications: list[Publication]
-    """Newest first; the first is what is served."""
+    """Newest first; the first is the one that is served."""
     refused: Publication | None = None
-    """What the gate held back."""
+    """What would have been published if the gate hadn't failed."""
 
 
 def run_publish(config: PublishConfig) -> PublishReport:
-    """Do what the config asks for and tell what is published now.
+    """Do what the config asks for; report what is published then.
 
-    Raises TableError where there is no such version or publication, or a version is only part of a night's;
-    GateError where the gate fails and isn't overridden, ConflictError where somebody else publishes at the
+    Raises TableError if there is no such version or publication, or if a version lies between the commits of
+    a night; GateError if the gate fails and isn't overridden; ConflictError if another job publishes at the
     same time.
     """
     table = CodeTable(config.table, Store(config.store))
@@ -108,14 +108,14 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
 
 
 def _roll_back(table: CodeTable, run_id: str) -> Published:
-    """Publish again what was published before. Rolling back twice goes back two publications."""
+    """Publish again what was published before. Two rollbacks go back two publications."""
     current = read_pointer(table.uri, table.store)
     number, table_id = current.restores or current.number, table.id()
     while number > 1:
         number -= 1
         before = read_publication(table.uri, table.store, number)
         if not before.is_of_table(table_id):
-            break  # a table that lay here before
+            break  # of an earlier table at the same URI
         number = before.restores or number
         if (before.table_version, before.model_id) != (current.table_version, current.model_id):
             table.check_whole(before.model_id, before.table_version)

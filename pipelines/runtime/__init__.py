@@ -1,1 +1,1 @@
-"""What a process runs with: a Ray cluster, logs, threads, tables on disk."""
+"""What all jobs run on: a Ray cluster, logs, threads, tables on disk."""

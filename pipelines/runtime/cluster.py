@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Connect to the cluster named by RAY_ADDRESS or running here; else run Ray on this machine meanwhile."""
+    """Connect to the cluster of RAY_ADDRESS, or to one that runs here; else start one here temporarily."""
     owns_ray = not ray.is_initialized()
     if owns_ray:
         ray.init(logging_level=logging.WARNING)
@@ -30,7 +30,7 @@ def connected() -> Iterator[None]:
 
 
 def warn_if_short(cpus: float) -> None:
-    """Say so where the cluster has fewer CPUs than a job holds at once: it would wait, without a word."""
+    """Log a warning if the cluster has fewer CPUs than a job needs at once: the job would wait silently."""
     has = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
     if has < cpus:
         log.warning("too few CPUs: the job waits until the cluster has more", has=has, needs=cpus)

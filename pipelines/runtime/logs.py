@@ -1,4 +1,4 @@
-"""Structured logs: for people on a terminal, as JSON lines elsewhere; each line names its run."""
+"""Structured logs: readable text on a terminal, JSON lines elsewhere; each line names its run."""
 
 import logging
 import sys
@@ -9,14 +9,13 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
-_RAY_LOGGERS = ("ray", "ray.data", "ray.serve")  # those that write to the terminal in a way of their own
-_run: dict[
-    str, str
-] = {}  # of this process, not of a context: what libraries log in their threads is of it too
+_RAY_LOGGERS = ("ray", "ray.data", "ray.serve")  # these write to the terminal in a format of their own
+# of the process, not of a context variable, so that lines from threads of libraries carry it too
+_run: dict[str, str] = {}
 
 
 def log_to_stderr() -> None:
-    """Write all that is logged in this process, by libraries too, to standard error."""
+    """Write everything that this process and its libraries log to standard error."""
     fields: list[Processor] = [
         _add_run,
         structlog.processors.add_log_level,
@@ -29,7 +28,7 @@ def log_to_stderr() -> None:
     )
     structlog.configure(
         processors=[*fields, *shown],
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # whatever it is by then
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # looked up late, as it may be replaced
     )
     handler = logging.StreamHandler()
     handler.setLevel(logging.INFO)
@@ -45,7 +44,7 @@ def log_to_stderr() -> None:
 
 
 def gather_ray_logs() -> None:
-    """Let Ray's loggers write as all others do, where `log_to_stderr` was called; they exist by now."""
+    """Let Ray's loggers write like all others if `log_to_stderr` was called. Call it after Ray's start."""
     if not structlog.is_configured():
         return
     for name in _RAY_LOGGERS:
@@ -57,17 +56,18 @@ def gather_ray_logs() -> None:
 
 
 def gather_logs() -> None:
-    """Let what libraries log and warn of in this replica of Serve's stand in Serve's own log.
+    """In a replica of Ray Serve, send logs and warnings of libraries to Serve's own log.
 
-    Else it would go to standard error, where nothing says of which request it is.
+    On standard error nothing would say which request they belong to.
     """
-    logging.getLogger().handlers = logging.getLogger("ray.serve").handlers  # one list: Serve may change it
+    # the same list object, as Serve may change it
+    logging.getLogger().handlers = logging.getLogger("ray.serve").handlers
     logging.captureWarnings(capture=True)
 
 
 @contextmanager
 def run_logged(run_id: str) -> Iterator[None]:
-    """Let each line that this process logs meanwhile carry ``run_id``."""
+    """Add ``run_id`` to each line that this process logs within the block."""
     before = dict(_run)
     _run["run_id"] = run_id
     try:
@@ -78,15 +78,14 @@ def run_logged(run_id: str) -> Iterator[None]:
 
 
 def current_run() -> str:
-    """Return the ``run_id`` of what this process logs; empty: none."""
+    """Return the ``run_id`` of this process's log lines; empty if there is none."""
     return _run.get("run_id", "")
 
 
 def log_in_worker(run_id: str) -> None:
-    """Let what this worker of Ray's logs from now on be JSON lines that carry ``run_id``.
+    """In a Ray worker, log JSON lines that carry ``run_id`` from now on; with an empty one change nothing.
 
-    Ray brings them to the terminal of the run's driver, and keeps them beside its own logs. Without a run
-    nothing changes.
+    Ray prints them on the driver's terminal and keeps them beside its own logs.
     """
     if not run_id:
         return

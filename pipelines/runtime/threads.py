@@ -1,4 +1,4 @@
-"""Work that waits for a store, several pieces at a time."""
+"""Runs work that waits for a store in several threads."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ Made = TypeVar("Made")
 
 
 def mapped_ahead(work: Callable[[Given], Made], items: Iterable[Given], threads: int) -> Iterator[Made]:
-    """Yield ``work`` of each item, in order; only as many as there are threads are made ahead of use."""
+    """Yield ``work(item)`` for each item, in order; at most ``threads`` results are computed ahead of use."""
     ahead: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:

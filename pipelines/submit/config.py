@@ -8,7 +8,7 @@ from pipelines.config import StageConfig
 
 
 class OwnerConfig(StageConfig):
-    """The Kubernetes Job that submits: what it has submitted is deleted with it."""
+    """The Kubernetes Job that submits. The RayJob is deleted together with it."""
 
     name: str
     """Its name"""
@@ -29,4 +29,4 @@ class SubmitConfig(StageConfig):
     account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
     """Folder with the service account's token, namespace and ca.crt"""
     poll_seconds: float = Field(15.0, gt=0)
-    """How often to look how it goes [seconds]"""
+    """Time between two looks at the RayJob's status [seconds]"""

@@ -1,4 +1,4 @@
-"""Start a copy of a RayJob template through the Kubernetes API and wait for its end.
+"""Starts a copy of a RayJob template through the Kubernetes API, and waits for its end.
 
 The RayJob's name is the lock: Kubernetes refuses a second one of the same name
 (https://kubernetes.io/docs/reference/using-api/api-concepts/). Its fields are those of KubeRay's ray.io/v1.
@@ -26,20 +26,20 @@ class SubmitReport(BaseModel):
     """How a submission ended."""
 
     name: str
-    """Of the RayJob, and the submission id of its Ray job"""
+    """Name of the RayJob, and submission id of its Ray job"""
     deployment_status: str
     """Complete or Failed"""
     job_status: str
-    """Ray's: SUCCEEDED, FAILED, STOPPED; empty where the job was never submitted"""
+    """Ray's status: SUCCEEDED, FAILED or STOPPED; empty if the job was never submitted"""
     reason: str
     message: str
 
 
 def run_submit(config: SubmitConfig) -> SubmitReport:
-    """Start the copy and wait for its end.
+    """Start the copy and wait for its end. If this Job has started it already, in an earlier pod, only wait.
 
-    Where this Job has started it before, as when its pod was moved, it only waits. Raises ConfigError where
-    the API refuses, ConflictError where the copy exists and isn't this Job's, ReportedError where it fails.
+    Raises ConfigError if the API refuses, ConflictError if the copy exists and belongs to another Job,
+    ReportedError if the copy fails or the API doesn't answer at the start.
     """
     name = config.name or f"{config.template}-{datetime.now(UTC):%Y-%m-%d}"
     with _client(config) as api:
@@ -49,20 +49,20 @@ def run_submit(config: SubmitConfig) -> SubmitReport:
             raise ReportedError(f"the Kubernetes API doesn't answer: {error}") from error
         report = _wait(api, name, config.poll_seconds)
     if (report.deployment_status, report.job_status) != ("Complete", "SUCCEEDED"):
-        said = [report.deployment_status, report.job_status, report.reason, report.message]
-        raise ReportedError(f"RayJob {name} failed: {', '.join(filter(None, said))}", report)
+        details = [report.deployment_status, report.job_status, report.reason, report.message]
+        raise ReportedError(f"RayJob {name} failed: {', '.join(filter(None, details))}", report)
     return report
 
 
 def _client(config: SubmitConfig) -> httpx.Client:
-    """Return a client of the namespace's ray.io resources. Raises ConfigError outside of a pod."""
+    """Return a client for the namespace's ray.io resources. Raises ConfigError outside of a pod."""
     if not (config.account / "token").exists():
         raise ConfigError(
             f"{config.account} holds no service account's token: this runs in a pod that has one"
         )
 
     def authorised(request: httpx.Request) -> httpx.Request:
-        token = (config.account / "token").read_text().strip()  # each time: Kubernetes renews it
+        token = (config.account / "token").read_text().strip()  # read each time, as Kubernetes renews it
         request.headers["Authorization"] = f"Bearer {token}"
         return request
 
@@ -76,7 +76,7 @@ def _client(config: SubmitConfig) -> httpx.Client:
 
 
 def _start(api: httpx.Client, name: str, config: SubmitConfig) -> None:
-    """Create the copy, unless this Job has."""
+    """Create the copy, unless this Job has created it before."""
     template = api.get(f"rayjobs/{config.template}")
     _raise_for(template, f"the template, RayJob {config.template}, can't be read")
     created = api.post("rayjobs", json=_copy(template.json(), name, config))
@@ -110,14 +110,14 @@ def _check_own(api: httpx.Client, name: str, config: SubmitConfig) -> None:
 
 
 def _wait(api: httpx.Client, name: str, poll_seconds: float) -> SubmitReport:
-    """Wait until it has ended, or failed to start; the API may be away for a while."""
+    """Wait until the copy has ended or failed to start. The API may be unavailable for a while."""
     last = ""
     while True:
         try:
             answer = api.get(f"rayjobs/{name}")
             _raise_for(answer, f"RayJob {name} can't be read")
         except httpx.TransportError as error:
-            log.warning("the Kubernetes API is away", reason=str(error))
+            log.warning("the Kubernetes API doesn't answer; trying again", reason=str(error))
         else:
             status = answer.json().get("status", {})
             report = SubmitReport(
@@ -136,7 +136,7 @@ def _wait(api: httpx.Client, name: str, poll_seconds: float) -> SubmitReport:
 
 
 def _raise_for(answer: httpx.Response, what: str) -> None:
-    """Raise ConfigError on a refusal; what may pass (5xx) as httpx's TransportError."""
+    """Raise ConfigError if the API refuses; on a 5xx, which may pass, raise httpx's TransportError."""
     if answer.is_server_error:
         raise httpx.TransportError(f"{what}: {answer.status_code}")
     if answer.is_error:
