@@ -34,11 +34,11 @@ class Backbone(nn.Module):
     def __init__(self, name: str, node: str, weights: Weights = "none") -> None:
         """Build ``name``: a model of torchvision, ``timm:<name>``, or ``module:factory``.
 
-        torchvision's models are cut at ``node``; what lies behind it is pruned. ``first+second`` names two
+        torchvision's models are cut at ``node``, and later layers are removed. ``first+second`` names two
         nodes: their pooled outputs stand side by side, each scaled so that the mean square of its features
-        is 1, as the layers of a network differ much in size. The other models give their own output where
-        ``node`` is empty. Raises ValueError on an unknown name or node, or where weights don't cover every
-        parameter that is left.
+        is 1, as the outputs of different layers differ much in size. For timm's models and factories ``node``
+        may be empty: they give their own output then. Raises ValueError on an unknown name or node, or if
+        ``weights`` lack a parameter that is left.
         """
         super().__init__()
         self.name, self.node = name, node
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
 
     @torch.inference_mode()
     def count_features(self, bands: int, size: int) -> int:
-        """Return D, by running one blank image through. Raises ValueError where the image doesn't fit."""
+        """Return D, by running a blank image through. Raises ValueError if images of this size don't fit."""
         training = self.training
         try:
             features_1D = self.eval()(torch.zeros(1, bands, size, size))
@@ -87,7 +87,7 @@ class Backbone(nn.Module):
         return int(features_1D.shape[1])
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits over architecture and weights: what features depend on, with the input."""
+        """Return 16 hex digits: a hash of name, node and weights."""
         digest = hashlib.sha256(f"{self.name}|{self.node}".encode())
         for key, value in sorted(self.body.state_dict().items()):
             content_X = np.ascontiguousarray(value.detach().cpu().numpy())
@@ -97,9 +97,9 @@ class Backbone(nn.Module):
 
 
 def read_weights(content: bytes, name: str) -> dict[str, Tensor]:
-    """Read the state in a ``.safetensors`` or ``.pth`` file, as float32; no code in it is run.
+    """Read a network's state from a ``.safetensors`` or ``.pth`` file, as float32; no code in it is run.
 
-    Raises ValueError where it is neither.
+    Raises ValueError if it is neither, or holds anything but tensors by name.
     """
     try:
         if name.endswith(".safetensors"):
@@ -116,10 +116,10 @@ def read_weights(content: bytes, name: str) -> dict[str, Tensor]:
 
 
 def own_input(name: str) -> InputSpec:
-    """Return how a backbone was trained to be fed; ImageNet's usual way where nothing says otherwise.
+    """Return the input that a backbone was trained with; that of ImageNet's networks if it is unknown.
 
     Sources: torchvision's transforms of the default weights, timm's data config. Inception v3 and
-    torchvision's GoogLeNet come from TensorFlow: (x - 128) / 128.
+    torchvision's GoogLeNet come from TensorFlow, where the input is (x - 128) / 128.
     """
     if name.startswith("timm:"):
         return _timm_input(name.removeprefix("timm:"))
@@ -160,14 +160,14 @@ def _build_torchvision(name: str, *, imagenet: bool) -> nn.Module:
     quiet = {"init_weights": not imagenet} if name in _AUXILIARY else {}
     network: nn.Module = models.get_model(name, weights=weights if imagenet else None, **quiet)
     if name in _AUXILIARY:
-        nothing = {
+        removed = {
             "aux_logits": False,
             "transform_input": False,
             "AuxLogits": None,
             "aux1": None,
             "aux2": None,
         }
-        for attribute, value in nothing.items():
+        for attribute, value in removed.items():
             setattr(network, attribute, value)
     return network
 
@@ -198,9 +198,10 @@ def _cut(network: nn.Module, name: str, node: str) -> nn.Module:
 
 
 def _factory(name: str) -> Callable[[], nn.Module]:
-    """Return ``module:factory``. Raises ValueError where there is none.
+    """Return the function or class that ``module:factory`` names. Raises ValueError if there is none.
 
-    The name may come from a stranger's bundle: only what the module itself defines is called.
+    The name may come from a stranger's bundle. So only what the module itself defines is called, and only if
+    it is, or is annotated to return, an nn.Module.
     """
     module_name, _, factory_name = name.partition(":")
     try:

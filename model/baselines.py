@@ -1,7 +1,8 @@
-"""What a learned code has to beat: codes without learning from labels, and float similarity.
+"""What a learned code has to beat: codes made without labels, and cosine similarity of the float features.
 
-Shapes: N vectors, F feature dimensions, K bits, Y bytes a code, Q queries. All of them see the features
-at unit length, as cosine similarity does.
+All of them take the features at unit length, as cosine similarity does.
+
+Shapes: N vectors, F feature dimensions, K bits, Y bytes a code, Q queries, B vectors at a time.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.codes import Codes, pack
+from model.quantise import itq_rotation, unit_length
 from model.retrieval import (
     CUTOFFS,
     Labels,
@@ -23,11 +25,10 @@ from model.retrieval import (
 
 Features = NDArray[np.floating]
 
-_ITERATIONS = 50  # as in the paper
 _ROWS = 1 << 14  # vectors encoded at a time
 _PAIRS = 1 << 22  # similarities held at a time
-_DECIMALS = 6  # of a similarity; below lies the rounding of float32
-_BINS = 2000  # of similarities 1..-1: trained features fill but a small part of them
+_DECIMALS = 6  # of a similarity: further ones are rounding errors of float32
+_BINS = 2000  # of similarities 1..-1; so many, as trained features fill a small part of the range
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class SignCodes:
 
     @property
     def num_bits(self) -> int:
-        """Bits a code, before it is filled up to a whole byte."""
+        """Number of bits, before a code is filled up to whole bytes."""
         return len(self.mean_F) if self.projection_FK is None else int(self.projection_FK.shape[1])
 
     def encode(self, features_NF: Features) -> Codes:
-        """Return packed codes_NY; bits up to a whole byte stay off."""
+        """Return packed codes_NY; the bits that fill up the last byte are off."""
         codes_NY = np.empty((len(features_NF), -(-self.num_bits // 8)), np.uint8)
         for start in range(0, len(features_NF), _ROWS):
             outputs_BK = unit_length(features_NF[start : start + _ROWS]) - self.mean_F
@@ -55,14 +56,8 @@ class SignCodes:
         return codes_NY
 
 
-def unit_length(features_NF: Features) -> NDArray[np.float64]:
-    """Return the features over their Euclidean length; a vector of zeros stays one."""
-    lengths_N1 = np.linalg.norm(features_NF.astype(np.float64), axis=1, keepdims=True)
-    return np.asarray(features_NF / np.maximum(lengths_N1, np.finfo(np.float64).tiny))
-
-
 def unit_length_32(features_NF: Features) -> NDArray[np.float32]:
-    """Return the same in single precision, with one copy in memory."""
+    """Return the features at unit length in single precision, with only one copy in memory."""
     vectors_NF = features_NF.astype(np.float32)
     for start in range(0, len(vectors_NF), _ROWS):
         vectors_NF[start : start + _ROWS] = unit_length(vectors_NF[start : start + _ROWS])
@@ -70,9 +65,9 @@ def unit_length_32(features_NF: Features) -> NDArray[np.float32]:
 
 
 def fit_sign(features_NF: Features) -> SignCodes:
-    """Fit the code of all dimensions: is a feature above its mean?
+    """Fit the code that has a bit for each feature: on where the feature is above its mean.
 
-    Not above 0: pooled features rarely are below it.
+    The threshold isn't 0, as pooled features are rarely below it.
     """
     return SignCodes(unit_length(features_NF).mean(axis=0), None)
 
@@ -80,7 +75,7 @@ def fit_sign(features_NF: Features) -> SignCodes:
 def fit_pca(features_NF: Features, num_bits: int) -> SignCodes:
     """Fit the signs of the first ``num_bits`` principal components.
 
-    Raises ValueError where there are fewer feature dimensions than bits.
+    Raises ValueError if there are fewer feature dimensions than bits.
     """
     if num_bits > features_NF.shape[1]:
         raise ValueError(f"{features_NF.shape[1]} feature dimensions have no {num_bits} principal components")
@@ -92,22 +87,15 @@ def fit_pca(features_NF: Features, num_bits: int) -> SignCodes:
 
 
 def fit_itq(features_NF: Features, num_bits: int, seed: int) -> SignCodes:
-    """Fit iterative quantisation: PCA, rotated so that the components lie near their signs.
+    """Fit iterative quantisation: PCA, rotated so that the components lie near their signs (`itq_rotation`).
 
-    Gong & Lazebnik, "Iterative quantization: a procrustean approach to learning binary codes", CVPR 2011:
-    from a random rotation R, in turn B = sign(V R), and R = the rotation that minimises |B - V R|.
-    Raises ValueError where there are fewer feature dimensions than bits.
+    Raises ValueError if there are fewer feature dimensions than bits.
     """
     pca = fit_pca(features_NF, num_bits)
     components_FK = pca.projection_FK
     assert components_FK is not None  # noqa: S101 - for mypy: PCA always projects
     outputs_NK = (unit_length(features_NF) - pca.mean_F) @ components_FK
-    rng = np.random.default_rng(seed)
-    rotation_KK, _ = np.linalg.qr(rng.standard_normal((num_bits, num_bits)))
-    for _ in range(_ITERATIONS):
-        signs_NK = np.where(outputs_NK @ rotation_KK > 0, 1.0, -1.0)
-        left_KK, _, right_KK = np.linalg.svd(outputs_NK.T @ signs_NK)
-        rotation_KK = left_KK @ right_KK
+    rotation_KK = itq_rotation(outputs_NK, np.random.default_rng(seed))
     return SignCodes(pca.mean_F, components_FK @ rotation_KK)
 
 
@@ -122,7 +110,7 @@ def retrieve_by_cosine(
     """Measure the lists of features_NF by cosine similarity, highest first, as `retrieve` does for codes.
 
     Similarities that agree to six decimals are tied. Pairs are counted in 2000 equal bins of similarities
-    1..-1. Raises ValueError where the kinds of labels differ or no query has a relevant vector.
+    1..-1. Raises ValueError if the kinds of labels differ or no query has a relevant vector.
     """
     check_labels(query_labels_Q, labels_N)
     queries_QF, vectors_FN = unit_length_32(queries_QF), unit_length_32(features_NF).T

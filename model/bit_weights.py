@@ -1,7 +1,7 @@
-"""The real values of a picture's outputs as small whole numbers, to rank by.
+"""How much each bit of a picture's code counts in its ranking: a small whole number, from the real output.
 
-A picture that is uploaded has real outputs, where the codes of the table have only their signs. An output
-near 0 says little of its bit, so such a bit should count for little where it differs.
+The outputs of an uploaded picture are real numbers, while the table's codes hold only signs. A bit whose
+output is near 0 is uncertain, so it should count little if it differs.
 
 Shapes: B pictures, K bits.
 """
@@ -16,11 +16,12 @@ _MEAN_BIT_WEIGHT = 8
 
 
 def bit_weights(outputs_BK: NDArray[np.floating], code: CodeSpec) -> NDArray[np.uint8]:
-    """Return how much each bit of each picture counts where it differs, 0..15.
+    """Return weights_BK: how much each bit of each picture counts if it differs, 0..15.
 
-    The distance of a code is the sum of the weights of the bits in which it differs from the picture's. A
-    weight is ``8 |v| / mean |v|``, rounded, at most 15. The mean is that of the picture's own part of the
-    code, so that a part as a whole counts as much as in the plain distance; its own weight isn't in here.
+    The distance of a code is the sum of the weights of the bits in which it differs from the picture's code.
+    A weight is ``8 |v| / mean |v|`` of the output v, rounded, at most 15. The mean is taken over the
+    picture's outputs of the same part, so that each part as a whole counts as much as in the plain distance.
+    The part's own weight isn't included.
     """
     weights_BK = np.empty(outputs_BK.shape, np.uint8)
     start = 0

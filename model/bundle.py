@@ -1,6 +1,6 @@
 """The bundle: all that turns pixels into codes, as two files. docs/formats/bundle.md is its specification.
 
-Here a bundle is a mapping of file name to content; where the files lie is the storage layer's business.
+Here a bundle is a mapping of file name to content. `pipelines.registry.bundles` reads and writes the files.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from model.spec import InputSpec, NetworkSpec
 
 if TYPE_CHECKING:
-    from model.network import HashNetwork  # seconds to import, and a manifest needs no network
+    from model.network import HashNetwork  # takes seconds to import, and a manifest needs no network
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -24,7 +24,7 @@ _ATTENTION_GATE = "open"  # there was a second one, "literal", which lost
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself."""
+    """The description of a bundle. Raises ValueError if the name can't be the name of a folder."""
 
     name: str
     network: NetworkSpec
@@ -119,7 +119,7 @@ def pack_bundle(
 def unpack_bundle(files: Mapping[str, bytes]) -> "tuple[Manifest, HashNetwork]":
     """Return the manifest and the network in eval mode, on the CPU.
 
-    Raises ValueError where a file is missing, altered, or doesn't fit the network.
+    Raises ValueError if a file is missing, altered, or doesn't fit the network.
     """
     import safetensors
     import safetensors.torch
@@ -129,7 +129,7 @@ def unpack_bundle(files: Mapping[str, bytes]) -> "tuple[Manifest, HashNetwork]":
     if MANIFEST not in files:
         raise ValueError(f"no {MANIFEST}: not a bundle, or one that wasn't written to its end")
     manifest = Manifest.from_bytes(files[MANIFEST])
-    if set(manifest.files) != {WEIGHTS}:  # what isn't named there isn't covered by the model id
+    if set(manifest.files) != {WEIGHTS}:  # the model id covers only files that are named there
         raise ValueError(f"the manifest must name {WEIGHTS} and no other file, not {sorted(manifest.files)}")
     for name, digest in manifest.files.items():
         if name not in files:

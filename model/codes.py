@@ -17,7 +17,7 @@ Codes = NDArray[np.uint8]
 
 
 def binarise(outputs_NK: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return bits_NK: on where the output is above 0, so that sign(0) = -1 (METHODS, seed A)."""
+    """Return bits_NK: on where the output is above 0. The sign of 0 is -1, a bit that is off."""
     return np.asarray(outputs_NK > 0)
 
 
@@ -34,7 +34,7 @@ def unpack(codes_NY: Codes) -> NDArray[np.bool_]:
 
 
 def hamming_distances(queries_NY: Codes, codes_MY: Codes) -> NDArray[np.uint16]:
-    """Return distances_NM in bits, 0..K: the slow, plain reference."""
+    """Return distances_NM in bits, 0..K: a slow, plain reference."""
     differing_NMY = np.bitwise_count(queries_NY[:, None, :] ^ codes_MY[None, :, :])
     return np.asarray(differing_NMY.sum(axis=2, dtype=np.uint16))
 
@@ -50,7 +50,7 @@ def part_bytes(code: CodeSpec) -> dict[PartName, slice]:
 
 
 def part_distances(queries_NY: Codes, codes_MY: Codes, code: CodeSpec) -> dict[PartName, NDArray[np.uint16]]:
-    """Return distances_NM of each part in bits, 0..the part's bits: the slow, plain reference."""
+    """Return distances_NM of each part in bits, 0..the part's bits: a slow, plain reference."""
     return {
         name: hamming_distances(queries_NY[:, place], codes_MY[:, place])
         for name, place in part_bytes(code).items()
@@ -62,8 +62,8 @@ def weighted_distances(
 ) -> NDArray[np.uint16]:
     """Return distances_NM: the sum over the parts of weight times Hamming distance, a whole number.
 
-    ``kind_weight`` (0..8) takes the place of the kind part's own weight in codes of two parts; None leaves
-    it. A single part always has the weight 1. The slow, plain reference. Raises ValueError on another weight.
+    In codes of two parts, ``kind_weight`` (0..8) replaces the kind part's own weight, unless it is None. A
+    single part always has the weight 1. A slow, plain reference. Raises ValueError on another weight.
     """
     if kind_weight is not None and not 0 <= kind_weight <= MAX_WEIGHT:
         raise ValueError(f"kind_weight must be 0..{MAX_WEIGHT}, not {kind_weight}")
@@ -82,11 +82,11 @@ def compared_distances(
     compare: Compare = "both",
     kind_weight: int | None = None,
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Return distances_NM, and ties_NM by which codes at the same distance come: the slow, plain reference.
+    """Return distances_NM, and ties_NM that put codes at the same distance in order: a slow, plain reference.
 
-    Where one part of two is compared, its distance is in bits and ties come in the order of the other part's.
-    Else ties_NM is 0: `weighted_distances` says all. What is still tied comes in the order of chip ids.
-    Raises ValueError where the code lacks the part.
+    If one of two parts is compared, distances_NM is that part's distance in bits and ties_NM the other
+    part's. Else distances_NM is that of `weighted_distances` and ties_NM is 0. Rows that are tied in both
+    come in the order of their chip ids. Raises ValueError if the code lacks the part.
     """
     if compare == "both":
         distances_NM = weighted_distances(queries_NY, codes_MY, code, kind_weight)
@@ -98,7 +98,7 @@ def compared_distances(
 
 
 def check_compare(code: CodeSpec, compare: Compare) -> None:
-    """Raise ValueError where the code lacks the part that is to be compared."""
+    """Raise ValueError if the code lacks the part that is to be compared."""
     names = [part.name for part in code.parts]
     if compare != "both" and compare not in names:
         raise ValueError(f"these codes have no {compare} bits to compare, only {names[0]} bits")
@@ -109,8 +109,8 @@ def weighted_words(
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
     """Return words_NW of the parts that are compared, and weights_W: how often a bit of each word counts.
 
-    Each part is filled up to a whole word with zeros, which add nothing to any distance. Without ``code`` all
-    bits count once. Raises ValueError where the code has another length or lacks the part.
+    Each part is filled up to a whole word with zeros, which add nothing to any distance. Without ``code``
+    each bit counts once. Raises ValueError if the codes have another length than the spec or lack the part.
     """
     if code is None:
         parts = [(slice(None), 1)]
@@ -137,5 +137,6 @@ def greatest_distance(codes_NY: Codes, code: CodeSpec | None = None, compare: Co
 
 
 def _words(codes_NY: Codes) -> NDArray[np.uint64]:
+    """Return words_NW, the last one filled up with zeros."""
     padded_NY = np.pad(codes_NY, ((0, 0), (0, -codes_NY.shape[1] % 8)))
     return np.ascontiguousarray(padded_NY).view(np.uint64)

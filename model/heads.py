@@ -25,7 +25,7 @@ def build_head(spec: NetworkSpec, features: int) -> nn.Module:
 
 
 class NoBits(nn.Module):
-    """In place of a part that a network's codes don't have."""
+    """Stands for a part that a network's codes don't have: outputs without bits."""
 
     def forward(self, features_BD: Tensor) -> Tensor:
         """Return outputs of no bits (B x 0)."""
@@ -33,7 +33,7 @@ class NoBits(nn.Module):
 
 
 def _norm_head(features: int, hidden: int, num_bits: int) -> nn.Sequential:
-    """Return the hash layer BatchNorm(W f) without bias (OrthoHash), behind an optional hidden layer."""
+    """Return OrthoHash's hash layer, BatchNorm(W f) without bias, behind a hidden layer unless it is 0."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if hidden:
         layers["hidden"] = nn.Linear(features, hidden, bias=False)
@@ -59,7 +59,11 @@ class AttentionHead(nn.Module):
     """
 
     def __init__(self, features: int, num_bits: int, reduction: int) -> None:
-        """Initialise after Kaiming: with torch's own the outputs start at 0.5 everywhere, and collapse."""
+        """Build the head; ``reduction`` is the number of features over that of a branch's inner units.
+
+        Weights start as He and others (2015) say: with torch's default all outputs start close to 0, where
+        the sigmoid of the loss is 0.5, and the codes collapse.
+        """
         super().__init__()
         inner = max(1, features // reduction)
         self.standardise = nn.BatchNorm1d(features, affine=False)

@@ -1,8 +1,9 @@
 """The look bits: what the pixels look like, from a backbone's features and without any label.
 
-Everything is fitted in closed form on features of a few thousand chips in two or more views each. Directions
-in which the views of a chip differ say nothing of what it shows, and those in which a chip differs from the
-ones most like it say little. Both are made short before the bits are chosen: docs/decisions/0010.
+All matrices are computed from features of some thousand chips in two or more views each; there is no training
+by gradients. Directions in which the views of a chip differ say nothing of what the chip shows. Directions in
+which a chip differs from its nearest neighbours say little. Both are made short (whitened) before the bits
+are chosen: docs/decisions/0014.
 
 Shapes: N chips, V views of each, B vectors, D features, K bits, X differences.
 """
@@ -13,20 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.quantise import itq_rotation, unit_length
+
 Floats = NDArray[np.float64]
 
 _MOST_CHIPS = 20_000  # to fit on: more make the fit slower, not better
-_MOST_ASKED = 5_000  # of these, for their nearest chips
+_MOST_ASKED = 5_000  # of these, whose nearest chips are searched
 _ASKED_AT_ONCE = 500
-_NEAREST = 3  # chips that count as another sight of a chip
-_ROUNDS = 50  # of iterative quantisation, as in its paper
+_NEAREST = 3  # chips whose differences from a chip count like those of its views
 
 
 class LookHead(nn.Module):
-    """features_BD -> outputs_BK, by two matrices that `fit` has found; nothing in it is trained.
+    """features_BD -> outputs_BK, by matrices that `fit` computes.
 
-    Features of unit length, less their mean, are whitened and brought to unit length again; then they are
-    projected, and each output is divided by its standard deviation.
+    Features at unit length less their mean are whitened and brought to unit length again. Then they are
+    projected so that each output has the standard deviation 1 over the chips of `fit`.
     """
 
     mean_D: Tensor
@@ -63,34 +65,32 @@ class LookHead(nn.Module):
         rng = np.random.default_rng(seed)
         if num_chips > _MOST_CHIPS:
             features_NVD = features_NVD[np.sort(rng.choice(num_chips, _MOST_CHIPS, replace=False))]
-        units_NVD = _unit_length(features_NVD)
+        units_NVD = unit_length(features_NVD)
         mean_D = units_NVD.mean(axis=(0, 1))
         whitening_DD = whitening(units_NVD)
-        whitened_ND = _unit_length((units_NVD[:, 0] - mean_D) @ whitening_DD)
+        whitened_ND = unit_length((units_NVD[:, 0] - mean_D) @ whitening_DD)
         whitened_mean_D = whitened_ND.mean(axis=0)
         projection_DK = quantising_projection(whitened_ND - whitened_mean_D, self.projection_DK.shape[1], rng)
-        found = {
+        buffers = {
             "mean_D": mean_D,
             "whitening_DD": whitening_DD,
             "whitened_mean_D": whitened_mean_D,
             "projection_DK": projection_DK,
         }
-        for name, value in found.items():
+        for name, value in buffers.items():
             getattr(self, name).copy_(torch.from_numpy(value))
 
 
 def whitening(units_NVD: Floats) -> Floats:
-    """Return the symmetric matrix that makes the directions short in which chips that look alike differ.
+    """Return the symmetric matrix_DD that shortens the directions in which chips that look alike differ.
 
-    It is (A / tr A + B / tr B + m I)^(-1/2), where m is the mean eigenvalue of the sum. A is the covariance
-    of a chip's views around their mean. B is that of the differences between a chip and the chips nearest to
-    it; which these are is found after whitening by A alone.
+    It is (A / tr A + B / tr B + m I)^(-1/2), where m is the mean eigenvalue of the sum of the first two. A is
+    the covariance of a chip's views around their mean. B is the covariance of the differences between a chip
+    and the chips nearest to it, which are searched after whitening by A alone.
     """
     of_views_DD = view_covariance(units_NVD)
     first_ND = units_NVD[:, 0]
-    near_X2 = nearest_pairs(
-        _unit_length((first_ND - units_NVD.mean(axis=(0, 1))) @ inverse_root(of_views_DD))
-    )
+    near_X2 = nearest_pairs(unit_length((first_ND - units_NVD.mean(axis=(0, 1))) @ inverse_root(of_views_DD)))
     differences_XD = first_ND[near_X2[:, 0]] - first_ND[near_X2[:, 1]]
     of_nearest_DD = differences_XD.T @ differences_XD / (2 * len(differences_XD))
     return inverse_root(_of_trace_one(of_views_DD) + _of_trace_one(of_nearest_DD))
@@ -104,9 +104,10 @@ def view_covariance(units_NVD: Floats) -> Floats:
 
 
 def nearest_pairs(units_ND: Floats) -> NDArray[np.int64]:
-    """Return pairs_X2 of rows: chips and each of the three others that are nearest by cosine.
+    """Return pairs_X2 of rows: a chip, and each of the three other chips that are nearest by cosine.
 
-    Of very many chips only some, spread evenly, ask for their nearest; those are sought among all.
+    Of more than 5000 chips only 5000, evenly spread, are first in a pair; their nearest are searched among
+    all.
     """
     num_chips = len(units_ND)
     nearest = min(_NEAREST, num_chips - 1)
@@ -122,7 +123,7 @@ def nearest_pairs(units_ND: Floats) -> NDArray[np.int64]:
 
 
 def inverse_root(covariance_DD: Floats) -> Floats:
-    """Return the symmetric (C + m I)^(-1/2) of a covariance C; m is its mean eigenvalue."""
+    """Return the symmetric matrix_DD (C + m I)^(-1/2) of a covariance C; m is its mean eigenvalue."""
     values_D, vectors_DD = np.linalg.eigh(covariance_DD)
     values_D = np.maximum(values_D, 0) + max(values_D.mean(), np.finfo(np.float32).tiny)
     return np.asarray(vectors_DD / np.sqrt(values_D) @ vectors_DD.T)
@@ -135,28 +136,15 @@ def _of_trace_one(covariance_DD: Floats) -> Floats:
 def quantising_projection(centred_ND: Floats, bits: int, rng: np.random.Generator) -> Floats:
     """Return projection_DK: the first principal components, rotated so that they lie near their signs.
 
-    Iterative quantisation (Gong & Lazebnik, CVPR 2011): from a random rotation R, in turn B = sign(V R), and
-    R = the rotation that minimises |B - V R|. Each output has the standard deviation 1 over the vectors.
+    The rotation is that of iterative quantisation (`itq_rotation`). Each output has the standard deviation 1
+    over the vectors.
     """
     _, components_DD = np.linalg.eigh(centred_ND.T @ centred_ND)  # ascending
     components_DK = components_DD[:, ::-1][:, :bits]
-    # an eigenvector's sign is free: the same on every machine
+    # an eigenvector may have either sign: the one with a positive largest entry, on every machine
     components_DK = components_DK * np.sign(
         components_DK[np.abs(components_DK).argmax(axis=0), np.arange(bits)]
     )
-    outputs_NK = centred_ND @ components_DK
-    rotation_KK, _ = np.linalg.qr(rng.standard_normal((bits, bits)))
-    for _ in range(_ROUNDS):
-        signs_NK = np.where(outputs_NK @ rotation_KK > 0, 1.0, -1.0)
-        left_KK, _, right_KK = np.linalg.svd(outputs_NK.T @ signs_NK)
-        rotation_KK = left_KK @ right_KK
-    projection_DK = components_DK @ rotation_KK
+    projection_DK = components_DK @ itq_rotation(centred_ND @ components_DK, rng)
     deviations_K = (centred_ND @ projection_DK).std(axis=0)
     return np.asarray(projection_DK / np.maximum(deviations_K, np.finfo(np.float32).tiny))
-
-
-def _unit_length(vectors: NDArray[np.floating]) -> Floats:
-    """Return vectors over their Euclidean length, along the last axis; a vector of zeros stays one."""
-    vectors = vectors.astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float64).tiny))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.codes import Codes, greatest_distance, hamming_distances, part_bytes, unpack, weighted_distances
 from model.spec import CodeSpec, PartName
 
-_BLOCK = 256  # queries compared at a time: bounds memory at _BLOCK * N distances
+_BLOCK = 256  # queries compared at a time: memory holds _BLOCK * N distances
 
 
 def precision_at_k(
@@ -25,10 +25,10 @@ def precision_at_k(
 ) -> float:
     """Return the mean share of same-label codes among each query's k nearest.
 
-    ``code`` says what parts the codes have, and so how often each bit counts; without it all count once.
-    Where the k-th distance is tied, the tied codes count with the share of them that fits: the mean over
-    all orders of the ties. ``own_rows_Q`` names each query's own row in codes_NY, left out of its answer.
-    Raises ValueError where fewer than k codes are left to find.
+    ``code`` says what parts the codes have, and so how often each bit counts; without it each counts once.
+    If several codes are tied at the k-th distance, the result is the mean over all their orders: each counts
+    with the share of them that is among the first k. ``own_rows_Q`` names each query's own row in codes_NY,
+    which is left out of its answer. Raises ValueError if there are fewer than k other codes.
     """
     if len(codes_NY) - (own_rows_Q is not None) < k:
         raise ValueError(f"precision at {k} needs {k} codes besides the query, there are {len(codes_NY)}")
@@ -54,7 +54,7 @@ def precision_at_k(
 
 @dataclass(frozen=True)
 class CodeHealth:
-    """Signs of collapse (METHODS, "Code health"), over a set of codes."""
+    """Signs of collapse: codes have collapsed if many of them, or of their bits, are alike."""
 
     distinct_ratio: float
     """Distinct codes over codes, 0..1."""
@@ -65,7 +65,7 @@ class CodeHealth:
     bit_entropy: float
     """Mean entropy of a bit, 0..1."""
     mean_abs_correlation: float
-    """Mean absolute correlation of two different bits, 0..1; constant bits count as 0."""
+    """Mean absolute correlation of two different bits, 0..1; that of a constant bit with any other is 0."""
 
 
 def code_health(codes_NY: Codes) -> CodeHealth:

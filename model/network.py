@@ -25,14 +25,17 @@ class HashNetwork(nn.Module):
     """images_BCSS -> outputs_BK, real numbers whose signs are the code's bits: kind bits first, then look."""
 
     def __init__(self, network: NetworkSpec, input_spec: InputSpec, weights: Weights = "none") -> None:
-        """Build it; ``weights`` are the backbone's (see `Backbone`). Raises ValueError on a bad spec."""
+        """Build the network; ``weights`` are the backbone's (see `Backbone`).
+
+        Raises ValueError if the spec, the input and the weights don't fit together.
+        """
         super().__init__()
         self.network_spec, self.input_spec = network, input_spec
         self.backbone = Backbone(network.backbone, network.node, weights)
         features = self.backbone.count_features(len(input_spec.bands), input_spec.size)
         self.head = build_head(network, features)
         self.look = LookHead(features, network.look_bits) if network.look_bits else NoBits()
-        self.to(memory_format=torch.channels_last)  # as `preprocess` leaves the images; faster on CPU and GPU
+        self.to(memory_format=torch.channels_last)  # as the images of `preprocess`: faster on CPU and GPU
 
     def forward(self, images_BCSS: Tensor) -> Tensor:
         """Return outputs_BK."""
@@ -44,9 +47,9 @@ class HashNetwork(nn.Module):
 
     @torch.inference_mode()
     def extract(self, chips: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return the backbone's features_BD of uint8 chips_HWC of any sizes, in eval mode.
+        """Return the backbone's features_BD of uint8 chips_HWC of any sizes.
 
-        Runs in bfloat16 where the device multiplies it.
+        Runs in bfloat16 if the device has instructions for it. Raises RuntimeError if it isn't in eval mode.
         """
         self._require_eval()
         device = next(self.parameters()).device
@@ -56,29 +59,30 @@ class HashNetwork(nn.Module):
 
     @torch.inference_mode()
     def outputs(self, features_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the real outputs_NK of the backbone's features, in eval mode."""
+        """Return the real outputs_NK of features. Raises RuntimeError if it isn't in eval mode."""
         self._require_eval()
         device = next(self.parameters()).device
         batches = torch.split(torch.from_numpy(features_ND), _FEATURES_AT_ONCE)
         return np.concatenate([self.parts(batch.to(device)).cpu().numpy() for batch in batches])
 
     def encode_features(self, features_ND: NDArray[np.float32]) -> Codes:
-        """Turn the backbone's features into packed codes_NY, in eval mode."""
+        """Turn the backbone's features into packed codes_NY. Raises RuntimeError if it isn't in eval mode."""
         return pack(binarise(self.outputs(features_ND)))
 
     def encode(self, chips_BHWC: Tensor) -> Codes:
-        """Turn uint8 chips into packed codes_BY, in eval mode.
+        """Turn uint8 chips into packed codes_BY. Raises RuntimeError if it isn't in eval mode.
 
-        Nights and queries both encode with this: the backbone in bfloat16 where the device multiplies it, the
-        head in float32. On a CPU with bfloat16 (AMX) features were seen to depend neither on the batch that a
-        chip is in nor on the number of threads: a picture's code is the table's, bit for bit. Between
-        kinds of devices, as between bfloat16 and float32, a few bits in a thousand differ: outputs near 0.
+        Nights and queries both encode with this: the backbone in bfloat16 if the device has instructions for
+        it, the head in float32. In tests on a CPU with bfloat16 (AMX), features depended neither on the batch
+        that a chip is in nor on the number of threads. So a picture gets the same code as in the table, bit
+        for bit. Between two kinds of devices, or bfloat16 and float32, a few bits in a thousand differ: those
+        whose outputs are near 0.
         """
         self._require_eval()
         return self.encode_with_outputs(chips_BHWC)[0]
 
     def encode_with_outputs(self, chips_BHWC: Tensor) -> tuple[Codes, NDArray[np.float32]]:
-        """Turn uint8 chips into the same codes_BY and the outputs_BK whose signs they are, in eval mode."""
+        """Turn uint8 chips into the codes_BY of `encode`, and the outputs_BK whose signs they are."""
         if not len(chips_BHWC):
             bits = self.network_spec.code.bits
             return np.empty((0, bits // 8), np.uint8), np.empty((0, bits), np.float32)

@@ -1,10 +1,10 @@
-"""What a code should know besides the class: order, neighbours, ties, turned views and places.
+"""Figures of codes besides those of classes: order, neighbours, ties, turned views and places.
 
 Shapes: Q queries, B queries of a block, N rows that are searched, F features, Y bytes a code.
 
-Every figure is an expectation over all orders of tied rows, in closed form. Take k places, of which s rows
-are nearer than the cut and n rows are tied at it: each of the n is among the first k with the chance
-(k - s) / n. Where two lists are compared, both orders of ties are independent.
+Every figure is an expectation over all orders of tied rows, in closed form. For the first k rows of a list,
+let s rows be nearer than the k-th distance and n rows be tied at it. Then each of the n is among the first k
+with the probability (k - s) / n. If two lists are compared, their orders of ties are independent.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,25 +21,25 @@ from model.spec import CodeSpec, Compare
 NEAREST = 10
 """How many first rows the figures look at."""
 KEPT_WITHIN = 100
-"""How many first rows by code the neighbours of the features may lie in."""
+"""Neighbours by features count as kept if they are among so many first rows by code."""
 
 _PAIRS = 1 << 22  # distances held at a time
-_DECIMALS = 6  # of a cosine; below lies the rounding of float32
+_DECIMALS = 6  # of a cosine: further ones are rounding errors of float32
 
 Block = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Lists:
-    """The rows by their distance from each query, computed a block of queries at a time."""
+    """The distances of rows from queries, computed for a block of queries at a time."""
 
     queries: int
     rows: int
     distances: Callable[[slice], Block]
-    """The distances_BN of some queries from all rows: any numbers, smaller is nearer."""
+    """Returns the distances_BN of a slice of the queries from all rows; smaller is nearer."""
 
     def blocks(self) -> Iterator[slice]:
-        """Yield the queries in blocks that bound the memory."""
+        """Yield the queries in blocks, so that memory holds some four million distances."""
         step = max(1, _PAIRS // max(1, self.rows))
         for start in range(0, self.queries, step):
             yield slice(start, min(start + step, self.queries))
@@ -48,9 +48,9 @@ class Lists:
 def code_lists(
     queries_QY: Codes, codes_NY: Codes, code: CodeSpec | None = None, compare: Compare = "both"
 ) -> Lists:
-    """Return the lists by distance between codes; without ``code`` all bits count once.
+    """Return the lists by distance between codes; without ``code`` each bit counts once.
 
-    Raises ValueError where the codes have another length than the spec, or lack the part.
+    Raises ValueError if the codes have another length than the spec, or lack the part.
     """
     queries_QW, weights_W = weighted_words(queries_QY, code, compare)
     words_WN = np.ascontiguousarray(weighted_words(codes_NY, code, compare)[0].T)
@@ -65,7 +65,7 @@ def code_lists(
 
 
 def cosine_lists(queries_QF: Features, features_NF: Features) -> Lists:
-    """Return the lists by cosine similarity, highest first; what agrees to six decimals is tied."""
+    """Return the lists by cosine similarity, highest first; similarities equal to six decimals are tied."""
     queries_QF, features_FN = unit_length_32(queries_QF), unit_length_32(features_NF).T
 
     def distances(block: slice) -> Block:
@@ -76,24 +76,25 @@ def cosine_lists(queries_QF: Features, features_NF: Features) -> Lists:
 
 @dataclass(frozen=True)
 class OrderFigures:
-    """How far lists keep the order that the float features give: means over the queries."""
+    """How well lists keep the order of the float features: means over the queries."""
 
     in_class_recall10: float | None
     """Of the ten nearest chips of the query's own class by float cosine, the share among the ten nearest of
-    its own class in these lists, 0..1. Queries with ten or fewer others of their class are left out, as they
-    would find them all; None: there are no other queries."""
+    its own class in these lists, 0..1. Queries with ten or fewer others of their class are left out, as all
+    of
+    these are among the ten nearest. None: all queries are left out."""
     kept_recall10: float | None
-    """Of the ten nearest chips by float cosine, the share among the first hundred of these lists, 0..1; None:
-    there are not more than a hundred other chips."""
+    """Of the ten nearest chips by float cosine, the share among the first hundred of these lists, 0..1. None:
+    there are at most a hundred other chips."""
     tied10: float | None
-    """Chips at the distance of the tenth, itself included: median over the queries; None: there are not ten
-    other chips."""
+    """Chips at the distance of the tenth, itself included: median over the queries. None: there are fewer
+    than ten other chips."""
 
 
 def order_figures(cosine: Lists, labels_N: Labels, compared: Sequence[Lists]) -> list[OrderFigures]:
-    """Compare lists of N chips, each chip the query in turn and left out of its list, with the cosine's.
+    """Compare lists with the list by cosine. Each of the N chips is the query in turn, left out of its list.
 
-    ``labels_N`` are class ids or multi-hot labels_NC: of its own class is a chip that shares one.
+    ``labels_N`` are class ids, or multi-hot labels_NC: two chips that share a label are of one class.
     """
     in_class: list[list[Block]] = [[] for _ in compared]
     kept: list[list[Block]] = [[] for _ in compared]
@@ -125,9 +126,10 @@ def order_figures(cosine: Lists, labels_N: Labels, compared: Sequence[Lists]) ->
 
 
 def shared_nearest(first: Lists, second: Lists, k: int = NEAREST) -> NDArray[np.float64]:
-    """Return share_Q: how much of the first k of each chip's two lists is the same, 0..1, itself left out.
+    """Return share_Q: the share of the first k rows that a chip's two lists have in common, 0..1.
 
-    Raises ValueError where there are fewer than k other chips.
+    Each chip is the query in turn and left out of its lists. Raises ValueError if there are fewer than k
+    other chips.
     """
     shares = [
         _overlap(*(first_share(_others(lists, block), k) for lists in (first, second)))
@@ -137,9 +139,9 @@ def shared_nearest(first: Lists, second: Lists, k: int = NEAREST) -> NDArray[np.
 
 
 def first_share(distances_BN: Block, k: int) -> Block:
-    """Return share_BN: each row's chance to be among the first k of the query's list, 0..1.
+    """Return share_BN: the probability that a row is among the first k of the query's list.
 
-    Raises ValueError where there are fewer than k rows.
+    Raises ValueError if there are fewer than k rows.
     """
     if distances_BN.shape[1] < k:
         raise ValueError(f"the first {k} of {distances_BN.shape[1]} rows")
@@ -150,10 +152,10 @@ def first_share(distances_BN: Block, k: int) -> Block:
 
 
 def found_share(lists: Lists, rows_Q: NDArray[np.integer], k: int) -> float:
-    """Return the chance that a query's own row is among the first k of its list: mean over the queries.
+    """Return the probability that a query's row is among the first k of its list: mean over the queries.
 
-    ``rows_Q`` names each query's own row, which is a part of its list: of a chip turned by 90 degrees, the
-    chip as it is.
+    ``rows_Q`` names a row for each query: for a chip that is turned by 90 degrees, that of the same chip as
+    it is. It isn't left out of the list.
     """
     shares = []
     for block in lists.blocks():
@@ -167,13 +169,14 @@ def found_share(lists: Lists, rows_Q: NDArray[np.integer], k: int) -> float:
 def place_recall(
     lists: Lists, places_N: NDArray[np.integer], dates_N: NDArray[np.integer], k: int = NEAREST
 ) -> float | None:
-    """Return the chance that one of the first k at least is the query's place at another date.
+    """Return the probability that at least one of the first k rows is the query's place at another date.
 
-    Each of the N chips is the query in turn and left out of its list; the figure is the mean over those whose
-    place is there at another date. None: there are none.
+    Each of the N chips is the query in turn and left out of its list. The figure is the mean over the chips
+    whose place is there at another date. None: there are none.
 
-    In the formula of this module, of m = k - s places for n tied rows with r right ones among them, none is
-    right with the chance (n - r) (n - r - 1) ... (n - r - m + 1) / (n (n - 1) ... (n - m + 1)).
+    With s and n as in this module's formula, m = k - s of the n tied rows are among the first k. If r of the
+    n are right, the probability that none of the m is right is (n - r) (n - r - 1) ... (n - r - m + 1) / (n
+    (n - 1) ... (n - m + 1)).
     """
     chances = []
     for block in lists.blocks():
@@ -186,7 +189,8 @@ def place_recall(
 
 
 def _chance_of_one(distances_N: Block, right_N: NDArray[np.bool_], k: int) -> float:
-    k = min(k, len(distances_N) - 1)  # the query itself is last
+    """Return the probability that at least one of the first k rows is right, for one query."""
+    k = min(k, len(distances_N) - 1)  # the query itself is the last row: its distance is infinite
     cut = np.partition(distances_N, k - 1)[k - 1]
     nearer_N, tied_N = distances_N < cut, distances_N == cut
     if (nearer_N & right_N).any():
@@ -204,7 +208,7 @@ def _others(lists: Lists, block: slice) -> Block:
 
 
 def _within(distances_BN: Block, allowed_BN: NDArray[np.bool_], chosen_B: NDArray[np.bool_]) -> Block:
-    """Return share_BN of the chosen queries among the rows that are allowed, more than ten for each."""
+    """Return `first_share` of the chosen queries among their allowed rows: more than ten for each."""
     return first_share(np.where(allowed_BN, distances_BN, np.inf)[chosen_B], NEAREST)
 
 

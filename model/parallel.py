@@ -1,4 +1,4 @@
-"""What data-parallel workers share.
+"""Rows that data-parallel workers exchange.
 
 Shapes: B rows of this worker, G rows of all workers.
 """
@@ -9,10 +9,10 @@ from torch.distributed._functional_collectives import all_gather_tensor, all_gat
 
 
 def global_batch(rows_B: Tensor) -> Tensor:
-    """Return the rows of all workers, in order of rank; alone, the rows themselves.
+    """Return rows_G of all workers, in order of rank; in a single process the rows themselves.
 
-    Gradients flow back to every worker's own rows. With DDP, which averages gradients, a loss of the
-    global batch that every worker computes gives the gradient of one process over that batch.
+    Gradients flow back to each worker's own rows. Every worker computes the loss of the global batch. As DDP
+    averages their gradients, the result is the gradient of a single process over that batch.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return rows_B

@@ -1,12 +1,12 @@
-"""Where bfloat16 pays: on hardware that multiplies it."""
+"""bfloat16 on hardware that has instructions for it, float32 elsewhere."""
 
 import torch
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Say whether the device has instructions for it: CUDA from Ampere on, CPUs with AMX or AVX512-BF16.
+    """Return whether the device has instructions for it: CUDA from Ampere on, CPUs with AMX or AVX512-BF16.
 
-    Elsewhere torch computes it too, but slower than float32.
+    torch computes in bfloat16 on other devices too, but slower than in float32.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -19,5 +19,5 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, *, enabled: bool = True) -> torch.autocast:
-    """Return the context for forward passes on a device; where bfloat16 doesn't pay it changes nothing."""
+    """Return the context for forward passes on a device; it changes nothing without such instructions."""
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled and multiplies_bfloat16(device))

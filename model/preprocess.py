@@ -48,16 +48,16 @@ def preprocess_mixed(chips: Sequence[NDArray[np.uint8]], spec: InputSpec, device
 
 
 def turned(chip_HWC: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """Return one of a chip's `VIEWS` views: as it is, turned (1 to 3), mirrored and turned (4 to 7)."""
+    """Return one of a chip's `VIEWS` views: 0 as it is, 1 to 3 turned, 4 to 7 mirrored and turned."""
     mirrored_HWC = chip_HWC[:, ::-1] if view >= VIEWS // 2 else chip_HWC
     return np.ascontiguousarray(np.rot90(mirrored_HWC, view % 4))
 
 
 def augment(images_BCHW: Tensor, spec: AugmentSpec, generator: torch.Generator) -> Tensor:
-    """Change each image of the batch at random in ways that leave a scene seen from above what it is.
+    """Change each image of the batch at random, so that it still shows the same thing seen from above.
 
-    One of the eight symmetries of the square, a zoom onto a part, a gain and an offset of each band.
-    Square images only; the generator is the CPU's.
+    The changes are one of the eight symmetries of the square, a zoom onto a part of the image, and a gain and
+    an offset for each band. Images must be square; the generator must be the CPU's.
     """
     if spec.symmetries:
         images_BCHW = _turn(images_BCHW, generator)

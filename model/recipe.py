@@ -10,15 +10,18 @@ VIEWS = 8
 
 @dataclass(frozen=True)
 class AugmentSpec:
-    """Changes that leave a scene what it is, drawn anew for each chip and epoch.
+    """Changes after which a chip still shows the same thing.
 
-    Of a frozen backbone, which sees each chip once, ``views`` are all there is; the rest is for fine-tuning.
+    ``views`` are for a frozen backbone, whose features are computed once for each view. The other changes are
+    for fine-tuning, and drawn anew for each chip and epoch.
     """
 
     views: int = described(
-        2, "frozen backbone: so many of a chip's turns and reflections have features of their own [1..8]"
+        2, "frozen backbone: in how many turns and reflections each chip's features are computed [1..8]"
     )
-    symmetries: bool = described(True, "fine-tuning: flips and quarter turns: seen from above, no side is up")
+    symmetries: bool = described(
+        True, "fine-tuning: flips and quarter turns, as seen from above no side is up"
+    )
     scale: float = described(0.2, "fine-tuning: zoom in by up to this share of the side [0..0.9]")
     colour: float = described(0.2, "fine-tuning: gain and offset of each band by up to this share [0..1]")
 
@@ -31,22 +34,22 @@ class AugmentSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The optimisation."""
+    """The optimisation: AdamW, with a warm-up and a cosine schedule."""
 
     epochs: int = described(15, "passes over the training chips")
     batch_size: int = described(128, "chips in one step, over all workers together")
     chips_per_class: int = described(
-        0, "chips of each class in a batch, all classes as often; 0: chips as they come, each once an epoch"
+        0, "chips of each class in a batch, all classes equally often; 0: each chip once in an epoch"
     )
     learning_rate: float = described(
         2e-3, "highest rate of the head; warms up over a tenth, then a cosine to 0"
     )
     backbone_learning_rate: float = described(
-        0.0, "the same of the backbone; 0: it is frozen, and its features are computed once and kept"
+        0.0, "the same for the backbone; 0: it is frozen, and its features are computed once and kept"
     )
     head_epochs: int = described(
         0,
-        "fine-tuning: epochs of the head alone on the backbone's features, before the others and after them",
+        "fine-tuning: epochs of the head alone on the backbone's features, before and after the others",
     )
     weight_decay: float = described(5e-4, "decay of the weights")
     bfloat16: bool = described(
@@ -54,7 +57,7 @@ class Recipe:
     )
     patience: int = described(
         0,
-        "stop after so many epochs without a better validation mAP@20 and keep the best; 0: train to the end",
+        "stop after so many epochs without a better validation score and keep the best; 0: train to the end",
     )
 
     def __post_init__(self) -> None:

@@ -39,9 +39,9 @@ class Ranking:
     """Quality of the queries' lists, 0..1: means over the queries that have a relevant code to find."""
 
     queries: int
-    """Queries that have one."""
+    """Queries that have a relevant code to find."""
     unanswerable: int
-    """Queries that have none, left out."""
+    """Queries that have none; they are left out of all figures."""
     map_all: float
     """Mean average precision over the whole list."""
     map_at_k: Mapping[int, float]
@@ -53,14 +53,14 @@ class Ranking:
     map_of_class: Mapping[int, float]
     """``map_all`` over the queries of each class id; a query of several classes counts in each."""
     average_precision_Q: NDArray[np.float64] = field(repr=False, compare=False)
-    """Each query's own, over the whole list; NaN where it has no relevant code."""
+    """Average precision of each query, over the whole list; NaN if it has no relevant code."""
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Quality of the lists, and what lies within each distance.
+    """Quality of the lists, and the pairs at each distance.
 
-    Float vectors have D bins of similarity, most similar first, in place of the distances.
+    For float vectors, D bins of similarity, most similar first, take the place of the distances.
     """
 
     ranking: Ranking
@@ -69,8 +69,8 @@ class Retrieval:
     different_D: Counts
     """All other pairs, likewise."""
     precision_within_D: NDArray[np.float64] | None
-    """Mean share of relevant codes within each radius 0..G of the query, where one with no code that near
-    counts as 0; None: float vectors."""
+    """Mean share of relevant codes within each radius 0..G of the query; a query with no code within it
+    counts as 0. None: float vectors."""
 
     @property
     def precision_by_radius(self) -> NDArray[np.float64]:
@@ -96,13 +96,13 @@ def retrieve(
 ) -> Retrieval:
     """Measure the lists of codes_NY by distance from each query.
 
-    ``code`` says what parts the codes have, and ``compare`` which of them count; without it all bits count
-    once. Codes as far as each other are tied, also where the other part would tell them apart.
+    ``code`` says what parts the codes have, and ``compare`` which of them count; without ``code`` each bit
+    counts once. Codes at the same distance are tied, even if they differ in the part that isn't compared.
 
-    ``own_rows_Q`` names each query's own row in codes_NY, left out of its list. Beside the codes, memory
-    holds three copies of them at most, some 50 bytes a code, a copy of the labels and 30 numbers a query.
-    Raises ValueError where code lengths or the kinds of labels differ, no query has a relevant code, or the
-    codes lack the part.
+    ``own_rows_Q`` names each query's own row in codes_NY, which is left out of its list. Beside the codes,
+    memory holds at most three copies of them, some 50 bytes a code, a copy of the labels and 30 numbers a
+    query. Raises ValueError if code lengths or the kinds of labels differ, no query has a relevant code, or
+    the codes lack the part.
     """
     if queries_QY.shape[1] != codes_NY.shape[1]:
         raise ValueError(f"queries have {queries_QY.shape[1] * 8} bits, codes {codes_NY.shape[1] * 8}")
@@ -143,9 +143,10 @@ def relevant_rows(labels_N: Labels, query_label: NDArray[np.generic]) -> NDArray
 
 
 class _Database:
-    """Codes in an order in which what is relevant to a query is found fast.
+    """Codes in an order in which those relevant to a query are found fast.
 
-    Of class ids it is one slice, after sorting by them. Of multi-hot labels_CN it is the union of few rows.
+    With class ids they are one slice, as the codes are sorted by class. With multi-hot labels_CN they are the
+    union of a few rows of it.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class _Database:
         order_N = np.arange(len(labels_N)) if multi_hot else np.argsort(labels_N, kind="stable")
         self.labels = np.ascontiguousarray(labels_N.T) if multi_hot else labels_N[order_N]
         self.words_WN, self.weights_W = np.ascontiguousarray(words_NW[order_N].T), weights_W
-        self.place_N = np.argsort(order_N)  # where a row has gone
+        self.place_N = np.argsort(order_N)  # the new position of each row
         self.num_distances = greatest_distance + 1
 
     def count(
@@ -196,7 +197,7 @@ def score_lists(relevant_QD: Counts, total_QD: Counts, cutoffs: Sequence[int]) -
     found_Q = relevant_QD.sum(axis=1).astype(np.float64)
     found_Q[found_Q == 0] = np.nan
     columns = [expected_precisions(relevant_QD, total_QD, int(total_QD.sum())) / found_Q]
-    # of float vectors nearly every row is a group of its own: the cut-offs need but the first of them
+    # with float vectors nearly every row is a group of its own, and the cut-offs need only the first groups
     deepest_D = (np.cumsum(total_QD, axis=1) - total_QD).min(axis=0, initial=max(cutoffs))
     reached_D = deepest_D < max(cutoffs)
     relevant_QD, total_QD = relevant_QD[:, reached_D], total_QD[:, reached_D]
@@ -204,7 +205,7 @@ def score_lists(relevant_QD: Counts, total_QD: Counts, cutoffs: Sequence[int]) -
     columns += [expected_precisions(relevant_QD, total_QD, k) / np.minimum(k, found_Q) for k in cutoffs]
     columns += [hits_Q / k for hits_Q, k in zip(hits_CQ, cutoffs, strict=True)]
     columns += [hits_Q / found_Q for hits_Q in hits_CQ]
-    scores_QS = np.minimum(np.stack(columns, axis=1), 1)  # a perfect list's may be above it by rounding
+    scores_QS = np.minimum(np.stack(columns, axis=1), 1)  # rounding may take a perfect list above 1
     return np.where(np.isnan(found_Q)[:, None], np.nan, scores_QS)
 
 
@@ -232,7 +233,7 @@ def expected_precisions(relevant_QD: Counts, total_QD: Counts, k: int) -> NDArra
 
 
 def summarise(scores_QS: NDArray[np.float64], labels_Q: Labels, cutoffs: Sequence[int]) -> Ranking:
-    """Average what `score_lists` gave. Raises ValueError where no query has a relevant code."""
+    """Average the scores of `score_lists`. Raises ValueError if no query has a relevant code."""
     average_precision_Q = scores_QS[:, 0].copy()
     answerable_Q = ~np.isnan(average_precision_Q)
     scores_QS, labels_Q = scores_QS[answerable_Q], labels_Q[answerable_Q]

@@ -1,4 +1,4 @@
-"""The batches of an epoch: P classes with K chips each, or chips as they come.
+"""The batches of an epoch: P classes with K chips each, or all chips in a random order.
 
 Shapes: N chips, C classes, B chips a batch.
 """
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 def draw_batches(
     labels_NC: NDArray[np.bool_], batch_size: int, chips_per_class: int, seed: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield rows_B of one epoch: ``N // batch_size`` batches of P = B / K classes, K chips each.
+    """Yield rows_B of one epoch: ``N // batch_size`` batches of P = B / K classes with K chips each.
 
-    With ``chips_per_class`` 0 the chips come as they are, in a random order, each once.
+    K is ``chips_per_class``. If it is 0, the batches hold the chips in a random order, each at most once.
 
     Classes take turns, so that all come up equally often, whatever their size; so do the chips of a class.
-    Chips with several labels come up for each of them. With fewer than P classes each gives more chips.
-    Every worker that calls it with one seed sees the same batches. Raises ValueError where the chips don't
-    fill a batch.
+    A chip with several labels comes up for each of them. If there are fewer than P classes, each gives more
+    chips. The same seed gives the same batches, on every worker. Raises ValueError if there are fewer chips
+    than a batch needs.
     """
     if len(labels_NC) < batch_size:
         raise ValueError(f"{len(labels_NC)} training chips don't fill a batch of {batch_size}")

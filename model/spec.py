@@ -1,7 +1,8 @@
 """What a network is made of and what goes into it: plain frozen dataclasses, written into every bundle.
 
-Configs of the stages take these in through pydantic, which reads types and ``description`` metadata;
-this module itself needs neither pydantic nor torch, so that ``--help`` stays quick.
+Each checks its values and raises ValueError. The stages' configs are subclasses in pydantic, which reads the
+types and the ``description`` metadata: docs/decisions/0005. This module imports neither pydantic nor torch,
+so that ``--help`` stays quick.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ Head = Literal["norm", "linear", "attention", "none"]
 Resize = Literal["bilinear", "bicubic"]
 PartName = Literal["kind", "look"]
 Compare = Literal["both", "kind", "look"]
-"""Which parts of two codes are compared. Both parts of a code of one part are that part."""
+"""Which parts of two codes are compared. If a code has one part only, "both" means that part."""
 
 
 def described(default: Any, description: str) -> Any:  # noqa: ANN401 - as dataclasses.field
@@ -23,14 +24,14 @@ def described(default: Any, description: str) -> Any:  # noqa: ANN401 - as datac
 
 @dataclass(frozen=True)
 class CodePart:
-    """Some of a code's bits that mean the same kind of thing."""
+    """A part of a code: bits that mean the same kind of thing."""
 
     name: PartName
     """``kind``: what the labels say; ``look``: what the pixels look like."""
     bits: int
     """A multiple of 8, 8..1024."""
     weight: int = 1
-    """How often each of its bits counts where both parts are compared, 1..8."""
+    """How often each of its bits counts if both parts are compared, 1..8."""
 
     def __post_init__(self) -> None:
         if self.name not in get_args(PartName):
@@ -66,7 +67,7 @@ class CodeSpec:
 
     @property
     def greatest_distance(self) -> int:
-        """Distance of a code from its opposite, with the parts' own weights."""
+        """Distance between two codes that differ in every bit, with the parts' own weights."""
         return sum(part.bits * part.weight for part in self.parts)
 
 
@@ -81,10 +82,14 @@ class InputSpec:
     size: int = described(224, "side of the network's square input [pixels, 8..1024]")
     bands: tuple[int, ...] = described((1, 2, 3), "raster bands in the order that the network takes, from 1")
     mean: tuple[float, ...] = described((0.485, 0.456, 0.406), "mean per band, pixels scaled to [0, 1]")
-    std: tuple[float, ...] = described((0.229, 0.224, 0.225), "standard deviation per band, likewise")
+    std: tuple[float, ...] = described(
+        (0.229, 0.224, 0.225), "standard deviation per band, pixels scaled to [0, 1]"
+    )
     resize: Resize = described("bilinear", "interpolation, antialiased: bilinear or bicubic")
     low: tuple[float, ...] = described((), "source value per band that becomes 0; empty: 8 bits as they are")
-    high: tuple[float, ...] = described((), "source value per band that becomes 255; empty: likewise")
+    high: tuple[float, ...] = described(
+        (), "source value per band that becomes 255; empty: 8 bits as they are"
+    )
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:
@@ -111,7 +116,7 @@ class NetworkSpec:
     backbone: str = described("inception_v3", "model name in torchvision.models, timm:name or module:factory")
     node: str = described(
         "Mixed_6c+Mixed_7a",
-        "nodes whose outputs are pooled to features, joined by +; empty: timm's or a module's own",
+        "nodes whose outputs are pooled to features, joined by +; empty: the output of a timm or own model",
     )
     head: Head = described(
         "norm",
@@ -125,10 +130,11 @@ class NetworkSpec:
         64, "bits that say what the labels say [a multiple of 8, 8..1024; 0: none, with head none]"
     )
     look_bits: int = described(
-        0, "bits that say what the pixels look like, for which no labels are needed [likewise; 0: none]"
+        0,
+        "bits that say what the pixels look like, made without labels [a multiple of 8, 8..1024; 0: none]",
     )
     kind_weight: int = described(
-        2, "how often each kind bit counts in the distance where there are look bits too [1..8]"
+        2, "how often each kind bit counts in the distance, if there are look bits too [1..8]"
     )
 
     def __post_init__(self) -> None:
@@ -138,7 +144,7 @@ class NetworkSpec:
             )
         if not 1 <= self.kind_weight <= MAX_WEIGHT:
             raise ValueError(f"kind_weight must be 1..{MAX_WEIGHT}, not {self.kind_weight}")
-        self.code  # noqa: B018 - raises ValueError where the numbers of bits don't fit
+        self.code  # noqa: B018 - raises ValueError if the numbers of bits don't fit
         if not 0 <= self.hidden <= MAX_HIDDEN or self.attention_reduction < 1:
             raise ValueError(f"hidden ({self.hidden}) must be 0..{MAX_HIDDEN}, attention_reduction 1 or more")
         if self.head not in get_args(Head):

@@ -1,7 +1,10 @@
-"""OrthoHash: pull each code towards the fixed code of its class (Hoe et al., 2021), with a contrastive term.
+"""OrthoHash: pull each code towards the fixed code of its class, with a contrastive term.
 
-The contrastive term keeps codes of one class apart, so that they stay in an order: OrthoHash alone would make
-them equal.
+The contrastive term keeps the codes of one class apart, so that chips of a class can still be put in order:
+OrthoHash alone would make their codes equal.
+
+Source: Hoe, Ng, Zhang, Chan, Song & Xiang, "One loss for all: deep hashing with a single cosine similarity
+based learning objective", NeurIPS 2021.
 
 Shapes: B images, K bits, C classes. With the contrastive term, images 2i and 2i + 1 are two views of a chip.
 """
@@ -16,10 +19,10 @@ from model.loss_spec import OrthoHashSpec
 
 
 def orthogonal_targets(num_classes: int, num_bits: int, seed: int = 0) -> Tensor:
-    """Return targets_CK of +-1, the classes' codes, as far apart as a seeded search finds.
+    """Return targets_CK of +-1: one code for each class, all far apart.
 
-    Rows of a Hadamard matrix (K / 2 apart, all of them) where K is a power of two and there are enough;
-    else the best of many random draws (METHODS, "OrthoHash").
+    If K is a power of two and there are no more classes than bits, they are rows of a Hadamard matrix, which
+    differ in K / 2 bits. Else they are the best of 1000 random draws.
     """
     generator = torch.Generator().manual_seed(seed)
     if num_bits & (num_bits - 1) == 0 and num_classes <= num_bits:
@@ -40,8 +43,11 @@ def orthogonal_targets(num_classes: int, num_bits: int, seed: int = 0) -> Tensor
 def contrast(outputs_BK: Tensor, temperature: float) -> Tensor:
     """Return NT-Xent between the two views of each chip, of z = tanh(outputs) at unit length.
 
-    The mean over images i of ``-log(exp(z_i z_j / t) / sum over k != i of exp(z_i z_k / t))``, where j is the
-    other view of the same chip. Sources: SimCLR (Chen et al., 2020); CIBHash (Qiu et al., 2021) for codes.
+    It is the mean over images i of ``-log(exp(z_i z_j / t) / sum over k != i of exp(z_i z_k / t))``, where j
+    is the other view of the same chip and t the temperature. Sources: Chen and others, "A simple framework
+    for contrastive learning of visual representations" (SimCLR), ICML 2020; for codes Qiu and others,
+    "Unsupervised hashing with contrastive information bottleneck" (CIBHash), IJCAI 2021, here without its KL
+    term.
     """
     z_BK = F.normalize(torch.tanh(outputs_BK))
     itself_BB = torch.eye(len(z_BK), dtype=torch.bool, device=z_BK.device)
@@ -50,10 +56,11 @@ def contrast(outputs_BK: Tensor, temperature: float) -> Tensor:
 
 
 class OrthoHashLoss(nn.Module):
-    """Cross entropy over the cosines to one fixed target a class (METHODS, "OrthoHash").
+    """Cross entropy over the cosines between an output and the target of each class.
 
-    ``CE(s * (cos - margin * y), y)`` with ``s = sqrt(2) * ln(C - 1)``; with several labels y is spread
-    over them evenly, as in the authors' code.
+    ``CE(s * (cos - margin * y), y)`` with ``s = sqrt(2) * ln(C - 1)`` and y = 1 for the chip's own class. If
+    a chip has several labels, the target distribution of CE is spread over them evenly, as in the authors'
+    code.
     """
 
     targets_CK: Tensor
@@ -64,16 +71,16 @@ class OrthoHashLoss(nn.Module):
         if num_classes < 2:
             raise ValueError(f"a hashing network needs two classes at least, not {num_classes}")
         self.spec = spec
-        # with 2 classes ln(C - 1) is 0 and nothing would be learned
+        # with two classes ln(C - 1) would be 0, and nothing would be learned
         self.scale = math.sqrt(2) * math.log(max(num_classes - 1, 2))
         self.register_buffer("targets_CK", orthogonal_targets(num_classes, num_bits, seed))
 
     def forward(self, outputs_BK: Tensor, labels_BC: Tensor) -> dict[str, Tensor]:
-        """Return the batch's loss, and the contrastive term where it has weight; labels are multi-hot."""
+        """Return the terms ``orthohash`` and, unless its weight is 0, ``contrast``, weighted."""
         cosines_BC = F.normalize(outputs_BK) @ F.normalize(self.targets_CK).T
         scores_BC = self.scale * (cosines_BC - self.spec.margin * labels_BC)
         terms = {"orthohash": F.cross_entropy(scores_BC, labels_BC / labels_BC.sum(dim=1, keepdim=True))}
         if self.spec.contrast_weight:
-            found = contrast(outputs_BK, self.spec.contrast_temperature)
-            terms["contrast"] = self.spec.contrast_weight * found
+            term = contrast(outputs_BK, self.spec.contrast_temperature)
+            terms["contrast"] = self.spec.contrast_weight * term
         return terms

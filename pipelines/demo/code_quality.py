@@ -1,4 +1,4 @@
-"""How good the demo's codes are on held-out land chips, beside plain colour statistics.
+"""How good the demo's codes are on held-out land chips, compared with plain colour statistics.
 
 Shapes: N chips, Y bytes a code, F statistics.
 """
@@ -25,21 +25,23 @@ _WATER = "water"
 
 @dataclass(frozen=True)
 class Precision:
-    """Share of the ten nearest held-out chips that are of the query's class, 0..1."""
+    """Precision@10: the share of the ten nearest held-out chips that are of the query's class, 0..1."""
 
     codes: float
+    """By the distance of codes."""
     colour: float
+    """By the distance of colour statistics."""
     queries: int
     tied: float
-    """Chips of the library at the distance of the tenth, in the median over the queries; 1: no tie."""
+    """Chips at the distance of the tenth, itself included: median over the queries; 1: no tie."""
 
 
 def measure_precision(labels: pa.Table, table: pa.Table, code: CodeSpec, store: Store) -> Precision:
-    """Compare both over the same queries, held-out land chips, and the same library.
+    """Measure codes and colour statistics with the same queries and the same database.
 
-    The library is every held-out chip but the query itself: the network has seen none of them, nor any
-    scene of theirs. ``labels`` has uri, window, label, split; ``table`` has chip_id, code as published.
-    ``code`` says the codes' parts, which count as they do in a search.
+    Queries are the held-out land chips; the database is all held-out chips but the query. The network was
+    trained on none of them, nor on their scenes. ``labels`` has uri, window, label, split; ``table`` has
+    chip_id, code as published. ``code`` says the codes' parts, which have their own weights.
     """
     labels = labels.filter(pc.equal(labels["split"], "test"))
     windows = [tuple(window[side] for side in "xywh") for window in labels["window"].to_pylist()]
@@ -58,13 +60,14 @@ def measure_precision(labels: pa.Table, table: pa.Table, code: CodeSpec, store: 
 
 
 def _weighted(codes_NY: Codes, code: CodeSpec) -> Codes:
-    """Return codes whose plain Hamming distance is the weighted one: each part stands there weight times."""
+    """Return codes whose plain Hamming distance is the weighted one: each part is repeated weight times."""
     ends = np.cumsum([part.bits // 8 for part in code.parts])[:-1]
     parts = zip(np.split(codes_NY, ends, axis=1), code.parts, strict=True)
     return np.concatenate([np.tile(part_NY, part.weight) for part_NY, part in parts], axis=1)
 
 
 def _tied(codes_NY: Codes, queries: NDArray[np.int64]) -> float:
+    """Return how many chips are at the distance of the tenth: median over the queries."""
     tied = []
     for query in queries:
         distances_N = hamming_distances(codes_NY[query, None], codes_NY)[0]
@@ -74,6 +77,7 @@ def _tied(codes_NY: Codes, queries: NDArray[np.int64]) -> float:
 
 
 def _colour_precision(colours_NF: np.ndarray, classes_N: np.ndarray, queries: np.ndarray) -> float:
+    """Return precision@10 by the Euclidean distance of the colour statistics."""
     shares = []
     for query in queries:
         distances_N = ((colours_NF - colours_NF[query]) ** 2).sum(axis=1)

@@ -9,7 +9,7 @@ class DemoConfig(StageConfig):
     """The whole product on one machine: an archive of the world, a trained model, a served code table."""
 
     output: str = "demo-output"
-    """Folder for all that the demo writes; what an earlier demo left there is removed"""
+    """Folder for all files of the demo; files of an earlier demo in it are removed"""
     port: int = Field(8000, ge=1, le=65535)
     """Port of the query service on loopback"""
     mlflow_port: int = Field(5000, ge=1, le=65535)

@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS, one process), for the demo and the tests."""
+"""A real S3 server (SeaweedFS, one process) for the demo and the tests."""
 
 import os
 import random
@@ -22,9 +22,9 @@ _LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """Return a port that is free on loopback, and whose gRPC companion is free too."""
+    """Return a port that is free on loopback, as is the port that weed takes for gRPC with it."""
     while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - below the ports that outgoing connections get
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - outgoing connections get higher ports
         if _is_free(port) and _is_free(port + _GRPC_OFFSET):
             return port
 
@@ -38,11 +38,9 @@ def _is_free(port: int) -> bool:
 def object_store(folder: Path, bucket: str, port: int | None = None, host: str = _LOOPBACK) -> Iterator[str]:
     """Run an S3 server over ``folder`` with one bucket; yield its address; stop it at the end.
 
-    ``host``: the address of this machine that it listens on.
-
-    Its keys are `ACCESS_KEY` and `SECRET_KEY`. Over the same folder and port it goes on where it was stopped;
-    without a ``port`` it takes a free one. Raises ConfigError where SeaweedFS isn't installed,
-    StorageError where it doesn't come up.
+    It listens on ``host``, an address of this machine, and on ``port``, or a free one. Its keys are
+    `ACCESS_KEY` and `SECRET_KEY`. Started again with the same folder and port, it has the same objects.
+    Raises ConfigError if SeaweedFS isn't installed, StorageError if the server doesn't start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()

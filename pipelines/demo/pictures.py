@@ -15,14 +15,14 @@ _BRIGHTER = [round(255 * (value / 255) ** 0.7) for value in range(256)] * 3  # a
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer, ready to draw."""
+    """A chip of an answer, as it is drawn."""
 
     thumbnail: bytes
     """PNG."""
     distance: int | float
-    """Bits, each part's times its weight."""
+    """In bits, each part's distance times its weight."""
     beyond_chance: bool
-    """No nearer than chance."""
+    """Whether it is no nearer than an unrelated chip may be."""
     bbox: tuple[float, float, float, float] | None
     """west, south, east, north in degrees."""
 
@@ -33,12 +33,12 @@ class Answer:
 
     title: str
     query: bytes
-    """The query's own picture: PNG."""
+    """Picture of the query: PNG."""
     hits: Sequence[Hit]
 
 
 def contact_sheet(answers: Sequence[Answer]) -> bytes:
-    """Draw a row a query: its picture, then its hits with their distances; return a PNG."""
+    """Draw a row for each query: its picture, then its hits with their distances; return a PNG."""
     columns = 1 + max(len(answer.hits) for answer in answers)
     step_x, step_y = _TILE + _GAP, _TILE + _CAPTION + _GAP
     sheet = Image.new(
@@ -67,7 +67,7 @@ def _caption(hit: Hit) -> str:
 
 
 def world_map(background: Image.Image, answers: Sequence[Answer]) -> bytes:
-    """Mark every hit on a map of the world (equirectangular), one colour a query; return a PNG."""
+    """Mark every hit on an equirectangular map of the world, in a colour for each query; return a PNG."""
     world = background.resize(_MAP_SIZE, Image.Resampling.LANCZOS).point(lambda value: int(value * 0.75))
     draw = ImageDraw.Draw(world)
     legend_top = _MAP_SIZE[1] - 30 * len(answers) - 16
@@ -99,7 +99,7 @@ def _grown(box: tuple[float, float, float, float], by: int) -> tuple[float, floa
 
 
 def _tile(picture: bytes) -> Image.Image:
-    """Return a picture as it is drawn: dark parts brighter, all pictures alike; forests are nearly black."""
+    """Return a picture as it is drawn: brighter, by the same curve for all, as forests are nearly black."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     return image.resize((_TILE, _TILE), Image.Resampling.BICUBIC).point(_BRIGHTER)
 

@@ -1,4 +1,4 @@
-"""The demo's jobs, run the way a user runs them: `python -m jobs.x` with flags."""
+"""The demo's jobs, run as a user runs them: `python -m jobs.x` with flags."""
 
 import contextlib
 import json
@@ -45,7 +45,7 @@ def running(command: list[str], log: Path, ready_url: str) -> Iterator[None]:
     Raises ScenehashError with the end of its log if it doesn't come up.
     """
     with log.open("wb") as output:
-        # a session of its own: Ctrl-C reaches the demo alone, which then stops the server
+        # in a session of its own, so that Ctrl-C reaches only the demo, which then stops the server
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
         deadline = time.monotonic() + _START_SECONDS
@@ -63,7 +63,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # it, if it didn't stop, and what it may have left behind
+        os.killpg(process.pid, signal.SIGKILL)  # the process, if it still runs, and its children
     process.wait()
 
 

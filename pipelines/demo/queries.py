@@ -1,4 +1,4 @@
-"""The demo's questions: which chips, which place, which picture; and the answers as table and pictures."""
+"""The demo's queries: three chips, a place and a picture; and their answers as tables and pictures."""
 
 import io
 import math
@@ -25,12 +25,12 @@ _EXAMPLES = {
     "an ice chip": ("snow_and_ice", (-40, 75)),
     "a rain forest chip": ("evergreen_broadleaf_forest", (-62, -4)),
 }
-"""Class and neighbourhood of the chips to ask with."""
+"""By title, the class of a chip to ask with, and the place (longitude, latitude) near which it lies."""
 _UPLOADED = ("croplands", (78, 22))
 
 
 def ask(client: Client, labels: pa.Table, store: Store, console: Console) -> list[Answer]:
-    """Ask by chip id, by place and with an uploaded PNG; print each answer as a table."""
+    """Search by chip id, by place and with an uploaded PNG; print each answer as a table."""
     held_out = labels.filter(pc.equal(labels["split"], "test")).to_pylist()
     answers = []
     for title, (label, place) in _EXAMPLES.items():
@@ -48,12 +48,13 @@ def ask(client: Client, labels: pa.Table, store: Store, console: Console) -> lis
 
 
 def _nearest(chips: list[dict[str, Any]], label: str, place: tuple[float, float]) -> dict[str, Any]:
-    """Return the chip of a class nearest to a place (longitude, latitude), in degrees."""
+    """Return the chip of a class that is nearest to a place (longitude, latitude in degrees)."""
     of_class = [chip for chip in chips if chip["label"] == label]
     return min(of_class, key=lambda chip: math.dist(chip_centre(chip["uri"], _window(chip)), place))
 
 
 def _show(client: Client, console: Console, title: str, query: bytes, answer: SearchAnswer) -> Answer:
+    """Print an answer as a table; return it with the thumbnails of its chips."""
     search, heading = answer.search, title.replace("\n", " ")
     chance = "" if search.chance_distance is None else f"chance gives {search.chance_distance:.0f} bits"
     table = Table(
@@ -88,7 +89,7 @@ def _window(chip: dict[str, Any]) -> tuple[int, int, int, int]:
 
 
 def _png(chip: dict[str, Any], store: Store) -> bytes:
-    """Return a chip's pixels as a user's own picture would come: without any georeference."""
+    """Return a chip's pixels as a PNG without georeference, as a user's own picture would be."""
     with open_raster(store.read(chip["uri"])) as dataset:
         chip_HWC = read_window(dataset, _window(chip), PixelSpec((1, 2, 3))).pixels_HWC
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The whole product, end to end on this machine: archive, training, encoding, serving, pictures."""
+"""The demo, from end to end on this machine: archive, training, encoding, serving, pictures."""
 
 import os
 import shutil
@@ -31,12 +31,12 @@ from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 
 BUCKET = "archive"
-_MARKER = ".scenehash-demo"  # only a folder that holds it is ever removed
+_MARKER = ".scenehash-demo"  # only a folder with this file in it is ever removed
 MODEL = "models:/scenehash@champion"
 
 
 class DemoFigures(BaseModel):
-    """What the demo made and measured."""
+    """The demo's counts, figures and times."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,14 +46,15 @@ class DemoFigures(BaseModel):
     table_version: int
     precision_at_10: float
     colour_precision_at_10: float
-    """Of plain colour statistics, over the same chips."""
+    """The same with plain colour statistics in place of codes."""
     tied_at_10: float
-    """Chips at the distance of the tenth, in the median over the queries; 1: no tie."""
+    """Chips at the distance of the tenth, itself included: median over the queries; 1: no tie."""
     seconds: dict[str, float]
+    """Of each step."""
 
 
 class DemoReport(BaseModel):
-    """The demo's last line."""
+    """The demo's report, the last line that it prints."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,22 +83,22 @@ class _Demo:
 
     @property
     def store_flag(self) -> dict[str, str]:
-        """How a job reaches the S3 server."""
+        """The flag that tells a job the address of the S3 server."""
         return {"store.endpoint": str(self.store.config.endpoint)}
 
     @property
     def mlflow_command(self) -> str:
-        """What shows the demo's runs and models in a browser."""
+        """The command that shows the demo's runs and models in a browser."""
         mlflow = Path(sys.executable).parent / "mlflow"
         return f"{mlflow} ui --backend-store-uri {self.tracking.uri} --port {self.config.mlflow_port}"
 
     def log(self, name: str) -> Path:
-        """Where a job's log goes."""
+        """Return the file for a job's log."""
         return self.folder / "logs" / f"{name}.log"
 
 
 def run_demo(config: DemoConfig) -> DemoReport:
-    """Run the demo and return its figures; stop all that it has started."""
+    """Run the demo, stop all processes that it has started, and return its figures."""
     folder = Path(config.output).absolute()
     clear_output(folder)
     (folder / "logs").mkdir(parents=True)
@@ -118,7 +119,7 @@ def run_demo(config: DemoConfig) -> DemoReport:
         with demo.step("serve", "5  Serve the table, and ask"), _served(demo), Client(demo.service) as client:
             answers = ask(client, archive.labels, demo.store, demo.console)
             _draw(demo, answers)
-            _say(demo, precision)
+            _print_figures(demo, precision)
             if config.keep:
                 _wait(demo)
     figures = DemoFigures(
@@ -135,7 +136,7 @@ def run_demo(config: DemoConfig) -> DemoReport:
 
 
 def clear_output(folder: Path) -> None:
-    """Remove what an earlier demo left. Raises ConfigError where the folder holds something else."""
+    """Remove an earlier demo's folder. Raises ConfigError if the folder holds anything else."""
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
         raise ConfigError(f"{folder} holds something that no demo wrote; give --output a new or empty folder")
     shutil.rmtree(folder, ignore_errors=True)
@@ -143,8 +144,8 @@ def clear_output(folder: Path) -> None:
 
 @contextmanager
 def _ray() -> Iterator[None]:
-    """Run one small Ray for all jobs of the demo: RAY_ADDRESS leads them to it."""
-    # two training workers and what feeds them need more logical CPUs than a laptop may have
+    """Run one small Ray for all jobs of the demo, which find it by RAY_ADDRESS."""
+    # two training workers and the tasks that read for them need more logical CPUs than a laptop may have
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     try:
@@ -155,7 +156,7 @@ def _ray() -> Iterator[None]:
 
 
 def _train(demo: _Demo, archive: Archive) -> str:
-    """Train from random weights, as nothing has to be downloaded then; return the bundle's URI."""
+    """Train from random weights, so that nothing has to be downloaded; return the bundle's URI."""
     flags = {
         "source": archive.manifest_uri,
         "bundles": f"s3://{BUCKET}/bundles",
@@ -206,7 +207,7 @@ def _draw(demo: _Demo, answers: Sequence[Answer]) -> None:
     (demo.folder / "world_map.png").write_bytes(world_map(world_image(), answers))
 
 
-def _say(demo: _Demo, precision: Precision) -> None:
+def _print_figures(demo: _Demo, precision: Precision) -> None:
     say = demo.console.print
     say(
         f"precision@{NEIGHBOURS} over {precision.queries} held-out land chips: [bold]{precision.codes:.3f}[/]"
@@ -219,7 +220,7 @@ def _say(demo: _Demo, precision: Precision) -> None:
 
 
 def _wait(demo: _Demo) -> None:
-    """Keep the service, with the MLflow UI beside it, until Ctrl-C."""
+    """Keep the service running, and the MLflow UI, until Ctrl-C."""
     interrupted = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     with running(

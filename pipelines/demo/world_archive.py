@@ -14,10 +14,10 @@ from pipelines.storage.store import Store
 
 @dataclass(frozen=True)
 class Archive:
-    """What was uploaded."""
+    """The objects that were uploaded."""
 
     scenes_uri: str
-    """Prefix of the scenes, the broken ones among them."""
+    """Prefix of the scenes and the broken objects."""
     manifest_uri: str
     labels: pa.Table
     """uri, window, label, split of each labelled chip."""

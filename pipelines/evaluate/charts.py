@@ -16,9 +16,10 @@ _ROW = 20  # height of a bar's row
 def line_chart(
     lines: Mapping[str, Points], x_title: str, y_title: str, x_end: float = 1, y_end: float = 1
 ) -> str:
-    """Draw lines over 0..x_end and 0..y_end; their names are the legend.
+    """Draw lines over 0..x_end and 0..y_end, with their names as the legend.
 
-    One without points isn't drawn, but keeps its colour: it has the same one in the chart beside.
+    A line without points isn't drawn, but its colour isn't given to another: a method has the same colour in
+    all charts.
     """
     parts = _axes(x_title, y_title, x_end, y_end)
     drawn = 0
@@ -33,7 +34,7 @@ def line_chart(
 
 
 def histogram(shares: Mapping[str, Sequence[float]], x_title: str, y_title: str) -> str:
-    """Draw distributions over 0, 1, 2, ... as steps about these numbers, filled, one over the other."""
+    """Draw distributions over 0, 1, 2, ... as filled steps, centred on these numbers, one over the other."""
     end = max(len(heights) for heights in shares.values()) - 1
     highest = max((max(heights) for heights in shares.values()), default=0) or 1
     parts = _axes(x_title, y_title, end, highest)
@@ -50,7 +51,7 @@ def histogram(shares: Mapping[str, Sequence[float]], x_title: str, y_title: str)
 
 
 def bars(values: Mapping[str, float], marks: Mapping[str, float], title: str) -> str:
-    """Draw one bar of 0..1 a row, and a stroke across it where ``marks`` has a value to compare with."""
+    """Draw a row with a bar of 0..1 for each value, and a stroke at the value in ``marks``, if any."""
     label_width = 170
     scale = _WIDTH - label_width - 60
     parts = []
@@ -102,7 +103,7 @@ def _axes(x_title: str, y_title: str, x_end: float, y_end: float) -> list[str]:
 
 
 def _legend(name: str, number: int, colour: str) -> str:
-    """Return a name below the chart, where it hides no line."""
+    """Return the legend's entry of that number: a square of the colour and the name, below the chart."""
     x, y = _LEFT + number % 2 * (_WIDTH - _LEFT) // 2, _HEIGHT + 8 + number // 2 * _LEGEND
     return (
         f'<rect x="{x}" y="{y - 9}" width="10" height="10" fill="{colour}"/>'

@@ -6,7 +6,7 @@ from pipelines.sources.config import ArchiveConfig
 
 
 class EvaluateConfig(StageConfig):
-    """Measure a bundle's codes on labelled chips, beside baselines of the same length; write a report."""
+    """Measure a bundle's codes on labelled chips, and baselines of the same length; write a report."""
 
     bundle: str
     """Model bundle: URI of its folder, or models:/name@alias"""
@@ -17,11 +17,11 @@ class EvaluateConfig(StageConfig):
     split: SplitConfig = SplitConfig()
     features: FeatureConfig = FeatureConfig()
     places: ArchiveConfig | None = None
-    """Scenes of the same places at several dates, cut as a night cuts its archive: is a place found again at
-    another date? Empty: not asked"""
+    """Scenes of the same places at several dates, cut as a night cuts its archive, to measure whether a place
+    is found again at another date; empty: not measured"""
     seed: int = 0
     """Seed of ITQ's first rotation"""
     track: bool = True
-    """Add figures and report to the bundle's training run in MLflow; to a new run where that isn't there"""
+    """Add figures and report to the bundle's training run in MLflow, or to a new run if that doesn't exist"""
     store: StoreConfig = StoreConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -1,4 +1,4 @@
-"""What is measured of the lists: who asks in which database, with the bundle's codes and with the baselines'.
+"""The protocols: which chips are queries and which are the database, and the figures of each method's lists.
 
 Shapes: N chips, C classes, Q queries, D distances.
 """
@@ -19,22 +19,22 @@ _CURVE_STEP = 0.005  # of recall or precision between two points of a curve that
 
 @dataclass(frozen=True)
 class Measured:
-    """All protocols, and how well each query of the first one went."""
+    """All protocols, and the average precision of each query of the first one."""
 
     protocols: list[Protocol]
     average_precision_Q: NDArray[np.float64]
-    """Of each test chip, leave one out; NaN where it has nothing to find."""
+    """Of each test chip, leave one out; NaN if no other chip shares its class."""
 
 
 def count_classes(labels_N: Labels, num_classes: int) -> NDArray[np.int64]:
-    """Return counts_C: the chips of each class."""
+    """Return counts_C: the number of chips of each class."""
     if labels_N.ndim == 2:
         return np.asarray(labels_N.sum(axis=0, dtype=np.int64))
     return np.bincount(labels_N, minlength=num_classes)
 
 
 def check_splits(test_N: Labels, train_N: Labels, num_classes: int, source: str) -> None:
-    """Raise ConfigError unless queries have something to find, in test and in train."""
+    """Raise ConfigError unless some query has a chip of its class to find, in test and in train."""
     test_C, train_C = (count_classes(labels_N, num_classes) for labels_N in (test_N, train_N))
     if not ((test_C > 0) & (train_C > 0)).any():
         raise ConfigError(f"source {source}: no class has chips both in the split test and in train")
@@ -49,9 +49,9 @@ def measure(
     class_names: tuple[str, ...],
     unseen: list[str],
 ) -> Measured:
-    """Measure every protocol: leave one out, test asks train, and among ``unseen`` classes where there are.
+    """Measure every protocol: leave one out, test asks train, and among ``unseen`` classes if there are any.
 
-    Raises ValueError where no query has a chip to find (see `check_splits`).
+    Raises ValueError if no query has a chip to find (see `check_splits`).
     """
     first, average_precision_Q = measure_protocol(
         LEAVE_ONE_OUT, test, test, methods, class_names, leave_one_out=True
@@ -68,7 +68,7 @@ def measure(
 
 
 def select_classes(chips: EncodedChips, class_ids: list[int]) -> EncodedChips:
-    """Return the chips of some classes; of several labels a chip, those classes alone are kept."""
+    """Return the chips of some classes; if chips have several labels, labels of other classes are removed."""
     if chips.labels_N.ndim == 1:
         return chips.select(np.isin(chips.labels_N, class_ids))
     labels_NC = np.zeros(chips.labels_N.shape, np.bool_)
@@ -79,7 +79,7 @@ def select_classes(chips: EncodedChips, class_ids: list[int]) -> EncodedChips:
 
 
 def has_pair(labels_N: Labels) -> bool:
-    """Return whether two chips share a class: there is something to find."""
+    """Return whether any two chips share a class."""
     return bool(count_classes(labels_N, 0).max(initial=0) > 1)
 
 
@@ -92,9 +92,9 @@ def measure_protocol(
     *,
     leave_one_out: bool,
 ) -> tuple[Protocol, NDArray[np.float64]]:
-    """Measure all methods, the bundle's first; return the bundle's average_precision_Q too.
+    """Measure all methods, of which the bundle is the first; return also the bundle's average_precision_Q.
 
-    Raises ValueError where no query has chips to find.
+    Raises ValueError if no query has a chip to find.
     """
     own_rows_Q = np.arange(len(queries.labels_N)) if leave_one_out else None
     answers = [method.retrieve(queries, database, own_rows_Q) for method in methods]
@@ -119,7 +119,7 @@ def _figures(
 ) -> Figures:
     ranking, within_D = answers.ranking, answers.precision_within_D
     if within_D is not None and method.bits is not None and method.code is None:
-        within_D = within_D[: method.bits + 1]  # without the bits that fill up the last byte
+        within_D = within_D[: method.bits + 1]  # the bits that fill up the last byte never differ
     return Figures(
         method=method.name,
         bits=method.bits,
@@ -136,7 +136,7 @@ def _figures(
 
 
 def curve(answers: Retrieval) -> list[tuple[float, float]]:
-    """Return (recall, precision) within each distance, over all pairs; points that lie too close left out."""
+    """Return (recall, precision) within each distance, over all pairs; points close together are left out."""
     with_pairs_D = ~np.isnan(answers.precision_by_radius)
     recall_D, precision_D = answers.recall_by_radius[with_pairs_D], answers.precision_by_radius[with_pairs_D]
     points = list(zip(recall_D.tolist(), precision_D.tolist(), strict=True))

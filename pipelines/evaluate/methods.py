@@ -1,4 +1,4 @@
-"""What is compared: the bundle's codes, each part of them alone, and the baselines.
+"""The methods that are compared: the bundle's codes, each part of them alone, and the baselines.
 
 Shapes: N chips, F features, Y bytes a code, C classes, Q queries.
 """
@@ -22,37 +22,37 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class EncodedChips:
-    """Chips as the network sees them."""
+    """Chips with their features, codes and labels."""
 
     features_NF: NDArray[np.float32]
     codes_NY: Codes
     """The bundle's codes."""
     labels_N: Labels
-    """Class ids, or multi-hot labels_NC; both count in the source's class names."""
+    """Class ids, or multi-hot labels_NC; classes are in the order of the source's class names."""
 
     def select(self, chosen_N: NDArray[np.bool_]) -> "EncodedChips":
-        """Return some of the chips."""
+        """Return the chosen chips."""
         return EncodedChips(self.features_NF[chosen_N], self.codes_NY[chosen_N], self.labels_N[chosen_N])
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to put chips in order."""
+    """A way to put chips in the order of their distance from a query."""
 
     name: str
     bits: int | None
     """Bits that are compared; None: floats."""
     codes_of: Callable[[EncodedChips], Codes] | None
-    """Return the codes_NY of chips; None: the features are compared by cosine similarity."""
+    """Returns the codes_NY of chips; None: the features are compared by cosine similarity."""
     code: CodeSpec | None = None
-    """The parts of the codes; None: all bits count once."""
+    """The parts of the codes; None: each bit counts once."""
     compare: Compare = "both"
     """The parts that are compared."""
 
     def retrieve(
         self, queries: EncodedChips, database: EncodedChips, own_rows_Q: NDArray[np.integer] | None
     ) -> Retrieval:
-        """Measure the lists by their labels. Raises ValueError where no query has a chip to find."""
+        """Measure the lists by their labels. Raises ValueError if no query has a chip to find."""
         if self.codes_of is None:
             return retrieve_by_cosine(
                 queries.features_NF, queries.labels_N, database.features_NF, database.labels_N, own_rows_Q
@@ -75,16 +75,16 @@ class Method:
 
 
 def make_methods(train_NF: NDArray[np.float32], code: CodeSpec, seed: int) -> list[Method]:
-    """Return all methods: the bundle's first, then cosine similarity, then the baselines.
+    """Return all methods: those of the bundle, then cosine similarity, then the baselines.
 
-    Where a code has two parts, each of them stands beside both. The baselines have as many bits as the code
-    and are fitted on train_NF: they may see what the network saw, and no more.
+    A code of two parts gives three methods: both parts, and each alone. The baselines have as many bits as
+    the code and are fitted on train_NF, the features of the chips that the network may have been trained on.
     """
     return [*bundle_methods(code), Method(COSINE, None, None), *_baselines(train_NF, code.bits, seed)]
 
 
 def bundle_methods(code: CodeSpec) -> list[Method]:
-    """Return the comparison of the whole code; of two parts, also that of each alone."""
+    """Return the method that compares the whole code; for two parts, also one for each part alone."""
     whole = Method(BUNDLE, code.bits, own_codes, code)
     if len(code.parts) == 1:
         return [whole]
@@ -103,7 +103,7 @@ def own_codes(chips: EncodedChips) -> Codes:
 
 
 def distinct_ratio(method: Method, chips: EncodedChips) -> float | None:
-    """Return the distinct codes, of the parts that are compared, over the codes; None: floats."""
+    """Return distinct codes over codes, by the parts that are compared, 0..1; None: floats."""
     if method.codes_of is None:
         return None
     codes_NY = method.codes_of(chips)
@@ -115,7 +115,9 @@ def distinct_ratio(method: Method, chips: EncodedChips) -> float | None:
 def _baselines(train_NF: NDArray[np.float32], bits: int, seed: int) -> list[Method]:
     fitted = {"sign of all features": fit_sign(train_NF)}
     if bits > train_NF.shape[1]:
-        log.warning("no PCA or ITQ", features=train_NF.shape[1], bits=bits)
+        log.warning(
+            "no PCA and no ITQ: they need as many features as bits", features=train_NF.shape[1], bits=bits
+        )
     else:
         fitted |= {"PCA + sign": fit_pca(train_NF, bits), "ITQ": fit_itq(train_NF, bits, seed)}
     return [Method(name, codes.num_bits, _encoder(codes)) for name, codes in fitted.items()]

@@ -43,13 +43,14 @@ class _Chip:
 
 
 def read_places(config: ArchiveConfig, network: HashNetwork, store: Store) -> PlacedChips:
-    """Cut scenes into chips as a night does, and encode those that have a place.
+    """Cut scenes into chips as a night does, and encode those that have a footprint.
 
-    The same place is the same box around the footprint, to about a metre. A date is the day of acquisition,
-    as the source or else the scene says; a scene without one counts as a date of its own. Reads and encodes
-    in this process: chips are compared each with each, so they are some thousands at most.
+    Two chips are of the same place if the bounding boxes of their footprints are equal to about a metre. A
+    date is the day of acquisition, from the source or else from the scene; a scene without one counts as a
+    date of its own. All is read and encoded in this process: there should be some thousands of chips at most,
+    as each is compared with each.
 
-    Raises ConfigError where no place is there at two dates, StorageError where there are no scenes.
+    Raises ConfigError if no place is there at two dates, StorageError if there are no scenes.
     """
     footprints: list[tuple[float, ...]] = []
     dates: list[str] = []
@@ -83,22 +84,22 @@ def read_places(config: ArchiveConfig, network: HashNetwork, store: Store) -> Pl
 
 
 def _chips(config: ArchiveConfig, network: HashNetwork, store: Store) -> Iterator[_Chip]:
-    cuts = chip_specs_of(config, network.input_spec)
+    chip_specs = chip_specs_of(config, network.input_spec)
     with TemporaryDirectory(prefix="scenehash-") as folder:  # below TMPDIR
         scenes = pq.read_table(list_source(config, store, Path(folder)).objects).to_pylist()
     for scene in scenes:
         try:
-            yield from _chips_of(scene, cuts.of(scene["collection"]), store)
+            yield from _chips_of(scene, chip_specs.of(scene["collection"]), store)
         except (RejectedObject, StorageError, FileNotFoundError) as error:
             log.warning("a scene of places can't be read", uri=scene["uri"], reason=str(error))
 
 
-def _chips_of(scene: dict[str, Any], cut: ChipSpec, store: Store) -> Iterator[_Chip]:
+def _chips_of(scene: dict[str, Any], chip_spec: ChipSpec, store: Store) -> Iterator[_Chip]:
     with open_raster(store.read(scene["uri"])) as dataset:
         place = georeference(dataset)
         acquired = scene["datetime"] or acquired_at(dataset)
         date = acquired.date().isoformat() if acquired else str(scene["uri"])
-        for chip in read_chips(dataset, place, cut.grid, cut.pixels):
+        for chip in read_chips(dataset, place, chip_spec.grid, chip_spec.pixels):
             outline = footprint(place, chip.window)
             if outline:
                 box = tuple(round(side, _DECIMALS) for side in outline.bbox.values())

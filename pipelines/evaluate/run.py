@@ -62,9 +62,10 @@ _PREFIXES = {LEAVE_ONE_OUT: "test", TEST_ASKS_TRAIN: "test_db_train", UNSEEN: "t
 def run_evaluate(config: EvaluateConfig) -> EvaluateReport:
     """Measure, write evaluation.json and evaluation.html, and log them. Needs a running Ray, or starts one.
 
-    Raises ConfigError where the source has no test or train chips to measure on or too many of them can't
-    be read, BundleError, StorageError where a URI leads nowhere; TrackingError where MLflow isn't there at
-    the start or, with the report, at the end: the figures are written by then.
+    Raises ConfigError if the source lacks test or train chips to measure on, or too many of them can't be
+    read; BundleError or StorageError if the bundle or the source can't be read; TrackingError if MLflow
+    doesn't answer at the start or at the end. In the last case the figures are written, and the error holds
+    the summary.
     """
     started = time.monotonic()
     store = Store(config.store)
@@ -90,7 +91,7 @@ def run_evaluate(config: EvaluateConfig) -> EvaluateReport:
 def _evaluate(
     config: EvaluateConfig, labels: Labels, manifest: Manifest, network: HashNetwork, store: Store
 ) -> EvaluateReport:
-    """Compute features, measure, choose examples."""
+    """Compute features, measure and choose examples; return the report, without run id and time."""
     output, class_names = config.output.rstrip("/"), labels.class_names
     cache = config.features.cache or f"{output}/features"
     features = compute_features(labels.chips, network, store, config.features, cache)
@@ -137,14 +138,14 @@ def _evaluate(
 def _turned(
     test: EncodedChips, features: Features, rows_N: NDArray[np.int64], network: HashNetwork
 ) -> Turned:
-    """Return the chips of the test turned by 90 degrees; ``rows_N`` are the rows of the test."""
+    """Return the test chips turned by 90 degrees; ``rows_N`` are the test chips' rows in the labels."""
     rows_Q = np.flatnonzero(np.isin(rows_N, features.rows_N))
     turned_QF = features.features_ND
     return Turned(EncodedChips(turned_QF, network.encode_features(turned_QF), test.labels_N[rows_Q]), rows_Q)
 
 
 def _health(chips: EncodedChips, code: CodeSpec) -> dict[str, float]:
-    """Return the health of each part of the codes, as the gate names it."""
+    """Return the health of each part of the codes, under the names that the gate uses."""
     return {
         f"{prefix}{name}": value
         for prefix, place in prefixes(code).items()
@@ -153,7 +154,7 @@ def _health(chips: EncodedChips, code: CodeSpec) -> dict[str, float]:
 
 
 def _collapsed(chips: EncodedChips, code: CodeSpec) -> list[str]:
-    """Return what the gate would have against these codes, however few they are."""
+    """Return the gate's checks that these codes fail, however few they are."""
     figures = health_figures(unpack(chips.codes_NY).mean(axis=0), chips.codes_NY, code)
     counts = {"chips": float(len(chips.codes_NY)), "objects": 1.0}
     return list(failed_checks(figures | counts, GateConfig(min_objects=1, min_chips=1)))
@@ -171,7 +172,7 @@ def _changed(
 
 
 def class_labels(chips: pa.Table, class_names: tuple[str, ...]) -> ClassLabels:
-    """Return class ids where every chip has one label, else labels_NC, multi-hot."""
+    """Return class ids if every chip has one label, else multi-hot labels_NC."""
     if pc.all(pc.equal(pc.list_value_length(chips["labels"]), 1)).as_py():
         class_ids = pc.index_in(pc.list_flatten(chips["labels"]), pa.array(class_names, pa.string()))
         return np.asarray(class_ids.to_numpy(), np.int64)
@@ -187,7 +188,7 @@ def _check_splits(chips: pa.Table, class_names: tuple[str, ...], source: str) ->
 def encode_splits(
     chips: pa.Table, features_NF: NDArray[np.float32], class_names: tuple[str, ...], network: HashNetwork
 ) -> dict[str, EncodedChips]:
-    """Return the chips of each split that has any, with their codes; ``chips`` has N rows too."""
+    """Return the chips of each split that isn't empty, with their codes; ``chips`` has N rows too."""
     every = EncodedChips(features_NF, network.encode_features(features_NF), class_labels(chips, class_names))
     split_N = chips["split"].to_numpy()
     return {split: every.select(split_N == split) for split in SPLITS if (split_N == split).any()}
@@ -196,7 +197,7 @@ def encode_splits(
 def _examples(
     test: EncodedChips, bundle: Method, average_precision_Q: NDArray[np.float64], chips: pa.Table
 ) -> tuple[list[Example], list[Example]]:
-    """Return the best and the worst queries; ``chips`` are those of the test."""
+    """Return the best and the worst queries; ``chips`` are the test chips."""
     lists = bundle.lists(test, test)
     best, worst = (
         make_examples(
@@ -213,12 +214,12 @@ def _examples(
 
 @contextmanager
 def _run_of(config: EvaluateConfig, manifest: Manifest) -> Iterator[str | None]:
-    """Yield the MLflow run to log to: the bundle's training, else a new one; None where none is wanted."""
+    """Yield the MLflow run to log to: that of the training, else a new one; None without tracking."""
     if not config.track:
         yield None
         return
     training = find_run(config.tracking, manifest.training_run_id)
-    if training and training.info.lifecycle_stage == "active":  # a deleted run takes no figures
+    if training and training.info.lifecycle_stage == "active":  # nothing can be logged to a deleted run
         yield manifest.training_run_id
     else:
         params: dict[str, object] = {"model_id": manifest.model_id, "source": config.source}
@@ -245,7 +246,7 @@ def _publish(
 
 
 def metrics_of(report: EvaluateReport) -> dict[str, float]:
-    """Return what MLflow keeps: the bundle's figures, those of its parts, cosine's mAP, the codes' health."""
+    """Return the figures for MLflow: the bundle's, those of its parts, cosine's mAP, the codes' health."""
     metrics = {f"test_{name}": value for name, value in report.health["test"].items()}
     for protocol in report.protocols:
         prefix, own = _PREFIXES[protocol.name], protocol.methods[0]
@@ -259,16 +260,16 @@ def metrics_of(report: EvaluateReport) -> dict[str, float]:
             for figures in protocol.methods
             if figures.method == COSINE
         }
-    for knows in report.knows:
-        if knows.method.startswith(BUNDLE):
-            prefix = "test" if knows.compare == "both" else f"test_{knows.compare}"
-            figures = knows.model_dump(exclude={"method", "bits", "compare"}, exclude_none=True)
+    for row in report.knows:
+        if row.method.startswith(BUNDLE):
+            prefix = "test" if row.compare == "both" else f"test_{row.compare}"
+            figures = row.model_dump(exclude={"method", "bits", "compare"}, exclude_none=True)
             metrics |= {f"{prefix}_{name}": value for name, value in figures.items()}
     return metrics
 
 
 def summarise(report: EvaluateReport) -> EvaluateSummary:
-    """Return the short of a report."""
+    """Return the short form of a report."""
     return EvaluateSummary(
         model_id=report.model_id,
         page=report.page,

@@ -40,8 +40,8 @@ CHANGED = 3
 SIDE = 96
 """Pixels of a thumbnail, at most."""
 
-_PER_CLASS = 2  # queries of one class (or one set of classes): else the hardest class fills the sheet
-_DECIMALS = 6  # of a figure or a distance; below lies the rounding of sums
+_PER_CLASS = 2  # queries of one class, or one set of classes, as else the hardest class would fill the sheet
+_DECIMALS = 6  # of a figure or a distance: further ones are rounding errors
 
 
 def choose_queries(average_precision_Q: NDArray[np.float64], labels_Q: Labels, *, best: bool) -> list[int]:
@@ -67,7 +67,7 @@ def make_examples(
     labels_N: Labels,
     chips: pa.Table,
 ) -> list[Example]:
-    """Return each query with the chips nearest to it, itself left out; ``chips`` has N rows too."""
+    """Return each query with the chips nearest to it, without itself; ``chips`` has N rows too."""
     return [
         Example(
             query=ExampleChip(**_describe(chips, query)),
@@ -83,8 +83,8 @@ def find_changed(
 ) -> ChangedOrders | None:
     """Return the queries whose first ten differ most between two methods, two of a class at most.
 
-    ``lists`` are those of all methods that are shown, by name; ``chips`` has N rows too. None: there are not
-    ten other chips.
+    ``lists`` are those of all methods that are shown, by name; ``chips`` has N rows too. None: there are
+    fewer than ten other chips.
     """
     if len(chips) <= FIRST_TEN:
         return None
@@ -104,7 +104,7 @@ def find_changed(
 
 
 def nearest_chips(query: int, lists: Lists, labels_N: Labels, chips: pa.Table, count: int) -> list[Neighbour]:
-    """Return the first chips of a query's list, ties in the order of rows, itself left out."""
+    """Return the first chips of a query's list, ties in the order of rows, without itself."""
     distances_N = lists.distances(slice(query, query + 1))[0]
     distances_N[query] = np.inf  # last
     nearest = np.argsort(distances_N, kind="stable")[: min(count, len(distances_N) - 1)]
@@ -126,7 +126,7 @@ def _describe(chips: pa.Table, position: int) -> dict[str, Any]:
 
 
 def shown_chips(examples: Sequence[Example], changed: Sequence[ChangedOrders]) -> list[int]:
-    """Return the rows of all chips that the sheets show, each once."""
+    """Return the rows of all chips on the sheets, each once."""
     queries = [query for orders in changed for query in orders.queries]
     rows = {chip.row for example in examples for chip in (example.query, *example.nearest)}
     rows |= {query.query.row for query in queries}
@@ -137,7 +137,8 @@ def shown_chips(examples: Sequence[Example], changed: Sequence[ChangedOrders]) -
 def read_thumbnails(rows: Sequence[int], chips: pa.Table, pixels: PixelSpec, store: Store) -> dict[int, str]:
     """Read some chips again; return their pictures by row of ``chips``, as data URIs.
 
-    What can't be read any more is left out. Pictures are made where the chips are read: no pixels come here.
+    Chips that can't be read any more are left out. The pictures are made in the tasks that read the chips, so
+    that no pixels are sent to this process.
     """
     show = partial(_thumbnail, num_bands=len(pixels.bands))
     pictures = read_chips(chips.take(rows), pixels, store).map(show)

@@ -1,4 +1,4 @@
-"""Labelled chips that every good version finds again: a bird in the mine.
+"""The canary set: labelled chips whose nearest chips must have the right labels in every good version.
 
 Shapes: N canaries that are found, Y bytes a code.
 """
@@ -21,22 +21,22 @@ from pipelines.storage.store import Store
 
 @dataclass(frozen=True)
 class Canary:
-    """A labelled set of chips, and the codes of those that have been seen so far."""
+    """The canary set: labels of chips, and the codes of those that were found so far."""
 
     label_of: dict[str, str]
     """Labels by chip id."""
     codes: dict[str, bytes] = field(default_factory=dict)
 
-    def see(self, chip_ids: pa.Array, codes: pa.Array) -> None:
-        """Keep the codes of the chips that are canaries."""
+    def add(self, chip_ids: pa.Array, codes: pa.Array) -> None:
+        """Keep the codes of those chips that are in the set."""
         chosen = pc.is_in(chip_ids, pa.array(self.label_of, pa.string()))
         found = zip(chip_ids.filter(chosen).to_pylist(), codes.filter(chosen).to_pylist(), strict=True)
         self.codes.update(found)
 
     def precision(self, k: int, code: CodeSpec) -> float:
-        """Return precision@k of the codes seen, leave-one-out among them, ties averaged; 0 for k or fewer.
+        """Return precision@k of the codes found, leave-one-out among them, 0..1; 0 if there are k or fewer.
 
-        All parts of the codes are compared, with their weights.
+        Ties are averaged; all parts of the codes are compared, with their weights.
         """
         if len(self.codes) <= k:
             return 0.0
@@ -46,7 +46,7 @@ class Canary:
 
 
 def read_canary(config: GateConfig, store: Store) -> Canary | None:
-    """Return a gate's canary set, or None where it has none. Raises ConfigError where it can't be read."""
+    """Return the gate's canary set, None if the config names none. Raises ConfigError if it can't be read."""
     uri = config.canary
     if uri is None:
         return None

@@ -1,4 +1,4 @@
-"""The gate's verdict: figures against thresholds. No input or output: the same figures, the same verdict."""
+"""The gate's checks: figures compared with thresholds. Nothing is read here; figures alone decide."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,33 +9,33 @@ from pipelines.gate.measured import Figures
 
 @dataclass(frozen=True)
 class Check:
-    """One threshold. It is passed over where a figure is missing, or one of ``needs`` isn't reached."""
+    """One threshold. It is skipped if the figure is missing, or if one of ``needs`` isn't reached."""
 
     figure: str
     side: Literal["at most", "at least"]
     threshold: float
     needs: dict[str, int]
-    """Least values of other figures: fewer objects or chips may be odd by chance."""
+    """Least values of other figures. With fewer objects or chips a figure may be off by chance."""
     meaning: str = ""
-    """What it means in plain words where the check fails."""
+    """What a failure means, in plain words."""
 
     def failure(self, figures: Figures) -> str | None:
-        """Return what is wrong and by how much, or None."""
+        """Return what is wrong and by how much, or None if the figure passes."""
         value = figures.get(self.figure)
         if value is None or any(figures.get(name, 0) < least for name, least in self.needs.items()):
             return None
         beyond = value - self.threshold if self.side == "at most" else self.threshold - value
         if beyond <= 0:
             return None
-        said = f"{self.figure} is {value:.4g}, must be {self.side} {self.threshold:.4g}"
-        return f"{said}: {self.meaning}" if self.meaning else said
+        message = f"{self.figure} is {value:.4g}, must be {self.side} {self.threshold:.4g}"
+        return f"{message}: {self.meaning}" if self.meaning else message
 
 
 def checks(config: GateConfig) -> tuple[Check, ...]:
-    """Return all checks, in the order in which failures are told.
+    """Return all checks, in the order in which failures are reported.
 
-    A version has the figures of a code of one part, or those of a kind and a look part: the checks of the
-    others are passed over.
+    A version has figures either of a code of one part or of a kind and a look part. Checks of the other
+    figures are skipped.
     """
     objects = config.min_objects
     change = config.max_chips_per_object_change
@@ -54,7 +54,7 @@ def checks(config: GateConfig) -> tuple[Check, ...]:
 
 
 def _checks_of_bits(config: GateConfig, prefix: str, bits: str) -> tuple[Check, ...]:
-    """Return the checks of a part's health, whose figures begin with ``prefix``."""
+    """Return the checks of a part's health. Its figures' names begin with ``prefix``; ``bits`` names it."""
     objects, chips = config.min_objects, config.min_chips
     health = {"objects": objects, "chips": chips}
     last = {"last_objects": objects, "last_chips": chips}
@@ -98,6 +98,6 @@ def _checks_of_bits(config: GateConfig, prefix: str, bits: str) -> tuple[Check, 
 
 
 def failed_checks(figures: Figures, config: GateConfig) -> tuple[str, ...]:
-    """Return what is wrong with a version: each check that fails, and by how much."""
+    """Return a line for each check that fails: which, and by how much."""
     failures = (check.failure(figures) for check in checks(config))
     return tuple(failure for failure in failures if failure)

@@ -6,20 +6,20 @@ from pipelines.config import StageConfig
 
 
 class GateConfig(StageConfig):
-    """What a new version of the table must be like to be published."""
+    """The thresholds that a new version of the table must meet to be published."""
 
     min_objects: int = Field(50, ge=1)
-    """Shares and means are judged from so many objects on: fewer go wrong by chance"""
+    """Shares and means are judged only of so many objects or more, as with fewer chance decides"""
     min_chips: int = Field(1000, ge=1)
-    """Codes are judged from so many chips on"""
+    """Codes are judged only of so many chips or more"""
     max_reject_share: float = Field(0.1, ge=0, le=1)
     """Rejected objects over all objects of the archive, at most [0..1]"""
     max_new_reject_share: float = Field(0.5, ge=0, le=1)
     """The same among the objects that are new tonight [0..1]"""
     max_chips_per_object_change: float = Field(0.5, ge=0)
-    """Change of the mean chips an object since the last published version, over what it was, at most"""
+    """Relative change of the mean number of chips an object since the last published version, at most"""
     max_stuck_bits: float = Field(0.25, ge=0, le=1)
-    """Share of the bits that all but one in 1000 chips have alike, at most [0..1]"""
+    """Share of the bits that are the same in all but one of 1000 chips, at most [0..1]"""
     min_bit_entropy: float = Field(0.2, ge=0, le=1)
     """Mean entropy of a bit, at least; 1 is balanced [0..1]"""
     min_distinct_ratio: float = Field(0.001, ge=0, le=1)
@@ -31,6 +31,6 @@ class GateConfig(StageConfig):
     canary: str | None = None
     """Labelled chips: URI of a Parquet or CSV file with the columns chip_id, label; empty: none"""
     canary_k: int = Field(10, ge=1)
-    """Neighbours of each of them that are looked at"""
+    """Nearest chips of each of them whose labels are compared"""
     min_canary_precision: float = Field(0.5, ge=0, le=1)
     """Share of these neighbours that have the same label, at least [0..1]"""

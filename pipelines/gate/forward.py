@@ -1,4 +1,4 @@
-"""Publishing at the end of a night: forward, when there is something new and the gate is passed."""
+"""Publishing at the end of a night, if there is something new and the version passes the gate."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ class Outcome:
     published: Published | None
     """What is published now."""
     verdict: Verdict | None
-    """The gate's; None where there was nothing new to publish."""
+    """The gate's verdict; None if there was nothing new to publish."""
 
 
 def publish_forward(
@@ -32,10 +32,12 @@ def publish_forward(
     config: GateConfig,
     archive: ArchiveCounts | None = None,
 ) -> Outcome:
-    """Publish a model's rows at a version, unless the gate fails or nothing is new.
+    """Publish a model's rows at a version, unless it fails the gate or nothing is new.
 
-    New is what has been committed for the model since the highest version of it that was ever published: a
-    rollback stands until there is more than what it took back. Raises what `check_version` raises.
+    A version is new if rows were committed for the model after the highest version of it that was ever
+    published. So a rollback stands until a night adds something. If another job publishes at the same time,
+    this one looks again. Raises the errors of `check_version`, and ConflictError if others always publish
+    first.
     """
     current = find_pointer(table.uri, table.store)
     if not _is_news(table, model_id, version, current):
@@ -57,7 +59,7 @@ def publish_forward(
 def publication(
     table: CodeTable, verdict: Verdict, version: int, model_id: str, bundle_uri: str, run_id: str
 ) -> Published:
-    """Return the pointer to a version that the gate has measured."""
+    """Return the pointer's content for a version that the gate has measured."""
     return Published(
         table_id=table.id(version),
         table_version=version,
@@ -73,6 +75,7 @@ def publication(
 
 
 def _is_news(table: CodeTable, model_id: str, version: int, current: Published | None) -> bool:
+    """Return whether the version has anything new to publish (see `publish_forward`)."""
     if current is None or not current.is_of_table(table.id()):
         return True
     highest = current.highest_versions.get(model_id)

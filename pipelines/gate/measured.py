@@ -18,9 +18,9 @@ from pipelines.gate.canary import Canary
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published
 
-_SAMPLE = 100_000  # codes of which distinct ones are counted, evenly spaced in the table
-_STUCK = 0.001
-_KEPT = 1 << 16  # hashes of strings
+_SAMPLE = 100_000  # codes, evenly spaced in the table, whose health is measured
+_STUCK = 0.001  # a bit is stuck if this share of the chips or less has it unlike the others
+_KEPT = 1 << 16  # hashes of strings, at most
 _COLUMNS = ("chip_id", "uri", "encoded_at", "code")
 
 Figures = dict[str, float]
@@ -28,39 +28,40 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Measured:
-    """What the gate found out about a version."""
+    """The gate's figures of a version."""
 
     figures: Figures
     bits_on: tuple[float, ...]
-    """Share of the chips that have bit k on."""
+    """For each bit, the share of the chips that have it on."""
     encoded_until: datetime | None
     """When its newest row was encoded; None: it has no rows."""
 
 
 class DistinctCount:
-    """Exact up to 65 536 different strings, beyond that an estimate to .4 % (one standard deviation).
+    """Counts different strings: exact up to 65 536, beyond that with a standard deviation of .4 %.
 
-    The k least of evenly spread hashes say how dense they lie (Bar-Yossef et al., 2002, "Counting distinct
-    elements in a data stream"). Python's own hash of strings is evenly spread, and another in each process.
+    The k smallest of evenly distributed hashes show how many there are: Bar-Yossef and others, "Counting
+    distinct elements in a data stream", RANDOM 2002. Python's own hash of strings is evenly distributed; it
+    differs between processes.
     """
 
     def __init__(self) -> None:
         self._least = np.empty(0, np.uint64)
 
     def add(self, strings: pa.Array) -> None:
-        """Count these too."""
+        """Add strings to the count."""
         fresh = np.fromiter(map(hash, pc.unique(strings).to_pylist()), np.int64).view(np.uint64)
         self._least = np.unique(np.concatenate([self._least, fresh]))[:_KEPT]
 
     def count(self) -> int:
-        """Return how many different strings there were."""
+        """Return how many different strings were added."""
         if len(self._least) < _KEPT:
             return len(self._least)
         return round((_KEPT - 1) / (float(self._least[-1]) / 2**64))
 
 
 class _Group:
-    """Some of the chips: how many, of how many objects, and how often each bit is on."""
+    """A set of chips: how many, of how many objects, and how often each bit is on."""
 
     def __init__(self) -> None:
         self.chips, self.uris = 0, DistinctCount()
@@ -84,9 +85,10 @@ def measure(
     last: Published | None,
     canary: Canary | None,
 ) -> Measured:
-    """Measure a model's rows at a version, and how they differ from the publication ``last`` of that model.
+    """Measure a model's rows at a version, and how they differ from the model's last publication, if any.
 
-    ``code`` says what parts the model's codes have: each part's health is measured on its own.
+    ``code`` says what parts the model's codes have; each part's health is measured on its own. The codes of
+    the canary set are collected in ``canary``.
     """
     count, batches = table.stream(model_id, _COLUMNS, version)
     since = last.encoded_until if last else None
@@ -106,7 +108,7 @@ def measure(
         newest = pc.max(batch["encoded_at"]).as_py()
         until = newest if until is None else max(until, newest)
         if canary:
-            canary.see(batch["chip_id"], batch["code"])
+            canary.add(batch["chip_id"], batch["code"])
     if not every.chips:
         return Measured({"chips": 0, "objects": 0}, (), None)
     figures = _counts(every) | health_figures(every.bits_on(), np.concatenate(sample), code)
@@ -116,7 +118,7 @@ def measure(
 
 
 def prefixes(code: CodeSpec) -> dict[str, slice]:
-    """Return how the figures of each part begin, and its bytes: nothing where the code has one part."""
+    """Return the prefix of each part's figures, and the part's bytes. A single part has an empty prefix."""
     places = part_bytes(code)
     if len(places) == 1:
         return {"": next(iter(places.values()))}
@@ -129,7 +131,7 @@ def _counts(every: _Group) -> Figures:
 
 
 def health_figures(on_K: np.ndarray, sample_SY: Codes, code: CodeSpec) -> Figures:
-    """Return the signs of collapse of each part: ``on_K`` of all chips, the others of a sample of them."""
+    """Return the signs of collapse of each part, from on_K of all chips and the codes of a sample of them."""
     figures: Figures = {}
     for prefix, place in prefixes(code).items():
         health, own_on_K = code_health(sample_SY[:, place]), on_K[_bits(place)]
@@ -143,7 +145,7 @@ def health_figures(on_K: np.ndarray, sample_SY: Codes, code: CodeSpec) -> Figure
 
 
 def _against(last: Published, every: _Group, fresh: _Group, code: CodeSpec) -> Figures:
-    """Return how these chips, and those of them that are new, differ from what was published."""
+    """Return how all chips, and those encoded since, differ from the last published version."""
     before = last.gate["chips_per_object"]
     figures = {
         "last_chips": last.gate["chips"],
@@ -161,6 +163,7 @@ def _against(last: Published, every: _Group, fresh: _Group, code: CodeSpec) -> F
 
 
 def _drift(group: _Group, on_K: np.ndarray, place: slice) -> float:
+    """Return the mean change of a bit's share of ones, over the bits of a part."""
     return float(np.abs(group.bits_on() - on_K)[_bits(place)].mean())
 
 

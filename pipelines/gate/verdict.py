@@ -14,20 +14,20 @@ from pipelines.table.pointer import Published, publications
 
 @dataclass(frozen=True)
 class ArchiveCounts:
-    """What a night has seen of its archive."""
+    """How many objects of its archive a night has listed."""
 
     objects: int
     rejected: int
-    """Of them, those in the rejects table, tonight's and earlier ones."""
+    """How many of them are in the rejects table, from this night or an earlier one."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found, and what it has against the version."""
+    """The gate's figures of a version, and the checks that it fails."""
 
     measured: Measured
     failed: tuple[str, ...]
-    """One line for each failed check: which, and by how much. Empty: fit to be served."""
+    """A line for each failed check: which, and by how much. Empty: the version passes."""
 
 
 def check_version(
@@ -38,11 +38,11 @@ def check_version(
     config: GateConfig,
     archive: ArchiveCounts | None = None,
 ) -> Verdict:
-    """Measure a model's rows at a version, and judge them; ``code`` is what its bundle says of its codes.
+    """Measure a model's rows at a version, and judge them; ``code`` says what parts the model's codes have.
 
-    They are compared with the last publication of the same model, as another model has other bits. Without
-    ``archive`` there is no verdict on rejects: they belong to a night, not to a version. Raises ConfigError
-    on an unreadable canary set, TableError where the version isn't whole.
+    They are compared with the last publication of the same model only, as the bits of another model mean
+    something else. Without ``archive`` rejects aren't judged: they belong to a night, not to a version.
+    Raises ConfigError if the canary set can't be read, TableError if files of the version are missing.
     """
     last = last_of_model(table, model_id)
     canary = read_canary(config, table.store)
@@ -63,7 +63,7 @@ def check_version(
 
 
 def last_of_model(table: CodeTable, model_id: str) -> Published | None:
-    """Return the last publication of a model, which its next version is compared with."""
+    """Return the last publication of a model in this table; None if there is none."""
     table_id = table.id()
     for published in publications(table.uri, table.store):
         if model_id not in published.highest_versions or not published.is_of_table(table_id):
@@ -76,7 +76,7 @@ def last_of_model(table: CodeTable, model_id: str) -> Published | None:
 def _reject_figures(
     table: CodeTable, model_id: str, archive: ArchiveCounts, last: Published | None, figures: Figures
 ) -> tuple[Figures, datetime | None]:
-    """Return the shares of rejects, and when the newest of them was."""
+    """Return the shares of rejects, and the time of the newest one; None if there is none."""
     rejects = {"archive_objects": float(archive.objects), "reject_share": archive.rejected / archive.objects}
     since = last.encoded_until if last else None
     uris, until = DistinctCount(), since

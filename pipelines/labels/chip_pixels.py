@@ -1,4 +1,4 @@
-"""Chips to train on, to pixels: a Ray dataset, one row a chip, whatever is wrong with some of them.
+"""The pixels of labelled chips: a Ray dataset with a row for each chip, also for those that can't be read.
 
 Shapes: H x W pixels, C bands. A window is (x, y, w, h) in pixels of the source.
 """
@@ -32,7 +32,7 @@ READ_CPUS = 0.5
 
 _OBJECTS = 16  # objects that a task reads
 _MOST_BLOCKS = 4096
-_THREADS = 8  # of them at a time: an object store answers slowly, and many at once
+_THREADS = 8  # objects read at a time in a task: an object store is slow, but serves many requests at once
 _SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
@@ -53,20 +53,20 @@ class Unreadable:
 
 
 def read_chips(chips: pa.Table, pixels: PixelSpec, store: Store) -> ray.data.Dataset:
-    """Return a lazy dataset of the pixels of chips (row, uri, window), in no order.
+    """Return a lazy dataset of the pixels of chips (row, uri, window), in no particular order.
 
-    A column ``cut`` says how each is read (`ChipSpec.text`); without one they are read as ``pixels`` says, at
-    the size of their windows.
+    If the chips have a column ``cut``, each is read by that chip spec (`ChipSpec.text`). Else all are read as
+    ``pixels`` says, at the size of their windows.
 
-    Its columns are ``row`` (of the chip), ``height``, ``width`` [pixels], ``pixels`` (the bytes of chip_HWC,
-    uint8) and ``reason``. Where a chip can't be read, pixels and sizes are null and the reason says why; else
-    the reason is null. Each object is read and opened once, for all its windows.
+    The dataset's columns are ``row`` (of the chip), ``height``, ``width`` [pixels], ``pixels`` (the bytes of
+    chip_HWC, uint8) and ``reason``. If a chip can't be read, pixels and sizes are null and the reason says
+    why; else the reason is null. Each object is read and opened once, for all its windows.
     """
     cut = ["cut"] if "cut" in chips.column_names else []
     columns = ["row", *cut, *(f"window.{side}" for side in SIDES)]
     flat = chips.select(["row", "uri", *cut, "window"]).flatten()
     objects = flat.group_by("uri", use_threads=False).aggregate([(column, "list") for column in columns])
-    # a block a task: repartition() would need a CPU of its own, which a pool of actors may not leave
+    # a block for each task: repartition() would need a CPU, which a pool of actors may not leave free
     step = _objects_a_block(len(objects))
     blocks = [objects.slice(start, step) for start in range(0, len(objects), step)]
     dataset: ray.data.Dataset = ray.data.from_arrow(blocks).map_batches(
@@ -79,7 +79,7 @@ def read_chips(chips: pa.Table, pixels: PixelSpec, store: Store) -> ray.data.Dat
 
 
 def count_blocks(chips: pa.Table) -> int:
-    """Return how many blocks `read_chips` makes of labelled chips: as many tasks can go on at once."""
+    """Return how many blocks `read_chips` makes of labelled chips: so many tasks can run at once."""
     objects = len(chips["uri"].unique())
     return -(-objects // _objects_a_block(objects))
 
@@ -89,7 +89,7 @@ def _objects_a_block(objects: int) -> int:
 
 
 def chip_arrays(chips: pa.Table) -> list[NDArray[np.uint8]]:
-    """Return chips_HWC of readable rows of `read_chips`, in their order; they share its memory."""
+    """Return chips_HWC of readable rows of `read_chips`, in their order, without a copy of their pixels."""
     arrays = []
     for height, width, pixels in zip(*(chips[name] for name in ("height", "width", "pixels")), strict=True):
         flat = np.frombuffer(pixels.as_buffer(), np.uint8)
@@ -98,7 +98,7 @@ def chip_arrays(chips: pa.Table) -> list[NDArray[np.uint8]]:
 
 
 def check_unreadable(unreadable: Sequence[Unreadable], total: int, max_share: float) -> None:
-    """Warn of chips that can't be read. Raises ConfigError where they are too large a share of all."""
+    """Log a warning of chips that can't be read. Raises ConfigError if they exceed a share of all."""
     if not unreadable:
         return
     uris = list(dict.fromkeys(chip.uri for chip in unreadable))
@@ -115,7 +115,7 @@ def check_unreadable(unreadable: Sequence[Unreadable], total: int, max_share: fl
 def _read_objects(objects: pa.Table, pixels: PixelSpec, store: Store) -> Iterator[pa.Table]:
     read = partial(_read_object, pixels=pixels, store=store)
     with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
-        # threads share the filters: set here, they hold in all of them, whichever opens a raster first
+        # warning filters are shared by all threads, so they are set here and not in each thread
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         for rows in pool.map(read, objects.to_pylist()):
             yield pa.Table.from_pylist(rows, schema=_SCHEMA)
@@ -126,7 +126,7 @@ def _read_object(entry: dict[str, Any], pixels: PixelSpec, store: Store) -> list
     sides = zip(*(entry[f"window.{side}_list"] for side in SIDES), strict=True)
     try:
         with open_raster(store.read(entry["uri"])) as dataset:
-            if "cut_list" in entry:  # an object's collection is one, and so is its cut
+            if "cut_list" in entry:  # an object is of one collection, so all its chips have one chip spec
                 cut = ChipSpec.read(entry["cut_list"][0])
                 ranged = with_own_range(dataset, cut.pixels)
                 chips = [_cut_chip(dataset, window, ranged, cut.grid.chip_size) for window in sides]
@@ -142,11 +142,11 @@ def _read_object(entry: dict[str, Any], pixels: PixelSpec, store: Store) -> list
 
 
 def _read_chip(dataset: Raster, window: WindowTuple | None, pixels: PixelSpec) -> dict[str, object]:
-    """Return the columns of one chip. Where it can't be read, others of its image still may be."""
+    """Return the columns of one chip. If it can't be read, other chips of its image still may be."""
     width, height = dataset.upright_size
     x, y, w, h = window or (0, 0, width, height)
     if min(x, y) < 0 or x + w > width or y + h > height:
-        # rasterio would cut the window off at the edge, without a word
+        # rasterio would cut the window off at the edge without an error
         message = f"outside: window {x}, {y}, {w}, {h} leaves the image of {width} x {height} pixels"
         return {"reason": message}
     return _cut_chip(dataset, (x, y, w, h), pixels, None)

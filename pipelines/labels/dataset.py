@@ -27,21 +27,21 @@ from pipelines.storage.listings import ObjectInfo, PassedOver, is_hidden
 from pipelines.storage.uris import absolute
 
 if TYPE_CHECKING:
-    # a second to import, and SplitConfig is a part of configs that `--help` imports
+    # takes a second to import, which `--help` shouldn't wait for: its configs import SplitConfig
     from pipelines.storage.store import Store
 
 log = structlog.get_logger()
 
 SPLITS = ("train", "validation", "test")
 SUFFIXES = (".tif", ".tiff", ".jp2", ".jpg", ".jpeg", ".png")
-"""Endings of images in a class's folder, lower case; what ends in others is passed over."""
+"""Endings of images in a class's folder, in lower case; other files are passed over."""
 
 _SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_TRAIN_FOR_VALIDATION = 5  # images of a class from which one at least is for validation
+_TRAIN_FOR_VALIDATION = 5  # with so many training images of a class, at least one is for validation
 _SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
@@ -55,13 +55,13 @@ _SCHEMA = pa.schema(
 
 
 class SplitConfig(StageConfig):
-    """How labelled chips are split where the source doesn't say; windows of one image stay together."""
+    """How labelled chips are split if the source doesn't say; windows of one image stay together."""
 
     train_share: float = Field(0.6, gt=0, lt=1)
     """Share of each class's images that train or validate, rounded up; the others are for the test [0..1]"""
     validation_share: float = Field(0.1, ge=0, lt=1)
     """Share of those for validation, rounded down, but 1 of 5 at least; also taken from a manifest's train
-    rows where none are for validation; 0: none [0..1]"""
+    rows if none of its rows is for validation; 0: none [0..1]"""
     unseen_classes: tuple[str, ...] = ()
     """Classes kept out of training: all their chips are for the test"""
     seed: int = 0
@@ -73,13 +73,13 @@ _DEFAULT_SPLIT = SplitConfig()
 
 @dataclass(frozen=True)
 class Labels:
-    """Labelled chips, none of them read yet."""
+    """Labelled chips and their classes, without pixels."""
 
     chips: pa.Table
     """row (int64: position, from 0), uri, etag (empty: no such object), window (struct of x, y, w, h, int32;
     null: the whole image), labels (list<string>, one at least), split."""
     class_names: tuple[str, ...]
-    """Of all splits, sorted."""
+    """The classes of all splits, sorted."""
 
     def rows(self, split: str) -> pa.Table:
         """Return the chips of a split."""
@@ -92,7 +92,7 @@ class Labels:
     def digest(self, split: str) -> str:
         """Return 16 hex digits that name a split: a hash of its chips' uri, etag, window and labels.
 
-        The order of the rows doesn't matter; another version of an object gives another name.
+        It doesn't depend on the order of the rows. If an object changes, so does the digest.
         """
         columns = self.rows(split).select(["uri", "etag", "window", "labels"])
         lines = sorted(json.dumps(row, sort_keys=True) for row in columns.to_pylist())
@@ -100,7 +100,7 @@ class Labels:
 
 
 def multi_hot(chips: pa.Table, class_names: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which chip has which label (N x C). Labels that aren't among the classes are left out."""
+    """Return labels_NC: whether a chip has a label. Labels that aren't among the classes are left out."""
     labels = chips["labels"].combine_chunks()
     hot_NC = np.zeros((len(chips), len(class_names)), np.bool_)
     rows = pc.list_parent_indices(labels).to_numpy(zero_copy_only=False)
@@ -111,18 +111,19 @@ def multi_hot(chips: pa.Table, class_names: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def read_labels(source: str, store: "Store", split: SplitConfig = _DEFAULT_SPLIT) -> Labels:
-    """Return the labelled chips of a source: their classes and splits; no pixel is read.
+    """Return the labelled chips of a source, their classes and splits; no pixel is read.
 
-    A ``source`` that ends in .parquet or .csv is a manifest (`read_manifest` has its columns). Any other is
-    a folder with a folder for each class; images may lie deeper in it. Where the folders are named ``train``,
-    ``val`` and ``test``, or alike, they are the splits, each with a folder for each class. Hidden files and
-    folders are passed over.
+    A ``source`` that ends in .parquet or .csv is a manifest (`read_manifest` says its columns). Any other
+    source is a folder with a folder for each class; images may lie deeper in it. If the folders are named
+    ``train``, ``val`` and ``test``, or similarly, they are the splits, each with a folder for each class.
+    Hidden files and folders are passed over.
 
-    Where the source doesn't say, a seeded hash of each image's name in the source picks the split, class by
-    class. An image with chips of several classes counts for the rarest, a chip with several labels for
-    its first. An image with a chip of an unseen class is for the test as a whole.
+    If the source doesn't say the splits, a seeded hash of each image's name in the source decides, class by
+    class. An image with chips of several classes counts as one of the rarest class, a chip with several
+    labels as one of its first. If any chip of an image is of an unseen class, the whole image is for the
+    test.
 
-    Raises ConfigError where the source lacks what training needs, StorageError where it leads nowhere.
+    Raises ConfigError if the source lacks something that training needs, StorageError if nothing is there.
     """
     source = absolute(source)
     of_manifest = posixpath.splitext(source)[1].lower() in MANIFESTS
@@ -157,7 +158,7 @@ def _table(chips: Sequence[LabelledChip], splits: Sequence[str]) -> pa.Table:
 
 
 def _list_folder(source: str, store: "Store") -> list[LabelledChip]:
-    """Return the images of a folder with a folder for each class, or with such a folder for each split."""
+    """Return the images of a folder that has a folder for each class, or a folder of those for each split."""
     folder = source.rstrip("/")
     images = _list_images(folder, store)
     if not images:
@@ -182,7 +183,7 @@ def _list_folder(source: str, store: "Store") -> list[LabelledChip]:
 
 
 def _list_images(folder: str, store: "Store") -> dict[str, ObjectInfo]:
-    """Return the images below a folder by name, in order; hidden ones, pipes and the like are passed over."""
+    """Return the images below a folder by name, sorted; hidden files, pipes and so on are passed over."""
     passed_over = PassedOver()
     images = {}
     for page in store.pages(folder):
@@ -203,10 +204,10 @@ def _list_images(folder: str, store: "Store") -> dict[str, ObjectInfo]:
 
 
 def _split_folders(source: str, folders: set[str]) -> dict[str, str]:
-    """Return which split each of the folders is; none where they are classes.
+    """Return which split each of the folders is; empty if they are classes.
 
-    They are splits where all of them are named so. Raises ConfigError where only some are: those of two
-    splits or more are no classes, then what are the others?
+    They are splits if all have names of splits. Raises ConfigError if folders of several splits stand beside
+    others, which would then be neither splits nor classes.
     """
     splits = {
         folder: _SPLIT_FOLDERS[folder.lower()] for folder in folders if folder.lower() in _SPLIT_FOLDERS
@@ -223,7 +224,7 @@ def _split_folders(source: str, folders: set[str]) -> dict[str, str]:
 
 
 def _check_chips(source: str, chips: Sequence[LabelledChip]) -> None:
-    """Raise ConfigError on a split that isn't one, and on an image that is there twice with one window."""
+    """Raise ConfigError on an unknown split, and on a window that the source has more than once."""
     unknown = sorted({chip.split for chip in chips if chip.split is not None} - set(SPLITS))
     if unknown:
         raise ConfigError(f"{source} has splits {_some(unknown, 3)}; they are {', '.join(SPLITS)}")
@@ -243,6 +244,7 @@ def _some(names: Sequence[str], count: int) -> str:
 
 
 def _check_classes(source: str, chips_of_class: Counter[str], unseen: Sequence[str]) -> None:
+    """Raise ConfigError on a class with a single chip, and on an unseen class that the source hasn't."""
     single = sorted(label for label, count in chips_of_class.items() if count == 1)
     if single:
         raise ConfigError(
@@ -258,7 +260,7 @@ def _check_classes(source: str, chips_of_class: Counter[str], unseen: Sequence[s
 
 
 def _splits(chips: Sequence[LabelledChip], config: SplitConfig) -> list[str]:
-    """Return the split of each chip: the source's own where it has one."""
+    """Return the split of each chip: the source's if it says one, else by shares."""
     unseen = set(config.unseen_classes)
     if chips[0].split is None:
         held_out = {chip.uri for chip in chips if unseen.intersection(chip.labels)}
@@ -274,11 +276,11 @@ def _splits(chips: Sequence[LabelledChip], config: SplitConfig) -> list[str]:
 
 
 def _share_out(chips: Sequence[LabelledChip], train_share: Fraction, config: SplitConfig) -> dict[str, str]:
-    """Return the split of each image, by URI."""
+    """Return the split of each image, by URI: each class is divided by the shares of the config."""
     splits = {}
     for uris in _images_by_class(chips, config.seed):
         train = math.ceil(train_share * len(uris))
-        # as decimals: .1 of 30 is 3, where the product of floats may fall on either side of it
+        # as fractions, as .1 of 30 must be 3, while the product of floats may be a little less
         validation = math.floor(Fraction(str(config.validation_share)) * train)
         if config.validation_share and train >= _TRAIN_FOR_VALIDATION:
             validation = max(validation, 1)
@@ -288,7 +290,7 @@ def _share_out(chips: Sequence[LabelledChip], train_share: Fraction, config: Spl
 
 
 def _images_by_class(chips: Sequence[LabelledChip], seed: int) -> list[list[str]]:
-    """Return the images of each class by URI, in the order of a hash of seed and name."""
+    """Return the URIs of each class's images, in the order of a hash of seed and name."""
     chips_of_class = Counter(chip.labels[0] for chip in chips)
     names = {chip.uri: chip.name for chip in sorted(chips, key=lambda chip: chip.name)}
     rarest: dict[str, tuple[int, str]] = {}

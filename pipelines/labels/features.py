@@ -1,7 +1,7 @@
-"""Features of chips to train on: computed once by a pool of actors, kept as Parquet, read ever after.
+"""Features of labelled chips: computed once by a pool of actors, and kept as Parquet files in a cache.
 
-The cache is a folder a backbone and input spec; its rows are keyed by object, etag and window. So a changed
-scene is computed again, and a new head on the same scenes touches no pixels.
+The cache has a folder for each backbone, input spec and view. Its rows are keyed by object, etag and window.
+So the features of a changed scene are computed again, while a new head on the same scenes needs no pixels.
 
 Shapes: N chips, B chips of a batch, D features.
 """
@@ -43,8 +43,8 @@ from pipelines.storage.store import Store
 log = structlog.get_logger()
 
 _ROWS_A_FILE = 50_000
-_BYTES_A_FILE = 256 << 20  # of features: an Arrow column ends at 2 GiB
-_ROWS_READ = 10_000  # at a time, of the cache
+_BYTES_A_FILE = 256 << 20  # of features, as an Arrow column holds at most 2 GiB
+_ROWS_READ = 10_000  # of the cache, at a time
 
 Key = tuple[str, str, tuple[int, int, int, int] | None]
 """uri, etag, window."""
@@ -52,7 +52,7 @@ Key = tuple[str, str, tuple[int, int, int, int] | None]
 
 @dataclass(frozen=True)
 class Features:
-    """What the backbone sees in the chips that can be read."""
+    """The backbone's features of the N chips that can be read."""
 
     rows_N: NDArray[np.int64]
     """Their positions in the labels, ascending."""
@@ -73,8 +73,8 @@ def compute_features(
     """Return the backbone's features of chips; only those that the cache lacks are computed.
 
     The chips have the columns that `read_chips` takes, and etag. ``cache`` is the folder of all caches; None:
-    nothing is kept. ``view`` is how the chips are turned (`model.preprocess.turned`). Needs a running Ray
-    where something is to be computed. Raises ConfigError where too many chips are unreadable.
+    nothing is kept. ``view`` says how the chips are turned (`model.preprocess.turned`). Needs a running Ray,
+    unless the cache has all features. Raises ConfigError if too many chips are unreadable.
     """
     key_of = dict(zip(chips["row"].to_pylist(), _keys(chips), strict=True))
     folder = f"{cache.rstrip('/')}/{cache_name(network, view, _cuts(chips))}" if cache else None
@@ -107,7 +107,10 @@ def compute_features(
 
 
 def cache_name(network: HashNetwork, view: int = 0, cuts: Sequence[str] = ()) -> str:
-    """Return the name of a cache: what features depend on besides the chip, such as how it was cut."""
+    """Return the name of a cache's folder: a hash of all that features depend on besides the chip.
+
+    ``cuts`` are the chip specs by which chips were cut, if they have a column ``cut``.
+    """
     input_spec = json.dumps(asdict(network.input_spec), sort_keys=True)
     name = f"{network.backbone.fingerprint()}-{hashlib.sha256(input_spec.encode()).hexdigest()[:8]}"
     if cuts:
@@ -128,7 +131,7 @@ def _keys(chips: pa.Table | pa.RecordBatch) -> Iterator[Key]:
 
 
 def _is_versioned(key: Key) -> bool:
-    """Return whether features may be kept: without an etag nobody sees that the image was replaced."""
+    """Return whether features may be kept: without an etag nobody could see that an image was replaced."""
     return key[1] != ""
 
 
@@ -147,7 +150,7 @@ def _read_cache(folder: str, uris: pa.ChunkedArray, store: Store) -> dict[Key, N
 
 
 def _write_part(folder: str, vectors: dict[Key, NDArray[np.float32]], store: Store) -> None:
-    """Add a file of its own name: runs at the same time don't disturb each other."""
+    """Add a file to the cache, under a random name, as other runs may add files at the same time."""
     names = ("uri", "etag", "window", "features")
     rows = [
         (uri, etag, dict(zip("xywh", window, strict=True)) if window else None, vector_D.tobytes())
@@ -172,7 +175,7 @@ def _vectors(part: pa.Table, key_of: dict[int, Key]) -> dict[Key, NDArray[np.flo
 
 
 def _parts(blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Join blocks to files' worth: what is done is kept when the rest fails."""
+    """Join blocks to a file's size; a file is written at once, so that it stays if later blocks fail."""
     waiting: list[pa.Table] = []
     for block in blocks:
         waiting.append(block)
@@ -191,7 +194,7 @@ def _compute(
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, per_actor = resources.get("CPU", 1), config.gpus_per_actor
     default = resources.get("GPU", 1) / per_actor if per_actor else cpus
-    # no more than there are tasks for
+    # no more actors than there are tasks
     tasks = min(count_blocks(chips), -(-len(chips) // config.batch_size))
     actors = max(1, min(config.actors or int(default), tasks))
     dataset = read_chips(chips, PixelSpec.of(network.input_spec), store).map_batches(
@@ -205,7 +208,7 @@ def _compute(
         batch_size=config.batch_size,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=actors),
-        # all of them together leave what one reading task needs
+        # together the actors leave as much as one reading task needs
         num_cpus=round(min(1.0, max(0.1, (cpus - READ_CPUS) / actors)), 3),
         num_gpus=per_actor,
     )
@@ -223,14 +226,14 @@ class _Featuriser:
         state: "ray.ObjectRef[Mapping[str, Tensor]]",
     ) -> None:
         """Rebuild the network, on the GPU that Ray has given this actor if there is one."""
-        torch.set_num_threads(1)  # actors, not threads, are how it is scaled
+        torch.set_num_threads(1)  # there is an actor for each CPU
         self.view = view
         self.network = HashNetwork(network, input_spec).eval()
         self.network.load_state_dict(ray.get(state))
         self.network.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Return row, reason and features; unreadable chips keep a null."""
+        """Return row, reason and features; features of unreadable chips are null."""
         readable = batch.filter(pc.is_null(batch["reason"]))
         chips = [turned(chip_HWC, self.view) for chip_HWC in chip_arrays(readable)]
         vectors: Iterator[NDArray[np.float32]] = iter(self.network.extract(chips) if chips else [])

@@ -1,4 +1,4 @@
-"""A manifest of labelled chips: what a Parquet or CSV file says of each, checked row by row."""
+"""A manifest of labelled chips: the rows of a Parquet or CSV file, each checked."""
 
 import io
 import posixpath
@@ -18,7 +18,7 @@ from pipelines.imagery.window import WindowTuple
 from pipelines.storage.uris import absolute, check_named, is_web
 
 if TYPE_CHECKING:
-    # a second to import, and the configs that `--help` imports lead here
+    # takes a second to import, which `--help` shouldn't wait for: its configs import this module
     from pipelines.storage.store import Store
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ MANIFESTS = {".parquet": "Parquet", ".csv": "CSV"}
 """Kinds of manifests, by the ending of their URI in lower case."""
 
 SIDES = ("x", "y", "w", "h")
-"""Of a window, in its order."""
+"""Names of a window's numbers, in its order."""
 
 _COLUMNS = ("uri", "label", "labels", "window", "split", *SIDES)
 _BLOCK = 16 << 20  # bytes of CSV that are parsed together: no row may be longer
@@ -39,28 +39,28 @@ class LabelledChip:
     """One row of a labelled source."""
 
     uri: str
-    """Of its image, absolute."""
+    """URI of its image, absolute."""
     name: str
-    """Of its image, as the source has it: the same wherever the source is moved."""
+    """Name of its image in the source, which stays the same if the source is moved."""
     etag: str
-    """Empty where there is no such object."""
+    """Etag of its image; empty if there is no such object."""
     window: WindowTuple | None
-    """(x, y, w, h) in pixels of the image; None: the whole of it."""
+    """(x, y, w, h) in pixels of the image; None: all of it."""
     labels: Sequence[str]
     """One at least, without repeats."""
     split: str | None
-    """None where the source doesn't say."""
+    """None if the source doesn't say."""
 
 
 def read_manifest(uri: str, store: "Store") -> list[LabelledChip]:
     """Return the chips of a manifest whose URI ends in .parquet or .csv.
 
-    Its columns are ``uri`` (a relative one goes from the manifest's folder), ``label`` or ``labels`` (a list;
-    in CSV with ``;`` between), and if need be ``window`` (a struct of x, y, w, h; in CSV columns of these
-    names) and ``split``. Others are passed over.
+    Its columns are ``uri`` (absolute, or relative to the manifest's folder), ``label`` or ``labels`` (a list;
+    in CSV separated by ``;``), and optionally ``window`` (a struct of x, y, w, h; in CSV four columns of
+    these names) and ``split``. Other columns are ignored.
 
-    Raises ConfigError where columns or values are missing or of the wrong kind, StorageError where there is
-    no manifest.
+    Raises ConfigError if columns or values are missing or of the wrong kind, StorageError if there is no
+    manifest.
     """
     table = _read_table(uri, store)
     names = _strings(uri, table, "uri")
@@ -78,7 +78,7 @@ def read_manifest(uri: str, store: "Store") -> list[LabelledChip]:
 
 
 def _read_table(source: str, store: "Store") -> pa.Table:
-    """Return the columns of a manifest that mean something here, and its rows, one at least."""
+    """Return the columns of a manifest that are used here; it has one row at least."""
     kind = MANIFESTS[posixpath.splitext(source)[1].lower()]
     try:
         content = io.BytesIO(store.read(source))
@@ -108,7 +108,7 @@ def _read_table(source: str, store: "Store") -> pa.Table:
 
 
 def _read_csv(content: io.BytesIO) -> pa.Table:
-    # nothing is guessed: a label 01 stays 01, and NA is a label like any other
+    # all columns are text, so that a label 01 stays 01; NA is a label like any other
     options = pa_csv.ConvertOptions(
         column_types=dict.fromkeys(_COLUMNS, pa.string()), null_values=[""], strings_can_be_null=True
     )
@@ -131,7 +131,7 @@ def _cast(source: str, name: str, column: pa.ChunkedArray, to: pa.DataType) -> l
 
 
 def _filled(source: str, name: str, values: list[T]) -> list[T]:
-    """Return the values. Raises ConfigError where a row has none."""
+    """Return the values. Raises ConfigError if a row has none."""
     gaps = sum(not value for value in values)
     if gaps:
         raise ConfigError(
@@ -182,14 +182,14 @@ def _windows(source: str, table: pa.Table) -> list[WindowTuple | None]:
 
 
 def _etags(uris: Iterable[str], store: "Store") -> dict[str, str]:
-    """Return the etags of the objects that are there: folders are listed, web servers asked for each.
+    """Return the etags of the objects that exist. Folders are listed; web servers are asked for each object.
 
-    An object whose store doesn't say has none: nothing is kept of it for the next time.
+    An object whose store doesn't send an etag is left out: its features can't be kept in a cache.
     """
     wanted = set(uris)
 
     def etags_in(folder: str) -> dict[str, str]:
-        with suppress(StorageError):  # why is told when the object is read
+        with suppress(StorageError):  # reading the object will raise it again
             listed = store.list(folder, recursive=False)
             return {info.uri: info.etag for info in listed if info.uri in wanted}
         return {}

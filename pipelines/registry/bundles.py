@@ -9,7 +9,7 @@ from pipelines.registry.tracking import resolve_model
 from pipelines.storage.store import Store
 
 if TYPE_CHECKING:
-    from model.network import HashNetwork  # seconds to import
+    from model.network import HashNetwork  # takes seconds to import
 
 
 def write_bundle(uri: str, files: dict[str, bytes], store: Store) -> None:
@@ -19,7 +19,7 @@ def write_bundle(uri: str, files: dict[str, bytes], store: Store) -> None:
 
 
 def read_manifest(uri: str, store: Store) -> Manifest:
-    """Return what a bundle says of itself. Raises BundleError where there is none."""
+    """Return a bundle's manifest. Raises BundleError if there is none, or none that can be read."""
     try:
         return Manifest.from_bytes(store.read(f"{uri}/{MANIFEST}"))
     except FileNotFoundError as error:
@@ -31,7 +31,8 @@ def read_manifest(uri: str, store: Store) -> Manifest:
 def read_bundle(uri: str, store: Store) -> "tuple[Manifest, HashNetwork]":
     """Return a bundle's manifest and its network, in eval mode on the CPU.
 
-    ``uri`` is the bundle's own (see `resolve_bundle`). Raises BundleError where it isn't a whole one.
+    ``uri`` is that of the bundle's folder (see `resolve_bundle`). Raises BundleError if files are missing or
+    altered.
     """
     files: dict[str, bytes] = {}
     try:
@@ -46,5 +47,8 @@ def read_bundle(uri: str, store: Store) -> "tuple[Manifest, HashNetwork]":
 
 
 def resolve_bundle(uri: str, tracking: TrackingConfig) -> str:
-    """Return the URI of the bundle's folder: ``models:/name@alias`` is looked up in the registry."""
+    """Return the URI of the bundle's folder; ``models:/name@alias`` is looked up in the registry.
+
+    Raises the errors of `resolve_model`.
+    """
     return (resolve_model(uri, tracking) if uri.startswith("models:/") else uri).rstrip("/")

@@ -1,4 +1,4 @@
-"""MLflow: one run a training, and the registry where bundles have names and aliases."""
+"""MLflow: a run for each training, and the registry where bundles have names and aliases."""
 
 import os
 import threading
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 PATIENCE = 60.0
-"""For how long a job waits for MLflow before it goes on without it, or ends [seconds]."""
+"""How long a job waits for an answer of MLflow [seconds]."""
 
 Answer = TypeVar("Answer")
 
 _BATCH = 1000  # figures in one request: MLflow's limit
-_HTTP = {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "10"}  # its own would be four minutes and more
-_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second: an alias, an id that is none
+_HTTP = {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "10"}  # MLflow's defaults: over four minutes
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second for an unknown alias or odd id
 
 
 def resolved(config: TrackingConfig) -> TrackingConfig:
-    """Return the config with the store's address filled in: workers must not look it up elsewhere."""
+    """Return the config with MLflow's address filled in, as a worker might find another one."""
     if config.uri:
         return config
     import mlflow
@@ -43,7 +43,7 @@ def resolved(config: TrackingConfig) -> TrackingConfig:
 
 
 def client(config: TrackingConfig) -> "MlflowClient":
-    """Return a client of the store, which tries for seconds where the environment doesn't say how long."""
+    """Return a client of MLflow that gives up within seconds, unless the environment sets other limits."""
     for name, value in _HTTP.items():
         os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
     from mlflow import MlflowClient  # seconds to import
@@ -52,32 +52,32 @@ def client(config: TrackingConfig) -> "MlflowClient":
 
 
 @contextmanager
-def told(config: TrackingConfig) -> Iterator[None]:
-    """Tell of MLflow's errors, and of the libraries' that it stands on, in one line. Raises TrackingError."""
+def translate_mlflow_errors(config: TrackingConfig) -> Iterator[None]:
+    """Raise TrackingError, with a message of one line, for any error of MLflow or of its libraries."""
     try:
         yield
     except ScenehashError:
         raise
-    except Exception as error:  # MLflow lets through what HTTP, SQL and file systems raise
+    except Exception as error:  # MLflow doesn't catch the errors of HTTP, SQL and file systems
         raise TrackingError(f"MLflow at {config.uri}: {one_line(error, 300)}") from error
 
 
 def in_time(config: TrackingConfig, call: Callable[[], Answer]) -> Answer:
-    """Return what a call of MLflow gives.
+    """Return the result of a call of MLflow.
 
-    Raises TrackingError where it fails, or takes longer than `PATIENCE`. Then it goes on in a thread of its
-    own, which ends with the process: an SQL store that can't be opened is tried for hours.
+    Raises TrackingError if it fails, or takes longer than `PATIENCE`. A call that takes longer goes on in a
+    thread of its own, which ends with the process: MLflow tries for hours to open a broken SQL store.
     """
     outcomes: Queue[Answer | Exception] = Queue()
 
     def run() -> None:
         try:
-            with told(config):
+            with translate_mlflow_errors(config):
                 outcomes.put(call())
-        except Exception as error:  # noqa: BLE001 - raised again, by who waits
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
             outcomes.put(error)
 
-    import mlflow  # noqa: F401 - seconds to import, which aren't the store's
+    import mlflow  # noqa: F401 - takes seconds to import, which must not count as waiting
 
     threading.Thread(target=run, name="mlflow", daemon=True).start()
     try:
@@ -95,8 +95,8 @@ def tracked_run(
 ) -> Iterator[str]:
     """Open a run on the driver, yield its id, and close it as finished or failed.
 
-    Raises TrackingError, ConfigError where it can't be opened. One that can't be closed stays open: what was
-    done meanwhile stands.
+    Raises TrackingError or ConfigError if it can't be opened. If it can't be closed, that is only logged: the
+    work of the run is done.
     """
 
     def open_run() -> str:
@@ -141,7 +141,7 @@ def record_run(
 def _create_run(
     config: TrackingConfig, name: str, tags: Mapping[str, str], started_at: datetime | None = None
 ) -> str:
-    """Return the id of a new run. Raises ConfigError where the experiment has been deleted."""
+    """Return the id of a new run. Raises ConfigError if the experiment has been deleted."""
     mlflow = client(config)
     experiment = mlflow.get_experiment_by_name(config.experiment)
     if experiment is None:
@@ -160,7 +160,10 @@ def _create_run(
 
 
 def _artifacts_beside(uri: str | None) -> str | None:
-    """Return a folder beside a SQLite store: MLflow's own choice is the folder that the job runs in."""
+    """Return a folder beside a SQLite store; None for other stores.
+
+    MLflow's default would be the folder that the job runs in.
+    """
     if not uri or not uri.startswith("sqlite:///"):
         return None
     return (Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts").as_uri()
@@ -176,7 +179,7 @@ def log_series(config: TrackingConfig, run_id: str, series: Sequence[tuple[str, 
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    with told(config):
+    with translate_mlflow_errors(config):
         mlflow = client(config)
         for start in range(0, len(series), _BATCH):
             batch = [Metric(name, value, now, step) for name, value, step in series[start : start + _BATCH]]
@@ -185,19 +188,19 @@ def log_series(config: TrackingConfig, run_id: str, series: Sequence[tuple[str, 
 
 def log_files(config: TrackingConfig, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
     """Add files, content by name, to a run's artifacts below a folder. Raises TrackingError."""
-    with told(config), TemporaryDirectory() as temporary:
+    with translate_mlflow_errors(config), TemporaryDirectory() as temporary:
         for name, content in files.items():
             (Path(temporary) / name).write_bytes(content)
         client(config).log_artifacts(run_id, temporary, folder)
 
 
 def find_run(config: TrackingConfig, run_id: str) -> "Run | None":
-    """Return a run, or None where the store has none of this id. Raises TrackingError."""
+    """Return a run, or None if MLflow has none of this id. Raises TrackingError."""
     return in_time(config, lambda: _found(lambda: client(config).get_run(run_id)))
 
 
 def _found(call: Callable[[], Answer]) -> Answer | None:
-    """Return what a call gives, or None where MLflow says that there is no such thing."""
+    """Return the result of a call, or None if MLflow answers that there is no such thing."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -210,9 +213,9 @@ def _found(call: Callable[[], Answer]) -> Answer | None:
 
 @contextmanager
 def system_metrics(config: TrackingConfig, run_id: str, node: str) -> Iterator[None]:
-    """Log this machine's CPU, memory, disk, network and GPU use every ten seconds, ``system/<node>/...``.
+    """Log this machine's CPU, memory, disk, network and GPU use every ten seconds, as ``system/<node>/...``.
 
-    Without MLflow nothing is logged, and whatever is done meanwhile goes on.
+    If MLflow doesn't answer, nothing is logged and no error is raised.
     """
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -234,7 +237,7 @@ def register(config: TrackingConfig, name: str, bundle_uri: str, run_id: str) ->
     """Register a bundle as the next version of a model; return the version. Raises TrackingError."""
     from mlflow.exceptions import MlflowException
 
-    with told(config):
+    with translate_mlflow_errors(config):
         mlflow = client(config)
         try:
             mlflow.create_registered_model(name)
@@ -245,8 +248,8 @@ def register(config: TrackingConfig, name: str, bundle_uri: str, run_id: str) ->
 
 
 def set_alias(config: TrackingConfig, name: str, alias: str, version: str) -> None:
-    """Give a registered version an alias, which any other version loses. Raises TrackingError."""
-    with told(config):
+    """Move an alias to a registered version. Raises TrackingError."""
+    with translate_mlflow_errors(config):
         client(config).set_registered_model_alias(name, alias, version)
 
 
@@ -258,7 +261,7 @@ def find_holder(config: TrackingConfig, name: str, alias: str) -> "ModelVersion 
 def resolve_model(uri: str, config: TrackingConfig) -> str:
     """Return the bundle URI behind ``models:/name@alias`` or ``models:/name/version``.
 
-    Raises ConfigError on another form, BundleError where the registry has no such version, TrackingError.
+    Raises ConfigError on another form, BundleError if the registry has no such version, and TrackingError.
     """
     name, _, alias = uri.removeprefix("models:/").partition("@")
     name, _, number = name.partition("/")

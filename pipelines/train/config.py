@@ -28,7 +28,7 @@ class NetworkConfig(NetworkSpec):
 
 
 class InputConfig(StageConfig):
-    """How pixels become its input, where it differs from how the backbone was trained."""
+    """How pixels become the network's input; what isn't set is as in the backbone's own training."""
 
     size: int | None = None
     """Side of the network's square input [pixels, 8..1024]"""
@@ -37,13 +37,13 @@ class InputConfig(StageConfig):
     mean: tuple[float, ...] | None = None
     """Mean per band, pixels scaled to [0, 1]"""
     std: tuple[float, ...] | None = None
-    """Standard deviation per band, likewise"""
+    """Standard deviation per band, pixels scaled to [0, 1]"""
     resize: Resize | None = None
     """Interpolation, antialiased: bilinear or bicubic"""
     low: tuple[float, ...] = ()
     """Source value per band that becomes 0; empty: 8 bits as they are"""
     high: tuple[float, ...] = ()
-    """Source value per band that becomes 255; empty: likewise"""
+    """Source value per band that becomes 255; empty: 8 bits as they are"""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -53,12 +53,12 @@ class RecipeConfig(Recipe):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class AugmentConfig(AugmentSpec):
-    """Views of a chip: turned ones of a frozen backbone, changed ones in fine-tuning."""
+    """Views of a chip: turned for a frozen backbone, changed at random in fine-tuning."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class OrthoHashConfig(OrthoHashSpec):
-    """With objective orthohash, the default: one target code a class, and two views of a chip alike."""
+    """With objective orthohash, the default: a target code for each class, similar codes for two views."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -68,11 +68,11 @@ class PairwiseConfig(PairwiseSpec):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TripletConfig(TripletSpec):
-    """With objective triplet (seed B): each class nearer to its own than to others."""
+    """With objective triplet (seed B): chips of one class nearer to each other than to other classes."""
 
 
 ARCHIVE_ONLY = tuple(sorted(set(ArchiveConfig.model_fields) - {"source"}))
-"""Fields that say which chips of an archive to learn from, where nothing labels them."""
+"""Fields that say which chips of an archive to learn from; they are for training without labels only."""
 
 
 class TrainConfig(ArchiveConfig):
@@ -86,7 +86,8 @@ preset unlabelled an archive, as a night takes it"""
     bundles: str
     """Folder for bundles: URI; the new one is written below it, under its model id"""
     preset: Preset = "default"
-    """What the other options start from: default, default64 (no look bits), unlabelled, seed_a or seed_b"""
+    """Values that other options have unless they are set: default, default64 (no look bits), unlabelled,
+    seed_a or seed_b"""
     look_from: str | None = None
     """Bundle whose backbone, input and look bits are taken as they are, and kind bits added: URI of its \
 folder, or models:/name@alias"""
@@ -95,7 +96,8 @@ folder, or models:/name@alias"""
     alias: str = "champion"
     """Registry alias that the new version gets"""
     promote: Literal["if-better", "always", "never"] = "if-better"
-    """Move the alias: if the validation score is above its holder's on the same chips, always, or never"""
+    """Move the alias to the new version: if its validation score is better than that of the version that \
+has it, on the same chips; always; or never"""
     split: SplitConfig = SplitConfig()
     network: NetworkConfig = NetworkConfig()
     input: InputConfig = InputConfig()
@@ -122,7 +124,7 @@ folder, or models:/name@alias"""
 
     @model_validator(mode="before")
     @classmethod
-    def _start_from_preset(cls, values: Any) -> Any:  # noqa: ANN401 - whatever was given
+    def _start_from_preset(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
         return with_preset(values) if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
@@ -136,7 +138,7 @@ folder, or models:/name@alias"""
         return self
 
     def _check_parts(self) -> None:
-        """Raise ValueError where what is asked for doesn't fit the parts of the code."""
+        """Raise ValueError on options that don't fit the parts of the code."""
         given = [name for name in ARCHIVE_ONLY if name in self.model_fields_set]
         if self.labelled and given:
             raise ValueError(f"{', '.join(given)}: only for training without labels (preset unlabelled)")
@@ -154,7 +156,7 @@ folder, or models:/name@alias"""
 
     @property
     def labelled(self) -> bool:
-        """Whether the source has labels, for kind bits to say."""
+        """Whether the source has labels: the codes have kind bits then."""
         return self.network.kind_bits > 0
 
     @property

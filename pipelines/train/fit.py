@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import ray.train
 import ray.train.torch
+import safetensors.torch
 import structlog
 import torch
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
@@ -60,8 +61,9 @@ class Phase:
 class Outcome:
     """How a training in Ray's workers has ended: the return value of the worker of rank 0."""
 
-    weights: dict[str, Tensor] | None = None
-    """The trained weights, on the CPU; None if the training failed."""
+    weights: bytes | None = None
+    """The trained weights as a .safetensors file, as Ray refuses return values with tensors; None if the
+    training failed."""
     failure: str | None = None
     """Why there are no weights, if starting the workers again wouldn't help."""
 
@@ -99,7 +101,7 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     sent = ray.put(phase)
     trainer = TorchTrainer(
-        lambda: _worker(sent),
+        lambda: _worker(sent),  # type: ignore[arg-type]  # V1's type
         scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
         run_config=RunConfig(
             name=run_name,
@@ -117,8 +119,8 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
     finally:
         _remove(f"{checkpoints}/{run_name}", store)
     if outcome.weights is None:
-        raise TrainingError(outcome.failure or "the training ended without weights")
-    return outcome.weights
+        raise TrainingError(str(outcome.failure))
+    return safetensors.torch.load(outcome.weights)
 
 
 def _remove(checkpoints: str, store: Store) -> None:
@@ -176,7 +178,8 @@ def _outcome(phase: Phase, worker: WorkerSlice, checkpoint: dict[str, Any] | Non
         weights = train_loop(phase.job, worker, device, parallel, checkpoint, report)
     except FloatingPointError as error:
         return Outcome(failure=str(error))
-    return Outcome({name: tensor.cpu() for name, tensor in weights.items()})
+    on_cpu = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
+    return Outcome(safetensors.torch.save(on_cpu))
 
 
 def _report(metrics: Metrics, checkpoint: dict[str, Any] | None) -> None:

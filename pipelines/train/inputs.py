@@ -1,4 +1,4 @@
-"""Where a training worker gets its inputs from: rows of what lies in Ray's object store.
+"""The inputs of a training worker: features in memory, or decoded chips in Ray's object store.
 
 Shapes: N chips, V views of each, B chips of a batch, D features, S x S pixels.
 """
@@ -27,7 +27,10 @@ class FeatureRows:
     features_NVD: NDArray[np.float32]
 
     def inputs(self, rows_B: NDArray[np.int64], generator: torch.Generator, views: int) -> Tensor:
-        """Return features of each row's chip in so many different views, drawn at random, side by side."""
+        """Return the features of each row's chip in so many different views, drawn at random.
+
+        The views of a chip are next to each other: the result has ``len(rows_B) * views`` rows.
+        """
         num_views, num_features = self.features_NVD.shape[1:]
         order_BV = torch.rand(len(rows_B), num_views, generator=generator).argsort(dim=1)[:, :views]
         drawn_BVD = self.features_NVD[rows_B[:, None], order_BV.numpy()]
@@ -36,14 +39,15 @@ class FeatureRows:
 
 @dataclass(frozen=True)
 class ChipRows:
-    """Decoded chips in Ray's object store, which spills to disk what doesn't fit; any row on any worker.
+    """Decoded chips in Ray's object store, which moves to disk what doesn't fit in memory.
 
-    Blocks are fetched where they are needed, a batch at a time; on their own node they aren't copied.
+    Each worker may read any row: docs/decisions/0007. It fetches the blocks of a batch; a block that is on
+    its own node isn't copied.
     """
 
     blocks: "tuple[ray.ObjectRef[pa.Table], ...]"
     place_N2: NDArray[np.int64]
-    """Block and row in it of each chip."""
+    """The block of each chip, and the row in that block."""
 
     def chips(self, rows_B: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """Return chips_HWC, in the order of the rows."""
@@ -63,7 +67,10 @@ class AugmentedImages:
     device: torch.device
 
     def inputs(self, rows_B: NDArray[np.int64], generator: torch.Generator, views: int) -> Tensor:
-        """Return images of each row's chip, changed in so many ways, next to each other, on the device."""
+        """Return images of each row's chip on the device, each changed at random in so many views.
+
+        The views of a chip are next to each other.
+        """
         images_BCSS = preprocess_mixed(self.rows.chips(rows_B), self.input_spec, self.device)
         return augment(images_BCSS.repeat_interleave(views, dim=0), self.augment, generator)
 
@@ -73,7 +80,8 @@ def decode(
 ) -> tuple[ChipRows, NDArray[np.int64], list[Unreadable]]:
     """Decode labelled chips into the object store.
 
-    Returns them, which rows of the labels they are, and those that can't be read. Needs a running Ray.
+    Returns the decoded chips, their rows in the labels, and the chips that can't be read. Needs a running
+    Ray.
     """
     blocks = tuple(read_chips(chips, pixels, store).materialize().to_arrow_refs())
     contents = ray.get([_contents.remote(block) for block in blocks])

@@ -1,4 +1,4 @@
-"""Named starting points for a training: what each sets, unless the user sets it otherwise."""
+"""Presets: named values for the options of a training, which the user may override."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -26,7 +26,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
             "backbone_learning_rate": 1e-4,
         },
     },
-    # channel attention, triplets and isometric quantisation on a frozen Inception v3
+    # channel attention, triplets and isometric quantisation on a frozen Inception v3 (the other patent)
     "seed_b": {
         "network": {"head": "attention", "node": "Mixed_7a"},
         "objective": "triplet",
@@ -37,14 +37,15 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
 
 
 def with_preset(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config's values with those of its preset below them."""
+    """Return the given values of a config, and those of its preset for what isn't given."""
     preset = PRESETS.get(given.get("preset", "default"), {})
-    return _below(preset, given)
+    return _merged(preset, given)
 
 
-def _below(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` overridden by ``given``, section by section."""
     merged = {**base, **given}
     for key in base.keys() & given.keys():
         if isinstance(base[key], Mapping) and isinstance(given[key], Mapping):
-            merged[key] = _below(base[key], given[key])
+            merged[key] = _merged(base[key], given[key])
     return merged

@@ -1,4 +1,4 @@
-"""Whether a new model takes the alias: only where it is better than the present holder on the same chips."""
+"""Whether a new model gets the alias: if it is better than the version that holds it, on the same chips."""
 
 import hashlib
 
@@ -18,11 +18,11 @@ from pipelines.train.validation import SCORE, validate
 log = structlog.get_logger()
 
 VALIDATION_TAG = "scenehash.validation"
-"""Tag of a run: what its validation figures are of, see `validation_tag`."""
+"""Tag of a run: the chips and classes of its validation figures, see `validation_tag`."""
 
 
 def validation_tag(labels: Labels) -> str:
-    """Return what names the validation chips, and which of their classes have training chips."""
+    """Return a hash of the validation chips, and of the classes that have training chips."""
     trained = hashlib.sha256("\n".join(trained_classes(labels)).encode()).hexdigest()[:8]
     return f"{labels.digest('validation')}-{trained}"
 
@@ -32,8 +32,8 @@ def promote(
 ) -> bool:
     """Move the alias to a registered version if the config says so; return whether it has moved.
 
-    ``score`` is the new model's `SCORE`, None where there were no chips to measure it on, as without labels.
-    Needs a running Ray where the holder has to be measured anew.
+    ``score`` is the new model's `SCORE`; None without labels, or if there were no chips to measure it on.
+    Needs a running Ray if the holder has to be measured again.
     """
     if config.promote == "never":
         return False
@@ -53,7 +53,7 @@ def promote(
 
 
 def _recorded_score(config: TrainConfig, labels: Labels, run_id: str | None) -> float | None:
-    """Return the holder's score from its own training, if that was on the same validation chips."""
+    """Return the holder's score from its own training; None if that had other validation chips."""
     run = tracking.find_run(config.tracking, run_id) if run_id else None
     if run is None or run.data.tags.get(VALIDATION_TAG) != validation_tag(labels):
         return None
@@ -64,7 +64,7 @@ def _recorded_score(config: TrainConfig, labels: Labels, run_id: str | None) -> 
 def _measured_score(
     config: TrainConfig, labels: Labels, store: Store, cache: str, bundle_uri: str | None
 ) -> float | None:
-    """Measure the holder on the validation chips; None where its bundle is gone, so that it can't stay."""
+    """Measure the holder on the validation chips; None if its bundle can't be read any more."""
     try:
         _, network = read_bundle(bundle_uri or "", store)
     except BundleError as error:

@@ -1,15 +1,15 @@
-"""What a training reports."""
+"""The report of a training."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class TrainReport(BaseModel):
-    """What a training made."""
+    """The results of a training."""
 
     model_config = ConfigDict(frozen=True)
 
     run_id: str | None = None
-    """MLflow run; None, as all that follows, after a dry run."""
+    """MLflow run; after a dry run this, the model id, bundle and version are None."""
     model_id: str | None = None
     bundle: str | None = None
     """URI of the bundle."""
@@ -18,15 +18,15 @@ class TrainReport(BaseModel):
     promoted: bool = False
     """Whether the version took the alias."""
     chips: int
-    """Chips to train on; without labels, the windows that were sampled."""
+    """Number of chips to train on; without labels, of windows that were sampled."""
     scenes: int | None = None
-    """Without labels: the scenes that the windows are of, in a dry run those that the source lists."""
+    """Without labels: number of scenes with windows; in a dry run, of scenes that the source lists."""
     validation_chips: int
     classes: int
     unreadable: dict[str, str] = {}
     """Scenes that couldn't be read, and why."""
     metrics: dict[str, float] = {}
-    """Of the codes of the validation chips."""
+    """Figures of the codes of the validation chips."""
     tracking_failed: str | None = None
-    """Why MLflow doesn't have all of this; the bundle stands where it is."""
+    """Why MLflow lacks some of this, if it does; the bundle is complete."""
     seconds: float

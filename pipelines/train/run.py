@@ -1,4 +1,4 @@
-"""The training run: labelled scenes in, a registered bundle out."""
+"""A training: from labelled scenes, or an archive without labels, to a registered bundle."""
 
 import time
 from dataclasses import asdict, replace
@@ -39,9 +39,9 @@ log = structlog.get_logger()
 def run_train(config: TrainConfig) -> TrainReport:
     """Train, write the bundle, register it. Needs a running Ray, or starts one on this machine.
 
-    Raises ConfigError where the source or the network doesn't fit, StorageError where a URI doesn't;
-    TrackingError where MLflow isn't there at the start or, with the report, at the end: the bundle is written
-    by then.
+    Raises ConfigError if the source or the network doesn't fit, StorageError if something can't be read or
+    written, TrainingError if the training fails; TrackingError if MLflow doesn't answer at the start or at
+    the end. In the last case the bundle is written, and the error holds the report.
     """
     config = config.model_copy(update={"tracking": tracking.resolved(config.tracking)})
     store = Store(config.store)
@@ -51,7 +51,7 @@ def run_train(config: TrainConfig) -> TrainReport:
 
 
 def run_labelled(config: TrainConfig, store: Store, started: float) -> TrainReport:
-    """Train on labelled scenes: the head, and the look bits where the code has any."""
+    """Train on labelled scenes: the kind bits, and the look bits if the code has any."""
     labels = read_labels(config.source, store, config.split)
     network = build_network(config, store)
     report = TrainReport(
@@ -77,7 +77,7 @@ def run_labelled(config: TrainConfig, store: Store, started: float) -> TrainRepo
 
 
 def _with_tracking(report: TrainReport) -> TrainReport:
-    """Return the report. Raises TrackingError, with it, where MLflow doesn't have all of it."""
+    """Return the report. Raises TrackingError, which holds the report, if MLflow lacks some of it."""
     if report.tracking_failed:
         missing = "its alias wasn't decided" if report.version else "it isn't registered"
         raise TrackingError(
@@ -89,7 +89,7 @@ def _with_tracking(report: TrainReport) -> TrainReport:
 
 
 def run_unlabelled(config: TrainConfig, store: Store, started: float) -> TrainReport:
-    """Fit look bits alone on windows of an archive that nobody has labelled."""
+    """Fit look bits alone, on windows of an archive without labels."""
     network = build_network(config, store)
     report = TrainReport(chips=0, validation_chips=0, classes=0, seconds=0)
     if config.dry_run:
@@ -108,7 +108,7 @@ def run_unlabelled(config: TrainConfig, store: Store, started: float) -> TrainRe
 def _train(
     config: TrainConfig, labels: Labels, network: HashNetwork, store: Store, run_id: str
 ) -> LabelledSplits:
-    """Train what the recipe says, then fit the look bits; return the chips that were seen last."""
+    """Train what the recipe says, then fit the look bits; return the splits that were used last."""
     splits: LabelledSplits | None = None
     for name, phase_config in _phases(config).items():
         if phase_config.recipe.frozen:
@@ -144,9 +144,9 @@ def _register(
     store: Store,
     run_id: str,
 ) -> dict[str, Any]:
-    """Write the bundle, register it, and move the alias if it is better; return what the report says of it.
+    """Write the bundle, register it, and move the alias if it is better; return fields of the report.
 
-    Where MLflow fails the bundle stands all the same, and the report says why MLflow doesn't know it.
+    If MLflow fails, the bundle is written all the same, and ``tracking_failed`` says why it isn't registered.
     """
     class_names = trained_classes(labels) if labels else ()
     manifest, files = pack_bundle(network, config.name, class_names, run_id, metrics)
@@ -173,7 +173,7 @@ def _cache(config: TrainConfig) -> str:
 
 
 def _phases(config: TrainConfig) -> dict[str, TrainConfig]:
-    """Return the trainings of a run by name: the recipe, with the head alone on features around it."""
+    """Return the trainings of a run by name: the recipe, or the head alone, the recipe and the head again."""
     recipe = config.recipe
     if recipe.frozen or not recipe.head_epochs:
         return {"": config}
@@ -198,9 +198,9 @@ def _job(config: TrainConfig, splits: LabelledSplits, network: HashNetwork) -> T
 
 
 def fitting(recipe: Recipe, chips: int, workers: int) -> Recipe:
-    """Return the recipe with batches that so many chips can fill, the same share for each worker.
+    """Return the recipe with batches that so many chips can fill, of equally many chips for each worker.
 
-    Raises ConfigError where there is none for each worker, or but one in all.
+    Raises ConfigError if there isn't a chip for each worker, or only one chip.
     """
     if chips >= recipe.batch_size:
         return recipe
@@ -214,7 +214,7 @@ def fitting(recipe: Recipe, chips: int, workers: int) -> Recipe:
 
 
 def _params(config: TrainConfig, network: HashNetwork) -> dict[str, object]:
-    """Return what MLflow keeps of the config, names joined by dots."""
+    """Return the config for MLflow, without what this training doesn't use; names are joined by dots."""
     unused = {"orthohash", "pairwise", "triplet"} - ({config.objective} if config.labelled else set())
     unused |= set(ARCHIVE_ONLY) if config.labelled else {"recipe", "objective", "split"}
     kept = config.model_dump(exclude={"store", "tracking", "dry_run", *unused})

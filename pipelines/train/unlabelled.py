@@ -1,7 +1,7 @@
-"""Windows of an archive that nobody has labelled, to fit look bits on.
+"""Windows of an archive without labels, to fit look bits on.
 
-They are drawn evenly: as many from each scene, and within a scene from all over its grid. A hash of their
-names chooses the scenes, so the same archive gives the same windows, whatever lists it.
+They are drawn evenly: equally many from each scene, and within a scene from all parts of its grid. A hash of
+their URIs chooses the scenes, so that the same archive gives the same windows whichever source lists it.
 """
 
 import hashlib
@@ -56,9 +56,9 @@ class Sample:
 
     rows: FeatureRows
     scenes: int
-    """Scenes that they are of."""
+    """How many scenes they are of."""
     unreadable: dict[str, str]
-    """Scenes that gave none, and why."""
+    """Scenes without windows, and why."""
 
     @property
     def windows(self) -> int:
@@ -66,7 +66,7 @@ class Sample:
         return len(self.rows.features_NVD)
 
     def health(self, network: HashNetwork) -> dict[str, float]:
-        """Return the health of their codes."""
+        """Return the health of the codes of some windows, with names as in MLflow."""
         codes_NY = network.encode_features(self.rows.features_NVD[:_HEALTH_CHIPS, 0])
         return {f"val_{name}": value for name, value in asdict(code_health(codes_NY)).items()}
 
@@ -74,7 +74,7 @@ class Sample:
 def sample_features(config: TrainConfig, network: HashNetwork, store: Store, cache: str) -> Sample:
     """Draw windows of the archive and compute their features in all views. Needs a running Ray.
 
-    Raises ConfigError where no window can be read, StorageError where the source can't be listed.
+    Raises ConfigError if no window can be read, StorageError if the source can't be listed.
     """
     scenes, _ = list_scenes(config, store)
     windows, unreadable = draw_windows(scenes, config, chip_specs_of(config, network.input_spec), store)
@@ -93,7 +93,7 @@ def sample_features(config: TrainConfig, network: HashNetwork, store: Store, cac
 def list_scenes(config: TrainConfig, store: Store) -> tuple[pa.Table, int]:
     """Return some of the archive's objects (uri, etag, collection), and how many it has in all.
 
-    They are as many as windows are wanted, at most: each gives one then. A hash decides which.
+    There are at most as many as windows are wanted, as each gives at least one. A hash chooses them.
     """
     with TemporaryDirectory(prefix="scenehash-") as name, database(Path(name)) as sql:
         listing = list_source(config, store, Path(name))
@@ -102,18 +102,18 @@ def list_scenes(config: TrainConfig, store: Store) -> tuple[pa.Table, int]:
 
 
 def draw_windows(
-    scenes: pa.Table, config: TrainConfig, cuts: ChipSpecs, store: Store
+    scenes: pa.Table, config: TrainConfig, chip_specs: ChipSpecs, store: Store
 ) -> tuple[pa.Table, dict[str, str]]:
     """Return windows (row, uri, etag, window, cut) of the scenes, and why some scenes gave none.
 
-    Raises ConfigError where none did.
+    Raises ConfigError if no scene gave any.
     """
     each = -(-config.samples // max(1, len(scenes)))
     blocks = [scenes.slice(start, _SCENES_A_TASK) for start in range(0, len(scenes), _SCENES_A_TASK)]
     drawn = pa.concat_tables(
         ray.data.from_arrow(blocks)
         .map_batches(
-            partial(_draw, each=each, seed=config.seed, cuts=cuts, store=store),
+            partial(_draw, each=each, seed=config.seed, chip_specs=chip_specs, store=store),
             batch_size=_SCENES_A_TASK,
             batch_format="pyarrow",
             num_cpus=READ_CPUS,
@@ -130,7 +130,7 @@ def draw_windows(
         )
     if unreadable:
         log.warning("scenes without windows", count=len(unreadable), uris=list(unreadable)[:5])
-    # the order in which tasks end isn't always the same
+    # sorted, as tasks may end in any order
     place_N = [(row["uri"], row["window"]["y"], row["window"]["x"]) for row in windows.to_pylist()]
     windows = windows.take(sorted(range(len(windows)), key=place_N.__getitem__))
     rng = np.random.default_rng(config.seed)
@@ -138,13 +138,13 @@ def draw_windows(
     return windows.add_column(0, "row", pa.array(range(len(windows)), pa.int64())), unreadable
 
 
-def _draw(scenes: pa.Table, each: int, seed: int, cuts: ChipSpecs, store: Store) -> Iterator[pa.Table]:
+def _draw(scenes: pa.Table, each: int, seed: int, chip_specs: ChipSpecs, store: Store) -> Iterator[pa.Table]:
     for scene in scenes.to_pylist():
-        cut = cuts.of(scene["collection"])
+        chip_spec = chip_specs.of(scene["collection"])
         try:
             content = store.read_version(scene["uri"], scene["etag"])
-            found = _scene_windows(content, cut, each, f"{seed}#{scene['uri']}")
-            same = {"uri": scene["uri"], "etag": scene["etag"], "cut": cut.text()}
+            found = _scene_windows(content, chip_spec, each, f"{seed}#{scene['uri']}")
+            same = {"uri": scene["uri"], "etag": scene["etag"], "cut": chip_spec.text()}
             rows = [same | {"window": dict(zip("xywh", window, strict=True))} for window in found]
         except FileNotFoundError:
             rows = [{"uri": scene["uri"], "reason": "missing"}]
@@ -153,22 +153,23 @@ def _draw(scenes: pa.Table, each: int, seed: int, cuts: ChipSpecs, store: Store)
         yield pa.Table.from_pylist(rows, schema=_WINDOW_SCHEMA)
 
 
-def _scene_windows(content: bytes, cut: ChipSpec, each: int, seed: str) -> list[WindowTuple]:
-    """Return so many windows of a scene at most, one from each of as many equal stretches of its grid.
+def _scene_windows(content: bytes, chip_spec: ChipSpec, each: int, seed: str) -> list[WindowTuple]:
+    """Return at most ``each`` windows of a scene, one from each of as many equal stretches of its grid.
 
-    Those with too few valid pixels are left out. Raises RejectedObject where none is left.
+    Windows with too few valid pixels are left out. Raises RejectedObject if none is left.
     """
     with open_raster(content) as dataset:
-        windows = list(scene_windows(dataset, georeference(dataset), cut.grid))
+        windows = list(scene_windows(dataset, georeference(dataset), chip_spec.grid))
         count = min(each, len(windows))
         rng = np.random.default_rng(list(hashlib.sha256(seed.encode()).digest()))
         places = (np.arange(count) + rng.random(count)) * len(windows) / count
         chosen = [windows[int(place)] for place in places]
-        least = max(cut.grid.min_valid_fraction, np.finfo(float).tiny)
+        least = max(chip_spec.grid.min_valid_fraction, np.finfo(float).tiny)
         kept = [
             window
             for window in chosen
-            if read_window(dataset, window, cut.pixels, cut.grid.chip_size).valid_fraction >= least
+            if read_window(dataset, window, chip_spec.pixels, chip_spec.grid.chip_size).valid_fraction
+            >= least
         ]
     if not kept:
         raise RejectedObject("empty", f"none of {count} windows has enough valid pixels")

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from model import baselines
-from model.baselines import fit_itq, fit_pca, fit_sign, retrieve_by_cosine, unit_length
+from model.baselines import fit_itq, fit_pca, fit_sign, retrieve_by_cosine
 from model.codes import unpack
+from model.quantise import unit_length
 from model.retrieval import retrieve
 
 
