@@ -1,1 +1,1 @@
-"""A published code table to answers over HTTP."""
+"""The query service: answers searches over a published code table, over HTTP."""

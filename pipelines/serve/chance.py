@@ -23,7 +23,7 @@ from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Question, Sample, SnapshotId
 from pipelines.serve.ranking import Ranking
 
-_SAMPLE_BY_VALUES = 512  # chips; fewer, because each picture has its own bit weights: no result can be reused
+_SAMPLE_BY_VALUES = 512  # chips; fewer, because each image has its own bit weights: no result can be reused
 _SHARE = 0.01  # probability that an unrelated chip lies within the chance distance
 _BLOCK = 256  # rows of the sample that are compared with all others at once
 _MOST_KEPT = 8  # versions of the table

@@ -151,7 +151,7 @@ class RequestMetrics:
 
     def searched(self, method: str, codes_compared: int) -> None:
         """Count the codes that a search has compared."""
-        if codes_compared:  # Ray refuses to add nothing
+        if codes_compared:  # Ray refuses an increment of 0
             self._pending.append(partial(self._compared.inc, codes_compared, {"method": method}))
 
     def ongoing(self, requests: int) -> None:

@@ -15,7 +15,7 @@ from pipelines.index.part_weights import comparison_of
 from pipelines.serve.answer_dicts import ComparedPartDict
 
 USUAL_WEIGHT = 8
-"""Average weight of a bit where a search ranks by values (`model.bit_weights`)."""
+"""Average weight of a bit in a search that ranks by values (`model.bit_weights`)."""
 
 
 @dataclass(frozen=True)

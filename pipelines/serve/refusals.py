@@ -110,7 +110,7 @@ def _explain(detail: Mapping[str, object]) -> str:
     """Return what is wrong with one field, after the field's name."""
     location = detail["loc"]
     assert isinstance(location, tuple)  # noqa: S101
-    field = ".".join(str(part) for part in location[1:])  # the first says body, query or path
+    field = ".".join(str(part) for part in location[1:])  # without the first part: body, query or path
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         message = "isn't supported"

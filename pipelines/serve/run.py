@@ -1,4 +1,4 @@
-"""Start the query service on a Ray cluster, or on one of its own, and stop it again."""
+"""Starts the query service on a Ray cluster, or on one of its own, and stops it."""
 
 import signal
 import threading

@@ -77,7 +77,7 @@ class Shard:
             night.show()
 
         self._follower = Follower(config, load, show)
-        with building(config.index_folder / "kernels"):  # one replica compiles them, the others find them
+        with building(config.index_folder / "kernels"):  # one replica compiles, the others wait
             warm_up(self._follower.current)
 
     def ask(
