@@ -16,7 +16,7 @@ from model.spec import CodeSpec
 from pipelines.demo.world import colour_statistics
 from pipelines.imagery.pixels import PixelSpec, read_window
 from pipelines.imagery.raster import open_raster
-from pipelines.imagery.window import chip_id
+from pipelines.imagery.window import WindowTuple, chip_id
 from pipelines.storage.store import Store
 
 NEIGHBOURS = 10
@@ -87,7 +87,7 @@ def _colour_precision(colours_NF: np.ndarray, classes_N: np.ndarray, queries: np
     return float(np.mean(shares))
 
 
-def _read_chips(uris: list[str], windows: list[tuple[int, int, int, int]], store: Store) -> np.ndarray:
+def _read_chips(uris: list[str], windows: list[WindowTuple], store: Store) -> np.ndarray:
     """Return chips_NHWC, each object read once."""
     pixels, chips = PixelSpec((1, 2, 3)), dict[int, np.ndarray]()
     by_uri: dict[str, list[int]] = {}

@@ -16,7 +16,7 @@ from pipelines.demo.pictures import Answer, Hit
 from pipelines.demo.world import chip_centre
 from pipelines.imagery.pixels import PixelSpec, read_window
 from pipelines.imagery.raster import open_raster
-from pipelines.imagery.window import chip_id
+from pipelines.imagery.window import WindowTuple, chip_id
 from pipelines.storage.store import Store
 
 _COAST = (-15.0, 25.0)  # where the Sahara meets the Atlantic: longitude and latitude
@@ -83,7 +83,7 @@ def _show(client: Client, console: Console, title: str, query: bytes, answer: Se
     return Answer(title, query, hits)
 
 
-def _window(chip: dict[str, Any]) -> tuple[int, int, int, int]:
+def _window(chip: dict[str, Any]) -> WindowTuple:
     window = chip["window"]
     return window["x"], window["y"], window["w"], window["h"]
 

@@ -22,6 +22,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
 from pipelines.errors import ConfigError
+from pipelines.imagery.window import WindowTuple
 
 SCENE_DEGREES, CHIP_DEGREES, PIXELS_A_DEGREE = 10, 2, 15
 SCENE_SIZE, CHIP_SIZE = SCENE_DEGREES * PIXELS_A_DEGREE, CHIP_DEGREES * PIXELS_A_DEGREE
@@ -119,7 +120,7 @@ def labelled_chips() -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(types))
 
 
-def chip_centre(scene: str, window: tuple[int, int, int, int]) -> tuple[float, float]:
+def chip_centre(scene: str, window: WindowTuple) -> tuple[float, float]:
     """Return longitude and latitude of a chip's centre, from its scene's name and its window."""
     latitude, longitude = Path(scene).stem.split("_")
     north = int(latitude[1:]) * (1 if latitude[0] == "n" else -1)

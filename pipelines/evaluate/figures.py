@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from model.spec import Compare
+from pipelines.imagery.window import WindowTuple
 from pipelines.labels.dataset import SplitConfig
 
 BUNDLE = "this bundle"
@@ -106,7 +107,7 @@ class ExampleChip(BaseModel):
     row: int
     """Its row in the labelled chips."""
     uri: str
-    window: tuple[int, int, int, int] | None
+    window: WindowTuple | None
     """x, y, width, height in pixels of the image; None: all of it."""
     labels: list[str]
 

@@ -30,6 +30,7 @@ from model.spec import InputSpec, NetworkSpec
 from pipelines.config import FeatureConfig
 from pipelines.errors import ConfigError
 from pipelines.imagery.pixels import PixelSpec
+from pipelines.imagery.window import WindowTuple
 from pipelines.labels.chip_pixels import (
     READ_CPUS,
     Unreadable,
@@ -46,7 +47,7 @@ _ROWS_A_FILE = 50_000
 _BYTES_A_FILE = 256 << 20  # of features, as an Arrow column holds at most 2 GiB
 _ROWS_READ = 10_000  # of the cache, at a time
 
-Key = tuple[str, str, tuple[int, int, int, int] | None]
+Key = tuple[str, str, WindowTuple | None]
 """uri, etag, window."""
 
 

@@ -15,6 +15,7 @@ from pipelines.api.requests import CONTRADICTION
 from pipelines.errors import ComparisonError
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.pixels import PixelSpec
+from pipelines.imagery.window import WindowTuple
 from pipelines.index.files import building
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.config import ServeConfig
@@ -37,7 +38,7 @@ class ChipSource:
     """Where a chip's pixels are."""
 
     uri: str
-    window: tuple[int, int, int, int]
+    window: WindowTuple
     """x, y, width, height [pixels]"""
     pixels: PixelSpec
     """How the chip's pixels were made from the object's values"""
