@@ -45,6 +45,6 @@ class FeatureConfig(StageConfig):
     batch_size: int = Field(64, ge=1)
     """Chips in one forward pass"""
     cache: str | None = None
-    """Folder where features are kept for the next time: URI; empty: `features` beside what the job writes"""
+    """Folder that keeps features for later jobs: URI; empty: `features` beside what the job writes"""
     max_unreadable_share: float = Field(0.01, ge=0, le=1)
     """Largest share of labelled chips that may be unreadable; more stop the job [0..1]"""

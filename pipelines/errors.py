@@ -25,7 +25,7 @@ The number is the exit code of a job that ends with the error: 1 our fault, 2 th
         StaleIndexError           1
         ConflictError             1
         RejectedObject            1
-        ReportedError             1    the job has a report all the same
+        ReportedError             1    the job failed, but prints a report
             GateError             3
             TrackingError         1
             WatchError            1    or the exit code of the watches' own errors

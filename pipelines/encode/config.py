@@ -24,7 +24,7 @@ class EncodeConfig(ArchiveConfig):
     max_prune_share: float = Field(0.1, ge=0, le=1)
     """Largest share of all objects that prune may remove; more stop the job [0..1]"""
     table: str
-    """Code table: URI, made where there is none"""
+    """Code table: URI; created if there is none"""
     bundle: str
     """Model bundle: URI of its folder, or models:/name@alias"""
     recut: bool = False

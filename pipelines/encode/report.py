@@ -57,7 +57,7 @@ class EncodeReport(BaseModel):
     new: int
     """Objects that were to be encoded: not encoded or rejected before."""
     changed: int
-    """New objects of which an older version, or another chip spec, was encoded before."""
+    """New objects that are encoded already: an older version, or with another chip spec."""
     chips: int
     """Chips encoded by this run."""
     removed: int

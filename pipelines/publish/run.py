@@ -85,7 +85,7 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
     current = find_pointer(table.uri, table.store)
     bundle_uri = config.bundle or (current.bundle_uri if current else None)
     if bundle_uri is None:
-        raise TableError(f"nothing is published at {table.uri} yet: say with --bundle of which model")
+        raise TableError(f"nothing is published at {table.uri} yet; name the model's bundle with --bundle")
     bundle_uri = resolve_bundle(bundle_uri, config.tracking)
     manifest = read_manifest(bundle_uri, table.store)
     model_id = manifest.model_id
@@ -102,7 +102,7 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
     if verdict.failed and not config.force:
         report = PublishReport(table=table.uri, publications=[], refused=Publication.of(news))
         raise GateError(
-            f"not published: {'; '.join(verdict.failed)}; --force publishes it all the same", report
+            f"not published: {'; '.join(verdict.failed)}; --force publishes it nevertheless", report
         )
     return publish(table.uri, table.store, news, current)
 

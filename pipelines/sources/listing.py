@@ -222,4 +222,4 @@ def _nothing(kind: Kind, config: ArchiveConfig, passed_over: PassedOver) -> str:
     if not passed_over:
         return text
     reasons = "; ".join(passed_over.examples[:3])
-    return f"{text}, but for {passed_over.counts.total()} that are passed over: {reasons}"
+    return f"{text}; {passed_over.counts.total()} were passed over: {reasons}"

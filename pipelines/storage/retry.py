@@ -39,11 +39,11 @@ def call_with_retries(problem: str, patience: float, call: Callable[[], Answer])
     """Return what a call of s3fs, httpx or a local file system returns; repeat it while the store is down.
 
     A pause between two calls is at least what the server's ``Retry-After`` asks for; else it is random, up to
-    a bound that doubles from 0.1 to 2 seconds. All calls and pauses together take at most ``patience``
-    [seconds], but for a last call that itself takes long.
+    a bound that doubles from 0.1 to 2 seconds. No call starts later than ``patience`` [seconds] after the
+    first one.
 
-    Raises FileNotFoundError as it is, StoreDownError when patience runs out or would do so in the next pause,
-    StorageError if the store refuses. The messages of the last two begin with ``problem``.
+    Raises FileNotFoundError as it is, StoreDownError if patience has run out or the next pause would exceed
+    it, StorageError if the store refuses. The messages of the last two begin with ``problem``.
     """
 
     def warn_once(state: RetryCallState) -> None:
