@@ -305,7 +305,7 @@ def _commit(night: _Night, encoded: _EncodedUnit, number: int, *, is_last: bool)
     except ConflictError:
         night.uncommitted = encoded
         raise
-    night.conflicts.over()
+    night.conflicts.reset()
     seconds = encoded.seconds + time.monotonic() - started
     night.known_rejects += len(result.rejects)
     night.tally.add(result, seconds)

@@ -50,23 +50,23 @@ def write_unit(
     grows with the unit only by some 32 bytes for each chip (`pipelines.table.sorting`), and by the rejects
     and failures, at most one for each object.
     """
-    others = _Others()
+    non_chips = _NonChips()
     with TemporaryDirectory(prefix="scenehash-unit-") as folder:
-        pieces = spatially_sorted(others.chips_of(blocks), _SORTED_SCHEMA, Path(folder))
+        pieces = spatially_sorted(non_chips.chips_of(blocks), _SORTED_SCHEMA, Path(folder))
         # a large scene may turn out to be broken after some of its chips have come
-        whole = (piece.filter(pc.invert(pc.is_in(piece["uri"], others.broken()))) for piece in pieces)
+        whole = (piece.filter(pc.invert(pc.is_in(piece["uri"], non_chips.broken()))) for piece in pieces)
         shards = write_shards(
             table_uri, store, lineage.model_id, (_code_rows(piece, lineage) for piece in whole)
         )
     return UnitResult(
         shards=shards,
-        rejects=_reject_rows(others.rejects(), lineage),
-        failed=[uri for rows in others.failed for uri in rows["uri"].to_pylist()],
-        usage=others.usage,
+        rejects=_reject_rows(non_chips.rejects(), lineage),
+        failed=[uri for rows in non_chips.failed for uri in rows["uri"].to_pylist()],
+        usage=non_chips.usage,
     )
 
 
-class _Others:
+class _NonChips:
     """Collects the rows of a unit that aren't chips, while its chips pass through."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable, Shard, files_of
 from pipelines.table.schema import FILE_SCHEMA
 from pipelines.table.shard_files import write_shards
-from pipelines.table.sorting import in_bounds
+from pipelines.table.sorting import in_bounded_pieces
 
 _READS = 4  # files that are read at a time: each may hold a million rows
 _ROWS_READ = 10_000  # of a file, that are in memory at a time with all their columns
@@ -86,9 +86,9 @@ def remove_versions(
         for file, versions in _by_file(old):
             versions = versions.filter(pc.invert(pc.is_in(versions["uri"], pa.array(kept, pa.string()))))
             if len(versions):
-                left = _Left(table, encoded.files[file], versions)
-                shards += write_shards(table.uri, table.store, model_id, left.pieces())
-                removed += left.removed
+                remaining = _RemainingRows(table, encoded.files[file], versions)
+                shards += write_shards(table.uri, table.store, model_id, remaining.pieces())
+                removed += remaining.removed
                 files.append(encoded.files[file])
         if files:
             table.remove_rows(files, shards, model_id, number, lineage)
@@ -98,7 +98,7 @@ def remove_versions(
     return removed
 
 
-class _Left:
+class _RemainingRows:
     """The rows of a shard that stay: those of none of the given versions (uri, etag, cut)."""
 
     def __init__(self, table: CodeTable, shard: str, versions: pa.Table) -> None:
@@ -112,7 +112,7 @@ class _Left:
         try:
             with pq.ParquetFile(folder.open_input_file(self._shard)) as file:
                 batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches(_ROWS_READ))
-                for piece in in_bounds(batches):
+                for piece in in_bounded_pieces(batches):
                     left = piece.filter(pc.invert(pc.is_in(_version_of(piece), self._versions)))
                     self.removed += len(piece) - len(left)
                     yield left.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)

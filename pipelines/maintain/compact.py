@@ -69,7 +69,7 @@ def compact(table: CodeTable) -> int:
                 conflict, f"{table.uri} is changed all the time; run jobs.maintain when no other job does"
             )
         else:
-            conflicts.over()
+            conflicts.reset()
             merged += len(paths)
             log.info("compacted", model_id=model_id, shards=len(paths))
 

@@ -30,6 +30,6 @@ class Conflicts:
         log.warning("planning again", reason=str(conflict), conflicts=self._met)
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - two jobs shall not meet again at once
 
-    def over(self) -> None:
+    def reset(self) -> None:
         """Start the count again at 0, as some work was committed."""
         self._met = 0

@@ -51,7 +51,7 @@ def spatially_sorted(tables: Iterable[pa.Table], schema: pa.Schema, folder: Path
     pieces.unlink()
 
 
-def in_bounds(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def in_bounded_pieces(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Yield the rows of all tables, in their order, in pieces within the limits."""
     held: list[pa.Table] = []
     rows, size = 0, 0
@@ -100,7 +100,7 @@ def _spill(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> tuple[I
     """Write the tables to a file; return key_N, the positions of their rows, and bytes_N, their sizes."""
     keys, sizes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     with _writer(path, schema) as writer:
-        for piece in in_bounds(tables):
+        for piece in in_bounded_pieces(tables):
             keys.append(spatial_key(piece["bbox"]))
             for batch in piece.cast(schema).combine_chunks().to_batches():
                 sizes.append(_row_bytes(batch))

@@ -210,7 +210,7 @@ def test_conflicts_in_a_row_end(monkeypatch):
     conflicts, met = Conflicts(3), ConflictError("another run")
     for _ in range(2):
         conflicts.wait(met, "later")
-    conflicts.over()
+    conflicts.reset()
     for _ in range(2):
         conflicts.wait(met, "later")
     with pytest.raises(ConflictError, match="another run; tried 3 times: later"):

@@ -12,7 +12,7 @@ from pipelines.encode.usage import metered
 from pipelines.table import shard_files as shards
 from pipelines.table import sorting
 from pipelines.table.code_table import CodeTable
-from pipelines.table.sorting import in_bounds, spatial_key, spatially_sorted
+from pipelines.table.sorting import in_bounded_pieces, spatial_key, spatially_sorted
 
 SCHEMA = pa.schema(
     [
@@ -64,8 +64,8 @@ def test_pieces_are_the_sorted_rows_and_keep_to_their_bounds(little, tmp_path_fa
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(tables)
-def test_in_bounds_changes_no_row(little, tables):
-    pieces = list(in_bounds(tables))
+def test_in_bounded_pieces_changes_no_row(little, tables):
+    pieces = list(in_bounded_pieces(tables))
     expected = [row for table in tables for row in table.to_pylist()]
     assert [row for piece in pieces for row in piece.to_pylist()] == expected
     assert all(len(piece) == 1 or len(piece) <= ROWS for piece in pieces)
