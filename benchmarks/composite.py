@@ -21,7 +21,7 @@ from pipelines.hamming.answer import Hits
 from pipelines.hamming.arrays import build_arrays
 from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.comparison import Comparison
-from pipelines.hamming.selection import Selection, rows_of
+from pipelines.hamming.row_filter import RowFilter, rows_of
 from pipelines.index.filters import select_rows, spans_of
 
 PART_BITS, _KIND_BYTES, _K, _BATCH = (64, 192), 8, 10, 64
@@ -140,7 +140,7 @@ def _filters(index: CodeIndex, codes_NY: codes.Codes, queries_QY: codes.Codes) -
         rows_M = rows_of(select())
         for name, (comparison, _) in _WAYS.items():
             rows, _ = _nearest(codes_NY[rows_M], queries_QY[0], comparison)
-            hits = index.search(queries_QY[0], _K, comparison=comparison, selection=select())
+            hits = index.search(queries_QY[0], _K, comparison=comparison, row_filter=select())
             exact &= np.array_equal(hits.rows_K, rows_M[rows])
             ours = _median_ms(partial(_filtered, index, comparison, select), queries_QY[:9])
             whole = _median_ms(partial(index.search, k=_K, comparison=comparison), queries_QY[:9])
@@ -150,6 +150,6 @@ def _filters(index: CodeIndex, codes_NY: codes.Codes, queries_QY: codes.Codes) -
 
 
 def _filtered(
-    index: CodeIndex, comparison: Comparison, select: Callable[[], Selection], code_Y: codes.Codes
+    index: CodeIndex, comparison: Comparison, select: Callable[[], RowFilter], code_Y: codes.Codes
 ) -> object:
-    return index.search(code_Y, _K, comparison=comparison, selection=select())
+    return index.search(code_Y, _K, comparison=comparison, row_filter=select())

@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks import codes
 from pipelines.hamming.arrays import build_arrays, joined, separate
 from pipelines.hamming.code_index import CodeIndex
-from pipelines.hamming.selection import NO_TIME, Columns, Criteria, Selection, rows_of
+from pipelines.hamming.row_filter import NO_TIME, Columns, Criteria, RowFilter, rows_of
 from pipelines.index.files import Arrays, open_folder, write_folder
 from pipelines.index.filters import criteria, select_rows, spans_of
 
@@ -73,11 +73,11 @@ def filters(index: CodeIndex, queries_QY: codes.Codes, codes_NY: codes.Codes) ->
     for share in _SHARES:
         wanted = box_of(share)
         select = partial(select_rows, columns, spans, wanted)
-        selection = select()
-        rows_M = rows_of(selection)
+        row_filter = select()
+        rows_M = rows_of(row_filter)
         rows, _ = codes.nearest(codes_NY[rows_M], code_Y, 10)
-        exact &= np.array_equal(index.search(code_Y, 10, selection=selection).rows_K, rows_M[rows])
-        searching = partial(index.search, code_Y, 10, selection=selection)
+        exact &= np.array_equal(index.search(code_Y, 10, row_filter=row_filter).rows_K, rows_M[rows])
+        searching = partial(index.search, code_Y, 10, row_filter=row_filter)
         took = [median_ms(select), *(median_ms(partial(searching, method=way)) for way in ("scan", "mih"))]
         ways = partial(_filtered, index, select), partial(index.search, k=10)
         times = [[once_ms(partial(way, asked_Y)) for asked_Y in queries_QY] for way in ways * 4]
@@ -89,8 +89,8 @@ def filters(index: CodeIndex, queries_QY: codes.Codes, codes_NY: codes.Codes) ->
     return exact
 
 
-def _filtered(index: CodeIndex, select: Callable[[], Selection], code_Y: codes.Codes) -> object:
-    return index.search(code_Y, 10, selection=select())
+def _filtered(index: CodeIndex, select: Callable[[], RowFilter], code_Y: codes.Codes) -> object:
+    return index.search(code_Y, 10, row_filter=select())
 
 
 def on_disk(size: int, kind: str) -> dict[str, float]:

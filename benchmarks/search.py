@@ -22,7 +22,8 @@ from rich.table import Table
 
 from benchmarks import codes, composite, large, peers
 from pipelines.hamming.arrays import build_arrays
-from pipelines.hamming.code_index import CodeIndex, Method
+from pipelines.hamming.code_index import CodeIndex
+from pipelines.hamming.one_part import Method
 
 _K, _QUERIES, _BATCH = 10, 15, 64
 _TEN_MILLION = 10_000_000

@@ -1,4 +1,4 @@
-"""What an index is made of: arrays, built from codes in one go.
+"""The arrays that an index consists of, and how they are built from codes.
 
 Shapes: N rows, U groups (distinct codes), Y bytes a code, K bits, P parts, W words of 64 bits.
 """
@@ -12,33 +12,32 @@ from numpy.typing import NDArray
 from pipelines.hamming.bit_order import choose_order, lookup_table, reorder, words_of
 from pipelines.hamming.blocks import Blocks, build_blocks, no_blocks
 from pipelines.hamming.groups import Groups, group_rows, joined_groups
-from pipelines.hamming.kernels import Words
-from pipelines.hamming.selection import UInt32s
+from pipelines.hamming.jit import UInt32s, Words
 from pipelines.hamming.tables import Tables, build_tables, substrings
 
 _MOST_ROWS = 2**32 - 1
 
 
 class IndexArrays(NamedTuple):
-    """All of an index. Each array can be mapped from a file."""
+    """A whole index. Each array can be mapped from a file."""
 
     order_K: NDArray[np.intp]
-    """Place in the table's codes of each bit of the index, part after part."""
+    """For each bit of the index its place in the table's codes; part after part."""
     part_bits_P: NDArray[np.int64]
     """Bits of each part. A part's bits start at a new word."""
     codes_WN: Words
     """The code of each row."""
     ranks_N: UInt32s
-    """Which of two rows comes first in an answer; empty: their own order."""
+    """Order of rows with equal distances in an answer, the least first; empty: the order of rows."""
     groups: Groups
-    """Of rows with equal codes; where codes have several parts, with equal first parts."""
+    """Rows with equal codes; where codes have several parts, rows with equal first parts."""
     tables: Tables
-    """Over the groups. None of them where a scan is as fast."""
+    """Over the groups. There are none where a scan is as fast."""
     substring_bits: int
     distinct: int
     """How many different codes there are."""
     blocks: Blocks
-    """The scan's order of codes in several parts."""
+    """Codes in several parts, in the order in which they are scanned."""
 
 
 def build_arrays(
@@ -46,10 +45,11 @@ def build_arrays(
     ranks_N: UInt32s | None = None,
     part_bits: tuple[int, ...] | None = None,
 ) -> IndexArrays:
-    """Build an index over packed codes, as in the code table; rows tie in the order of ``ranks_N``.
+    """Build an index over packed codes, as in the code table.
 
+    ``ranks_N``: order of rows with equal distances in an answer, the least first; None: the order of rows.
     ``part_bits``: bits of each part of a code, in the order of its bytes; None: one part. Raises ValueError
-    unless the codes are uint8 of 1 to 128 bytes, at most 2^32 - 1 of them, and their parts whole bytes.
+    unless codes are uint8 of 1 to 128 bytes, at most 2^32 - 1 of them, and their parts whole bytes.
     """
     if codes_NY.ndim != 2 or codes_NY.dtype != np.uint8 or not 1 <= codes_NY.shape[1] <= 128:
         raise ValueError(f"codes must be uint8 of shape (N, 1 to 128), not {codes_NY.dtype} {codes_NY.shape}")
@@ -87,7 +87,7 @@ def build_arrays(
 
 
 def separate(arrays: IndexArrays) -> dict[str, NDArray[Any]]:
-    """Return the arrays by name, each to be a file."""
+    """Return the arrays by name, to be written as one file each."""
     separated = arrays._asdict()
     separated |= {name: np.array(separated[name]) for name in ("substring_bits", "distinct")}
     for part in ("groups", "tables", "blocks"):
@@ -96,7 +96,7 @@ def separate(arrays: IndexArrays) -> dict[str, NDArray[Any]]:
 
 
 def joined(separated: Mapping[str, NDArray[Any]]) -> IndexArrays:
-    """Return the index of arrays by name."""
+    """Return the index that `separate` was given."""
     return IndexArrays(
         separated["order_K"],
         separated["part_bits_P"],

@@ -1,57 +1,77 @@
-"""The best rows so far, in the order of (key, rank), in bounded memory however many rows are equal.
+"""The first rows that a search of codes in parts has found so far, in the order of (key, rank).
 
-A row's key is its distance and its tie in one number (`Comparison.key_weights`). Kernels change the state in
-place; its fields are numbers of one array, as each array that is passed on costs time.
+A row's key is its distance and its tie in one number (`Comparison.key_weights`). Memory stays bounded however
+many rows are equal: when twice as many rows as needed are kept, the last are dropped. Kernels change the
+state in place; it is one array of numbers, because each further array of a call costs time.
 
-Shapes: R kept rows, C candidates, K rows of the answer, P parts, N rows, W words a code.
+Shapes: S fields of a state, R kept rows, C candidates, K rows of the answer, P parts, N rows, W words a code.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.hamming.found import TOGETHER, Int64s
-from pipelines.hamming.intrinsics import popcount
-from pipelines.hamming.kernels import Words, compiled, signed
-from pipelines.hamming.selection import NONE, Plain, Selection, UInt32s, ask_rows
+from pipelines.hamming.jit import Int64s, Plain, UInt32s, Words, compiled, signed
+from pipelines.hamming.row_filter import NONE, PASS_ALL, RowFilter, judge_rows
+from pipelines.hamming.simd import popcount
+from pipelines.hamming.top_k import TOGETHER
 
 COUNT, LIMIT, DROPPED, WITHIN, COMPARED, NEXT = range(6)
-"""Fields of the state: rows kept; the greatest key that an answer may still have; rows with exactly this key
-that were dropped, as others come before them; rows within the radius; codes compared; the count at which rows
-are dropped again."""
+"""Fields of the state: rows kept; the greatest key that an answer may still have; dropped rows with exactly
+this key, which come behind k others; rows within the radius; codes compared; the count at which rows are
+dropped next."""
 GREATEST_KEY = 2**31 - 1
-"""Keys are below this: key and rank make one whole number of 64 bits."""
+"""The greatest key there may be: key and rank together make one whole number of 64 bits."""
 _ROOM = 256
 
 
 class Wanted(NamedTuple):
-    """Which rows are wanted, as kernels take it."""
+    """How many rows are wanted, and how far away they may be."""
 
     k: int
     limit: int
-    """Greatest key that an answer may have."""
+    """Greatest key of an answer."""
     radius: int
     """Rows up to this key are counted; negative: none are."""
     excluded_row: int
-    """-1: none."""
+    """A row that is no answer, or -1."""
+
+
+class Kept(NamedTuple):
+    """What a search has kept."""
+
+    state_S: Int64s
+    items_R2: Int64s
+    """(key << 32 | rank, row) in each line; only the first lines are in use, as many as the state counts."""
+
+
+class FirstRows(NamedTuple):
+    """The rows of an answer in order."""
+
+    rows_K: Int64s
+    keys_K: Int64s
+    part_distances_KP: Int64s
+    """Hamming distance of each part [bits]."""
+    tied: int
+    """Rows with the key of the last of them that k left out."""
 
 
 @compiled
 def nothing_kept(wanted: Plain) -> tuple[Int64s, Int64s]:
-    """Return the state at the start, and items_R2: (key and rank, row). ``wanted``: `Wanted`."""
+    """Return the fields of `Kept` at the start. ``wanted``: `Wanted`."""
     return np.array([0, wanted[1], 0, 0, 0, wanted[0]], np.int64), np.empty((_ROOM, 2), np.int64)
 
 
 @compiled
 def keep_rows(
-    state: Int64s, items_R2: Int64s, near_C3: Int64s, ranks_N: UInt32s, wanted: Plain, selection: Selection
+    state: Int64s, items_R2: Int64s, near_C3: Int64s, ranks_N: UInt32s, wanted: Plain, row_filter: RowFilter
 ) -> Int64s:
-    """Keep those of near_C3, (key, row, anything), that are wanted; return ``items_R2``, or a larger one."""
+    """Keep the wanted rows of near_C3, (key, row, anything); return ``items_R2``, or a larger array."""
     k, _, radius, excluded_row = wanted
-    some_are_selected = selection.verdicts_B.size > 0
+    is_filtered = row_filter.kind != PASS_ALL
     rows_C, verdicts_C = near_C3[:, 1].copy(), np.ones(near_C3.shape[0], np.uint8)
-    if some_are_selected:
-        ask_rows(selection, rows_C, verdicts_C)
+    if is_filtered:
+        judge_rows(row_filter, rows_C, verdicts_C)
     for near in range(rows_C.size):
         key, row = near_C3[near, 0], rows_C[near]
         if verdicts_C[near] == NONE or row == excluded_row:
@@ -115,8 +135,8 @@ def first_rows_kept(
     return rows_K, keys_K, distances_KP, tied
 
 
-def merged(kept: list[tuple[Int64s, Int64s]], k: int) -> tuple[Int64s, Int64s]:
-    """Return the state and the items of several searches over different rows, as if they had been one."""
+def merge(kept: list[Kept], k: int) -> Kept:
+    """Return what one search over all rows would have kept, given what searches over different rows have."""
     if len(kept) == 1:
         return kept[0]
     items_R2 = np.concatenate([items_R2[: state[COUNT]] for state, items_R2 in kept])
@@ -125,4 +145,4 @@ def merged(kept: list[tuple[Int64s, Int64s]], k: int) -> tuple[Int64s, Int64s]:
     if len(items_R2) >= k:
         state[LIMIT] = min(state[LIMIT], np.partition(items_R2[:, 0], k - 1)[k - 1] >> 32)
     state[DROPPED] = sum(one[DROPPED] for one, _ in kept if one[LIMIT] == state[LIMIT])
-    return state, items_R2
+    return Kept(state, items_R2)

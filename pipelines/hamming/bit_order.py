@@ -1,4 +1,6 @@
-"""Which bit goes where: substrings of trained codes are skewed, and large buckets cost time.
+"""The order of bits in an index: so that substrings of trained codes are spread evenly over buckets.
+
+Without it some buckets would be large, and multi-index hashing slow.
 
 Each part of a code starts at a new word, so that a word belongs to one part.
 
@@ -10,16 +12,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.hamming.kernels import Words, compiled
+from pipelines.hamming.jit import Words, compiled
 
-_SAMPLE = 20_000  # codes that tell how bits go together
+_SAMPLE = 20_000  # codes by which correlations between bits are measured
 
 
 def choose_order(codes_NY: NDArray[np.uint8], tables: int, length: int) -> NDArray[np.intp]:
     """Return the old place of each bit in the new order, for so many substrings of ``length`` bits.
 
-    The bits that say most come first; each joins the substring with whose bits it has least in common
-    (as the data-oriented order of Wan et al., 2013, does; greedily). The rest follows behind.
+    Bits are taken by falling variance. Each joins the substring whose bits it correlates with least
+    (greedily, as in the data-oriented order of Wan et al., 2013). Bits beyond the substrings come last.
     """
     if not tables or not len(codes_NY):
         return np.arange(codes_NY.shape[1] * 8)
@@ -53,7 +55,7 @@ def bit_places(part_bits: Sequence[int]) -> NDArray[np.int64]:
 
 
 def lookup_table(order_K: NDArray[np.intp], part_bits: Sequence[int]) -> Words:
-    """Return for each byte of a code and each of its values what words_W its bits make, in the new order."""
+    """Return for each byte of a code and each of its 256 values the words_W of its bits in the new order."""
     table_YVW = np.zeros((order_K.size // 8, 256, words_of(part_bits)), np.uint64)
     values_V = np.arange(256, dtype=np.uint64)
     for place, old in zip(bit_places(part_bits).tolist(), order_K.tolist(), strict=True):

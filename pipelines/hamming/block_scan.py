@@ -1,25 +1,29 @@
-"""Scans of codes in parts: by blocks, over selected rows, over what multi-index hashing of first parts finds.
+"""Scans of codes in parts: by blocks, over the blocks of a filter, over what multi-index hashing finds.
 
-Each returns the state of the search and items_R2, as `best` explains them.
+The functions that Python calls take and return plain tuples: the fields of the named types that their
+docstrings name (`kernel_calls` has the named form).
 
 Shapes: N rows, U rows in the order of a scan, W words a code, B blocks, V blocks to visit, or words of the
 first part, M items, C near codes, or centres, Q queries, S fields of a state, R kept rows.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.hamming.best import COMPARED, LIMIT, WITHIN, keep_rows, nothing_kept
 from pipelines.hamming.blocks import BLOCK_ROWS
-from pipelines.hamming.found import TOGETHER, Int64s, nothing_found
 from pipelines.hamming.groups import Groups, first_row
-from pipelines.hamming.intrinsics import popcount
-from pipelines.hamming.kernels import Words, compiled, least_distance, signed
-from pipelines.hamming.multi_index import Query, search_tables
+from pipelines.hamming.jit import Int64s, Plain, UInt32s, Words, compiled, signed
+from pipelines.hamming.kernels import least_distance
+from pipelines.hamming.multi_index import ProbeState, Query, search_tables
 from pipelines.hamming.near import find_near, write_keys
+from pipelines.hamming.row_filter import ROWS, RowFilter
 from pipelines.hamming.scan import order
-from pipelines.hamming.selection import ROWS, Plain, Selection, UInt32s
+from pipelines.hamming.simd import popcount
 from pipelines.hamming.tables import Tables
+from pipelines.hamming.top_k import TOGETHER, empty_top_k
 
 UInt16s = NDArray[np.uint16]
 
@@ -27,23 +31,47 @@ _DECIDING_BITS = 16
 """Where so many bits of the first word outweigh all other words, the first word rules out whole blocks."""
 
 
+class Visits(NamedTuple):
+    """In which order blocks are compared, and what is known of each."""
+
+    blocks_V: Int64s
+    """Blocks to compare, the nearest first."""
+    bounds_B: Int64s
+    """For each block of the index the least that the first part adds to the key of one of its rows."""
+    middles_B: Int64s
+    """For each block of the index about what the first part adds."""
+
+
+class BatchState(NamedTuple):
+    """Queries that are answered together, and what they have kept so far."""
+
+    words_QW: Words
+    excluded_Q: Int64s
+    """For each query a row that is no answer, or -1."""
+    bounds_QB: Int64s
+    middles_QB: Int64s
+    """Both as in `Visits`."""
+    states_QS: Int64s
+    items_QR2: Int64s
+    """Both as in `Kept`; they change in place. There is room for as many rows as a state may count."""
+
+
 @compiled
 def scan_blocks(
     layout: tuple[Words, UInt32s, UInt32s, UInt32s],
-    visits: tuple[Int64s, Int64s, Int64s],
+    visits: Plain,
     asked: Plain,
     wanted: Plain,
-    selection: Plain,
+    row_filter: Plain,
 ) -> tuple[Int64s, Int64s]:
-    """Compare the blocks in the order of a visit, but those that their bounds rule out.
+    """Compare the blocks of a visit in order, except those that their bounds rule out; return `Kept`.
 
-    ``layout``: codes_WU, rows_U, starts_B, ranks_N. ``visits``: blocks_V, and for each block of the index
-    bounds_B, the least that its first parts add to a key, and middles_B, about what they add.
+    ``layout``: codes_WU, rows_U, starts_B, ranks_N. ``visits``: `Visits`.
     """
     codes_WU, rows_U, starts_B, ranks_N = layout
     blocks_V, bounds_B, middles_B = visits
     state, items_R2 = nothing_kept(wanted)
-    radius, chosen = wanted[2], Selection(*selection)
+    radius, chosen = wanted[2], RowFilter(*row_filter)
     near_C3, steps_1 = np.empty((BLOCK_ROWS, 3), np.int64), np.ones(1, np.int64)
     for visit in range(blocks_V.size):
         block, farthest = blocks_V[visit], max(state[LIMIT], radius)
@@ -66,26 +94,21 @@ def scan_blocks(
 @compiled
 def scan_together(
     layout: tuple[Words, UInt32s, UInt32s, UInt32s],
-    visits: tuple[Int64s, Int64s],
-    queries: tuple[Words, Int64s],
+    batch: Plain,
     asked: Plain,
     wanted: Plain,
-    selection: Plain,
-    kept: tuple[Int64s, Int64s],
+    row_filter: Plain,
 ) -> None:
-    """Compare each block with every query before the next block is read, but for what bounds rule out.
+    """Compare each block with every query that its bound doesn't rule out, before the next block is read.
 
-    ``visits``: bounds_QB and middles_QB, as in `scan_blocks`. ``queries``: words_QW and excluded_rows_Q, in
-    place of what ``asked`` and ``wanted`` say. ``kept``: states_QS and items_QR2 so far, which change; there
-    is room for as many rows as a state may count.
+    ``batch``: `BatchState`. Its queries and excluded rows take the place of those of ``asked`` and
+    ``wanted``.
     """
     codes_WU, rows_U, starts_B, ranks_N = layout
-    bounds_QB, middles_QB = visits
-    words_QW, excluded_Q = queries
-    states_QS, items_QR2 = kept
+    words_QW, excluded_Q, bounds_QB, middles_QB, states_QS, items_QR2 = batch
     _, masks_EW, weights_EW, own_W, others_W, others = asked
     k, limit, radius, _ = wanted
-    chosen, near_C3 = Selection(*selection), np.empty((BLOCK_ROWS, 3), np.int64)
+    chosen, near_C3 = RowFilter(*row_filter), np.empty((BLOCK_ROWS, 3), np.int64)
     steps_Q = np.ones(words_QW.shape[0], np.int64)
     for block in range(starts_B.size - 1):
         start, end = signed(starts_B[block]), signed(starts_B[block + 1])
@@ -113,15 +136,15 @@ def scan_selected(
     ranks_N: UInt32s,
     asked: Plain,
     wanted: Plain,
-    selection: Plain,
+    row_filter: Plain,
 ) -> tuple[Int64s, Int64s]:
-    """Compare the rows of the blocks of a selection.
+    """Compare the rows of the blocks of a filter; return `Kept`.
 
     Where the first word of a code counts for most, the least that it adds to a key is found for each block
-    first: the nearest blocks are compared, and no block that is too far.
+    first. Then blocks are compared from the nearest on, and those that are too far are not.
     """
     state, items_R2 = nothing_kept(wanted)
-    chosen, radius = Selection(*selection), wanted[2]
+    chosen, radius = RowFilter(*row_filter), wanted[2]
     near_C3, steps_1 = np.empty((ROWS, 3), np.int64), np.ones(1, np.int64)
     middle = _usual_of_first_part(asked)
     bounds_V = _bounds_of_blocks(codes_WN, asked, chosen.blocks_B)
@@ -141,7 +164,7 @@ def scan_selected(
 
 @compiled
 def _bounds_of_blocks(codes_WN: Words, asked: Plain, blocks_V: UInt32s) -> Int64s:
-    """Return for each block the least that the first word adds to a key; 0 where the others count more."""
+    """Return for each block the least that the first word adds to a key; 0 where other words count more."""
     query_W, masks_EW, weights_EW, own_W, _, _ = asked
     bounds_V, weight = np.zeros(blocks_V.size, np.int64), weights_EW[0, 0]
     others = 64 * (weights_EW[0][own_W].sum() - weight)
@@ -157,7 +180,7 @@ def _bounds_of_blocks(codes_WN: Words, asked: Plain, blocks_V: UInt32s) -> Int64
 
 @compiled
 def _usual_of_first_part(asked: Plain) -> int:
-    """Return what the first part adds to the key of a code that has little in common with the query."""
+    """Return what the first part adds to the key of a code half of whose bits differ from the query's."""
     _, masks_EW, weights_EW, own_W, others_W, others = asked
     twice = 0
     for word in own_W[: others_W.size - others]:
@@ -169,37 +192,36 @@ def _usual_of_first_part(asked: Plain) -> int:
 @compiled
 def keep_by_tables(
     index: Plain,
-    asked_first: Plain,
+    query: Plain,
     limits: tuple[int, int],
     asked: Plain,
     wanted: Plain,
-    selection: Plain,
+    row_filter: Plain,
 ) -> tuple[Int64s, Int64s, bool]:
     """Keep what multi-index hashing finds, where the first part alone makes the distance.
 
-    ``index``: groups, tables, bits of a substring, codes_WN, ranks_N. ``asked_first``: `Query` without its
-    selection. ``limits``: bits of the first part, and the budget of `search_tables`. Also returns whether the
-    search came to its end.
+    ``index``: groups, tables, bits of a substring, codes_WN, ranks_N. ``query``: `Query` of the first part
+    without its filter. ``limits``: bits of the first part, and the budget of `search_tables`. Returns the
+    fields of `Kept`, and whether the search came to its end.
     """
     groups, tables, length, codes_WN, ranks_N = index
     state, items_R2 = nothing_kept(wanted)
-    query, (bits, budget) = Query(Selection(*selection), *asked_first), limits
-    found, items_M3 = nothing_found(1, query.limit, bits)
-    items_M3, finished = search_tables(
-        Groups(*groups), Tables(*tables), length, query, budget, found, items_M3
-    )
-    state[COMPARED] += found.totals[1]
+    first, (bits, budget) = Query(RowFilter(*row_filter), *query), limits
+    top_k, items_M3 = empty_top_k(1, first.limit, bits)
+    probe_state = ProbeState(Groups(*groups), Tables(*tables), length, first, top_k)
+    items_M3, finished = search_tables(probe_state, budget, items_M3)
+    state[COMPARED] += top_k.totals[1]
     if not finished:
         return state, items_R2, False
-    near, limit = 0, found.limits_Q[0]
-    for item in range(found.totals[0]):
+    near, limit = 0, top_k.limits_Q[0]
+    for item in range(top_k.totals[0]):
         if items_M3[item, 1] <= limit:
             items_M3[near, 2] = items_M3[item, 2]
             near += 1
     items_R2 = keep_groups(
-        codes_WN, groups, items_M3[:near], asked, wanted, ranks_N, selection, state, items_R2
+        codes_WN, groups, items_M3[:near], asked, wanted, ranks_N, row_filter, state, items_R2
     )
-    state[WITHIN] = found.counts_QD[0, : query.radius + 1].sum()
+    state[WITHIN] = top_k.counts_QD[0, : first.radius + 1].sum()
     return state, items_R2, True
 
 
@@ -211,13 +233,13 @@ def keep_groups(
     asked: Plain,
     wanted: Plain,
     ranks_N: UInt32s,
-    selection: Plain,
+    row_filter: Plain,
     state: Int64s,
     items_R2: Int64s,
 ) -> Int64s:
     """Compare the rows of groups with equal first parts: items_M3 are (anything, anything, group)."""
     _, starts_U, rows_N = groups
-    chosen = Selection(*selection)
+    chosen = RowFilter(*row_filter)
     near_C3, near = np.empty((TOGETHER, 3), np.int64), 0
     for item in range(items_M3.shape[0]):
         group = items_M3[item, 2]
@@ -236,9 +258,9 @@ def keep_groups(
 def order_blocks(
     centres_CV: Words, known: tuple[UInt16s, UInt16s, UInt16s], query_W: Words, weight: int, bits: int
 ) -> tuple[Int64s, Int64s, Int64s]:
-    """Return blocks_V, the nearest first; and of each block what `scan_blocks` takes: bounds_B, middles_B.
+    """Return `Visits` of all blocks.
 
-    ``known``: centres_B, nearest_B, farthest_B. ``weight``: of the first part in a key, of so many ``bits``.
+    ``known``: centres_B, nearest_B, farthest_B. ``weight``: of the first part, of so many ``bits``, in a key.
     """
     centres_B, nearest_B, farthest_B = known
     blocks = centres_B.size

@@ -1,4 +1,4 @@
-"""Codes in parts in the order of a scan: rows with similar first parts lie together, in blocks.
+"""Codes in parts in the order in which they are scanned: blocks of rows with similar first parts.
 
 Centres are chosen for the first parts of the codes. Each row belongs to the nearest centre; rows are ordered
 by centre, then by distance to it. A block has at most `BLOCK_ROWS` rows, all of one centre. By the triangle
@@ -16,20 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.hamming.groups import THREADS
-from pipelines.hamming.intrinsics import popcount
-from pipelines.hamming.kernels import Words, compiled
-from pipelines.hamming.selection import UInt32s
+from pipelines.hamming.jit import UInt32s, Words, compiled
+from pipelines.hamming.simd import popcount
 
 BLOCK_ROWS = 1024
-"""At most. 8 kB a word: one block's first word comes to the cache while another is compared."""
-_CENTRES = 256  # at most; they are found with the row as numbers of 16 bits
+"""At most. The first word of so many codes takes 8 kB: a block fits in the cache beside the next one."""
+_CENTRES = 256  # at most; their numbers are kept in 16 bits
 _ROWS_OF_A_CENTRE = 1024
 _SAMPLE, _ROUNDS = 20_000, 5
 _STRIDE = 512
 
 
 class Blocks(NamedTuple):
-    """The rows in the order of the scan, and what is known of each block."""
+    """The rows in the order of a scan, and what is known of each block."""
 
     codes_WU: Words
     """Codes in this order; empty where codes have one part."""
@@ -45,7 +44,7 @@ class Blocks(NamedTuple):
 
 
 def no_blocks() -> Blocks:
-    """Return what stands for the blocks where codes have one part."""
+    """Return the empty blocks of an index of codes with one part."""
     short, word = np.empty(0, np.uint16), np.empty((0, 0), np.uint64)
     return Blocks(word, np.empty(0, np.uint32), np.zeros(1, np.uint32), short, short, short, word)
 
@@ -79,7 +78,7 @@ def build_blocks(codes_WN: Words, first_words: int) -> Blocks:
 
 
 def choose_centres(first_VN: Words, count: int) -> Words:
-    """Return centres_CV: each the median, bit by bit, of the sampled codes nearest to it (k-medians)."""
+    """Return centres_CV, each the bitwise median of the sampled codes nearest to it (k-medians)."""
     words, rows = first_VN.shape
     sample_SV = np.ascontiguousarray(first_VN[:, :: max(1, rows // _SAMPLE)].T)
     signs_SK = np.unpackbits(sample_SV.view(np.uint8), axis=1) * np.float32(2) - 1

@@ -1,4 +1,4 @@
-"""How the codes of an index are compared: how much each part counts, and what decides among equals.
+"""How codes are compared: how much each part counts, and what orders rows at the same distance.
 
 A code has one part or several, each of some bits (`model.spec.CodeSpec`). With H_p the Hamming distance of
 part p:
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_WEIGHT = 8
-"""Of a part, in the distance and in the order among equal distances."""
+"""Greatest weight of a part, in the distance and in the tie."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Comparison:
             raise ValueError("at least one part must have a weight above 0")
 
     def greatest_distance(self, part_bits: Sequence[int]) -> int:
-        """Return the distance of a code from its opposite."""
+        """Return the greatest distance there is: that of codes that differ in every bit."""
         return sum(weight * bits for weight, bits in zip(self.weights, part_bits, strict=True))
 
     def ties(self, part_bits: Sequence[int]) -> int:
-        """Return how many values the tie order may have: one more than the greatest."""
+        """Return how many values a tie may have: one more than the greatest."""
         return 1 + sum(weight * bits for weight, bits in zip(self.tie_weights, part_bits, strict=True))
 
     def key_weights(self, part_bits: Sequence[int]) -> tuple[int, ...]:
         """Return the weights whose sum over the parts is ``distance * ties + tie``.
 
-        Rows are in the order of this one number: it holds the distance and the tie.
+        This one number orders rows as distance and tie do.
         """
         ties = self.ties(part_bits)
         return tuple(weight * ties + tie for weight, tie in zip(self.weights, self.tie_weights, strict=True))

@@ -1,6 +1,6 @@
-"""Several examples, for and against: rows by mean distance to the first less mean distance to the second.
+"""Search by several examples: by the mean distance to positives less the mean distance to negatives.
 
-Every code is compared. Sums are kept whole, so that two rows tie exactly when their means do.
+Every code is compared. Sums stay whole numbers, so that rows tie exactly when their means do.
 
 Shapes: E examples, Y bytes a code, W words, M rows compared, K rows of the answer, P parts.
 """
@@ -8,20 +8,20 @@ Shapes: E examples, Y bytes a code, W words, M rows compared, K rows of the answ
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.hamming.answer import Hits
 from pipelines.hamming.bit_order import words_of
 from pipelines.hamming.code_index import CodeIndex, Codes
 from pipelines.hamming.comparison import Comparison
-from pipelines.hamming.found import Int64s
-from pipelines.hamming.intrinsics import popcount
-from pipelines.hamming.kernels import Words, compiled
+from pipelines.hamming.jit import Int64s, Words, compiled
 from pipelines.hamming.parted import part_distances
+from pipelines.hamming.row_filter import EVERY_ROW, PASS_ALL, RowFilter, rows_of
 from pipelines.hamming.scan import BLOCK
-from pipelines.hamming.selection import EVERY_ROW, Selection, rows_of
+from pipelines.hamming.simd import popcount
 
 MOST_EXAMPLES = 100
-"""Of each kind."""
+"""Of positives, and of negatives."""
 
 
 def search_examples(
@@ -33,13 +33,13 @@ def search_examples(
     *,
     comparison: Comparison | None = None,
     excluded_rows: Sequence[int] = (),
-    selection: Selection = EVERY_ROW,
+    row_filter: RowFilter = EVERY_ROW,
 ) -> Hits:
-    """Return the ``k`` first rows by mean distance to the positives less mean distance to the negatives.
+    """Return the first ``k`` rows by mean distance to the positives less mean distance to the negatives.
 
-    Distances are those of ``comparison``; None: each bit counts once. The hits' distances, ties and part
-    distances are such differences: not whole numbers, perhaps negative; ``max_distance`` too. Raises
-    ValueError unless there are 1 to `MOST_EXAMPLES` positives and no more than so many negatives.
+    ``comparison`` gives the distances; None: each bit counts once. ``max_distance`` and the hits' distances,
+    ties and part distances are differences of means: fractions, perhaps negative. Raises ValueError unless
+    there are 1 to `MOST_EXAMPLES` positives and at most `MOST_EXAMPLES` negatives.
     """
     positives, negatives = len(positives_EY), len(negatives_EY)
     if not 1 <= positives <= MOST_EXAMPLES or negatives > MOST_EXAMPLES:
@@ -52,22 +52,16 @@ def search_examples(
     scale = 2 * divisor * comparison.ties(index.part_bits)
     key_weights = np.array(comparison.weights) * scale + np.array(comparison.tie_weights)
     weights_W = np.repeat(key_weights, [words_of([bits]) for bits in index.part_bits])
-    rows_M = _candidates(index, excluded_rows, selection)
+    rows_M = _candidates(index, excluded_rows, row_filter)
     every_row = rows_M.size == len(index)
     codes_WM = index.arrays.codes_WN if every_row else np.ascontiguousarray(index.arrays.codes_WN[:, rows_M])
     keys_M = _weighted_sums(codes_WM, examples_EW, weights_E, weights_W)
     distances_M = (keys_M + scale // 2) // scale
-    places = np.arange(rows_M.size)
+    near = np.arange(rows_M.size)
     if max_distance is not None:
-        places = np.flatnonzero(distances_M <= max_distance * divisor)
-    within = places.size
-    if k is not None and k < within:  # all that tie with the last of the first k stay
-        places = places[keys_M[places] <= np.partition(keys_M[places], k - 1)[k - 1]]
-    ranks_N = index.arrays.ranks_N
-    ranks = ranks_N[rows_M[places]] if ranks_N.size else rows_M[places]
-    places_K = places[np.lexsort((ranks, keys_M[places]))][:k]
+        near = np.flatnonzero(distances_M <= max_distance * divisor)
+    places_K, left_out = _first_places(index, rows_M, keys_M, near, k)
     ties_K = keys_M[places_K] - distances_M[places_K] * scale
-    last = None if not places_K.size else places_K[-1]
     weighed = zip(examples_EW, weights_E, strict=True)
     codes_WK = index.arrays.codes_WN[:, rows_M[places_K]]
     parts_KP = sum(weight * part_distances(codes_WK, code_W, index.part_bits) for code_W, weight in weighed)
@@ -76,19 +70,32 @@ def search_examples(
         distances_M[places_K] / divisor,
         ties_K / divisor,
         parts_KP / divisor,
-        None if last is None else float(distances_M[last] / divisor),
-        0
-        if last is None
-        else int((keys_M[places] == keys_M[last]).sum() - (keys_M[places_K] == keys_M[last]).sum()),
-        None if max_distance is None else within,
+        float(distances_M[places_K[-1]] / divisor) if places_K.size else None,
+        left_out,
+        None if max_distance is None else near.size,
         "scan",
         rows_M.size,
     )
 
 
-def _candidates(index: CodeIndex, excluded_rows: Sequence[int], selection: Selection) -> Int64s:
+def _first_places(
+    index: CodeIndex, rows_M: Int64s, keys_M: Int64s, near: NDArray[np.integer], k: int | None
+) -> tuple[NDArray[np.integer], int]:
+    """Return the first k of the ``near`` places in ``rows_M``, and how many more tie with the last."""
+    if k is not None and k < near.size:  # all that tie with the k-th stay
+        near = near[keys_M[near] <= np.partition(keys_M[near], k - 1)[k - 1]]
+    ranks_N = index.arrays.ranks_N
+    ranks = ranks_N[rows_M[near]] if ranks_N.size else rows_M[near]
+    places_K = near[np.lexsort((ranks, keys_M[near]))][:k]
+    if not places_K.size:
+        return places_K, 0
+    last = keys_M[places_K[-1]]
+    return places_K, int((keys_M[near] == last).sum() - (keys_M[places_K] == last).sum())
+
+
+def _candidates(index: CodeIndex, excluded_rows: Sequence[int], row_filter: RowFilter) -> Int64s:
     """Return the rows that may be answers."""
-    rows_M = rows_of(selection) if selection.verdicts_B.size else np.arange(len(index))
+    rows_M = rows_of(row_filter) if row_filter.kind != PASS_ALL else np.arange(len(index))
     return rows_M[~np.isin(rows_M, np.array(excluded_rows, np.int64))]
 
 

@@ -1,4 +1,4 @@
-"""Rows with equal codes, stored once: trained codes repeat a lot.
+"""Groups of rows with equal codes: each code is stored once, as trained codes repeat a lot.
 
 Groups are ordered by code, the rows of a group in the order that breaks ties.
 
@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.hamming.found import TOGETHER, Int64s
-from pipelines.hamming.kernels import Words, compiled, signed
-from pipelines.hamming.selection import NONE, Selection, UInt32s, ask_rows
+from pipelines.hamming.jit import Int64s, UInt32s, Words, compiled, signed
+from pipelines.hamming.row_filter import NONE, PASS_ALL, RowFilter, judge_rows
+from pipelines.hamming.top_k import TOGETHER
 
 THREADS = min(8, os.cpu_count() or 1)
-"""That build an index; more only wait for memory."""
-_SAMPLE = 100_000  # codes that tell where ranges of equal size end
+"""Threads that build an index; more of them would only wait for memory."""
+_SAMPLE = 100_000  # codes by which the bounds of ranges of about equal size are chosen
 
 
 class Groups(NamedTuple):
@@ -33,7 +33,7 @@ class Groups(NamedTuple):
 
 
 def group_rows(codes_WN: Words, ranks_N: UInt32s) -> Groups:
-    """Return the groups; ``ranks_N`` says which of two rows comes first: empty, their own order.
+    """Return the groups; rows of a group are in the order of ``ranks_N``, or of rows if it is empty.
 
     The codes are divided into ranges of their first word; each thread sorts some of them.
     """
@@ -52,7 +52,7 @@ def group_rows(codes_WN: Words, ranks_N: UInt32s) -> Groups:
 
 
 def joined_groups(groups: Groups, words: int) -> Groups:
-    """Return the groups of rows whose first ``words`` words are equal, from those with equal codes."""
+    """Return the groups of rows whose first ``words`` words are equal, given those of equal codes."""
     codes_VU = groups.codes_WU[:words]
     begins_U = np.ones(codes_VU.shape[1], bool)
     begins_U[1:] = (codes_VU[:, 1:] != codes_VU[:, :-1]).any(axis=0)
@@ -67,13 +67,15 @@ def joined_groups(groups: Groups, words: int) -> Groups:
 def _group_range(
     codes_WN: Words, ranks_N: UInt32s, first: int, end: int | None
 ) -> tuple[UInt32s, NDArray[np.bool_]]:
-    """Return the rows whose first word is in a range in the order of groups, and which begin a group."""
+    """Return the rows whose first word is in a range, in the order of groups, and which of them begin one."""
     chosen_N = codes_WN[0] >= np.uint64(first)
     if end is not None:
         chosen_N &= codes_WN[0] < np.uint64(end)
     order_R = np.flatnonzero(chosen_N).astype(np.uint32)
     order_R = order_R[np.argsort(codes_WN[0, order_R])]
-    follows_R = np.zeros(order_R.size, bool)  # a row's code is that of the row before, as far as compared
+    follows_R = np.zeros(
+        order_R.size, bool
+    )  # whether a row's words compared so far equal those of the row before
     follows_R[1:] = _equal_neighbours(codes_WN[0], order_R)
     for words_N in codes_WN[1:]:
         _order_runs(words_N, order_R, follows_R)
@@ -89,7 +91,7 @@ def _equal_neighbours(keys_N: NDArray[np.unsignedinteger], order_N: UInt32s) -> 
 
 @compiled
 def _order_runs(keys_N: NDArray[np.unsignedinteger], order_N: UInt32s, follows_N: NDArray[np.bool_]) -> None:
-    """Order the rows of each run of so far equal codes by a further key."""
+    """Order the rows of each run, whose words compared so far are equal, by a further key."""
     first = 0
     while first < order_N.size:
         last = first + 1
@@ -118,7 +120,7 @@ def is_less(codes_WU: Words, position: int, code_W: Words) -> bool:
 
 @compiled
 def find_group(codes_WU: Words, code_W: Words, first: int, last: int) -> int:
-    """Return the group of a code between ``first`` and ``last``, or -1 where no row has it."""
+    """Return the group of a code among groups ``first`` to ``last``, or -1 if no row has the code."""
     low, high = signed(first), signed(last)
     while low < high:
         middle = (low + high) >> 1
@@ -136,14 +138,14 @@ def find_group(codes_WU: Words, code_W: Words, first: int, last: int) -> int:
 
 @compiled
 def weigh(
-    groups: Groups, near_C3: Int64s, excluded_row: int, excluded_group: int, selection: Selection
+    groups: Groups, near_C3: Int64s, excluded_row: int, excluded_group: int, row_filter: RowFilter
 ) -> None:
-    """Write how many rows of each group count, near_C3 being (distance, group, weight).
+    """Write how many rows of each group may be answers, near_C3 being (distance, group, weight).
 
-    Those do that are selected, but the excluded one.
+    These are the rows that pass the filter, except the excluded one.
     """
     _, starts_U, rows_N = groups
-    if not selection.verdicts_B.size:
+    if row_filter.kind == PASS_ALL:
         for near in range(near_C3.shape[0]):
             group = near_C3[near, 1]
             size = signed(starts_U[group + 1]) - signed(starts_U[group]) if starts_U.size else 1
@@ -158,14 +160,14 @@ def weigh(
             rows_R[count], owners_R[count] = rows_N[place], near
             count += rows_R[count] != excluded_row
             if count == TOGETHER:
-                _add_selected(selection, rows_R, owners_R, near_C3)
+                _add_selected(row_filter, rows_R, owners_R, near_C3)
                 count = 0
-    _add_selected(selection, rows_R[:count], owners_R, near_C3)
+    _add_selected(row_filter, rows_R[:count], owners_R, near_C3)
 
 
 @compiled
-def _add_selected(selection: Selection, rows_R: Int64s, owners_R: Int64s, near_C3: Int64s) -> None:
+def _add_selected(row_filter: RowFilter, rows_R: Int64s, owners_R: Int64s, near_C3: Int64s) -> None:
     verdicts_R = np.empty(rows_R.size, np.uint8)
-    ask_rows(selection, rows_R, verdicts_R)
+    judge_rows(row_filter, rows_R, verdicts_R)
     for index in range(rows_R.size):
         near_C3[owners_R[index], 2] += verdicts_R[index] != NONE

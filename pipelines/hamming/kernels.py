@@ -1,77 +1,20 @@
-"""What all compiled code of the index shares: population counts, Hamming distance, bit fields.
+"""What several kernels share: Hamming distances of a run of codes, and fields of bits.
 
-numba turns it into machine code on first use and keeps that on disk; LLVM maps ``ctpop`` to VPOPCNT where
-the processor has it. All kernels release the GIL.
-
-Shapes: U codes, W words of 64 bits a code, T tables. Codes lie word by word, codes_WU: each step of a scan
-reads memory in order.
+Shapes: U codes, W words of 64 bits a code, B codes of a block, Q queries. Codes lie word by word, codes_WU:
+each step of a scan reads memory in order.
 """
 
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar, cast
-
-import llvmlite.binding
-import numba
 import numpy as np
-from numba.core.errors import NumbaError
-from numpy.typing import NDArray
 
-from pipelines.hamming.intrinsics import LANES, least_bits, popcount
+from pipelines.hamming.jit import Int64s, Words, compiled, signed
+from pipelines.hamming.simd import LANES, least_bits, popcount
 
-Words = NDArray[np.uint64]
 SHARED = 4
 """Queries that share what is read of the codes."""
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _widest_vectors() -> str:
-    """Return this processor's features as LLVM lists them, without the wish for vectors of 256 bits.
-
-    Processors have it for the clock's sake; counting bits is twice as fast in vectors of 512.
-    """
-    features = llvmlite.binding.get_host_cpu_features()
-    features["prefer-256-bit"] = False
-    return str(features.flatten())
-
-
-if getattr(numba.config, "CPU_FEATURES") is None:  # noqa: B009 - read when the first function is compiled
-    setattr(numba.config, "CPU_FEATURES", _widest_vectors())  # noqa: B010
-
-
-def _kernel_folder() -> str:
-    """Return where machine code is kept: a folder for each state of the sources.
-
-    numba looks at the time of a kernel's own file only, and would go on with what another file had in it.
-    """
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-    return str(Path(__file__).parent / "__pycache__" / f"kernels-{digest[:16]}")
-
-
-if not getattr(numba.config, "CACHE_DIR"):  # noqa: B009
-    setattr(numba.config, "CACHE_DIR", _kernel_folder())  # noqa: B010
-
-
-def compiled(function: _Function) -> _Function:
-    """Compile on first use, without the GIL; keep the machine code on disk where any folder is writable."""
-    try:
-        kernel = numba.njit(nogil=True, cache=True, boundscheck=False)(function)
-    except (RuntimeError, NumbaError):  # numba has nowhere to write: neither beside the code nor at home
-        kernel = numba.njit(nogil=True, boundscheck=False)(function)
-    return cast(_Function, kernel)
-
 
 @compiled
-def signed(number: Any) -> int:
-    """Return a number as int64: with one of another type compiled code would go over to floats."""
-    return np.int64(number)  # type: ignore[return-value]
-
-
-@compiled
-def distances(codes_WU: Words, first: int, last: int, query_W: Words, out_B: NDArray[np.int64]) -> int:
+def distances(codes_WU: Words, first: int, last: int, query_W: Words, out_B: Int64s) -> int:
     """Fill ``out_B`` with the distances of codes ``first`` to ``last``; return the least of them."""
     size = last - first
     row_B = codes_WU[0, first:last]
@@ -102,7 +45,7 @@ def least_distance(codes_B: Words, query: int, ahead: int) -> int:
 
 
 @compiled
-def least_distances(codes_B: Words, queries_Q: Words, first: int, out_4: NDArray[np.int64]) -> None:
+def least_distances(codes_B: Words, queries_Q: Words, first: int, out_4: Int64s) -> None:
     """Write the least distance to each of `SHARED` queries among codes of one word, which are read once.
 
     ``first``: the first of these queries; where there are too few behind it, the last stands for the others.

@@ -12,53 +12,65 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.hamming.found import TOGETHER, Found, Int64s, drop_far, keep
 from pipelines.hamming.groups import Groups, weigh
-from pipelines.hamming.intrinsics import popcount, prefetch
-from pipelines.hamming.kernels import Words, bit_field, compiled, signed
-from pipelines.hamming.selection import Selection, UInt32s
+from pipelines.hamming.jit import Int64s, UInt32s, Words, compiled, signed
+from pipelines.hamming.kernels import bit_field
+from pipelines.hamming.row_filter import RowFilter
+from pipelines.hamming.simd import popcount, prefetch
 from pipelines.hamming.tables import Tables
+from pipelines.hamming.top_k import TOGETHER, TopK, drop_far, push
 
 PROBE_COST = 50
-"""What looking up a bucket costs, in codes that a scan compares meanwhile."""
+"""Cost of looking up a bucket; the unit is the cost of comparing one code in a scan."""
 CANDIDATE_COST = 10
-"""The same of comparing a code of a bucket."""
-_TRIAL = 0.3  # of the budget: spent in the hope that something near ends the search early
-_HOPELESS, _HOPELESS_TRIAL = 20, 0.03  # where it would cost so many times the budget, less is spent
-_PROBES = 64  # looked up at a time, so that memory answers many at once
+"""Cost of comparing a code of a bucket, in the same unit."""
+_TRIAL = 0.3  # a search that may cost too much still spends this share of its budget: it may end early
+_HOPELESS, _HOPELESS_TRIAL = 20, 0.03  # or this smaller share, if it may cost so many times its budget
+_PROBES = 64  # buckets looked up at a time, so that memory answers many requests at once
 
 
 class Query(NamedTuple):
-    """What is asked, in the index's own terms."""
+    """A question about codes of one part, or about the first part of codes, in the index's own terms."""
 
-    selection: Selection
+    row_filter: RowFilter
     words_W1: Words
     k: int
     limit: int
-    """Farthest that an answer may be [bits]."""
+    """Greatest distance of an answer [bits]."""
     radius: int
-    """Rows are counted up to here; negative where only those within the limit matter [bits]."""
+    """Rows up to this distance are counted [bits]; negative: only those within the limit are."""
     excluded_row: int
-    """A row that doesn't count, or -1."""
+    """A row that is no answer, or -1."""
     excluded_group: int
-    """Its group."""
+    """The group of this row, or -1."""
+
+
+class ProbeState(NamedTuple):
+    """What a search by multi-index hashing works on; the same from its first probe to its last."""
+
+    groups: Groups
+    tables: Tables
+    length: int
+    """Bits of a substring."""
+    query: Query
+    top_k: TopK
+    """The groups found so far; changes in place."""
 
 
 @compiled
-def search_tables(
-    groups: Groups, tables: Tables, length: int, query: Query, budget: int, found: Found, items_M3: Int64s
-) -> tuple[Int64s, bool]:
+def search_tables(state: ProbeState, budget: int, items_M3: Int64s) -> tuple[Int64s, bool]:
     """Return ``items_M3``, (0, distance, group), and whether the search came to its end.
 
-    It is given up where it is about to cost more than ``budget``, in codes that a scan compares: after a
-    `_TRIAL` of it, or when that is spent; sooner where nothing is near so far.
+    ``budget``: the most that it may cost, in codes that a scan compares at the same cost. A search that is
+    about to cost more is given up once a `_TRIAL` of the budget is spent; sooner if nothing is near so far.
     """
+    groups, tables, length, query, top_k = state
     spent = 0
     count = tables.starts_TP.shape[0]
     a_probe = PROBE_COST + CANDIDATE_COST * groups.codes_WU.shape[1] / (1 << length)
     for step in range(length + 1):
         for table in range(count):
-            farthest = max(found.limits_Q[0], query.radius)
+            farthest = max(top_k.limits_Q[0], query.radius)
             if count * step + table > farthest:
                 return items_M3, True
             whole = spent + a_probe * _probes_left(length, count, step, table, farthest)
@@ -66,9 +78,7 @@ def search_tables(
             if whole > budget and spent + a_probe * _choose(length, step) > trial * budget:
                 return items_M3, False
             spent += _choose(length, step) * PROBE_COST
-            items_M3, spent = _visit(
-                groups, tables, length, query, table, step, budget, spent, found, items_M3
-            )
+            items_M3, spent = _visit(state, table, step, budget, spent, items_M3)
             if spent > budget:
                 return items_M3, False
     return items_M3, True
@@ -76,7 +86,7 @@ def search_tables(
 
 @compiled
 def _probes_left(length: int, count: int, step: int, table: int, farthest: int) -> int:
-    """Return how many buckets are visited from here on if nothing nearer is found: the most there can be."""
+    """Return how many buckets are visited from here on at most: so many if nothing nearer is found."""
     probes = 0
     while step <= length and count * step + table <= farthest:
         probes += _choose(length, step)
@@ -96,18 +106,10 @@ def _choose(total: int, chosen: int) -> int:
 
 @compiled
 def _visit(
-    groups: Groups,
-    tables: Tables,
-    length: int,
-    query: Query,
-    table: int,
-    step: int,
-    budget: int,
-    spent: int,
-    found: Found,
-    items_M3: Int64s,
+    state: ProbeState, table: int, step: int, budget: int, spent: int, items_M3: Int64s
 ) -> tuple[Int64s, int]:
-    """Compare what lies in a table's buckets at ``step`` bits; return ``items_M3`` and what is spent."""
+    """Compare the codes of a table's buckets ``step`` bits away; return ``items_M3`` and the cost so far."""
+    groups, tables, length, query, top_k = state
     word, skipped = (table * length) >> 6, (table * length) & 63
     query_W = query.words_W1[:, 0]
     own = bit_field(query_W[word], query_W[min(word + 1, query_W.size - 1)], skipped, length)
@@ -123,15 +125,15 @@ def _visit(
             return items_M3, spent
         if candidates > near_C3.shape[0]:
             near_C3 = np.empty((2 * candidates, 3), np.int64)
-        farthest = max(found.limits_Q[0], query.radius)
+        farthest = max(top_k.limits_Q[0], query.radius)
         first_P, last_P = first_P[:probes], last_P[:probes]
         if groups.codes_WU.shape[0] > 1:
-            near = _near_groups(groups, tables, table, first_P, last_P, query_W, farthest, near_C3)
+            near = _near_groups(state, table, first_P, last_P, farthest, near_C3)
         else:
             codes_U = tables.codes_TU[table - 1] if table else groups.codes_WU[0]
             near = _near_codes(codes_U, first_P, last_P, query_W[0], farthest, near_C3)
-        items_M3 = _keep_new(groups, tables, length, query, table, step, near_C3[:near], found, items_M3)
-        found.totals[1] += candidates
+        items_M3 = _push_new(state, table, step, near_C3[:near], items_M3)
+        top_k.totals[1] += candidates
     return items_M3, spent
 
 
@@ -139,7 +141,7 @@ def _visit(
 def _look_up(
     starts_P: UInt32s, own: int, difference: int, end: int, first_P: Int64s, last_P: Int64s
 ) -> tuple[int, int, int]:
-    """Find some buckets; return how many, how many codes they hold, and the next bucket's difference."""
+    """Look up buckets; return how many, how many codes they hold, and the next bucket's difference."""
     probes, candidates = 0, 0
     while difference < end and probes < first_P.size:
         bucket = own ^ difference
@@ -169,7 +171,8 @@ def _near_codes(
         prefetch(codes_U, min(first_P[probe], codes_U.size - 1))
     near = 0
     for probe in range(first_P.size):
-        for place in range(np.uint64(first_P[probe]), np.uint64(last_P[probe])):  # not counted from the end
+        # unsigned: of a signed place numba tests whether it counts from the end
+        for place in range(np.uint64(first_P[probe]), np.uint64(last_P[probe])):
             bits = popcount(codes_U[place] ^ query)
             if bits <= farthest:
                 near_C3[near, 0], near_C3[near, 1] = bits, place
@@ -179,18 +182,11 @@ def _near_codes(
 
 @compiled
 def _near_groups(
-    groups: Groups,
-    tables: Tables,
-    table: int,
-    first_P: Int64s,
-    last_P: Int64s,
-    query_W: Words,
-    farthest: int,
-    near_C3: Int64s,
+    state: ProbeState, table: int, first_P: Int64s, last_P: Int64s, farthest: int, near_C3: Int64s
 ) -> int:
-    """Compare longer codes; return how many are near, as (distance, group)."""
-    codes_WU = groups.codes_WU
-    groups_U = tables.groups_TU[max(0, table - 1)]
+    """Compare codes of several words; return how many are near, as (distance, group)."""
+    codes_WU, query_W = state.groups.codes_WU, state.query.words_W1[:, 0]
+    groups_U = state.tables.groups_TU[max(0, table - 1)]
     near = 0
     for probe in range(first_P.size):
         for place in range(first_P[probe], last_P[probe]):
@@ -205,29 +201,20 @@ def _near_groups(
 
 
 @compiled
-def _keep_new(
-    groups: Groups,
-    tables: Tables,
-    length: int,
-    query: Query,
-    table: int,
-    step: int,
-    near_C3: Int64s,
-    found: Found,
-    items_M3: Int64s,
-) -> Int64s:
-    """Keep what is near and wasn't seen before; return ``items_M3``."""
+def _push_new(state: ProbeState, table: int, step: int, near_C3: Int64s, items_M3: Int64s) -> Int64s:
+    """Push the near groups that no earlier visit has found; return ``items_M3``."""
+    groups, tables, length, query, top_k = state
     codes_WU, starts_TP, words_W1 = groups.codes_WU, tables.starts_TP, query.words_W1
-    done, near = 0, drop_far(near_C3, max(found.limits_Q[0], query.radius))
+    done, near = 0, drop_far(near_C3, max(top_k.limits_Q[0], query.radius))
     while done < near:
         some_C3 = near_C3[done : min(done + TOGETHER, near)]
         if table and codes_WU.shape[0] == 1:
             _find_groups(codes_WU, starts_TP[0], length, tables.codes_TU[table - 1], some_C3)
         left = _unseen(codes_WU, words_W1, length, starts_TP.shape[0], table, step, some_C3)
-        weigh(groups, some_C3[:left], query.excluded_row, query.excluded_group, query.selection)
-        items_M3 = keep(found, items_M3, 0, some_C3[:left], query.k)
+        weigh(groups, some_C3[:left], query.excluded_row, query.excluded_group, query.row_filter)
+        items_M3 = push(top_k, items_M3, 0, some_C3[:left], query.k)
         done += TOGETHER
-        near = done + drop_far(near_C3[done:near], max(found.limits_Q[0], query.radius))
+        near = done + drop_far(near_C3[done:near], max(top_k.limits_Q[0], query.radius))
     return items_M3
 
 
@@ -251,7 +238,11 @@ def _find_groups(codes_WU: Words, starts_P: UInt32s, length: int, codes_U: Words
 def _unseen(
     codes_WU: Words, query_W1: Words, length: int, count: int, table: int, step: int, near_C3: Int64s
 ) -> int:
-    """Move to the front what no earlier visit, at a smaller step or in an earlier table, has come upon."""
+    """Move to the front the groups that no earlier visit has found; return how many these are.
+
+    An earlier visit, at a smaller step or in an earlier table, has found a group if its substring there
+    differs in so few bits.
+    """
     last = codes_WU.shape[0] - 1
     left = 0
     for near in range(near_C3.shape[0]):

@@ -1,4 +1,4 @@
-"""Which codes of a run are near enough: later words are read only of codes that can still be near.
+"""Which codes of a run are near a query, word by word: no more words are read than it takes to rule out most.
 
 Shapes: U codes, W words a code, E planes of bit weights, C near codes.
 """
@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.hamming.found import Int64s, drop_far
-from pipelines.hamming.intrinsics import near_sums, popcount
-from pipelines.hamming.kernels import Words, compiled
-from pipelines.hamming.selection import Plain
+from pipelines.hamming.jit import Int64s, Plain, Words, compiled
+from pipelines.hamming.simd import near_sums, popcount
+from pipelines.hamming.top_k import drop_far
 
 _FEW = 4
-"""Of 64 codes: so few are compared one by one sooner than 64 in one more word."""
+"""If at most so many of 64 codes can still be near, it is faster to compare these one by one in all words
+than all 64 in one more word."""
 _USUAL = 0.45
 """Share of a word's bits that differ between two codes that have little in common."""
 
 
 class Asked(NamedTuple):
-    """What is compared, and how.
+    """A query, and how codes are compared with it.
 
     The key of a code is the sum over planes and words of weights_EW * popcount((code ^ query) & masks_EW).
     Where each bit counts once, one plane holds all bits. Where bits have weights, plane e holds the bits
@@ -30,16 +30,16 @@ class Asked(NamedTuple):
     masks_EW: Words
     weights_EW: Int64s
     own_W: Int64s
-    """The words that count, those of the first part first."""
+    """The words with a weight above 0, those of the first part first."""
     others_W: Int64s
-    """The same, those of the first part last."""
+    """The same words, those of the first part last."""
     others: int
-    """How many words of other parts count."""
+    """How many of these words belong to other parts."""
 
 
 @compiled
 def bits_alike(words: int) -> tuple[Words, Int64s, Int64s, Int64s, int]:
-    """Return what follows the query in `Asked` where codes have one part: every bit counts once."""
+    """Return the fields behind the query of `Asked` for codes of one part, where each bit counts once."""
     order_W = np.arange(words)
     return np.full((1, words), ~np.uint64(0)), np.ones((1, words), np.int64), order_W, order_W, 0
 
@@ -56,11 +56,11 @@ def find_near(
     near_C3: Int64s,
     near: int,
 ) -> int:
-    """Write (key, place) of the codes of a run with keys up to ``farthest`` behind ``near`` others.
+    """Write (key, place) of each code of a run whose key is at most ``farthest``, behind ``near`` others.
 
-    ``run``: the first place, the end, and how far ahead the codes lie that come next. ``bound``: the least
-    that the first part can add to the key of any code of the run; ``middle``: about what it adds.
-    ``steps_1`` keeps how many words were needed last. Returns how many are near.
+    ``run``: the first place; the end; how far ahead the codes lie that are compared next. ``bound``: the
+    least that the first part can add to the key of any code of the run; ``middle``: about what it adds.
+    ``steps_1`` holds how many words were needed last time. Returns how many codes near_C3 holds then.
     """
     query_W, masks_EW, weights_EW, own_W, others_W, others = asked
     start, end, ahead = run
@@ -89,7 +89,7 @@ def find_near(
     steps_1[0] = steps
     if near == before:
         return near
-    write_keys(codes_WU, asked, near_C3[before:near])  # of all at once: each call counts references
+    write_keys(codes_WU, asked, near_C3[before:near])  # one call for all: each call counts references
     return before + drop_far(near_C3[before:near], farthest)
 
 
@@ -115,7 +115,7 @@ def _others_first(
 
 @compiled
 def write_keys(codes_WN: Words, asked: Plain, near_C3: Int64s) -> None:
-    """Write the key of each of some rows, near_C3 being (key, row, anything)."""
+    """Write the keys of some rows, near_C3 being (key, row, anything)."""
     query_W, masks_EW, weights_EW, own_W, _, _ = asked
     near_C3[:, 0] = 0
     for step in range(own_W.size):  # word by word: memory answers many requests at once

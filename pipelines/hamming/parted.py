@@ -1,11 +1,12 @@
-"""Searching codes in parts, and codes whose bits have weights of their own: which way, and the answer.
+"""Searching codes in parts, and codes whose bits have weights of their own.
 
-Shapes: N rows, W words a code, V words of the first part, or blocks to visit, E planes of bit weights,
-P parts, U groups of equal first parts, B blocks, C centres, R rows kept, K bits, or rows of an answer,
-Q queries, S fields of a state.
+The way that is faster is chosen: multi-index hashing of the first part where it alone makes the distance, a
+scan of blocks, or a scan of the rows that may pass a narrow filter.
+
+Shapes: W words a code, V words of the first part, or blocks to visit, E planes of bit weights, P parts, B
+blocks, C centres, R rows kept, K bits, or rows of an answer, Q queries, S fields of a state.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -14,55 +15,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.hamming.answer import Hits
-from pipelines.hamming.arrays import IndexArrays
-from pipelines.hamming.best import COMPARED, COUNT, GREATEST_KEY, WITHIN, Wanted, first_rows_kept, merged
+from pipelines.hamming.best import COMPARED, COUNT, GREATEST_KEY, WITHIN, Kept, Wanted, merge
 from pipelines.hamming.bit_order import bit_places, words_of
-from pipelines.hamming.block_scan import (
-    keep_by_tables,
-    order_blocks,
-    scan_blocks,
-    scan_selected,
-    scan_together,
-)
+from pipelines.hamming.block_scan import BatchState, Visits
 from pipelines.hamming.comparison import Comparison
-from pipelines.hamming.found import ALL, TOGETHER, Int64s
-from pipelines.hamming.groups import find_group
-from pipelines.hamming.kernels import Words
-from pipelines.hamming.selection import Plain, Selection, every_block, is_wide
+from pipelines.hamming.jit import Int64s, Words
+from pipelines.hamming.kernel_calls import Kernels
+from pipelines.hamming.multi_index import Query
+from pipelines.hamming.near import Asked
+from pipelines.hamming.one_part import Method, Workers
+from pipelines.hamming.row_filter import PASS_ALL, RowFilter, every_row_in_blocks, is_wide
+from pipelines.hamming.top_k import ALL, TOGETHER
 
 MOST_BIT_WEIGHT = 15
 """Of a bit, where bits count differently."""
 _PLANES = 4
-_FEWEST_BLOCKS = 256  # below that a scan ends sooner than a thread starts
-_BUDGET = 0.5  # of a scan of all rows
+_FEWEST_BLOCKS = 256  # a scan of fewer ends sooner than a thread starts
+_BUDGET = 0.5  # of multi-index hashing, as a share of a scan of all rows
 FEWEST_TOGETHER = 4
-"""Queries of a batch that read blocks together."""
-_MOST_TOGETHER = 16  # the more there are, the more bounds of blocks are held at once
-_MOST_KEPT = 10_000  # rows of an answer for which room is made beforehand
-_SHARE_ALONE = 32  # of the blocks one in so many, the nearest, is compared with each query alone before
+"""Queries of a batch that read blocks together; fewer are answered one by one."""
+_MOST_TOGETHER = 16  # queries; for each of them the bounds of all blocks are in memory
+_MOST_KEPT = 10_000  # rows of an answer; the memory for them is allocated at the start
+_SHARE_ALONE = 32  # each query is first compared alone with one block in so many, the nearest
 _NONE = -1
-
-Kept = tuple[Int64s, Int64s]
-"""The state of a search, and what it has kept (`best`)."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, checked."""
+    """One question about codes in parts, its values checked."""
 
     query_W: Words
     comparison: Comparison
     k: int | None
     max_distance: int | None
     excluded_row: int | None
-    selection: Selection
+    row_filter: RowFilter
     bit_weights_K: NDArray[np.int64] | None = None
     """0..15, in the order of the index's bits; None: each counts once."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What does not change from query to query of one comparison."""
+    """What is the same for all queries of one comparison."""
 
     masks_EW: Words
     weights_EW: Int64s
@@ -71,13 +65,13 @@ class Plan:
     others: int
     """These five as in `Asked`."""
     ties: int
-    """How many ties there may be to a distance: keys are distance * ties + tie."""
+    """How many ties a distance may have: a key is distance * ties + tie."""
     greatest: int
-    """Key of a code from its opposite."""
+    """The greatest key: that of a code all of whose bits differ from the query's."""
 
-    def asked(self, query_W: Words) -> Plain:
-        """Return what kernels compare, the fields of `Asked`."""
-        return query_W, self.masks_EW, self.weights_EW, self.own_W, self.others_W, self.others
+    def asked(self, query_W: Words) -> Asked:
+        """Return how codes are compared with a query."""
+        return Asked(query_W, self.masks_EW, self.weights_EW, self.own_W, self.others_W, self.others)
 
 
 def plan_of(
@@ -85,7 +79,7 @@ def plan_of(
 ) -> Plan:
     """Return the plan; ``weights_K``: of each bit, 0..15, in the order of the index; None: each counts once.
 
-    Raises ValueError where the weights together make keys too large.
+    Raises ValueError if the weights together make keys too large.
     """
     words_P = [words_of([bits]) for bits in part_bits]
     if weights_K is None:
@@ -112,86 +106,76 @@ def plan_of(
     )
 
 
-def search_parts(
-    arrays: IndexArrays,
-    question: Question,
-    plan: Plan,
-    method: Literal["auto", "scan", "mih"],
-    pool: ThreadPoolExecutor,
-    threads: int,
-) -> Hits:
+def search_parts(kernels: Kernels, question: Question, plan: Plan, method: Method, workers: Workers) -> Hits:
     """Return the answer."""
-    wanted, asked = _wanted(question, plan), plan.asked(question.query_W)
-    if method != "scan" and _first_part_decides(arrays, question):
-        wide = not question.selection.verdicts_B.size or is_wide(question.selection)
-        if method == "mih" or wide:
-            kept = _by_tables(arrays, question, asked, wanted, ALL if method == "mih" else _BUDGET)
+    wanted, asked, row_filter = _wanted(question, plan), plan.asked(question.query_W), question.row_filter
+    if method != "scan" and _first_part_decides(kernels, question):
+        is_narrow = row_filter.kind != PASS_ALL and not is_wide(row_filter)
+        if method == "mih" or not is_narrow:
+            kept = _by_tables(kernels, question, asked, wanted, ALL if method == "mih" else _BUDGET)
             if kept is not None:
-                return _hits(arrays, question, plan, kept, "mih")
-    kept = merged(_by_scan(arrays, question, asked, wanted, pool, threads), wanted.k)
-    return _hits(arrays, question, plan, kept, "scan")
+                return _hits(kernels, question, plan, kept, "mih")
+    kept = merge(_by_scan(kernels, question, asked, wanted, workers), wanted.k)
+    return _hits(kernels, question, plan, kept, "scan")
 
 
 def search_parts_together(
-    arrays: IndexArrays, questions: list[Question], plan: Plan, pool: ThreadPoolExecutor, threads: int
+    kernels: Kernels, questions: list[Question], plan: Plan, workers: Workers
 ) -> list[Hits]:
     """Return the answers to questions that differ in query and excluded row only, by a scan.
 
-    They are answered in groups: of a group each query first compares the blocks nearest to it, which brings
-    its limit down. Then each block is read once for all queries that may find something in it.
+    They are answered in groups. Each query of a group is first compared with the blocks nearest to it, which
+    brings its limit down. Then each block is read once for all queries that may find something in it.
     """
-    size = min(_MOST_TOGETHER, -(-len(questions) // threads))
+    size = min(_MOST_TOGETHER, -(-len(questions) // workers.threads))
     groups = [questions[first : first + size] for first in range(0, len(questions), size)]
-    kept = [
-        one for some in pool.map(lambda group: _scan_together(arrays, group, plan), groups) for one in some
+    done = workers.pool.map(lambda group: _scan_together(kernels, group, plan), groups)
+    kept = [one for some in done for one in some]
+    return [
+        _hits(kernels, question, plan, one, "scan") for question, one in zip(questions, kept, strict=True)
     ]
-    return [_hits(arrays, question, plan, one, "scan") for question, one in zip(questions, kept, strict=True)]
 
 
-def can_search_together(arrays: IndexArrays, questions: list[Question]) -> bool:
-    """Return whether `search_parts_together` takes the questions, and is the quicker way."""
+def can_search_together(kernels: Kernels, questions: list[Question]) -> bool:
+    """Return whether `search_parts_together` takes the questions, and is the faster way."""
     first = questions[0]
     is_bounded = first.k is not None and first.k <= _MOST_KEPT
     return bool(
         is_bounded
-        and arrays.blocks.rows_U.size
+        and kernels.arrays.blocks.rows_U.size
         and len(questions) >= FEWEST_TOGETHER
-        and not _first_part_decides(arrays, first)
+        and not _first_part_decides(kernels, first)
     )
 
 
-def _scan_together(arrays: IndexArrays, questions: list[Question], plan: Plan) -> list[Kept]:
-    """Return what a group of questions keeps, each as if it had been asked alone."""
-    blocks, k = arrays.blocks, questions[0].k or 0
-    layout = (blocks.codes_WU, blocks.rows_U, blocks.starts_B, arrays.ranks_N)
-    selection = tuple(questions[0].selection)
+def _scan_together(kernels: Kernels, questions: list[Question], plan: Plan) -> list[Kept]:
+    """Return what each of a group of questions keeps, the same as if it had been asked alone."""
+    k, row_filter = questions[0].k or 0, questions[0].row_filter
     wanted = [_wanted(question, plan) for question in questions]
     bounds, middles, states = [], [], []
     items_QR2 = np.empty((len(questions), k + max(k, TOGETHER), 2), np.int64)
     for place, question in enumerate(questions):
         asked = plan.asked(question.query_W)
-        blocks_V, bounds_B, middles_B = _visits(arrays, question, asked)
-        nearest_V = blocks_V[: 1 + len(blocks_V) // _SHARE_ALONE]
-        visits = (nearest_V, bounds_B, middles_B)
-        state, items_R2 = scan_blocks(layout, visits, asked, tuple(wanted[place]), selection)
-        items_QR2[place, : state[COUNT]] = items_R2[: state[COUNT]]
-        bounds_B[nearest_V] = GREATEST_KEY + 1  # they are done
-        bounds.append(bounds_B)
-        middles.append(middles_B)
-        states.append(state)
-    states_QS = np.stack(states)
-    queries_QW = np.stack([question.query_W for question in questions])
-    excluded_Q = np.array([one.excluded_row for one in wanted])
-    scan_together(
-        layout,
-        (np.stack(bounds), np.stack(middles)),
-        (queries_QW, excluded_Q),
-        plan.asked(queries_QW[0]),
-        tuple(wanted[0]),
-        selection,
-        (states_QS, items_QR2),
+        visits = _visits(kernels, question, asked)
+        nearest_V = visits.blocks_V[: 1 + len(visits.blocks_V) // _SHARE_ALONE]
+        state_S, items_R2 = kernels.scan_blocks(
+            visits._replace(blocks_V=nearest_V), asked, wanted[place], row_filter
+        )
+        items_QR2[place, : state_S[COUNT]] = items_R2[: state_S[COUNT]]
+        visits.bounds_B[nearest_V] = GREATEST_KEY + 1  # they are done
+        bounds.append(visits.bounds_B)
+        middles.append(visits.middles_B)
+        states.append(state_S)
+    batch = BatchState(
+        np.stack([question.query_W for question in questions]),
+        np.array([one.excluded_row for one in wanted]),
+        np.stack(bounds),
+        np.stack(middles),
+        np.stack(states),
+        items_QR2,
     )
-    return list(zip(states_QS, items_QR2, strict=True))
+    kernels.scan_together(batch, plan.asked(batch.words_QW[0]), wanted[0], row_filter)
+    return [Kept(*kept) for kept in zip(batch.states_QS, batch.items_QR2, strict=True)]
 
 
 def _wanted(question: Question, plan: Plan) -> Wanted:
@@ -207,33 +191,27 @@ def _wanted(question: Question, plan: Plan) -> Wanted:
 
 
 def _hits(
-    arrays: IndexArrays, question: Question, plan: Plan, kept: Kept, method: Literal["scan", "mih"]
+    kernels: Kernels, question: Question, plan: Plan, kept: Kept, method: Literal["scan", "mih"]
 ) -> Hits:
-    state, items_R2 = kept
-    k = ALL if question.k is None else question.k
-    words_P = -(-arrays.part_bits_P // 64)
-    rows_K, keys_K, parts_KP, tied = first_rows_kept(
-        state, items_R2, k, arrays.codes_WN, question.query_W, words_P
-    )
-    distances_K = keys_K // plan.ties
+    first = kernels.first_rows(kept, ALL if question.k is None else question.k, question.query_W)
+    distances_K = first.keys_K // plan.ties
     return Hits(
-        rows_K,
+        first.rows_K,
         distances_K,
-        keys_K - distances_K * plan.ties,
-        parts_KP,
-        int(distances_K[-1]) if rows_K.size else None,
-        int(tied),
-        None if question.max_distance is None else int(state[WITHIN]),
+        first.keys_K - distances_K * plan.ties,
+        first.part_distances_KP,
+        int(distances_K[-1]) if distances_K.size else None,
+        int(first.tied),
+        None if question.max_distance is None else int(kept.state_S[WITHIN]),
         method,
-        int(state[COMPARED]),
+        int(kept.state_S[COMPARED]),
     )
 
 
-def _first_part_decides(arrays: IndexArrays, question: Question) -> bool:
-    """Return whether the distance is that of the first part, and there are tables for it."""
-    parts = arrays.part_bits_P.size
+def _first_part_decides(kernels: Kernels, question: Question) -> bool:
+    """Return whether the distance is that of the first part alone, and there are tables for this part."""
     alone = question.bit_weights_K is None and not any(question.comparison.weights[1:])
-    return bool(parts > 1 and alone and arrays.tables.starts_TP.size)
+    return bool(len(kernels.part_bits) > 1 and alone and kernels.arrays.tables.starts_TP.size)
 
 
 def part_distances(codes_WK: Words, query_W: Words, part_bits: tuple[int, ...]) -> Int64s:
@@ -251,65 +229,55 @@ def _planes(part_bits: tuple[int, ...], weights_K: NDArray[np.int64]) -> Words:
 
 
 def _by_tables(
-    arrays: IndexArrays, question: Question, asked: Plain, wanted: Wanted, share: float
+    kernels: Kernels, question: Question, asked: Asked, wanted: Wanted, share: float
 ) -> Kept | None:
-    """Search by multi-index hashing of the first part; None where that costs over a ``share`` of a scan."""
-    weight, bits = question.comparison.weights[0], int(arrays.part_bits_P[0])
-    codes_VU = arrays.groups.codes_WU
+    """Search by multi-index hashing of the first part; None if that costs over a ``share`` of a scan."""
+    arrays, weight, bits = kernels.arrays, question.comparison.weights[0], kernels.part_bits[0]
     farthest = bits if question.max_distance is None else min(bits, question.max_distance // weight)
-    excluded_group = _NONE
-    if question.excluded_row is not None:
-        code_V = np.ascontiguousarray(arrays.codes_WN[: len(codes_VU), question.excluded_row])
-        excluded_group = int(find_group(codes_VU, code_V, 0, codes_VU.shape[1]))
-    radius = _NONE if question.max_distance is None else farthest
-    words_V1 = np.ascontiguousarray(question.query_W[: len(codes_VU), None])
-    state, items_R2, finished = keep_by_tables(
-        (tuple(arrays.groups), tuple(arrays.tables), arrays.substring_bits, arrays.codes_WN, arrays.ranks_N),
-        (words_V1, wanted.k, farthest, radius, wanted.excluded_row, excluded_group),
-        (bits, ALL if share == ALL else int(share * arrays.codes_WN.shape[1])),
-        asked,
-        tuple(wanted),
-        tuple(question.selection),
+    query = Query(
+        question.row_filter,
+        np.ascontiguousarray(question.query_W[: len(arrays.groups.codes_WU), None]),
+        wanted.k,
+        farthest,
+        _NONE if question.max_distance is None else farthest,
+        wanted.excluded_row,
+        _NONE if question.excluded_row is None else kernels.group_of(question.excluded_row),
     )
-    return (state, items_R2) if finished else None
+    budget = ALL if share == ALL else int(share * arrays.codes_WN.shape[1])
+    return kernels.keep_by_tables(query, budget, asked, wanted)
 
 
 def _by_scan(
-    arrays: IndexArrays,
-    question: Question,
-    asked: Plain,
-    wanted: Wanted,
-    pool: ThreadPoolExecutor,
-    threads: int,
+    kernels: Kernels, question: Question, asked: Asked, wanted: Wanted, workers: Workers
 ) -> list[Kept]:
-    """Compare what can be near, block by block; of a narrow selection its rows."""
-    blocks, selection = arrays.blocks, question.selection
-    if not blocks.rows_U.size or (selection.verdicts_B.size and not is_wide(selection)):
-        if not selection.verdicts_B.size:
-            selection = every_block(arrays.codes_WN.shape[1])
-        return [scan_selected(arrays.codes_WN, arrays.ranks_N, asked, tuple(wanted), tuple(selection))]
-    blocks_V, bounds_B, middles_B = _visits(arrays, question, asked)
-    layout = (blocks.codes_WU, blocks.rows_U, blocks.starts_B, arrays.ranks_N)
-    parts = threads if blocks_V.size >= _FEWEST_BLOCKS else 1
+    """Compare block by block what can be near; with a narrow filter only the rows that may pass it."""
+    arrays, row_filter = kernels.arrays, question.row_filter
+    if row_filter.kind != PASS_ALL and not is_wide(row_filter):
+        return [kernels.scan_selected(asked, wanted, row_filter)]
+    if not arrays.blocks.rows_U.size:
+        if row_filter.kind == PASS_ALL:
+            row_filter = every_row_in_blocks(arrays.codes_WN.shape[1])
+        return [kernels.scan_selected(asked, wanted, row_filter)]
+    visits = _visits(kernels, question, asked)
+    parts = workers.threads if visits.blocks_V.size >= _FEWEST_BLOCKS else 1
 
     def scan(part: int) -> Kept:
-        visits = (np.ascontiguousarray(blocks_V[part::parts]), bounds_B, middles_B)
-        return scan_blocks(layout, visits, asked, tuple(wanted), tuple(selection))
+        blocks_V = np.ascontiguousarray(visits.blocks_V[part::parts])
+        return kernels.scan_blocks(visits._replace(blocks_V=blocks_V), asked, wanted, row_filter)
 
-    return list(pool.map(scan, range(parts))) if parts > 1 else [scan(0)]
+    return list(workers.pool.map(scan, range(parts))) if parts > 1 else [scan(0)]
 
 
-def _visits(arrays: IndexArrays, question: Question, asked: Plain) -> tuple[Int64s, Int64s, Int64s]:
-    """Return blocks_V, the nearest first; of each the least that its first parts add to a key; about what."""
-    blocks, bits = arrays.blocks, int(arrays.part_bits_P[0])
-    weight = int(asked[2][0, 0])  # of the first part in a key
+def _visits(kernels: Kernels, question: Question, asked: Asked) -> Visits:
+    """Return the blocks, the nearest first, and what is known of each."""
+    blocks, bits = kernels.arrays.blocks, kernels.part_bits[0]
+    weight = int(asked.weights_EW[0, 0])  # of the first part in a key
     if question.bit_weights_K is None:
-        known = (blocks.centres_B, blocks.nearest_B, blocks.farthest_B)
-        return order_blocks(blocks.centres_CV, known, question.query_W, weight, bits)
+        return kernels.order_blocks(question.query_W, weight)
     different_CV = blocks.centres_CV ^ question.query_W[: blocks.centres_CV.shape[1]]
     bits_CK = np.unpackbits(different_CV.astype(">u8").view(np.uint8), axis=1)[:, :bits]
-    # a row differs from its centre in some bits, at most, and each may take away one difference
+    # a row differs from its centre in at most so many bits, and each may take away one difference
     falling_CK = -np.sort(-(bits_CK * question.bit_weights_K[:bits]), axis=1)
     left_CK = np.pad(np.flip(np.flip(falling_CK, 1).cumsum(1), 1), ((0, 0), (0, 1))) * weight
     bounds_B = left_CK[blocks.centres_B, np.minimum(blocks.farthest_B, bits)]
-    return np.argsort(bounds_B, kind="stable"), bounds_B, left_CK[blocks.centres_B, 0]
+    return Visits(np.argsort(bounds_B, kind="stable"), bounds_B, left_CK[blocks.centres_B, 0])

@@ -1,49 +1,44 @@
-"""Comparing queries with every code, a block at a time: only a block with something near is gone over twice.
+"""Scans of codes of one part: of every group, for one query or several, or of rows that may pass a filter.
 
-Shapes: Q queries, U groups of W words, N rows, M items, B codes of a block, S blocks of selected rows.
+A block's least distance is found first; only a block with something near is gone over a second time.
+
+Shapes: Q queries, U groups of W words, N rows, M items or rows, B codes of a block, S blocks with rows that
+may pass the filter, C near codes.
 """
 
 import numpy as np
 
-from pipelines.hamming.found import TOGETHER, Found, Int64s, drop_far, keep
 from pipelines.hamming.groups import Groups, weigh
-from pipelines.hamming.intrinsics import LANES, near_bits, popcount, prefetch
-from pipelines.hamming.kernels import (
-    SHARED,
-    Words,
-    compiled,
-    distances,
-    least_distance,
-    least_distances,
-    signed,
-)
+from pipelines.hamming.jit import Int64s, Plain, UInt32s, Words, compiled, signed
+from pipelines.hamming.kernels import SHARED, distances, least_distance, least_distances
 from pipelines.hamming.near import bits_alike, find_near
-from pipelines.hamming.selection import ALL_ROWS, EVERY_ROW, NONE, ROWS, Plain, Selection, UInt32s, ask_rows
+from pipelines.hamming.row_filter import ALL_ROWS, EVERY_ROW, NONE, ROWS, RowFilter, judge_rows
+from pipelines.hamming.simd import LANES, near_bits, popcount, prefetch
+from pipelines.hamming.top_k import TOGETHER, TopK, drop_far, empty_top_k, push
 
 BLOCK = 2048
 """Codes in a block: they and their distances stay in the first-level cache, for all queries of a batch."""
 _FEW_BLOCKS = 32
-"""Of selected rows: so few don't tell how far the k-th is."""
+"""So few blocks with rows that may pass say little about the distance of the k-th answer."""
 
 
 @compiled
 def scan_groups(
-    groups: Groups,
-    first: int,
-    last: int,
+    groups: Plain,
+    run: tuple[int, int],
     queries_QW: Words,
-    k: int,
-    radius: int,
     excluded_Q: Int64s,
-    found: Found,
-    items_M3: Int64s,
-) -> Int64s:
-    """Compare groups ``first`` to ``last`` with each query; return ``items_M3``: (query, distance, group).
+    limits: tuple[int, int, int, int],
+) -> tuple[TopK, Int64s]:
+    """Compare a run of groups with each query; return the state and items_M3: (query, distance, group).
 
-    All rows are counted up to ``radius``, which is negative where only those within the limit matter. One row
-    of each query's excluded group doesn't count.
+    ``run``: the first group, and the end. ``limits``: k; the greatest distance of an answer; the radius up to
+    which all rows are counted, negative: only those within the limit are; bits of a code. ``excluded_Q``: for
+    each query a group one row of which is no answer, or -1.
     """
-    codes_WU, limits_Q = groups.codes_WU, found.limits_Q  # each access to a field counts references
+    (first, last), (k, limit, radius, bits) = run, limits
+    named, (top_k, items_M3) = Groups(*groups), empty_top_k(queries_QW.shape[0], limit, bits)
+    codes_WU, limits_Q = named.codes_WU, top_k.limits_Q  # each access to a field counts references
     near_B3, steps_1 = np.empty((BLOCK, 3), np.int64), np.ones(1, np.int64)
     every_word = bits_alike(codes_WU.shape[0])
     queries_Q, least_4 = queries_QW[:, 0].copy(), np.empty(SHARED, np.int64)
@@ -66,14 +61,14 @@ def scan_groups(
             done = 0
             while done < near:
                 some_C3 = near_B3[done : min(done + TOGETHER, near)]
-                weigh(groups, some_C3, -1, excluded_Q[query], EVERY_ROW)
-                items_M3 = keep(found, items_M3, query, some_C3, k)
+                weigh(named, some_C3, -1, excluded_Q[query], EVERY_ROW)
+                items_M3 = push(top_k, items_M3, query, some_C3, k)
                 done += TOGETHER
                 if max(limits_Q[query], radius) < farthest:
                     farthest = max(limits_Q[query], radius)
                     near = done + drop_far(near_B3[done:near], farthest)
-    found.totals[1] += (last - first) * queries_QW.shape[0]
-    return items_M3
+    top_k.totals[1] += (last - first) * queries_QW.shape[0]
+    return top_k, items_M3
 
 
 @compiled
@@ -94,7 +89,7 @@ def _find_near(
     near_C3: Int64s,
     near: int,
 ) -> int:
-    """Write (distance, position) of what is near enough behind ``near`` others; return how many there are."""
+    """Write (distance, position) of near codes behind ``near`` others; return how many these are together."""
     if codes_WU.shape[0] == 1:
         return _find_near_words(codes_WU[0], start, end, asked[0][0], farthest, near_C3, near)
     return find_near(codes_WU, (start, end, ROWS), asked, 0, 0, farthest, steps_1, near_C3, near)
@@ -104,7 +99,7 @@ def _find_near(
 def _find_near_words(
     codes_U: Words, start: int, end: int, query: int, farthest: int, near_C3: Int64s, near: int
 ) -> int:
-    """Do so for codes of one word, 64 at a time."""
+    """Do the same for codes of one word, 64 at a time."""
     first = start
     while first + 64 <= end:
         bits = near_bits(codes_U, first, query, farthest)
@@ -125,26 +120,26 @@ def _find_near_words(
 @compiled
 def scan_rows(
     codes_WN: Words,
-    selection: Selection,
+    row_filter: RowFilter,
     query_W: Words,
     k: int,
     radius: int,
     excluded_row: int,
-    found: Found,
+    top_k: TopK,
     items_M3: Int64s,
 ) -> Int64s:
-    """Compare the blocks with selected rows; return ``items_M3``: (0, distance, row).
+    """Compare the blocks with rows that may pass the filter; return ``items_M3``: (0, distance, row).
 
-    Nearest blocks first; of a few blocks, nearest rows. Which rows of a block are selected is asked only
-    where their codes are near enough.
+    The nearest blocks come first; of a few blocks, the nearest rows. The filter is asked only about rows
+    whose codes are near enough.
     """
-    if selection.blocks_B.size <= _FEW_BLOCKS:
-        return _scan_few(codes_WN, selection, query_W, k, radius, excluded_row, found, items_M3)
-    limits_Q, verdicts_B, blocks_S = found.limits_Q, selection.verdicts_B, selection.blocks_B
+    if row_filter.blocks_B.size <= _FEW_BLOCKS:
+        return _scan_few(codes_WN, row_filter, query_W, k, radius, excluded_row, top_k, items_M3)
+    limits_Q, verdicts_B, blocks_S = top_k.limits_Q, row_filter.verdicts_B, row_filter.blocks_B
     distances_B, near_C3 = np.empty(ROWS, np.int64), np.empty((TOGETHER + ROWS, 3), np.int64)
     asked, steps_1 = (query_W, *bits_alike(codes_WN.shape[0])), np.ones(1, np.int64)
     least_S = _least_distances(codes_WN, blocks_S, query_W, distances_B)
-    order_S = order(least_S, found.counts_QD.shape[1])
+    order_S = order(least_S, top_k.counts_QD.shape[1])
     whole = 0 if excluded_row < 0 else -1
     for place in order_S:
         whole += verdicts_B[blocks_S[place]] == ALL_ROWS
@@ -160,42 +155,42 @@ def scan_rows(
         end = min(start + ROWS, codes_WN.shape[1])
         near = _find_near(codes_WN, start, end, asked, farthest, steps_1, near_C3, near)
         if near >= TOGETHER:
-            items_M3 = _keep_selected(near_C3[:near], selection, excluded_row, found, items_M3, k)
+            items_M3 = _push_passing(near_C3[:near], row_filter, excluded_row, top_k, items_M3, k)
             near = 0
-    items_M3 = _keep_selected(near_C3[:near], selection, excluded_row, found, items_M3, k)
-    found.totals[1] += blocks_S.size * ROWS
+    items_M3 = _push_passing(near_C3[:near], row_filter, excluded_row, top_k, items_M3, k)
+    top_k.totals[1] += blocks_S.size * ROWS
     return items_M3
 
 
 @compiled
 def _scan_few(
     codes_WN: Words,
-    selection: Selection,
+    row_filter: RowFilter,
     query_W: Words,
     k: int,
     radius: int,
     excluded_row: int,
-    found: Found,
+    top_k: TopK,
     items_M3: Int64s,
 ) -> Int64s:
-    """Compare every row of some blocks, and ask for the nearest first, until k of them are selected."""
-    rows_M = np.empty(selection.blocks_B.size * ROWS, np.int64)
+    """Compare every row of a few blocks, then ask the filter about the nearest first, until k rows pass."""
+    rows_M = np.empty(row_filter.blocks_B.size * ROWS, np.int64)
     distances_M, count = np.empty(rows_M.size, np.int64), 0
-    for block in selection.blocks_B:
+    for block in row_filter.blocks_B:
         start = signed(block) * ROWS
         end = min(start + ROWS, codes_WN.shape[1])
         distances(codes_WN, start, end, query_W, distances_M[count:])
         rows_M[count : count + end - start] = np.arange(start, end)
         count += end - start
-    order_M = order(distances_M[:count], found.counts_QD.shape[1])
+    order_M = order(distances_M[:count], top_k.counts_QD.shape[1])
     done, together = 0, TOGETHER
-    while done < count and distances_M[order_M[done]] <= max(found.limits_Q[0], radius):
+    while done < count and distances_M[order_M[done]] <= max(top_k.limits_Q[0], radius):
         some_C = order_M[done : done + together]
         near_C3 = np.empty((some_C.size, 3), np.int64)
         near_C3[:, 0], near_C3[:, 1] = distances_M[some_C], rows_M[some_C]
-        items_M3 = _keep_selected(near_C3, selection, excluded_row, found, items_M3, k)
+        items_M3 = _push_passing(near_C3, row_filter, excluded_row, top_k, items_M3, k)
         done, together = done + together, 2 * together
-    found.totals[1] += count
+    top_k.totals[1] += count
     return items_M3
 
 
@@ -229,14 +224,14 @@ def order(least_S: Int64s, distances: int) -> Int64s:
 
 
 @compiled
-def _keep_selected(
-    near_C3: Int64s, selection: Selection, excluded_row: int, found: Found, items_M3: Int64s, k: int
+def _push_passing(
+    near_C3: Int64s, row_filter: RowFilter, excluded_row: int, top_k: TopK, items_M3: Int64s, k: int
 ) -> Int64s:
-    """Keep what is selected, but the excluded row; return ``items_M3``."""
+    """Push the near rows that pass the filter, except the excluded one; return ``items_M3``."""
     rows_C, verdicts_C = near_C3[:, 1].copy(), np.empty(near_C3.shape[0], np.uint8)
-    ask_rows(selection, rows_C, verdicts_C)
+    judge_rows(row_filter, rows_C, verdicts_C)
     left = 0
     for near in range(rows_C.size):
         near_C3[left, 0], near_C3[left, 1], near_C3[left, 2] = near_C3[near, 0], rows_C[near], 1
         left += (verdicts_C[near] != NONE) & (rows_C[near] != excluded_row)
-    return keep(found, items_M3, 0, near_C3[:left], k)
+    return push(top_k, items_M3, 0, near_C3[:left], k)

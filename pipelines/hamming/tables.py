@@ -1,7 +1,7 @@
-"""The tables of multi-index hashing: the codes once for each substring, in its order.
+"""The tables of multi-index hashing: for each substring the codes, or their groups, in its order.
 
 Substring t is bits t * L to (t + 1) * L - 1, counted from the top of word 0; the codes' bits are ordered so
-that substrings are as even as they can be (`bit_order`). Bits behind the last substring are in none.
+that values of substrings occur about equally often (`bit_order`). Bits behind the last substring are in none.
 
 Shapes: U groups, W words a code, T tables, L bits a substring, P = 2 ** L + 1.
 """
@@ -12,27 +12,27 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.hamming.groups import THREADS, Groups
-from pipelines.hamming.kernels import Words, bit_field, compiled
-from pipelines.hamming.selection import UInt32s
+from pipelines.hamming.jit import UInt32s, Words, compiled
+from pipelines.hamming.kernels import bit_field
 
-_MOST_BITS = 24  # of a substring: where its buckets start is an array of 2 ** L
+_MOST_BITS = 24  # of a substring; the starts of its buckets are an array of 2 ** L numbers
 _MOST_TABLES = 8
-_FEWEST_GROUPS = 1 << 14  # below that a scan takes microseconds
+_FEWEST_GROUPS = 1 << 14  # a scan of fewer takes microseconds
 
 
 class Tables(NamedTuple):
-    """Table 0 is the groups themselves, which are in its order."""
+    """Table 0 is not stored: the groups themselves are in its order."""
 
     starts_TP: UInt32s
     """Where each bucket starts in its table, and one more at the end."""
     codes_TU: Words
-    """Codes in the order of tables 1 and up; empty where they are longer than a word."""
+    """Codes of one word in the order of tables 1 and up; empty where codes are longer."""
     groups_TU: UInt32s
-    """Groups in the order of tables 1 and up; empty where codes are one word."""
+    """Groups in the order of tables 1 and up; empty where codes have one word."""
 
 
 def substrings(bits: int, groups: int) -> tuple[int, int]:
-    """Return how many tables, and bits a substring, suit so many groups; (0, 0) where a scan is as fast."""
+    """Return the best number of tables, and of bits a substring; (0, 0) where a scan is as fast."""
     if groups < _FEWEST_GROUPS or bits < 32:
         return 0, 0
     ideal = min(_MOST_BITS, round(np.log2(groups)) - 1)

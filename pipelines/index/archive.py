@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipelines.errors import StaleIndexError, TableError
 from pipelines.hamming.arrays import build_arrays, joined, separate
 from pipelines.hamming.code_index import CodeIndex
-from pipelines.hamming.selection import NO_TIME, Columns
+from pipelines.hamming.row_filter import NO_TIME, Columns
 from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, spans_of
 from pipelines.index.rows import ROW_COLUMNS, Rows
@@ -27,7 +27,7 @@ from pipelines.table.row_ranges import ALL_ROWS, RowRange
 log = logging.getLogger(__name__)
 
 SAMPLE = 2048
-"""Chips that stand for a table: those with the least chip ids, which begin with hex digits of a hash."""
+"""Chips of the sample of a table: those with the least chip ids, which begin with hex digits of a hash."""
 
 _COLUMNS = [*ROW_COLUMNS, "valid_fraction", "code"]
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -66,7 +66,7 @@ def open_archive(
     threads: int = 1,
     part: RowRange = ALL_ROWS,
 ) -> Archive:
-    """Open the index of a version, or of a run of its rows; built in a folder, unless it is there and whole.
+    """Open the index of a version, or of a run of its rows; build it unless the folder has it whole.
 
     ``part_bits``: bits of each part of a code, in the order of its bytes (`model.spec.CodeSpec`). Raises
     TableError where the table's codes aren't of so many bits, or two rows have one chip id.
@@ -131,7 +131,7 @@ def codes_of(column: pa.Array, width: int, where: str) -> NDArray[np.uint8]:
 
 
 def empty_columns(count: int) -> Columns:
-    """Return room for what so many rows are filtered by."""
+    """Return columns for so many rows, their values not yet written."""
     return Columns(
         np.empty((count, 4)),
         np.empty(count, np.int64),
@@ -141,7 +141,7 @@ def empty_columns(count: int) -> Columns:
 
 
 def fill_columns(columns: Columns, rows: slice, batch: pa.RecordBatch, names: dict[str, int]) -> None:
-    """Write what a batch is filtered by; ``names`` are the collections so far and their numbers, and grow."""
+    """Write the columns of a batch; ``names``: numbers of the collections so far; new ones are added."""
     for side, name in enumerate(_SIDES):
         columns.boxes_N4[rows, side] = pc.struct_field(batch["bbox"], name).to_numpy(zero_copy_only=False)
     columns.times_N[rows] = batch["datetime"].cast(pa.int64()).fill_null(NO_TIME).to_numpy()

@@ -1,4 +1,4 @@
-"""Single cells of Arrow arrays as Python values, several times quicker than by way of Arrow's scalars.
+"""Single cells of Arrow arrays as Python values, several times faster than through Arrow's scalars.
 
 Source: Arrow Columnar Format, "Physical Memory Layout" (https://arrow.apache.org/docs/format/Columnar.html).
 """
@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def cells(array: pa.Array) -> Cell:
-    """Return what reads an array's cells: `array[place].as_py()`, times in UTC, but without the scalar."""
+    """Return a function that reads an array's cells: the same as `array[place].as_py()`, times in UTC."""
     if array.offset:
         return lambda place: array[place].as_py()
     read = _present(array)

@@ -1,7 +1,7 @@
-"""The built form of an index as a folder of arrays, mapped when opened: never trusted, rebuilt when in doubt.
+"""The folder of an index: arrays that are mapped when it is opened. When in doubt it is built anew.
 
-The manifest is written last and names every file with its size and checksum, so that a torn folder is not
-an index; and what it was built from, so that another's is not either.
+The manifest is written last. It names every file with its size and checksum, so that a folder written in part
+is not taken for an index, and what the index was built from, so that no other index is taken for it.
 """
 
 import errno
@@ -24,7 +24,7 @@ from pipelines.errors import StaleIndexError
 
 FORMAT_VERSION = 5
 _MANIFEST = "manifest.json"
-_PIECE, _PIECES = 1 << 20, 64  # of a larger file so many pieces of so many bytes are looked at
+_PIECE, _PIECES = 1 << 20, 64  # bytes of a piece, and pieces of a file, that its checksum covers
 _READERS = 4
 
 Arrays = dict[str, NDArray[Any]]
@@ -32,7 +32,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @contextmanager
 def building(folder: Path) -> Iterator[None]:
-    """Be the only process, among those of this machine, that builds a folder; others wait."""
+    """Be the only process of this machine that builds a folder; others wait until it is done."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f".{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -42,9 +42,9 @@ def building(folder: Path) -> Iterator[None]:
 def write_folder(
     folder: Path, write_files: Callable[[Path], Mapping[str, NDArray[Any]]], source: Mapping[str, object]
 ) -> None:
-    """Write a folder, in place of whatever is there; ``source`` says what it was built from.
+    """Write a folder, in place of whatever is there; ``source`` says what it is built from.
 
-    ``write_files`` puts files of its own into the new folder, and returns the arrays to be put beside them.
+    ``write_files`` writes files of its own into the new folder, and returns the arrays to write beside them.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -60,7 +60,7 @@ def write_folder(
 
 
 def _move(new: Path, folder: Path) -> None:
-    """Put a folder in its place, whole at any moment, however many others put theirs there meanwhile."""
+    """Move a folder to its place. A folder there is whole at any moment, also if others move theirs there."""
     old = new.with_name(f"{new.name}.old")
     while True:
         with suppress(FileNotFoundError):
@@ -78,7 +78,8 @@ def _move(new: Path, folder: Path) -> None:
 def open_folder(folder: Path, source: Mapping[str, object]) -> Arrays:
     """Map the arrays of a folder.
 
-    Raises StaleIndexError unless its files are all there, as they were written, and of this source.
+    Raises StaleIndexError unless all its files are there as they were written, and it was built from
+    ``source``.
     """
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
@@ -93,15 +94,15 @@ def open_folder(folder: Path, source: Mapping[str, object]) -> Arrays:
                 raise StaleIndexError(f"{folder / name} isn't what was written")
     arrays = [name for name in files if name.endswith(".npy")]
     try:
-        # copy on write: to compiled code an array that can't be written is another type, compiled anew;
-        # and a plain array: a `memmap` is slow to be handed to it, and to take an item from
+        # copy on write: numba compiles kernels anew for arrays that can't be written; as plain arrays: a
+        # `memmap` takes longer to pass to kernels, and to read items from
         return {Path(name).stem: np.load(folder / name, mmap_mode="c").view(np.ndarray) for name in arrays}
     except FileNotFoundError as error:
         raise StaleIndexError(f"{folder} has been taken away meanwhile") from error
 
 
 def _describe(path: Path, *, sync: bool = False) -> dict[str, int] | None:
-    """Return a file's size and the checksum of its pieces, evenly spread; None where it isn't there."""
+    """Return a file's size and the checksum of pieces evenly spread over it; None if it isn't there."""
     try:
         with path.open("rb") as file:
             if sync:

@@ -1,10 +1,10 @@
-"""Which rows a query is about: boxes, time, collections, valid fraction; before ranking, and exactly.
+"""Filters by boxes, time, collections and valid fraction: exact, and applied before rows are ranked.
 
-Rows lie in the table's order, near to near, so blocks of `ROWS` rows are small on the ground, and so are
-regions of `BLOCKS` blocks: most are taken or left as a whole, after one look at what they span.
+Rows that are near on the ground are near in the table, so blocks of `ROWS` rows are small on the ground, and
+so are regions of `BLOCKS` blocks. Most regions and blocks pass or fail as a whole, as what they span shows.
 
-Shapes: N rows, B blocks, A regions, R rectangles, C collections, P parts (blocks with regions behind them; of
-`_joined`, the rows or blocks that it joins).
+Shapes: N rows, B blocks, A regions or runs of blocks, R rectangles, C collections, P parts (all blocks, then
+all regions; in `_joined`, the rows or blocks that it joins).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.hamming.found import Int64s
-from pipelines.hamming.kernels import compiled
-from pipelines.hamming.selection import (
+from pipelines.hamming.jit import Int64s, Plain, UInt32s, compiled
+from pipelines.hamming.row_filter import (
     ALL_ROWS,
+    BY_CRITERIA,
+    NO_BITS,
     NO_TIME,
     NONE,
     ROWS,
@@ -25,31 +26,31 @@ from pipelines.hamming.selection import (
     Columns,
     Criteria,
     Floats,
-    Plain,
-    Selection,
-    UInt32s,
+    RowFilter,
 )
 
 BLOCKS = 64
 """Blocks in a region."""
 _ALWAYS = np.iinfo(np.int64).max
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_BITS = np.empty(0, np.uint64)
 
 Rectangles = list[tuple[float, float, float, float]]
 
 
 class Spans(NamedTuple):
-    """What each block spans, and behind the blocks each region: few arrays, as each takes a call time."""
+    """What each block spans, then what each region spans; few arrays, as each adds to a call's time."""
 
     boxes_4P: Floats
-    """Least west and south, greatest east and north; all longitudes where a box crosses the antimeridian."""
+    """Least west and south, greatest east and north [degrees]; all longitudes where a box crosses the
+    antimeridian."""
     times_2P: NDArray[np.int64]
-    """Least and greatest, as of the following."""
+    """Least and greatest [microseconds since 1970]."""
     valid_2P: NDArray[np.float32]
+    """Least and greatest, 0..1."""
     collections_2P: UInt32s
+    """Least and greatest number."""
     unplaced_P: NDArray[np.bool_]
-    """Whether a box is missing."""
+    """Whether the box of a row is unknown."""
 
 
 def criteria(
@@ -60,8 +61,8 @@ def criteria(
 ) -> Criteria:
     """Return criteria; a rectangle is west, south, east, north, with west > east over the antimeridian.
 
-    Either end of the interval may be open; its times know their zones. Raises ValueError for a rectangle
-    with south > north.
+    ``interval``: times with a zone; None as either end: open. ``wanted_C``: for each collection whether it is
+    wanted; None: all are. Raises ValueError for a rectangle with south > north.
     """
     split = []
     for west, south, east, north in rectangles or []:
@@ -84,7 +85,7 @@ def _microseconds(time: datetime) -> int:
 
 
 def spans_of(columns: Columns) -> Spans:
-    """Return what the blocks span, and the regions: runs of `BLOCKS` blocks."""
+    """Return what the blocks and the regions span; a region is `BLOCKS` blocks."""
     west_N, south_N, east_N, north_N = columns.boxes_N4.T
     crosses_N = west_N > east_N
     corners = np.where(crosses_N, -180.0, west_N), south_N, np.where(crosses_N, 180.0, east_N), north_N
@@ -103,7 +104,7 @@ def _joined(
     unplaced_P: NDArray[np.bool_],
     size: int,
 ) -> Spans:
-    """Return what runs of ``size`` parts span, given what each part does."""
+    """Return what each run of ``size`` parts spans, given what each part spans."""
     starts = np.arange(0, len(unplaced_P), size)
     if not starts.size:
         times, valid, collections = (np.empty((2, 0), values_P.dtype) for values_P in least)
@@ -117,16 +118,17 @@ def _joined(
     return Spans(boxes_4P, times_2P, valid_2P, collections_2P, np.logical_or.reduceat(unplaced_P, starts))
 
 
-def select_rows(columns: Columns, spans: Spans, wanted: Criteria) -> Selection:
-    """Return the rows that fulfil the criteria."""
-    rows, asked = columns.times_N.size, tuple(wanted)
-    verdicts_B, blocks_B = _judge(tuple(spans), asked, -(-rows // ROWS))
-    return Selection(verdicts_B, blocks_B, tuple(columns), asked, _NO_BITS, rows)
+def select_rows(columns: Columns, spans: Spans, wanted: Criteria) -> RowFilter:
+    """Return the filter that rows pass which meet the criteria."""
+    rows = columns.times_N.size
+    # plain tuples: numba takes long to unwrap named ones
+    verdicts_B, blocks_B = _judge(tuple(spans), tuple(wanted), -(-rows // ROWS))
+    return RowFilter(BY_CRITERIA, verdicts_B, blocks_B, columns, wanted, NO_BITS, rows)
 
 
 @compiled
 def _judge(spans: Plain, wanted: Plain, blocks: int) -> tuple[NDArray[np.uint8], UInt32s]:
-    """Return the verdicts on all blocks, and those of which not none is wanted."""
+    """Return the verdicts on all blocks, and the blocks with at least one row that may pass."""
     verdicts_P = np.zeros(spans[-1].size, np.uint8)
     verdicts_B, verdicts_A = verdicts_P[:blocks], verdicts_P[blocks:]
     _judge_parts(spans, wanted, np.array([[blocks, verdicts_P.size]]), verdicts_P)
@@ -148,7 +150,7 @@ def _judge(spans: Plain, wanted: Plain, blocks: int) -> tuple[NDArray[np.uint8],
 
 @compiled
 def _runs_in_doubt(verdicts_A: NDArray[np.uint8], blocks: int) -> Int64s:
-    """Return the (first, last) blocks of the regions that some rows are wanted of."""
+    """Return (first block, end) of each region that doesn't pass or fail as a whole."""
     runs_A2, count = np.empty((verdicts_A.size, 2), np.int64), 0
     for region in range(verdicts_A.size):
         if verdicts_A[region] == SOME:
@@ -159,9 +161,9 @@ def _runs_in_doubt(verdicts_A: NDArray[np.uint8], blocks: int) -> Int64s:
 
 @compiled
 def _judge_parts(spans: Plain, wanted: Plain, runs_A2: Int64s, verdicts_P: NDArray[np.uint8]) -> None:
-    """Write whether none, some or all rows are wanted of the blocks, or regions, of some runs.
+    """Write a verdict on each block, or region, of some runs: no row passes, all do, or some may.
 
-    Some, where rows must be asked. One criterion after the other: each call counts references to arrays.
+    One criterion after the other for all runs: numba counts the references to the arrays of each call.
     """
     boxes_4P, times_2P, valid_2P, collections_2P, unplaced_P = spans
     rectangles_R4, start, end, least_valid, wanted_C = wanted
@@ -189,7 +191,7 @@ def _judge_boxes(
     runs_A2: Int64s,
     verdicts_P: NDArray[np.uint8],
 ) -> None:
-    """Raise the verdicts to what one rectangle takes of each box."""
+    """Raise the verdicts on the boxes that touch a rectangle, or lie in it."""
     west_P, south_P, east_P, north_P = boxes_4P[0], boxes_4P[1], boxes_4P[2], boxes_4P[3]
     left, bottom, right, top = rectangle_4[0], rectangle_4[1], rectangle_4[2], rectangle_4[3]
     for run in range(runs_A2.shape[0]):
@@ -197,7 +199,7 @@ def _judge_boxes(
             west, south, east, north = west_P[part], south_P[part], east_P[part], north_P[part]
             touches = (west <= right) & (east >= left) & (south <= top) & (north >= bottom)
             inside = (west >= left) & (east <= right) & (south >= bottom) & (north <= top)
-            # numbers, not truth values, which numba would branch on: so several are judged at once
+            # numbers, as numba branches on truth values: so LLVM can judge several boxes at once
             verdict = np.uint8(touches) + np.uint8(touches & inside & (not unplaced_P[part]))
             verdicts_P[part] = max(verdicts_P[part], verdict)
 
@@ -206,7 +208,7 @@ def _judge_boxes(
 def _judge_range(
     ranges_2P: NDArray[Any], first: float, last: float, runs_A2: Int64s, verdicts_P: NDArray[np.uint8]
 ) -> None:
-    """Lower the verdicts to what lies between ``first`` and ``last``."""
+    """Lower the verdicts on the parts that do not lie between ``first`` and ``last`` as a whole."""
     least_P, greatest_P = ranges_2P[0], ranges_2P[1]
     for run in range(runs_A2.shape[0]):
         for part in range(np.uint64(runs_A2[run, 0]), np.uint64(runs_A2[run, 1])):

@@ -1,4 +1,4 @@
-"""Which parts of the codes are compared, and how much each counts: the same for the service and watches."""
+"""How much each part of the codes counts, by a request's `compare` and `kind_weight`; so for watches too."""
 
 from model.spec import CodeSpec, Compare
 from pipelines.api.requests import CONTRADICTION
@@ -14,7 +14,7 @@ def comparison_of(code: CodeSpec, compare: Compare = "both", kind_weight: int | 
     codes at one distance are in the order of the other part. A ``kind_weight`` of 0 is the same as ``look``.
     Codes of one part are compared as a whole.
 
-    Raises ComparisonError where the codes don't have the part, or ``kind_weight`` means nothing.
+    Raises ComparisonError if the codes don't have the part, or ``kind_weight`` has no meaning.
     """
     _check(code, compare, kind_weight)
     if len(code.parts) == 1:

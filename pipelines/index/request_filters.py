@@ -1,4 +1,4 @@
-"""The filters of a request as a selection: of an archive's rows, or of a few rows of a table.
+"""The filters of a request, applied to an archive's rows, or to a few rows of a table.
 
 Shapes: N rows, C collections.
 """
@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.api.requests import Filters, parse_geometry, parse_interval
-from pipelines.hamming.selection import EVERY_ROW, Columns, Selection, rows_of
+from pipelines.hamming.row_filter import EVERY_ROW, PASS_ALL, Columns, RowFilter, rows_of
 from pipelines.index.archive import Archive, empty_columns, fill_columns
 from pipelines.index.filters import Spans, criteria, select_rows, spans_of
 from pipelines.index.polygons import rectangles_of, select_touching
@@ -19,8 +19,8 @@ COLUMNS = ["bbox", "geometry", "datetime", "collection", "valid_fraction"]
 """Of the table: what filters look at."""
 
 
-def select(archive: Archive, filters: Filters) -> Selection:
-    """Return the rows of an archive that fulfil all filters."""
+def select(archive: Archive, filters: Filters) -> RowFilter:
+    """Return the filter that an archive's rows pass which fulfil all filters of a request."""
 
     def footprints() -> pa.ChunkedArray:
         return archive.rows.column("geometry")
@@ -37,10 +37,10 @@ def fulfilling(rows: pa.Table, filters: Filters) -> pa.Table:
     for batch in rows.to_batches():
         fill_columns(columns, slice(start, start + len(batch)), batch, names)
         start += len(batch)
-    selection = _select(filters, columns, spans_of(columns), tuple(names), lambda: rows["geometry"])
-    if not selection.verdicts_B.size:
+    row_filter = _select(filters, columns, spans_of(columns), tuple(names), lambda: rows["geometry"])
+    if row_filter.kind == PASS_ALL:
         return rows
-    chosen_N: NDArray[np.int64] = rows_of(selection)
+    chosen_N: NDArray[np.int64] = rows_of(row_filter)
     return rows.take(pa.array(chosen_N))
 
 
@@ -50,7 +50,7 @@ def _select(
     spans: Spans,
     collections: Sequence[str],
     footprints: Callable[[], pa.ChunkedArray],
-) -> Selection:
+) -> RowFilter:
     shape = None if filters.intersects is None else parse_geometry(filters.intersects)
     rectangles = None if filters.bbox is None else [filters.bbox]
     if shape is not None:
@@ -61,9 +61,9 @@ def _select(
         return EVERY_ROW
     wanted_C = None
     if filters.collections is not None:
-        # a table without rows has no collections; as criteria, none would mean all
+        # a table without rows has no collections, and an empty array would mean that all are wanted
         wanted_C = np.array([name in filters.collections for name in collections] or [False])
-    selection = select_rows(columns, spans, criteria(rectangles, interval, least_valid, wanted_C))
+    row_filter = select_rows(columns, spans, criteria(rectangles, interval, least_valid, wanted_C))
     if shape is None:
-        return selection
-    return select_touching(shape, selection, columns, spans, footprints())
+        return row_filter
+    return select_touching(shape, row_filter, columns, spans, footprints())

@@ -1,4 +1,4 @@
-"""What answers say of chips, mapped from a file: any row, in no time, and not in memory.
+"""What answers say about chips, read by row from a mapped file.
 
 Shapes: N rows, M rows asked for.
 """
@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.hamming.selection import UInt32s
+from pipelines.hamming.jit import UInt32s
 from pipelines.index.cells import cells
 
 ANSWER_COLUMNS = ["chip_id", "uri", "etag", "window", "bbox", "geometry", "datetime", "collection"]
 
 ROW_COLUMNS = [*ANSWER_COLUMNS, "cut"]
-"""Of the file: how a chip was cut is needed to show it, not to tell of it."""
+"""Columns of the file. The chip spec is needed to show a chip; answers do not have it."""
 
 
 class Rows:

@@ -9,7 +9,7 @@ from typing import Any
 
 import shapely
 
-from pipelines.hamming.selection import rows_of
+from pipelines.hamming.row_filter import rows_of
 from pipelines.index.archive import Archive
 from pipelines.index.filters import criteria, select_rows
 

@@ -17,7 +17,7 @@ from pipelines.hamming.answer import Hits
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.examples import search_examples
 from pipelines.hamming.parted import FEWEST_TOGETHER
-from pipelines.hamming.selection import EVERY_ROW
+from pipelines.hamming.row_filter import EVERY_ROW
 from pipelines.index.archive import Archive
 from pipelines.index.request_filters import select
 from pipelines.serve.chip_at import Preference, chip_at
@@ -173,7 +173,7 @@ def _reach(archive: Archive, question: Question) -> int:
 def _hits(archive: Archive, search: _Search) -> Hits:
     request, comparison = search.question.request, search.ranking.comparison
     k = _reach(archive, search.question)
-    selection = select(archive, request) if request.has_filters else EVERY_ROW
+    row_filter = select(archive, request) if request.has_filters else EVERY_ROW
     if not search.has_one_example:
         width = search.positives_EY.shape[1]
         return search_examples(
@@ -184,7 +184,7 @@ def _hits(archive: Archive, search: _Search) -> Hits:
             search.farthest,
             comparison=comparison,
             excluded_rows=search.excluded_rows,
-            selection=selection,
+            row_filter=row_filter,
         )
     code_Y = search.positives_EY[0]
     if search.ranking.bit_weights is not None:
@@ -194,7 +194,7 @@ def _hits(archive: Archive, search: _Search) -> Hits:
             k,
             search.farthest,
             comparison=comparison,
-            selection=selection,
+            row_filter=row_filter,
         )
     return archive.codes.search(
         code_Y,
@@ -202,7 +202,7 @@ def _hits(archive: Archive, search: _Search) -> Hits:
         search.farthest,
         comparison=comparison,
         excluded_row=next(iter(search.excluded_rows), None),
-        selection=selection,
+        row_filter=row_filter,
     )
 
 

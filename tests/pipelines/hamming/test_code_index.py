@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipelines.hamming.arrays import build_arrays
 from pipelines.hamming.code_index import CodeIndex
-from pipelines.hamming.selection import EVERY_ROW, select
+from pipelines.hamming.row_filter import EVERY_ROW, filter_by_mask
 from tests.pipelines.hamming.oracle import answer, clustered, nearest, one_bucket, uniform
 
 METHODS = ("auto", "scan", "mih")
@@ -40,8 +40,8 @@ def searches(draw):
 @settings(max_examples=300, deadline=None)
 def test_small_indices_answer_as_the_oracle_does(search):
     codes_NY, code_Y, limits, ranks_N, mask_N = search
-    selection = EVERY_ROW if mask_N is None else select(mask_N)
-    hits = index_of(codes_NY, ranks_N).search(code_Y, selection=selection, **limits)
+    row_filter = EVERY_ROW if mask_N is None else filter_by_mask(mask_N)
+    hits = index_of(codes_NY, ranks_N).search(code_Y, row_filter=row_filter, **limits)
     assert answer(hits) == nearest(codes_NY, code_Y, **limits, ranks_N=ranks_N, mask_N=mask_N)
 
 
@@ -72,7 +72,7 @@ def test_tables_answer_as_the_oracle_does(make, num_bytes):
         code_Y = codes_NY[row] if number % 2 else clustered(1, num_bytes, seed=number)[0]
         for more in ({}, {"excluded_row": row}, {"mask_N": mask_N}, {"mask_N": mask_N, "excluded_row": row}):
             want = nearest(codes_NY, code_Y, **limits, ranks_N=ranks_N, **more)
-            chosen = {"selection": select(mask_N)} if "mask_N" in more else {}
+            chosen = {"row_filter": filter_by_mask(mask_N)} if "mask_N" in more else {}
             excluded = {"excluded_row": row} if "excluded_row" in more else {}
             for method in METHODS:
                 hits = index.search(code_Y, **limits, **chosen, **excluded, method=method)

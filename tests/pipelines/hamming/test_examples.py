@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipelines.hamming.arrays import build_arrays
 from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.examples import search_examples
-from pipelines.hamming.selection import EVERY_ROW, select
+from pipelines.hamming.row_filter import EVERY_ROW, filter_by_mask
 
 
 def mean_distance(code_Y, examples_EY):
@@ -52,7 +52,7 @@ def test_the_answer_is_the_oracles(question, k, max_distance):
         k,
         max_distance,
         excluded_rows=excluded,
-        selection=EVERY_ROW if mask_N is None else select(mask_N),
+        row_filter=EVERY_ROW if mask_N is None else filter_by_mask(mask_N),
     )
     assert hits.rows_K.tolist() == wanted[:k]
     assert hits.distances_K.tolist() == [pytest.approx(float(scores[row])) for row in wanted[:k]]

@@ -13,7 +13,7 @@ from pipelines.hamming.blocks import build_blocks
 from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.examples import search_examples
-from pipelines.hamming.selection import EVERY_ROW, select
+from pipelines.hamming.row_filter import EVERY_ROW, filter_by_mask
 from tests.pipelines.hamming.oracle import clustered, first_rows, part_sums, weighted_answer
 
 METHODS = ("auto", "scan", "mih")
@@ -52,7 +52,7 @@ def test_small_indices_answer_as_the_oracle_does(question, method):
         code_Y,
         **limits,
         comparison=comparison,
-        selection=EVERY_ROW if mask_N is None else select(mask_N),
+        row_filter=EVERY_ROW if mask_N is None else filter_by_mask(mask_N),
         method=method,
     )
     sums_NP = part_sums(codes_NY, code_Y, part_bits)
@@ -72,7 +72,7 @@ def test_bits_with_weights_of_their_own_are_summed_as_numpy_does(question, seed)
         weights_K,
         **limits,
         comparison=comparison,
-        selection=EVERY_ROW if mask_N is None else select(mask_N),
+        row_filter=EVERY_ROW if mask_N is None else filter_by_mask(mask_N),
     )
     sums_NP = part_sums(codes_NY, code_Y, part_bits, weights_K)
     assert weighted_answer(hits) == first_rows(sums_NP, comparison, ranks_N, **limits, mask_N=mask_N)
@@ -116,7 +116,7 @@ def test_every_way_answers_as_the_oracle_does(parted, comparison):
                         **limit,
                         comparison=comparison,
                         excluded_row=excluded_row,
-                        selection=EVERY_ROW if mask_N is None else select(mask_N),
+                        row_filter=EVERY_ROW if mask_N is None else filter_by_mask(mask_N),
                         method=method,
                     )
                     assert weighted_answer(hits) == want, (limit, excluded_row, method)

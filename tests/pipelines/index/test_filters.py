@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.hamming.arrays import build_arrays
 from pipelines.hamming.code_index import CodeIndex
-from pipelines.hamming.selection import ALL_ROWS, NO_TIME, NONE, ROWS, Columns, rows_of
+from pipelines.hamming.row_filter import ALL_ROWS, NO_TIME, NONE, ROWS, Columns, rows_of
 from pipelines.index import polygons
 from pipelines.index.filters import BLOCKS, criteria, select_rows, spans_of
 from pipelines.index.polygons import rectangles_of, select_touching
@@ -91,9 +91,9 @@ def fulfils(columns, row, chosen):
 @settings(max_examples=150, deadline=None)
 def test_selects_what_one_look_at_every_row_does(chosen, seed, count, ordered):
     columns = columns_of(np.random.default_rng(seed), count, ordered=ordered)
-    selection = selected(columns, criteria(**chosen))
+    row_filter = selected(columns, criteria(**chosen))
     want = [row for row in range(count) if fulfils(columns, row, chosen)]
-    assert rows_of(selection).tolist() == want
+    assert rows_of(row_filter).tolist() == want
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_selects_what_one_look_at_every_row_does(chosen, seed, count, ordered):
 )
 def test_whole_blocks_are_taken_or_left_and_nothing_changes(chosen):
     columns = columns_of(np.random.default_rng(7), 5 * ROWS + 100, ordered=True)
-    selection = selected(columns, criteria(**chosen))
+    row_filter = selected(columns, criteria(**chosen))
     chosen = {"least_valid": 0.0, "wanted_C": None} | chosen
     mask_N = np.array([fulfils(columns, row, chosen) for row in range(len(columns.times_N))])
-    assert rows_of(selection).tolist() == np.flatnonzero(mask_N).tolist()
-    for block, verdict in enumerate(selection.verdicts_B):
+    assert rows_of(row_filter).tolist() == np.flatnonzero(mask_N).tolist()
+    for block, verdict in enumerate(row_filter.verdicts_B):
         of_block = mask_N[block * ROWS : (block + 1) * ROWS]
         assert {NONE: not of_block.any(), ALL_ROWS: of_block.all()}.get(int(verdict), True)
     assert mask_N.sum() > 0
@@ -133,12 +133,12 @@ def test_whole_regions_are_taken_or_left_and_nothing_changes(hours):
         np.zeros(count, np.uint32),
     )
     first, last = (START + timedelta(hours=hour) for hour in hours)
-    selection = selected(columns, criteria(interval=(first, last)))
+    row_filter = selected(columns, criteria(interval=(first, last)))
     mask_N = (hours_N >= hours[0]) & (hours_N <= hours[1])
-    assert rows_of(selection).tolist() == np.flatnonzero(mask_N).tolist()
-    whole = [mask_N[block * ROWS : (block + 1) * ROWS].all() for block in range(len(selection.verdicts_B))]
-    assert (selection.verdicts_B == ALL_ROWS).tolist() == whole
-    assert selection.blocks_B.tolist() == np.flatnonzero(selection.verdicts_B).tolist()
+    assert rows_of(row_filter).tolist() == np.flatnonzero(mask_N).tolist()
+    whole = [mask_N[block * ROWS : (block + 1) * ROWS].all() for block in range(len(row_filter.verdicts_B))]
+    assert (row_filter.verdicts_B == ALL_ROWS).tolist() == whole
+    assert row_filter.blocks_B.tolist() == np.flatnonzero(row_filter.verdicts_B).tolist()
 
 
 @pytest.mark.parametrize("num_bytes", [8, 16])
@@ -157,14 +157,14 @@ def test_a_search_of_whole_blocks_and_parts_of_others_answers_as_the_oracle_does
     )
     first, last = 500 - round(500 * share), 500 + round(500 * share)
     interval = (START + timedelta(seconds=first), START + timedelta(seconds=last))
-    selection = selected(columns, criteria(interval=interval))
+    row_filter = selected(columns, criteria(interval=interval))
     mask_N = (seconds_N >= first) & (seconds_N <= last)
     index = CodeIndex(build_arrays(codes_NY, ranks_N))
     for number, limits in enumerate([{"k": 1}, {"k": 10}, {"k": 20, "max_distance": 9}, {"k": 5000}]):
         row = int(np.flatnonzero(mask_N)[number * 300])
         for excluded_row in (None, row):
             hits = index.search(
-                codes_NY[row], **limits, excluded_row=excluded_row, selection=selection, method="scan"
+                codes_NY[row], **limits, excluded_row=excluded_row, row_filter=row_filter, method="scan"
             )
             want = nearest(
                 codes_NY,
@@ -209,9 +209,9 @@ def test_a_polygon_selects_by_footprint_not_by_box(monkeypatch):
     lake = shapely.MultiPolygon([shapely.Point(0, 0).buffer(40), shapely.box(100, 10, 100.5, 10.5)])
     spans = spans_of(columns)
     boxes = selected(columns, criteria(rectangles_of(lake)))
-    selection = select_touching(lake, boxes, columns, spans, footprints)
+    row_filter = select_touching(lake, boxes, columns, spans, footprints)
     want = [row for row, diamond in enumerate(diamonds) if diamond.intersects(lake)]
-    assert rows_of(selection).tolist() == want
+    assert rows_of(row_filter).tolist() == want
     assert len(want) < len(rows_of(boxes))
     assert 0 < max(taken) <= 50, "outlines of a whole archive may be more than Arrow takes at once, or memory"
 
@@ -220,10 +220,10 @@ def test_a_polygon_and_other_criteria_must_both_be_fulfilled():
     columns = columns_of(np.random.default_rng(5), 4 * ROWS, ordered=True)
     footprints = pa.chunked_array([pa.array(shapely.to_wkb(shapely.box(*columns.boxes_N4.T)))])
     lake, spans = shapely.box(-150, -89, 60, 89), spans_of(columns)
-    selection = selected(columns, criteria(rectangles_of(lake), least_valid=0.5))
+    row_filter = selected(columns, criteria(rectangles_of(lake), least_valid=0.5))
     chosen = {"rectangles": [lake.bounds], "least_valid": 0.5, "wanted_C": None}
     want = [row for row in range(4 * ROWS) if fulfils(columns, row, chosen)]
-    assert rows_of(select_touching(lake, selection, columns, spans, footprints)).tolist() == want
+    assert rows_of(select_touching(lake, row_filter, columns, spans, footprints)).tolist() == want
 
 
 def test_an_upside_down_box_is_refused():

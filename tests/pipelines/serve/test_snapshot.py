@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from pipelines.errors import BundleError, TableError
-from pipelines.hamming.selection import rows_of
+from pipelines.hamming.row_filter import rows_of
 from pipelines.index.filters import criteria, select_rows
 from pipelines.index.polygons import rectangles_of, select_touching
 from pipelines.serve.chip_at import chip_at

@@ -1,4 +1,11 @@
-"""What numba has no name for, by LLVM's: two instructions of the processor, and a loop over its vectors."""
+"""The operations of `simd` in LLVM's terms: two instructions of the processor, and loops over its vectors.
+
+Each private function here is what `numba.extending.intrinsic` takes: given the types of the arguments, it
+returns the signature and a function that writes LLVM code for the call.
+
+Source: LLVM Language Reference, llvm.ctpop, llvm.prefetch, llvm.umin, llvm.vector.reduce.umin
+(https://llvm.org/docs/LangRef.html).
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -8,7 +15,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numpy.typing import NDArray
+
+from pipelines.hamming.jit import Words
+from pipelines.hamming.simd_plain import LANES
 
 _function: Callable[..., Any] = cgutils.get_or_insert_function
 _variable: Callable[..., Any] = cgutils.alloca_once_value
@@ -24,7 +33,8 @@ def _popcount(typing_context: object, word: object) -> Any:  # noqa: ARG001
     return types.int64(types.uint64), generate
 
 
-def _ask_for(builder: Any, element: Any) -> None:
+def _prefetch_element(builder: Any, element: Any) -> None:
+    """Write the instruction that brings an element to the cache."""
     pointer, number = builder.bitcast(element, ir.IntType(8).as_pointer()), ir.IntType(32)
     type_ = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
     function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], type_)
@@ -35,32 +45,32 @@ def _prefetch(typing_context: object, array: Any, position: object) -> Any:  # n
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        _ask_for(builder, builder.gep(view.data, [arguments[1]]))
+        _prefetch_element(builder, builder.gep(view.data, [arguments[1]]))
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
 
 
-LANES = 8
-"""Words in a vector of 512 bits, of which LLVM makes several where the processor's are shorter."""
 _tuple_of = cast(Callable[..., Any], types.UniTuple)
 _WORDS, _BYTES = ir.VectorType(ir.IntType(64), LANES), ir.VectorType(ir.IntType(8), 8 * LANES)
 _TOGETHER = ir.VectorType(ir.IntType(64), 64)
 
 
 def _call(builder: Any, name: str, kind: ir.Type, *values: Any) -> Any:
+    """Write the call of an LLVM function by its name."""
     type_ = ir.FunctionType(kind, [value.type for value in values])
     return builder.call(_function(builder.module, type_, name), values)
 
 
 def _splat(builder: Any, value: Any, type_: ir.VectorType) -> Any:
+    """Write a vector that has one value in each lane."""
     first = builder.insert_element(ir.Constant(type_, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     places = ir.Constant(ir.VectorType(ir.IntType(32), type_.count), [0] * type_.count)
     return builder.shuffle_vector(first, ir.Constant(type_, ir.Undefined), places)
 
 
 def _least_bits(_context: object, words: Any, queries: Any, ahead: object) -> Any:  # noqa: ARG001
-    if words.layout != "C":  # else what lies between its words would be compared too
+    if words.layout != "C":  # the words must lie side by side
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -72,12 +82,12 @@ def _least_bits(_context: object, words: Any, queries: Any, ahead: object) -> An
         zero, step = ir.Constant(count.type, 0), ir.Constant(count.type, LANES)
         with cgutils.for_range_slice(builder, zero, count, step, intp=count.type) as (index, _):
             pointer = builder.bitcast(builder.gep(view.data, [index]), _WORDS.as_pointer())
-            _ask_for(builder, builder.gep(view.data, [builder.add(index, arguments[2])]))
+            _prefetch_element(builder, builder.gep(view.data, [builder.add(index, arguments[2])]))
             some = builder.load(pointer)
             some.align = 8
             for splat, best in zip(splats, least, strict=True):
                 bits = _call(builder, "llvm.ctpop.v8i64", _WORDS, builder.xor(some, splat))
-                # as bytes: their least takes one step where that of words takes two, or has no instruction
+                # compared as bytes: the least of bytes takes one instruction, that of words two or more
                 counts = builder.bitcast(bits, _BYTES)
                 builder.store(_call(builder, "llvm.umin.v64i8", _BYTES, builder.load(best), counts), best)
         others = ir.Constant(_BYTES, ([0] + [255] * 7) * LANES)  # the bytes that hold no count
@@ -137,7 +147,7 @@ def _near_sums(
                 weight = _splat(builder, builder.load(builder.gep(weights_EW.data, [place])), _WORDS)
                 for number, kept in enumerate(sums):
                     here = builder.gep(start, [ir.Constant(first.type, number * LANES)])
-                    _ask_for(builder, builder.gep(here, [ahead]))
+                    _prefetch_element(builder, builder.gep(here, [ahead]))
                     some = builder.load(builder.bitcast(here, _WORDS.as_pointer()))
                     some.align = 8
                     different = builder.and_(builder.xor(some, query), mask)
@@ -156,20 +166,7 @@ def _near_sums(
 
 
 popcount = cast(Callable[[Any], int], intrinsic(_popcount))
-"""word -> how many bits of an uint64 are set."""
-prefetch = cast(Callable[[NDArray[np.uint64], int], None], intrinsic(_prefetch))
-"""array, position -> nothing: ask for an element to be brought to the cache, without waiting for it."""
-least_bits = cast(
-    Callable[[NDArray[np.uint64], tuple[int, ...], int], tuple[int, ...]], intrinsic(_least_bits)
-)
-"""words, queries, ahead -> of each query the least popcount(word ^ query), 255 where there is none; words at
-the end that fill no vector, fewer than `LANES`, are left out. What lies so many words ahead, be it behind
-the array's end, is asked for meanwhile."""
-near_bits = cast(Callable[[NDArray[np.uint64], int, int, int], np.uint64], intrinsic(_near_bits))
-"""words, first, query, farthest -> 64 bits: bit i says whether popcount(words[first + i] ^ query) is at most
-``farthest``."""
+prefetch = cast(Callable[[Words, int], None], intrinsic(_prefetch))
+least_bits = cast(Callable[[Words, tuple[int, ...], int], tuple[int, ...]], intrinsic(_least_bits))
+near_bits = cast(Callable[[Words, int, int, int], np.uint64], intrinsic(_near_bits))
 near_sums = cast(Callable[..., np.uint64], intrinsic(_near_sums))
-"""codes_WU, first, order_W, words, query_W, masks_EW, weights_EW, farthest, ahead -> 64 bits: bit i says
-whether code ``first + i`` is at most ``farthest`` away, as far as the first ``words`` words of ``order_W``
-tell: the sum over these and over planes E of weights_EW * popcount((code ^ query) & masks_EW). There must be
-64 codes. Arrays are contiguous, orders and weights int64. Codes ``ahead`` are asked for meanwhile."""
