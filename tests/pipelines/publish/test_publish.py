@@ -89,7 +89,7 @@ def test_a_version_by_hand_is_gated_unless_forced(night, any_root, write_model):
     uri, manifest = write_model(any_root, "tiny")
     night = type(night)(night.table, manifest.model_id)
     first = night.commit(night.random_codes(3, 4))
-    with pytest.raises(TableError, match="name the model.s bundle with --bundle"):
+    with pytest.raises(TableError, match="name the model's bundle with --bundle"):
         by_hand(night, version=first)
     assert by_hand(night, version=first, bundle=uri, gate=SMALL).publications[0].bundle_uri == uri
     worse = night.commit({"new": np.zeros((90, 4), np.uint8)})
