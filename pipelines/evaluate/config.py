@@ -22,6 +22,6 @@ class EvaluateConfig(StageConfig):
     seed: int = 0
     """Seed of ITQ's first rotation"""
     track: bool = True
-    """Add figures and report to the bundle's training run in MLflow, or to a new run if that doesn't exist"""
+    """Log figures and report to MLflow, as a run of their own below that of the bundle's training"""
     store: StoreConfig = StoreConfig()
     tracking: TrackingConfig = TrackingConfig()

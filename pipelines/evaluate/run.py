@@ -52,7 +52,7 @@ from pipelines.imagery.pixels import PixelSpec
 from pipelines.labels.dataset import SPLITS, Labels, multi_hot, read_labels
 from pipelines.labels.features import Features, compute_features
 from pipelines.registry.bundles import read_bundle, resolve_bundle
-from pipelines.registry.tracking import find_run, log_files, log_metrics, tracked_run
+from pipelines.registry.tracking import PARENT_RUN, find_run, log_files, log_metrics, tracked_run
 from pipelines.runtime.cluster import connected
 from pipelines.storage.store import Store
 
@@ -214,17 +214,23 @@ def _examples(
 
 @contextmanager
 def _run_of(config: EvaluateConfig, manifest: Manifest) -> Iterator[str | None]:
-    """Yield the MLflow run to log to: that of the training, else a new one; None without tracking."""
+    """Yield a new MLflow run, below that of the training if it still exists; None without tracking.
+
+    Each evaluation has a run of its own, so that none overwrites the figures of another.
+    """
     if not config.track:
         yield None
         return
     training = find_run(config.tracking, manifest.training_run_id)
-    if training and training.info.lifecycle_stage == "active":  # nothing can be logged to a deleted run
-        yield manifest.training_run_id
-    else:
-        params: dict[str, object] = {"model_id": manifest.model_id, "source": config.source}
-        with tracked_run(config.tracking, f"evaluate {manifest.model_id}", params) as run_id:
-            yield run_id
+    is_there = training is not None and training.info.lifecycle_stage == "active"
+    tags = {PARENT_RUN: manifest.training_run_id} if is_there else {}
+    params: dict[str, object] = {
+        "model_id": manifest.model_id,
+        "source": config.source,
+        "split": config.split.model_dump_json(),
+    }
+    with tracked_run(config.tracking, f"evaluate {manifest.model_id}", params, tags) as run_id:
+        yield run_id
 
 
 def _publish(

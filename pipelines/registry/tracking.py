@@ -26,6 +26,9 @@ log = structlog.get_logger()
 PATIENCE = 60.0
 """How long a job waits for an answer of MLflow [seconds]."""
 
+PARENT_RUN = "mlflow.parentRunId"
+"""Tag of a run: MLflow's pages show it below the run with this id."""
+
 Answer = TypeVar("Answer")
 
 _BATCH = 1000  # figures in one request: MLflow's limit
