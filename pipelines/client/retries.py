@@ -48,7 +48,8 @@ def _may_pass(state: RetryCallState) -> bool:
 
 
 def _pause(state: RetryCallState) -> float:
-    outcome, pause = _outcome(state), _FIRST_PAUSE * 2 ** (state.attempt_number - 1)
+    outcome = _outcome(state)
+    pause: float = _FIRST_PAUSE * 2 ** (state.attempt_number - 1)
     if isinstance(outcome, httpx.Response) and _is_busy(outcome):
         pause = retry_after(outcome.headers.get("Retry-After", ""), pause)
     return pause * random.uniform(1, 1.1)  # noqa: S311 - calls refused together come back apart
