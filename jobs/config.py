@@ -116,7 +116,7 @@ def _read_yaml(file: str | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        content = yaml.safe_load(Path(file).read_text())
+        content = yaml.safe_load(Path(os.path.expanduser(file)).read_text())  # noqa: PTH111 - see `absolute`
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"config file {file}: {one_line(error)}") from error
     if not isinstance(content, dict):

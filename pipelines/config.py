@@ -1,6 +1,41 @@
 """Base classes of the configs of all stages. Imports nothing slow, so that `--help` of a job is fast."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pipelines.errors import ConfigError
+from pipelines.uris import absolute
+
+
+def located(uri: str) -> str:
+    """Return a URI that means the same from every folder. Raises ValueError if it is empty or can't be read.
+
+    A relative path starts at the current folder, ``~`` is the home folder; s3:// and https:// stay.
+    """
+    if not uri.strip():
+        raise ValueError("is empty; give a folder or an address (is a variable of the shell not set?)")
+    try:
+        return absolute(uri)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+def _located_bundle(uri: str) -> str:
+    return uri if uri.startswith("models:/") else located(uri)
+
+
+def _located_file(path: Path) -> Path:
+    return Path(located(str(path)))
+
+
+Uri = Annotated[str, AfterValidator(located)]
+"""Where objects are: an address, or a local path, which is absolute in a config (see `located`)."""
+BundleUri = Annotated[str, AfterValidator(_located_bundle)]
+"""A `Uri`, or the name of a registered model: ``models:/name@alias``, ``models:/name/version``."""
+LocalPath = Annotated[Path, AfterValidator(_located_file)]
+"""A file or folder of this machine; absolute in a config."""
 
 
 class StageConfig(BaseModel):
@@ -44,7 +79,7 @@ class FeatureConfig(StageConfig):
     """GPUs for each actor; 0: it runs on the CPU"""
     batch_size: int = Field(64, ge=1)
     """Chips in one forward pass"""
-    cache: str | None = None
+    cache: Uri | None = None
     """Folder that keeps features for later jobs: URI; empty: `features` beside what the job writes"""
     max_unreadable_share: float = Field(0.01, ge=0, le=1)
     """Largest share of labelled chips that may be unreadable; more stop the job [0..1]"""

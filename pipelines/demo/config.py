@@ -1,14 +1,16 @@
 """The config of the demo."""
 
+from pathlib import Path
+
 from pydantic import Field
 
-from pipelines.config import StageConfig
+from pipelines.config import LocalPath, StageConfig
 
 
 class DemoConfig(StageConfig):
     """The whole product on one machine: an archive of the world, a trained model, a served code table."""
 
-    output: str = "demo-output"
+    output: LocalPath = Field(Path("demo-output"), validate_default=True)
     """Folder for all files of the demo; files of an earlier demo in it are removed"""
     port: int = Field(8000, ge=1, le=65535)
     """Port of the query service on loopback"""

@@ -99,7 +99,7 @@ class _Demo:
 
 def run_demo(config: DemoConfig) -> DemoReport:
     """Run the demo, stop all processes that it has started, and return its figures."""
-    folder = Path(config.output).absolute()
+    folder = config.output
     clear_output(folder)
     (folder / "logs").mkdir(parents=True)
     (folder / _MARKER).touch()

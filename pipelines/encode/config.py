@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from pipelines.config import StoreConfig, TrackingConfig
+from pipelines.config import BundleUri, StoreConfig, TrackingConfig, Uri
 from pipelines.gate.config import GateConfig
 from pipelines.sources.config import ArchiveConfig
 
@@ -23,9 +23,9 @@ class EncodeConfig(ArchiveConfig):
     """Remove the chips of objects that the source doesn't list any more"""
     max_prune_share: float = Field(0.1, ge=0, le=1)
     """Largest share of all objects that prune may remove; more stop the job [0..1]"""
-    table: str
+    table: Uri
     """Code table: URI; created if there is none"""
-    bundle: str
+    bundle: BundleUri
     """Model bundle: URI of its folder, or models:/name@alias"""
     recut: bool = False
     """Encode objects again that the table holds with another grid or other pixels; else such a night stops"""

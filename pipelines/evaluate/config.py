@@ -1,6 +1,6 @@
 """The config of an evaluation."""
 
-from pipelines.config import FeatureConfig, StageConfig, StoreConfig, TrackingConfig
+from pipelines.config import BundleUri, FeatureConfig, StageConfig, StoreConfig, TrackingConfig, Uri
 from pipelines.labels.dataset import SplitConfig
 from pipelines.sources.config import ArchiveConfig
 
@@ -8,11 +8,11 @@ from pipelines.sources.config import ArchiveConfig
 class EvaluateConfig(StageConfig):
     """Measure a bundle's codes on labelled chips, and baselines of the same length; write a report."""
 
-    bundle: str
+    bundle: BundleUri
     """Model bundle: URI of its folder, or models:/name@alias"""
-    source: str
+    source: Uri
     """Labelled scenes: URI of a folder with a folder a class, or of a .parquet or .csv manifest"""
-    output: str
+    output: Uri
     """Folder for evaluation.json and evaluation.html: URI"""
     split: SplitConfig = SplitConfig()
     features: FeatureConfig = FeatureConfig()

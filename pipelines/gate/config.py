@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipelines.config import StageConfig
+from pipelines.config import StageConfig, Uri
 
 
 class GateConfig(StageConfig):
@@ -28,7 +28,7 @@ class GateConfig(StageConfig):
     """Change of a bit's share of ones since the last published version, mean over bits, at most [0..1]"""
     max_new_bit_drift: float = Field(0.4, ge=0, le=1)
     """The same of the chips encoded since then alone [0..1]"""
-    canary: str | None = None
+    canary: Uri | None = None
     """Labelled chips: URI of a Parquet or CSV file with the columns chip_id, label; empty: none"""
     canary_k: int = Field(10, ge=1)
     """Nearest chips of each of them whose labels are compared"""

@@ -24,7 +24,7 @@ from pipelines.config import StageConfig
 from pipelines.errors import ConfigError, StorageError
 from pipelines.labels.label_manifest import MANIFESTS, SIDES, LabelledChip, read_manifest
 from pipelines.storage.listings import ObjectInfo, PassedOver, is_hidden
-from pipelines.storage.uris import absolute
+from pipelines.uris import absolute
 
 if TYPE_CHECKING:
     # takes a second to import, which `--help` shouldn't wait for: its configs import SplitConfig

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import ConfigError, StorageError, one_line
 from pipelines.imagery.window import WindowTuple
-from pipelines.storage.uris import absolute, check_named, is_web
+from pipelines.uris import absolute, check_named, is_web
 
 if TYPE_CHECKING:
     # takes a second to import, which `--help` shouldn't wait for: its configs import this module

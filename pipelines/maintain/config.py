@@ -2,13 +2,13 @@
 
 from pydantic import Field
 
-from pipelines.config import StageConfig, StoreConfig
+from pipelines.config import StageConfig, StoreConfig, Uri
 
 
 class MaintainConfig(StageConfig):
     """Compact the small shards of a code table, and remove the files that no kept version needs."""
 
-    table: str
+    table: Uri
     """Code table: URI"""
     keep_days: float = Field(30, ge=0)
     """Versions that were published within this time stay readable [days]"""

@@ -2,18 +2,18 @@
 
 from pydantic import Field, model_validator
 
-from pipelines.config import StageConfig, StoreConfig, TrackingConfig
+from pipelines.config import BundleUri, StageConfig, StoreConfig, TrackingConfig, Uri
 from pipelines.gate.config import GateConfig
 
 
 class PublishConfig(StageConfig):
     """Publish a version of a code table by hand, roll back to the publication before, or list all."""
 
-    table: str
+    table: Uri
     """Code table: URI"""
     version: int | None = Field(None, ge=0)
     """Publish this version of the table, if it is the end of a night and passes the gate"""
-    bundle: str | None = None
+    bundle: BundleUri | None = None
     """Bundle whose codes are published: URI or models:/name@alias; empty: that of the present publication"""
     force: bool = False
     """Publish the version though it fails the gate"""

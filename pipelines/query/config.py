@@ -1,13 +1,12 @@
 """Configuration of jobs.query. It imports little, because `--help` reads this module."""
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from model.spec import Compare
 from pipelines.api.requests import MAX_K, MAX_KIND_WEIGHT, RankBy
-from pipelines.config import StageConfig
+from pipelines.config import LocalPath, StageConfig
 
 
 class QueryConfig(StageConfig):
@@ -25,11 +24,11 @@ class QueryConfig(StageConfig):
     """The example: the chip at this place, "longitude,latitude" [degrees]"""
     code: str | None = None
     """The example: a code [hex digits]"""
-    image: Path | None = None
+    image: LocalPath | None = None
     """The example: an image file, JPEG, PNG, JPEG 2000 or GeoTIFF"""
     bbox: str | None = None
     """Only chips that touch this box, "west,south,east,north" [degrees]; west > east: over 180 degrees"""
-    intersects: Path | None = None
+    intersects: LocalPath | None = None
     """Only chips whose footprint touches the geometry in this file: GeoJSON, a geometry or one feature"""
     datetime: str | None = None
     """Only chips acquired then: a time (RFC 3339) or an interval "start/end", with ".." for an open end"""
@@ -55,7 +54,7 @@ class QueryConfig(StageConfig):
     """Print the answer as GeoJSON instead of a table"""
     open: bool = False
     """Show a contact sheet in the browser: the example's picture and those of the first 200 chips"""
-    output: Path | None = None
+    output: LocalPath | None = None
     """File for the contact sheet, with or without open; empty: with open, a temporary file"""
 
     @model_validator(mode="after")

@@ -6,17 +6,17 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.config import StageConfig, StoreConfig
+from pipelines.config import LocalPath, StageConfig, StoreConfig, Uri
 
 
 class ServeConfig(StageConfig):
     """Serve a published code table over HTTP, and follow what is published next."""
 
-    table: str
+    table: Uri
     """URI of the code table, the one that jobs.nightly publishes"""
     store: StoreConfig = StoreConfig()
     """How to reach the object stores of table, bundle and imagery"""
-    index_folder: Path = Path("~/.cache/scenehash")
+    index_folder: LocalPath = Field(default=Path("~/.cache/scenehash"), validate_default=True)
     """Local folder where built indices are kept, so that a restart is quick"""
     kept_snapshots: int = Field(default=3, ge=1)
     """How many of the last published versions can be asked for: all pages of an answer are of one version"""
@@ -64,11 +64,6 @@ class ServeConfig(StageConfig):
     """Most uploaded images that go through the network together [images]"""
     encode_wait_ms: float = Field(default=5.0, ge=0)
     """How long an uploaded image waits for others to join its batch [milliseconds]"""
-
-    @field_validator("index_folder")
-    @classmethod
-    def _expand(cls, index_folder: Path) -> Path:
-        return index_folder.expanduser().absolute()
 
     @field_validator("key_hashes", "admin_key_hashes")
     @classmethod

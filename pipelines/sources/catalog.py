@@ -14,7 +14,7 @@ from pipelines.runtime.threads import mapped_ahead
 from pipelines.sources.items import Found, links, resolved, rows_of, self_link
 from pipelines.storage.listings import PassedOver
 from pipelines.storage.store import Store
-from pipelines.storage.uris import check_named
+from pipelines.uris import check_named
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from pipelines.config import StageConfig
+from pipelines.config import StageConfig, Uri
 
 
 class PixelConfig(StageConfig):
@@ -58,7 +58,7 @@ class SearchConfig(StageConfig):
 class ArchiveConfig(StageConfig):
     """The archive that a night encodes, or that an unlabelled training samples."""
 
-    source: str
+    source: Uri
     """Archive: prefix below which the imagery lies (s3:// or a folder), manifest (.parquet, .csv), \
 S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"""
     asset: str | None = None

@@ -12,7 +12,7 @@ from pipelines.runtime.spill import database, number, spill, view, write
 from pipelines.runtime.threads import mapped_ahead
 from pipelines.sources.prefix import list_pages
 from pipelines.storage.store import Store
-from pipelines.storage.uris import is_web
+from pipelines.uris import is_web
 
 _SCHEMA = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("failed", pa.bool_())])
 _BATCH = 10_000  # folders or objects that are looked up together

@@ -13,7 +13,7 @@ from pystac.utils import is_absolute_href, make_absolute_href
 from pipelines.errors import ConfigError, one_line
 from pipelines.sources.objects import OBJECT_SCHEMA, time_of
 from pipelines.storage.listings import PassedOver
-from pipelines.storage.uris import absolute
+from pipelines.uris import absolute
 
 Found = tuple[Any, str | None, str | None]
 """What may be an item, the collection that it is in, and its address, which relative links start from."""

@@ -18,7 +18,7 @@ from pipelines.sources.etags import fill_etags
 from pipelines.sources.objects import OBJECT_SCHEMA
 from pipelines.storage.listings import PassedOver
 from pipelines.storage.store import Store
-from pipelines.storage.uris import absolute, check_named
+from pipelines.uris import absolute, check_named
 
 log = structlog.get_logger()
 

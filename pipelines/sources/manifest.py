@@ -15,7 +15,7 @@ from pipelines.errors import ConfigError, StorageError, one_line
 from pipelines.sources.objects import Column, object_table, plain_etags, times
 from pipelines.storage.listings import PassedOver
 from pipelines.storage.store import Store
-from pipelines.storage.uris import absolute
+from pipelines.uris import absolute
 
 log = structlog.get_logger()
 

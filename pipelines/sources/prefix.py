@@ -10,7 +10,7 @@ from pipelines.errors import StorageError, StoreDownError
 from pipelines.sources.objects import listed_table
 from pipelines.storage.listings import Page, PassedOver, Trail, is_hidden
 from pipelines.storage.store import Store
-from pipelines.storage.uris import absolute
+from pipelines.uris import absolute
 
 _REQUESTS = 16  # listings at a time
 _WORLD_FILES = (

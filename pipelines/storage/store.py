@@ -24,8 +24,8 @@ from pipelines.storage import s3
 from pipelines.storage.listings import ObjectInfo, Page, Trail
 from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
 from pipelines.storage.retry import call_with_retries
-from pipelines.storage.uris import absolute, is_web
 from pipelines.storage.web import read_web, web_etag
+from pipelines.uris import absolute, is_web
 
 Answer = TypeVar("Answer")
 

@@ -1,9 +1,9 @@
 """The config of a training."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from model.loss_spec import (
@@ -16,7 +16,15 @@ from model.loss_spec import (
 )
 from model.recipe import AugmentSpec, Recipe
 from model.spec import NetworkSpec, Resize
-from pipelines.config import FeatureConfig, StageConfig, StoreConfig, TrackingConfig
+from pipelines.config import (
+    BundleUri,
+    FeatureConfig,
+    StageConfig,
+    StoreConfig,
+    TrackingConfig,
+    Uri,
+    located,
+)
 from pipelines.labels.dataset import SplitConfig
 from pipelines.sources.config import ArchiveConfig
 from pipelines.train.presets import Preset, with_preset
@@ -75,20 +83,24 @@ ARCHIVE_ONLY = tuple(sorted(set(ArchiveConfig.model_fields) - {"source"}))
 """Fields that say which chips of an archive to learn from; they are for training without labels only."""
 
 
+def _located_weights(weights: str) -> str:
+    return weights if weights in ("imagenet", "none") else located(weights)
+
+
 class TrainConfig(ArchiveConfig):
     """Train a hashing network on labelled scenes, or on an archive without labels; register a bundle."""
 
-    source: str
+    source: Uri
     """Labelled scenes: URI of a folder with a folder a class, or of a .parquet or .csv manifest; for the \
 preset unlabelled an archive, as a night takes it"""
     samples: int = Field(10_000, ge=2)
     """Unlabelled: windows to learn from, at most, evenly over the archive's scenes"""
-    bundles: str
+    bundles: Uri
     """Folder for bundles: URI; the new one is written below it, under its model id"""
     preset: Preset = "default"
     """Values that other options have unless they are set: default, default64 (no look bits), unlabelled,
     seed_a or seed_b"""
-    look_from: str | None = None
+    look_from: BundleUri | None = None
     """Bundle whose backbone, input and look bits are taken as they are, and kind bits added: URI of its \
 folder, or models:/name@alias"""
     name: str = Field("scenehash", pattern=r"^[A-Za-z0-9._-]+$")
@@ -101,7 +113,7 @@ has it, on the same chips; always; or never"""
     split: SplitConfig = SplitConfig()
     network: NetworkConfig = NetworkConfig()
     input: InputConfig = InputConfig()
-    weights: str = "imagenet"
+    weights: Annotated[str, AfterValidator(_located_weights)] = "imagenet"
     """Backbone weights to start from: imagenet, none, or the URI of a .safetensors or .pth file"""
     recipe: RecipeConfig = RecipeConfig()
     augment: AugmentConfig = AugmentConfig()

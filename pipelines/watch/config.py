@@ -1,13 +1,12 @@
 """Configuration of `jobs.watch add | list | run | remove`."""
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from model.spec import Compare
 from pipelines.api.requests import MAX_EXAMPLES, MAX_KIND_WEIGHT, Filters
-from pipelines.config import StageConfig, StoreConfig
+from pipelines.config import LocalPath, StageConfig, StoreConfig, Uri
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
@@ -15,7 +14,7 @@ NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 class ListWatchesConfig(StageConfig):
     """Show all watches: their examples, how far they have come, their hits so far."""
 
-    watches: str
+    watches: Uri
     """Where the watches are kept: URI of a folder"""
     store: StoreConfig = StoreConfig()
 
@@ -30,7 +29,7 @@ class RemoveWatchConfig(ListWatchesConfig):
 class RunWatchesConfig(ListWatchesConfig):
     """Write what is new near the watches' examples since their last run."""
 
-    output: str
+    output: Uri
     """URI of a folder; hits go to `<output>/<watch>/<publication>.geojson` and `.jsonl`"""
     name: str | None = Field(None, pattern=NAME)
     """Run only this watch; empty: all watches"""
@@ -41,7 +40,7 @@ class AddWatchConfig(ListWatchesConfig):
 
     name: str = Field(pattern=NAME)
     """A name for the watch: a to z, 0 to 9, - and _"""
-    table: str
+    table: Uri
     """URI of the code table to watch"""
     max_distance: int = Field(ge=0)
     """Chips at most this far from the example are hits; with several examples the mean distance counts [bits,
@@ -54,7 +53,7 @@ class AddWatchConfig(ListWatchesConfig):
     """The example: ids of chips of the table; these chips are no hits themselves"""
     code: str | None = Field(None, pattern=r"^([0-9a-fA-F]{2})+$")
     """The example: a code of the model that is published [hex digits]"""
-    image: Path | None = None
+    image: LocalPath | None = None
     """The example: an image file, JPEG, PNG, JPEG 2000 or GeoTIFF"""
     filters: Filters = Filters()
     notes: str = ""

@@ -23,7 +23,7 @@ def test_layers_are_those_that_are_checked():
     (checked,) = (contract["layers"] for contract in contracts if contract.get("containers"))
     shown = [set(line.split(", ")) for line in LAYERS]
     assert shown == [{"jobs"}, *(set(line.split(" | ")) for line in checked), {"model"}]
-    assert set.union(*shown[1:-1]) == folders() | {"config", "errors"}
+    assert set.union(*shown[1:-1]) == folders() | {"config", "uris", "errors"}
 
 
 def test_every_room_has_a_row():

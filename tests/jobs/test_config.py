@@ -2,20 +2,23 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from jobs.config import load_config, run_job
+from jobs.config import _all_configs, load_config, run_job
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, GateError, ScenehashError
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.maintain.config import MaintainConfig
 from pipelines.serve.config import ServeConfig
 from pipelines.train.config import TrainConfig
+from pipelines.watch.config import AddWatchConfig
 
 JOBS = ("train", "evaluate", "nightly", "publish", "maintain", "serve", "query", "watch", "demo")
 REQUIRED = ["--source", "s3://a/b", "--table", "t", "--bundle", "b"]
@@ -133,6 +136,55 @@ def test_pixels_of_a_night():
     assert (config.pixels.low, config.pixels.high, config.pixels.nodata) == ((0, 0.5), (1, 3000), -9999)
     with pytest.raises(ConfigError, match="pixels: give low and high, or percentiles: not both"):
         load_config("nightly", EncodeConfig, [*given, "--pixels.percentiles=2,98"])
+
+
+def test_local_places_are_absolute_whichever_way_they_are_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ana")
+    monkeypatch.setenv("SCENEHASH_TABLE", "~/codes")
+    (tmp_path / "night.yaml").write_text("{bundle: bundles/x, gate: {canary: ../canary.csv}}")
+    night = load_config("nightly", EncodeConfig, ["--config", "night.yaml", "--source", "./imagery/"])
+    assert night.source == f"{tmp_path}/imagery"
+    assert (night.table, night.bundle) == ("/home/ana/codes", f"{tmp_path}/bundles/x")
+    assert night.gate.canary == f"{tmp_path.parent}/canary.csv"
+    flags = ["--source=l", "--bundles=b", "--features.cache=f", "--weights=w.pth", "--look-from=models:/m@a"]
+    with pytest.raises(ConfigError, match="weights are those of the bundle"):
+        load_config("train", TrainConfig, flags)
+    training = load_config("train", TrainConfig, flags[:-1])
+    assert (training.bundles, training.features.cache) == (f"{tmp_path}/b", f"{tmp_path}/f")
+    assert training.weights == f"{tmp_path}/w.pth"
+    assert load_config("train", TrainConfig, flags[:2]).weights == "imagenet"
+    flags = ["--watches=w", "--name=a", "--table=t", "--max-distance=1", "--image=~/i.png"]
+    watch = load_config("watch add", AddWatchConfig, flags)
+    assert (watch.watches, watch.table) == (f"{tmp_path}/w", f"{tmp_path}/t")
+    assert str(watch.image) == "/home/ana/i.png"
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/a/", "https://stac.example.org/v1", "http://h/x"])
+def test_addresses_of_other_machines_stay_as_they_are(address):
+    assert load("--source", address).source == address
+    assert load("--bundle", "models:/scenehash@champion").bundle == "models:/scenehash@champion"
+
+
+def test_an_empty_place_is_not_the_current_folder():
+    with pytest.raises(ConfigError, match="table: is empty; give a folder or an address"):
+        load("--table", "")
+
+
+def places(config, path=""):
+    """Yield each field of a config that names a place, with the fields of the configs in it."""
+    for name, field in config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from places(field.annotation, f"{path}{name}.")
+        elif re.search(r"\bURI\b|\b[Ff]older|\bfile\b", field.description or "") and name != "account":
+            yield f"{path}{name}", f"{field.annotation} {field.metadata}"
+
+
+@pytest.mark.parametrize("config", _all_configs(), ids=lambda config: config.__name__)
+def test_every_field_that_names_a_place_makes_it_absolute(config):
+    for name, kind in places(config):
+        if name not in ("pixels.nodata", "tracking.uri", "search.filter"):
+            assert "located" in kind, name
 
 
 def test_a_search_can_be_told_in_flags():
