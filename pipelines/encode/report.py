@@ -80,6 +80,8 @@ class EncodeReport(BaseModel):
     """The gate's figures; empty if there was nothing new to publish."""
     gate_failed: tuple[str, ...]
     """The checks that failed, and by how much."""
+    gate_skipped: tuple[str, ...]
+    """The checks that the gate couldn't make, and why."""
     tracking_failed: str | None = None
     """Why MLflow wasn't available for the bundle or for this night's run; the night was done without it."""
     seconds: float
@@ -129,6 +131,7 @@ def make_report(
         gpu_seconds_per_1000_chips=round(tally.usage.gpu_seconds / thousands, 3),
         gate=verdict.measured.figures if verdict else {},
         gate_failed=verdict.failed if verdict else (),
+        gate_skipped=verdict.skipped if verdict else (),
         seconds=round(seconds, 1),
     )
 

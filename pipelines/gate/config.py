@@ -9,11 +9,11 @@ class GateConfig(StageConfig):
     """The thresholds that a new version of the table must meet to be published."""
 
     min_objects: int = Field(50, ge=1)
-    """Shares and means are judged only of so many objects or more, as with fewer chance decides"""
+    """Codes and means are judged only of so many objects or more, as with fewer chance decides"""
     min_chips: int = Field(1000, ge=1)
     """Codes are judged only of so many chips or more"""
     max_reject_share: float = Field(0.1, ge=0, le=1)
-    """Rejected objects over all objects of the archive, at most [0..1]"""
+    """Rejected objects over all objects of the archive, at most, with 95 % confidence [0..1]"""
     max_new_reject_share: float = Field(0.5, ge=0, le=1)
     """The same among the objects that are new tonight [0..1]"""
     max_chips_per_object_change: float = Field(0.5, ge=0)

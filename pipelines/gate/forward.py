@@ -69,6 +69,7 @@ def publication(
         published_at=datetime.now(UTC),
         gate=verdict.measured.figures,
         failed_checks=verdict.failed,
+        skipped_checks=verdict.skipped,
         bits_on=verdict.measured.bits_on,
         encoded_until=verdict.measured.encoded_until,
     )

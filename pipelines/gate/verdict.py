@@ -3,13 +3,17 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
 from model.spec import CodeSpec
 from pipelines.gate.canary import read_canary
-from pipelines.gate.checks import failed_checks
+from pipelines.gate.checks import failed_checks, skipped_checks
 from pipelines.gate.config import GateConfig
 from pipelines.gate.measured import DistinctCount, Figures, Measured, measure
 from pipelines.table.code_table import CodeTable, lost_files
 from pipelines.table.pointer import Published, publications
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Verdict:
     measured: Measured
     failed: tuple[str, ...]
     """A line for each failed check: which, and by how much. Empty: the version passes."""
+    skipped: tuple[str, ...] = ()
+    """A line for each reason why checks couldn't be made: which checks, and why."""
 
 
 def check_version(
@@ -59,7 +65,10 @@ def check_version(
         figures |= rejects
         until = max((time for time in (measured.encoded_until, until) if time), default=None)
         measured = replace(measured, encoded_until=until)
-    return Verdict(replace(measured, figures=figures), failed_checks(figures, config))
+    skipped = skipped_checks(figures, config)
+    if skipped:
+        log.warning("the gate couldn't make all its checks", version=version, skipped=skipped)
+    return Verdict(replace(measured, figures=figures), failed_checks(figures, config), skipped)
 
 
 def last_of_model(table: CodeTable, model_id: str) -> Published | None:

@@ -41,6 +41,8 @@ class Publication(BaseModel):
     gate: dict[str, float]
     failed_checks: tuple[str, ...]
     """The checks of the gate that failed; not empty if it was published by force."""
+    skipped_checks: tuple[str, ...] = ()
+    """The checks that the gate couldn't make, and why."""
 
     @classmethod
     def of(cls, published: Published) -> "Publication":

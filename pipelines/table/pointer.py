@@ -37,6 +37,8 @@ class Published(BaseModel):
     """The gate's figures, by name."""
     failed_checks: tuple[str, ...] = ()
     """The checks of the gate that failed, if it was published by force."""
+    skipped_checks: tuple[str, ...] = ()
+    """The checks that the gate couldn't make, and why."""
     restores: int | None = None
     """In a rollback: the number of the publication that it went back to."""
     bits_on: tuple[float, ...] = ()

@@ -79,7 +79,7 @@ def archive(store, root, write_scenes):
         table=f"{root}/codes",
         bundle=bundle,
         chip_size=16,
-        gate=GateConfig(min_objects=1, max_reject_share=0.5),
+        gate=GateConfig(max_reject_share=0.5),
         store=store.config,
     )
     return Archive(config, manifest, store)
@@ -131,6 +131,10 @@ def test_first_night_second_night_and_a_change(archive, geotiff):
     pointer = read_pointer(archive.config.table, archive.store)
     assert (pointer.table_version, pointer.model_id) == (first.table_version, archive.manifest.model_id)
     assert pointer.gate["chips"] == 64
+    assert "stuck_bits, bit_entropy, distinct_ratio: 4 objects, 50 needed; 64 chips, 1000 needed" in (
+        first.gate_skipped
+    )
+    assert pointer.skipped_checks == first.gate_skipped
 
     again = run_encode(archive.config)
     assert (again.new, again.chips, again.table_version) == (0, 0, first.table_version)
@@ -173,8 +177,9 @@ def test_shards_are_plain_geoparquet_in_spatial_order(archive):
 
 def test_a_failed_gate_leaves_the_pointer_alone(archive, tmp_path):
     tracking = NightTracking(uri=f"sqlite:///{tmp_path}/mlflow.db")
-    strict = archive.config.model_copy(update={"gate": GateConfig(min_objects=1), "tracking": tracking})
-    with pytest.raises(GateError, match=r"reject_share is 0\.3333, must be at most 0\.1") as caught:
+    gate = GateConfig(max_reject_share=0.05)
+    strict = archive.config.model_copy(update={"gate": gate, "tracking": tracking})
+    with pytest.raises(GateError, match=r"reject_share is 0\.3333 \(2 of 6; .*at most 0\.05") as caught:
         run_encode(strict)
     assert (caught.value.report.chips, caught.value.report.table_version) == (64, None)
     with pytest.raises(TableError, match="nothing is published"):

@@ -25,7 +25,7 @@ def test_each_end_has_its_outcome(archive):
     run_encode(config.model_copy(update={"dry_run": True}))
     assert find_night(config.table, archive.store) is None
 
-    strict = config.model_copy(update={"gate": GateConfig(min_objects=1)})
+    strict = config.model_copy(update={"gate": GateConfig(max_reject_share=0.01)})
     with pytest.raises(GateError) as caught:
         run_encode(strict)
     night = find_night(config.table, archive.store)

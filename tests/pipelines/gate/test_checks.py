@@ -1,11 +1,14 @@
 """The verdict as a pure function of figures."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.gate.checks import checks, failed_checks
+from pipelines.gate.checks import checks, failed_checks, skipped_checks
 from pipelines.gate.config import GateConfig
+from pipelines.gate.margin import lower_bound
 
 GOOD = {
     "chips": 2000,
@@ -67,8 +70,9 @@ def test_chips_an_object_may_change_neither_way(change):
 
 @given(st.dictionaries(st.sampled_from(sorted(BAD)), st.floats(-1, 1)), st.integers(1, 49))
 def test_a_small_archive_does_not_fail_by_chance(figures, few):
-    counts = ("objects", "archive_objects", "new_seen", "last_objects", "new_objects")
-    figures = {name: value for name, value in figures.items() if not name.startswith("canar")}
+    counts = ("objects", "last_objects", "new_objects")
+    left_out = ("canar", "reject", "new_reject")
+    figures = {name: value for name, value in figures.items() if not name.startswith(left_out)}
     assert failed_checks(GOOD | figures | dict.fromkeys(counts, few), GateConfig()) == ()
 
 
@@ -78,12 +82,77 @@ def test_no_chips_are_never_published():
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_a_threshold_itself_passes(value, threshold):
-    for figure, field, sign in (
-        ("reject_share", "max_reject_share", 1),
-        ("bit_entropy", "min_bit_entropy", -1),
-    ):
-        failures = failed_checks(GOOD | {figure: value}, GateConfig(**{field: threshold}))
-        assert bool(failures) == (sign * value > sign * threshold)
+    failures = failed_checks(GOOD | {"bit_entropy": value}, GateConfig(min_bit_entropy=threshold))
+    assert bool(failures) == (value < threshold)
+
+
+@given(st.integers(1, 300).flatmap(lambda of: st.tuples(st.integers(1, of), st.just(of))))
+def test_the_lower_bound_is_the_share_at_which_so_many_come_one_time_in_twenty(counted):
+    hits, of = counted
+    bound = lower_bound(hits, of)
+    tail = sum(math.comb(of, k) * bound**k * (1 - bound) ** (of - k) for k in range(hits, of + 1))
+    assert tail == pytest.approx(0.05, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rejected", "objects", "fails"),
+    [
+        (0, 5, False),
+        (1, 1, False),
+        (1, 5, False),
+        (2, 6, False),
+        (3, 11, False),
+        (4, 11, True),
+        (6, 11, True),
+        (9, 50, False),
+        (10, 50, True),
+        (116, 1000, False),
+        (117, 1000, True),
+    ],
+)
+def test_few_objects_have_a_margin_and_many_rejects_fail_however_few_the_objects(rejected, objects, fails):
+    figures = GOOD | {"reject_share": rejected / objects, "archive_objects": objects}
+    assert bool(failed_checks(figures, GateConfig())) == fails
+
+
+def test_a_failed_share_is_told_with_its_counts_and_its_margin():
+    figures = GOOD | {"reject_share": 6 / 11, "archive_objects": 11}
+    assert failed_checks(figures, GateConfig()) == (
+        "reject_share is 0.5455 (6 of 11; with 95% confidence 0.2712 or more), must be at most 0.1",
+    )
+
+
+def test_what_could_not_be_checked_is_told_with_the_reason():
+    assert skipped_checks(GOOD, GateConfig()) == ()
+    first = {"chips": 90, "objects": 11, "archive_objects": 11, "reject_share": 0}
+    first |= {"stuck_bits": 0, "bit_entropy": 0.9, "distinct_ratio": 0.5}
+    assert skipped_checks(first, GateConfig()) == (
+        "new_reject_share: nothing is new since an earlier version of this model",
+        "chips_per_object_change, bit_drift, new_bit_drift: no version of this model was published before",
+        "stuck_bits, bit_entropy, distinct_ratio: 11 objects, 50 needed; 90 chips, 1000 needed",
+    )
+    by_hand = {name: value for name, value in GOOD.items() if "reject" not in name and name[:7] != "archive"}
+    assert skipped_checks(by_hand, GateConfig()) == (
+        "reject_share, new_reject_share: only a night counts rejects",
+    )
+    few_new = skipped_checks(GOOD | {"new_objects": 3, "new_chips": 12}, GateConfig())
+    assert few_new == ("new_bit_drift: 3 new objects, 50 needed; 12 new chips, 1000 needed",)
+    assert skipped_checks(GOOD | {"canaries": 5}, GateConfig()) == (
+        "canary_precision: 5 canaries, 11 needed",
+    )
+
+
+@given(st.sets(st.sampled_from(sorted(GOOD))))
+def test_each_check_is_made_or_told_as_skipped(missing):
+    """Of a code of one part with canaries; whatever figures are there."""
+    figures = {name: value for name, value in GOOD.items() if name not in missing} | {"stuck_bits": 0.5}
+    told = ", ".join(skipped_checks(figures, GateConfig()))
+    for check in checks(GateConfig()):
+        if check.figure in BAD and check.figure in figures and check.concerns in (None, *figures):
+            bad = figures | {check.figure: BAD[check.figure]}
+            failed = [line.split(" is ")[0] for line in failed_checks(bad, GateConfig())]
+            if check.figure != "canaries":
+                assert (check.figure in failed) != (check.figure in told.replace(":", ",").split(", "))
 
 
 def test_every_threshold_of_the_config_has_its_check():

@@ -10,6 +10,7 @@ from pipelines.gate.forward import publish_forward
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.run import run_maintain
 from pipelines.publish.config import PublishConfig
+from pipelines.publish.history_table import history_table
 from pipelines.publish.run import run_publish
 from pipelines.table.pointer import find_pointer, publications, publish, read_pointer
 
@@ -58,6 +59,14 @@ def test_forward_back_and_forward_again_only_with_news(night):
     ]
     assert [entry.run_id for entry in history][::2] == ["news", "night"]
     assert history[0].gate["chips"] == 28
+    table = history_table(by_hand(night, history=True))
+    rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    assert [(row["number"], row["version"], row["chips"], row["why"]) for row in rows][:2] == [
+        ("4", str(third), "28", "passed the gate"),
+        ("3", str(first), "12", "rollback to number 1"),
+    ]
+    assert (rows[0]["run"], rows[0]["bundle"], rows[0]["model"]) == ("news", "b", night.model_id)
+    assert history_table(report) is None, "a rollback reports what it did"
 
 
 def test_rolling_back_twice_goes_back_two_publications(local_night):
@@ -99,6 +108,9 @@ def test_a_version_by_hand_is_gated_unless_forced(night, any_root, write_model):
         by_hand(night, version=worse, gate=SMALL)
     assert caught.value.report.refused.table_version == worse
     assert versions(night) == [first]
+    assert caught.value.report.refused.skipped_checks == (
+        "reject_share, new_reject_share: only a night counts rejects",
+    )
     forced = by_hand(night, version=worse, gate=SMALL, force=True).publications[0]
     assert (forced.number, forced.table_version, bool(forced.failed_checks)) == (2, worse, True)
     assert by_hand(night, version=first, gate=SMALL, force=True).publications[0].number == 3

@@ -136,7 +136,7 @@ def break_off(config, monkeypatch):
 
 
 def test_what_was_rejected_is_tried_again_when_it_is_cut_otherwise(archive):
-    undeclared = archive.night(gate={"min_objects": 1, "max_reject_share": 1})
+    undeclared = archive.night(gate={"max_reject_share": 1})
     report = run_encode(undeclared)
     assert (report.chips, report.rejects) == (8, {"wrong_bands": 2})
     assert run_encode(undeclared).new == 0
