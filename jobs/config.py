@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from jobs.output import TableOf, print_result
 from pipelines.errors import ConfigError, ReportedError, ScenehashError, one_line
 from pipelines.runtime.logs import log_to_stderr
 
@@ -29,25 +30,27 @@ def run_job(
     config_type: type[Config],
     run: Callable[[Config], BaseModel | None],
     arguments: Sequence[str] | None = None,
+    table_of: TableOf | None = None,
 ) -> int:
-    """Run a job from its command line and return the exit code: 0, 1 (ours), 2 (the user's), 3 (gate)."""
+    """Run a job from its command line and return the exit code: 0, 1 (ours), 2 (the user's), 3 (gate).
+
+    ``table_of`` gives the table of what ``run`` returns, if that is an answer and not a report.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    given = [argument for argument in given if argument != "--json"]
     log_to_stderr()
     try:
-        report = run(load_config(name, config_type, sys.argv[1:] if arguments is None else arguments))
+        result = run(load_config(name, config_type, given))
     except ScenehashError as error:
         if isinstance(error, ReportedError):
-            _print_report(error.report)
+            print_result(error.report, table_of, as_json=as_json)
         print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201 - the error message of a command line
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    _print_report(report)
+    print_result(result, table_of, as_json=as_json)
     return 0
-
-
-def _print_report(report: BaseModel | None) -> None:
-    if report is not None:
-        print(report.model_dump_json(), flush=True)  # noqa: T201 - the report is the job's output
 
 
 def load_config(name: str, config_type: type[Config], arguments: Sequence[str]) -> Config:

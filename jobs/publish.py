@@ -7,6 +7,7 @@ from pipelines.publish.config import PublishConfig
 
 if TYPE_CHECKING:
     from pipelines.publish.run import PublishReport
+    from pipelines.runtime.text_table import TextTable
 
 
 def _run(config: PublishConfig) -> "PublishReport":
@@ -15,5 +16,11 @@ def _run(config: PublishConfig) -> "PublishReport":
     return run_publish(config)
 
 
+def _table(report: "PublishReport") -> "TextTable | None":
+    from pipelines.publish.history_table import history_table
+
+    return history_table(report)
+
+
 if __name__ == "__main__":
-    raise SystemExit(run_job("publish", PublishConfig, _run))
+    raise SystemExit(run_job("publish", PublishConfig, _run, table_of=_table))

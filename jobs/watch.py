@@ -10,6 +10,7 @@ from jobs.config import run_job
 from pipelines.watch.config import AddWatchConfig, ListWatchesConfig, RemoveWatchConfig, RunWatchesConfig
 
 if TYPE_CHECKING:
+    from pipelines.runtime.text_table import TextTable
     from pipelines.watch.report import WatchReport
     from pipelines.watch.watch_list import WatchList
     from pipelines.watch.watch_state import Watch
@@ -22,13 +23,15 @@ def _add(config: AddWatchConfig) -> "Watch":
 
 
 def _list(config: ListWatchesConfig) -> "WatchList":
-    from rich.console import Console
+    from pipelines.watch.watch_list import list_watches
 
-    from pipelines.watch.watch_list import list_watches, print_watches
+    return list_watches(config)
 
-    watches = list_watches(config)
-    print_watches(watches, Console())
-    return watches
+
+def _table(result: BaseModel) -> "TextTable | None":
+    from pipelines.watch.watch_list import WatchList, watch_table
+
+    return watch_table(result) if isinstance(result, WatchList) else None
 
 
 def _run(config: RunWatchesConfig) -> "WatchReport":
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command that the first argument names; return the exit code."""
     command = arguments[0] if arguments else ""
     if command in _COMMANDS:
-        return run_job(f"watch {command}", *_COMMANDS[command], arguments[1:])
+        return run_job(f"watch {command}", *_COMMANDS[command], arguments[1:], _table)
     if command in ("-h", "--help"):
         print(f"usage: python -m jobs.watch {{{','.join(_COMMANDS)}}} ...\n\n{__doc__}")  # noqa: T201
         for name, (config_type, _) in _COMMANDS.items():

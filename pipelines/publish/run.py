@@ -51,7 +51,7 @@ class Publication(BaseModel):
 
 
 class PublishReport(BaseModel):
-    """The publication that was made, or with --history all of them."""
+    """The publication that was made."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,6 +60,10 @@ class PublishReport(BaseModel):
     """Newest first; the first is the one that is served."""
     refused: Publication | None = None
     """What would have been published if the gate hadn't failed."""
+
+
+class History(PublishReport):
+    """All publications of a table."""
 
 
 def run_publish(config: PublishConfig) -> PublishReport:
@@ -73,7 +77,7 @@ def run_publish(config: PublishConfig) -> PublishReport:
     table.open()  # a table that isn't there has no history either
     if config.history:
         found = [Publication.of(published) for published in publications(table.uri, table.store)]
-        return PublishReport(table=table.uri, publications=found)
+        return History(table=table.uri, publications=found)
     run_id = f"publish-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
     news = _roll_back(table, run_id) if config.rollback else _publish_version(table, config, run_id)
     log.info("published", version=news.table_version, model_id=news.model_id, number=news.number)

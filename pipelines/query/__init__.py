@@ -1,1 +1,1 @@
-"""Search by example from the command line: the answer as a table, as GeoJSON, and as a page of pictures."""
+"""Search by example from the command line: the answer as a table, as GeoJSON, and as pictures."""

@@ -1,33 +1,35 @@
-"""Prints an answer as a table in the terminal."""
+"""An answer as a table of text."""
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from pipelines.api.answers import Match, SearchAnswer
+from pipelines.api.answers import ChipProperties, Match, SearchAnswer
+from pipelines.runtime.text_table import TextTable
 
 
-def print_answer(answer: SearchAnswer, console: Console) -> None:
-    """Print an answer as a table, one line for each chip."""
+def answer_table(answer: SearchAnswer) -> TextTable:
+    """Return an answer as a table, a row for each chip."""
     parts = [part.name for part in answer.search.parts] if len(answer.search.parts) > 1 else []
-    table = Table(
-        *("rank", "bits", *parts, "chip", "acquired", "collection", "lon, lat", "source"),
-        caption=_summary(answer),
+    numbers = ("rank", "bits", *parts, "longitude", "latitude")
+    return TextTable(
+        header=("rank", "bits", "chip", *parts, "acquired", "collection", "longitude", "latitude", "source"),
+        rows=[_row(match, parts) for match in answer.features],
+        details=("chip", "source"),
+        numbers=numbers,
+        dim=[match.properties.beyond_chance for match in answer.features],
+        summary=_summary(answer),
     )
-    for match in answer.features:
-        properties = match.properties
-        table.add_row(
-            str(properties.rank),
-            distance(match),
-            *(_bits(getattr(properties, f"{name}_distance")) for name in parts),
-            _plain(match.id),
-            acquired(match),
-            _plain(properties.collection),
-            centre(match),
-            _plain(properties.uri),
-            style="dim" if properties.beyond_chance else None,
-        )
-    console.print(table)
+
+
+def _row(match: Match, parts: list[str]) -> tuple[str, ...]:
+    properties = match.properties
+    return (
+        str(properties.rank),
+        distance(match),
+        match.id,
+        *(_bits(getattr(properties, f"{name}_distance")) for name in parts),
+        acquired(properties),
+        properties.collection,
+        *(centre(match) or ("", "")),
+        properties.uri,
+    )
 
 
 def distance(match: Match) -> str:
@@ -51,26 +53,26 @@ def chance_note(answer: SearchAnswer) -> str:
     return f"{which} no nearer than chance, which gives {_bits(chance)} bits"
 
 
-def acquired(match: Match) -> str:
-    """Return when the chip was acquired, in UTC; "" if it isn't known."""
-    time = match.properties.datetime
+def acquired(properties: ChipProperties) -> str:
+    """Return when a chip was acquired, in UTC; "" if it isn't known."""
+    time = properties.datetime
     return f"{time:%Y-%m-%d %H:%M}" if time else ""
 
 
-def centre(match: Match) -> str:
-    """Return the centre of the chip's bounding box, "longitude, latitude" in degrees; "" if it has none."""
+def centre(match: Match) -> tuple[str, str] | None:
+    """Return longitude and latitude of the centre of the chip's bounding box [degrees]; None without one."""
     if match.bbox is None:
-        return ""
+        return None
     west, south, east, north = match.bbox
     longitude = (west + (east - west) % 360 / 2 + 180) % 360 - 180
-    return f"{longitude:.4f}, {(south + north) / 2:.4f}"
+    return f"{longitude:.4f}", f"{(south + north) / 2:.4f}"
 
 
-def _summary(answer: SearchAnswer) -> Text:
+def _summary(answer: SearchAnswer) -> str:
     search = answer.search
     more = "" if answer.numberReturned == answer.numberMatched else " (--all: all of them)"
     note = chance_note(answer)
-    return _plain(
+    return (
         f"{answer.numberReturned} of {answer.numberMatched} chips{more}, "
         f"{search.ties_at_cutoff} more tied with the last; model {search.model_id}, "
         f"version {search.snapshot}; {search.codes_compared} codes in {search.took_ms} ms"
@@ -80,8 +82,3 @@ def _summary(answer: SearchAnswer) -> Text:
 
 def _bits(distance: float) -> str:
     return f"{distance:.2f}" if distance % 1 else f"{distance:.0f}"
-
-
-def _plain(text: str) -> Text:
-    """Return a text of the service without anything that rich or the terminal would interpret."""
-    return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in text))

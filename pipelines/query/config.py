@@ -50,8 +50,6 @@ class QueryConfig(StageConfig):
     """Version of the table to search; empty: the one that is served"""
     all: bool = False
     """All chips of the answer, however many; otherwise its first 1000"""
-    geojson: bool = False
-    """Print the answer as GeoJSON instead of a table"""
     open: bool = False
     """Show a contact sheet in the browser: the example's picture and those of the first 200 chips"""
     output: LocalPath | None = None

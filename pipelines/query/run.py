@@ -1,4 +1,4 @@
-"""Asks a query service, and shows its answer as a table, GeoJSON or pictures."""
+"""Asks a query service, and shows its answer as pictures if that is wanted."""
 
 import sys
 import tempfile
@@ -6,32 +6,27 @@ import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-
 from pipelines.api.answers import Match, SearchAnswer
 from pipelines.client import Client
 from pipelines.errors import ConfigError
-from pipelines.query.answer_table import print_answer
 from pipelines.query.config import QueryConfig
 from pipelines.query.search_request import image_limits, read_image, search_request
 from pipelines.query.sheet import make_sheet, render
 
 
-def run_query(config: QueryConfig) -> SearchAnswer | None:
-    """Ask the service, print the answer as a table, and write or show the contact sheet if it is wanted.
+def run_query(config: QueryConfig) -> SearchAnswer:
+    """Ask the service, write or show the contact sheet if it is wanted, and return the answer.
 
-    Returns the answer if it must be printed as GeoJSON, else None. Raises QueryError if the service gives no
-    answer, ConfigError if the query isn't valid or the sheet can't be written.
+    Raises QueryError if the service gives no answer, ConfigError if the query isn't valid or the sheet can't
+    be written.
     """
     key = None if config.key is None else config.key.get_secret_value()
     with Client(config.url, key) as client:
         answer = _ask(client, config)
-        if not config.geojson:
-            print_answer(answer, Console())
         if config.open or config.output is not None:
             file = _write(render(make_sheet(client, config, answer)), config.output)
             _print_file(file, is_shown=config.open and webbrowser.open(file.as_uri()))
-    return answer if config.geojson else None
+    return answer
 
 
 def _ask(client: Client, config: QueryConfig) -> SearchAnswer:

@@ -2,14 +2,14 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from html import escape
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from pipelines.api.answers import Match, SearchAnswer
+from pipelines.api.answers import ChipProperties, Match, SearchAnswer
 from pipelines.api.requests import SearchRequest
 from pipelines.client import Client
 from pipelines.errors import NotFoundError
@@ -24,21 +24,13 @@ MOST_PICTURES = 200
 _SIDE = 256  # pixels: the longest side of a picture
 _REQUESTS = 8  # thumbnails that are fetched at the same time
 
-_STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #111827 }
-h1 { font-size: 1.3rem; margin: 0 } .note { color: #6b7280; margin: .2rem 0 1.2rem }
-main { display: grid; grid-template-columns: 210px 1fr; gap: 2rem; align-items: start }
-aside { position: sticky; top: 1rem; max-height: 95vh; overflow-y: auto }
-h2 { font-size: 1rem; margin: 0 0 .6rem }
-section { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 1rem }
-figure { margin: 0 0 .8rem; overflow-wrap: anywhere }
-img, .gone { box-sizing: border-box; width: 100%; aspect-ratio: 1; object-fit: contain; background: #f3f4f6 }
-.gone { display: flex; align-items: center; justify-content: center; color: #6b7280; font-size: 12px }
-.beyond img { opacity: .45 }
-.example img { border: 4px solid #1d4ed8 } .against img { border: 4px solid #dc2626 }
-figcaption { font-size: 12px; color: #4b5563 } figcaption b { font-size: 14px; color: #111827 }
-@media (max-width: 640px) { main { grid-template-columns: 1fr } aside { position: static } }
-"""
+_TEMPLATES = Environment(
+    loader=PackageLoader("pipelines.query"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
 
 
 @dataclass(frozen=True)
@@ -72,45 +64,50 @@ def make_sheet(client: Client, config: QueryConfig, answer: SearchAnswer) -> She
     search, shown = answer.search, answer.features[:MOST_PICTURES]
     note = (
         f"{len(shown)} of {answer.numberMatched} chips, nearest first; "
+        f"{search.ties_at_cutoff} more tied with the last of the answer; "
         f"model {search.model_id}, {search.bits} bits; version {search.snapshot} of the table"
     )
     if chance := chance_note(answer):
         note += f"; {chance}"
-    tiles = mapped_ahead(partial(_match, client), shown, _REQUESTS)
+    same = Counter(match.properties.distance for match in answer.features)
+    tiles = mapped_ahead(
+        lambda match: _match(client, match, same[match.properties.distance]), shown, _REQUESTS
+    )
     return Sheet(note, _examples(client, config, search.snapshot), list(tiles))
 
 
 def render(sheet: Sheet) -> str:
     """Return the page. All texts of the service are escaped, and the page may load nothing from elsewhere."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Scenehash: {escape(sheet.note)}</title><style>{_STYLE}</style></head>\n<body>"
-        f'<h1>Search by example</h1><p class="note">{escape(sheet.note)}</p>\n'
-        f"<main><aside><h2>Asked with</h2>{_figures(sheet.examples)}</aside>\n"
-        f"<div><h2>What is most like it</h2><section>{_figures(sheet.matches)}</section></div></main>"
-        "</body></html>\n"
-    )
+    return _TEMPLATES.get_template("sheet.html").render(sheet=sheet)
 
 
-def _match(client: Client, match: Match) -> Tile:
+def _match(client: Client, match: Match, at_distance: int) -> Tile:
+    """Return a chip's tile. ``at_distance``: how many chips of the answer are as far from the example."""
     properties = match.properties
     bits = distance(match)
     return Tile(
         f"{properties.rank}. {bits} bit{'' if bits == '1' else 's'}",
         (
+            f"tied: one of {at_distance} at this distance" if at_distance > 1 else "",
             "no nearer than chance" if properties.beyond_chance else "",
             part_distances(match),
-            acquired(match),
-            properties.collection,
-            centre(match),
+            *_origin(properties),
+            ", ".join(centre(match) or ()),
         ),
         _thumbnail(client, match.id),
         "match beyond" if properties.beyond_chance else "match",
-        hover=f"{match.id}\n{properties.uri} {list(properties.window)}",
+        hover=_hover(match.id, properties),
     )
+
+
+def _origin(properties: ChipProperties) -> tuple[str, str, str]:
+    """Return the name of a chip's file, the time of its acquisition, and its collection."""
+    name = properties.uri.rstrip("/").rpartition("/")[2]
+    return name, acquired(properties), properties.collection
+
+
+def _hover(chip_id: str, properties: ChipProperties) -> str:
+    return f"{chip_id}\n{properties.uri} {list(properties.window)}"
 
 
 def _examples(client: Client, config: QueryConfig, snapshot: int) -> list[Tile]:
@@ -122,11 +119,13 @@ def _examples(client: Client, config: QueryConfig, snapshot: int) -> list[Tile]:
         return [_at_point(client, config.point, snapshot)]
     chips = [(chip_id, "example", "like") for chip_id in config.chip_id]
     chips += [(chip_id, "against", "unlike") for chip_id in config.negative_id]
-    return list(
-        mapped_ahead(
-            lambda chip: Tile(chip[2], (chip[0],), _thumbnail(client, chip[0]), chip[1]), chips, _REQUESTS
-        )
-    )
+    return list(mapped_ahead(lambda chip: _example(client, *chip), chips, _REQUESTS))
+
+
+def _example(client: Client, chip_id: str, kind: str, heading: str) -> Tile:
+    properties = client.chip(chip_id).properties
+    lines = (*_origin(properties), chip_id)
+    return Tile(heading, lines, _thumbnail(client, chip_id), kind, hover=_hover(chip_id, properties))
 
 
 def _at_point(client: Client, text: str, snapshot: int) -> Tile:
@@ -135,8 +134,12 @@ def _at_point(client: Client, text: str, snapshot: int) -> Tile:
     here = {"type": "Point", "coordinates": [longitude, latitude]}
     request = SearchRequest(point=(longitude, latitude), k=1, intersects=here, snapshot=snapshot)
     found = client.search(request).features
-    picture = _thumbnail(client, found[0].id) if found else None
-    return Tile("place", (f"longitude {longitude:g}", f"latitude {latitude:g}"), picture, "example")
+    lines = (f"longitude {longitude:g}", f"latitude {latitude:g}")
+    if not found:
+        return Tile("place", lines, None, "example")
+    lines += _origin(found[0].properties)
+    hover = _hover(found[0].id, found[0].properties)
+    return Tile("place", lines, _thumbnail(client, found[0].id), "example", hover=hover)
 
 
 def _thumbnail(client: Client, chip_id: str) -> str | None:
@@ -144,19 +147,6 @@ def _thumbnail(client: Client, chip_id: str) -> str | None:
         return _picture(client.thumbnail(chip_id))
     except NotFoundError:
         return None
-
-
-def _figures(tiles: Sequence[Tile]) -> str:
-    return "\n".join(_figure(tile) for tile in tiles)
-
-
-def _figure(tile: Tile) -> str:
-    lines = "<br>".join(escape(line) for line in tile.lines if line)
-    image = f'<img src="{tile.picture}" alt="">' if tile.picture else '<div class="gone">no picture</div>'
-    return (
-        f'<figure class="{tile.kind}" title="{escape(tile.hover)}">{image}'
-        f"<figcaption><b>{escape(tile.heading)}</b><br>{lines}</figcaption></figure>"
-    )
 
 
 def _picture(content: bytes) -> str | None:

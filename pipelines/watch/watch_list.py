@@ -1,11 +1,10 @@
 """Lists watches."""
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
-from rich.console import Console
-from rich.table import Table
 
 from model.spec import Compare
 from pipelines.api.requests import Filters
+from pipelines.runtime.text_table import TextTable
 from pipelines.storage.store import Store
 from pipelines.watch.config import ListWatchesConfig
 from pipelines.watch.watch_state import Example, read_state, read_watch, watch_names
@@ -69,18 +68,25 @@ def _compared(watch: WatchLine) -> str:
     return "" if watch.compare == "both" else f" ({watch.compare})"
 
 
-def print_watches(watches: WatchList, console: Console) -> None:
-    """Print watches as a table, one line for each watch."""
-    table = Table("watch", "example", "bits", "filters", "last run", "hits so far", "notes")
-    for watch in watches.watches:
-        example = watch.example
-        table.add_row(
-            watch.name,
-            example.image or example.code or ", ".join(example.chip_ids),
-            f"{watch.max_distance}{_compared(watch)}",
-            watch.filters.model_dump_json(exclude_none=True) if watch.filters.has_filters else "",
-            f"{watch.ran_at:%Y-%m-%d %H:%M}" if watch.ran_at else "",
-            str(watch.hits),
-            watch.notes,
-        )
-    console.print(table)
+def watch_table(watches: WatchList) -> TextTable:
+    """Return watches as a table, a row for each watch."""
+    return TextTable(
+        header=("watch", "bits", "hits", "last run (UTC)", "notes", "filters", "example", "table"),
+        rows=[_row(watch) for watch in watches.watches],
+        details=("notes", "filters", "example", "table"),
+        numbers=("hits",),
+    )
+
+
+def _row(watch: WatchLine) -> tuple[str, ...]:
+    example = watch.example
+    return (
+        watch.name,
+        f"{watch.max_distance}{_compared(watch)}",
+        str(watch.hits),
+        f"{watch.ran_at:%Y-%m-%d %H:%M}" if watch.ran_at else "",
+        watch.notes,
+        watch.filters.model_dump_json(exclude_none=True) if watch.filters.has_filters else "",
+        example.image or example.code or ", ".join(example.chip_ids),
+        watch.table,
+    )

@@ -17,13 +17,14 @@ from PIL import Image
 from rich.console import Console
 
 from jobs.config import run_job
-from jobs.query import _run
+from jobs.query import _run, _table
 from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client, SearchRequest
-from pipelines.query.answer_table import print_answer
+from pipelines.query.answer_table import answer_table
 from pipelines.query.config import QueryConfig
 from pipelines.query.run import join_pages
 from pipelines.query.sheet import Sheet, Tile, render
+from pipelines.runtime.text_table import print_table
 from tests.pipelines.serve.conftest import KEY, Archive, png
 
 GEOMETRY = {"type": "Polygon", "coordinates": [[[0.3, 5], [3, 5], [3, 9.1], [0.3, 5]]]}
@@ -36,10 +37,18 @@ def query(url: str, capsys: pytest.CaptureFixture[str]) -> Asked:
     """Run the job; return its exit code and what it says on standard output and standard error."""
 
     def run(*flags: str) -> tuple[int, str, str]:
-        code = run_job("query", QueryConfig, _run, ["--url", url, "--key", KEY, *flags])
+        code = run_job("query", QueryConfig, _run, ["--url", url, "--key", KEY, *flags], _table)
         return code, *capsys.readouterr()
 
     return run
+
+
+def on_terminal(answer: SearchAnswer, width: int) -> str:
+    """What the job prints on a terminal of so many columns, without its colours."""
+    shown = io.StringIO()
+    terminal = Console(file=shown, width=width, force_terminal=True, color_system=None, highlight=False)
+    print_table(answer_table(answer), terminal, terminal)
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue())
 
 
 def found(output: str) -> list[tuple[int, str]]:
@@ -47,18 +56,35 @@ def found(output: str) -> list[tuple[int, str]]:
     return [(match.properties.distance, match.id) for match in answer.features]
 
 
-def test_a_table(archive: Archive, query: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "240")
+def test_through_a_pipe_an_answer_is_tab_separated(archive: Archive, query: Asked, tmp_path: Path) -> None:
     image = tmp_path / "chip.png"
     image.write_bytes(png(archive.pixels(0)))
-    code, shown, _ = query("--image", str(image), "-k", "4")
+    code, shown, said = query("--image", str(image), "-k", "4")
     assert code == 0
-    for distance, chip in archive.like_picture(archive.pixels(0))[:4]:
-        bits = f" {distance:.2f} " if distance % 1 else f" {distance:.0f} "
-        assert any(chip in line and bits in line for line in shown.splitlines())
-    assert "4 of 4 chips" in shown
-    code, shown, _ = query("--image", str(image), "-k", "4", "--rank-by", "bits", "--geojson")
+    header, *lines = [line.split("\t") for line in shown.splitlines()]
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    answer = SearchAnswer.model_validate_json(query("--image", str(image), "-k", "4", "--json")[1])
+    wanted = archive.like_picture(archive.pixels(0))[:4]
+    bits = [f"{distance:.2f}" if distance % 1 else f"{distance:.0f}" for distance, _ in wanted]
+    assert [(row["bits"], row["chip"]) for row in rows] == list(
+        zip(bits, [chip for _, chip in wanted], strict=True)
+    )
+    assert [row["source"] for row in rows] == [match.properties.uri for match in answer.features]
+    assert "4 of 4 chips" in said
+    code, shown, _ = query("--image", str(image), "-k", "4", "--rank-by", "bits", "--json")
     assert found(shown) == archive.nearest(archive.code(0))[:4]
+
+
+@pytest.mark.parametrize("width", [40, 80, 300])
+def test_a_terminal_of_any_width_shows_whole_ids_and_sources(archive: Archive, url: str, width: int) -> None:
+    with Client(url, KEY) as client:
+        answer = client.search(SearchRequest(point=(2.0, 6.0), k=5))
+    text = on_terminal(answer, width)
+    for match in answer.features:
+        assert match.id in text
+        assert match.properties.uri in text
+    assert text.count("\n    source  ") == (0 if width == 300 else 5)
+    assert text.splitlines()[0].split()[:2] == ["rank", "bits"]
 
 
 def test_each_example(archive: Archive, query: Asked) -> None:
@@ -71,7 +97,7 @@ def test_each_example(archive: Archive, query: Asked) -> None:
         ],
     }
     for flags, wanted in answers.items():
-        code, shown, _ = query(*flags, "--geojson")
+        code, shown, _ = query(*flags, "--json")
         assert (code, found(shown)) == (0, wanted)
 
 
@@ -80,11 +106,11 @@ def test_several_examples_for_and_against(archive: Archive, query: Asked, url: s
     odd = next(chip for distance, chip in archive.nearest(archive.code(3)) if distance % 2 and chip != unlike)
     likes = [like, odd]  # so that every mean distance to both is a half
     flags = [flag for chip in likes for flag in ("--chip-id", chip)]
-    _, shown, _ = query(*flags, "--negative-id", unlike, "--geojson")
+    _, shown, _ = query(*flags, "--negative-id", unlike, "--json")
     with Client(url, KEY) as client:
         answer = client.search(SearchRequest(chip_ids=tuple(likes), negative_ids=(unlike,)))
     assert found(shown) == [(match.properties.distance, match.id) for match in answer.features]
-    assert f" {found(shown)[0][0]:.2f} " in query(*flags, "--negative-id", unlike)[1]  # as a table
+    assert f"\t{found(shown)[0][0]:.2f}\t" in query(*flags, "--negative-id", unlike)[1]  # as a table
     assert found(shown)[0][0] % 1 == 0.5
 
 
@@ -96,7 +122,7 @@ def test_filters(archive: Archive, query: Asked, url: str, tmp_path: Path, conte
     file.write_text(json.dumps(content))
     filters = ("--datetime", "2025-01-02T00:00:00Z/..", "--min-valid-fraction", "0.5")
     collections = ("--collection", "others", "--collection", "tests")
-    _, shown, _ = query("--chip-id", archive.ids()[9], "--intersects", str(file), *filters, "--geojson")
+    _, shown, _ = query("--chip-id", archive.ids()[9], "--intersects", str(file), *filters, "--json")
     with Client(url, KEY) as client:
         wanted = client.search(
             SearchRequest(
@@ -107,9 +133,10 @@ def test_filters(archive: Archive, query: Asked, url: str, tmp_path: Path, conte
     assert found(shown) == [(match.properties.distance, match.id) for match in wanted.features]
     assert 0 < len(found(shown)) < 10
     flags = ("--chip-id", archive.ids()[9], "--bbox", "179.9,-5,-179.3,8", "-k", "50")
-    _, shown, _ = query(*flags, *collections, "--snapshot", str(archive.versions[0]), "--geojson")
+    _, shown, _ = query(*flags, *collections, "--snapshot", str(archive.versions[0]), "--json")
     assert found(shown) == [(match.properties.distance, match.id) for match in box.features]
-    assert query(*flags, "--collection", "others")[1].count("0 of 0 chips") == 1
+    _, shown, said = query(*flags, "--collection", "others")
+    assert (shown.count("\n"), said.count("0 of 0 chips")) == (1, 1)  # the header alone
 
 
 def test_all_pages_are_joined(archive: Archive, url: str, query: Asked) -> None:
@@ -120,11 +147,9 @@ def test_all_pages_are_joined(archive: Archive, url: str, query: Asked) -> None:
     assert found(whole.model_dump_json()) == archive.nearest(archive.code(0))
     assert (whole.numberMatched, whole.numberReturned, whole.links) == (64, 64, ())
     assert whole.search.codes_compared == 7 * first.search.codes_compared
-    shown = io.StringIO()
-    print_answer(first, Console(file=shown, width=240))
-    assert "10 of 64 chips (--all: all of them)" in shown.getvalue()
+    assert "10 of 64 chips (--all: all of them)" in on_terminal(first, 240)
     flags = ("--code", request.code or "", "--max-distance", "32")
-    assert found(query(*flags, "--all", "--geojson")[1]) == archive.nearest(archive.code(0))
+    assert found(query(*flags, "--all", "--json")[1]) == archive.nearest(archive.code(0))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +242,7 @@ class Page(HTMLParser):
 def test_a_contact_sheet(archive: Archive, query: Asked, tmp_path: Path) -> None:
     ids, sheet = archive.ids(), tmp_path / "sheet.html"
     flags = ("--chip-id", ids[3], "--chip-id", ids[4], "--negative-id", ids[9], "-k", "12")
-    code, shown, said = query(*flags, "--output", str(sheet), "--geojson")
+    code, shown, said = query(*flags, "--output", str(sheet), "--json")
     assert (code, said) == (0, f"contact sheet: {sheet}\n")
     answer = SearchAnswer.model_validate_json(shown)
     page = Page(sheet.read_text())
@@ -228,10 +253,16 @@ def test_a_contact_sheet(archive: Archive, query: Asked, tmp_path: Path) -> None
         pixels = archive.pixels(ids.index(chip)).astype(int)
         assert np.abs(picture - pixels).mean() < 20  # as JPEG
     for caption, match in zip(page.captions[3:], answer.features, strict=True):
-        acquired = match.properties.datetime
+        acquired, file = match.properties.datetime, match.properties.uri.rpartition("/")[2]
+        at_distance = [each.properties.distance for each in answer.features].count(match.properties.distance)
         assert caption.startswith(f"{match.properties.rank}. ")
         assert "tests" in caption
         assert acquired is None or f"{acquired:%Y-%m-%d}" in caption
+        assert f"\n{file}\n" in caption
+        assert (f"one of {at_distance} at this distance" in caption) == (at_distance > 1)
+    for caption, chip in zip(page.captions, [ids[3], ids[4], ids[9]], strict=False):
+        assert f"\n{chip}\n" in caption
+        assert ".tif\n" in caption
     assert answer.search.model_id in sheet.read_text()
 
 
@@ -240,15 +271,15 @@ def test_the_example_beside_its_answer(archive: Archive, query: Asked, tmp_path:
     image, sheet, row = tmp_path / "chip.png", tmp_path / "sheet.html", archive.row_at("1.tif", 16, 32)
     image.write_bytes(png(archive.pixels(row)))
     value = {"image": str(image), "point": "2.0,6.0", "code": "00ff00ff"}[example]
-    shown = query(f"--{example}", value, "--output", str(sheet))[1]
+    summary = query(f"--{example}", value, "--output", str(sheet))[2]
     page = Page(sheet.read_text())
-    answer = SearchAnswer.model_validate_json(query(f"--{example}", value, "--geojson")[1])
+    answer = SearchAnswer.model_validate_json(query(f"--{example}", value, "--json")[1])
     beyond = [match.properties.beyond_chance for match in answer.features]
     assert any(beyond)
     assert page.figures == ["example", *("match beyond" if each else "match" for each in beyond)]
     assert ["no nearer than chance" in caption for caption in page.captions[1:]] == beyond
     said = f"the last {sum(beyond)} are" if not all(beyond) else "all of them are"
-    assert f"{said} no nearer than chance, which gives" in " ".join(shown.split())
+    assert f"{said} no nearer than chance, which gives" in " ".join(summary.split())
     assert len(page.pictures) == (10 if example == "code" else 11)
     if example != "code":
         assert np.abs(page.pictures[0] - archive.pixels(row).astype(int)).mean() < 20
@@ -268,8 +299,10 @@ def test_the_sheet_is_shown_in_the_browser(archive: Archive, url: str, tmp_path:
     )
     assert job.returncode == 0, job.stderr
     sheet = Path(opened.read_text().strip().removeprefix("file://"))
-    assert job.stderr == f"contact sheet shown: {sheet}\n"
-    assert "3 of 3 chips" in job.stdout
+    shown, summary = job.stderr.splitlines()
+    assert shown == f"contact sheet shown: {sheet}"
+    assert summary.startswith("3 of 3 chips")
+    assert len(job.stdout.splitlines()) == 4
     assert sheet.stat().st_mode & 0o077 == 0
     assert len(Page(sheet.read_text()).pictures) == 4
 
@@ -292,9 +325,7 @@ def test_what_the_service_says_is_shown_as_it_stands(archive: Archive, url: str)
         answer = client.search(SearchRequest(code="00000000", k=1))
     match = answer.features[0]
     properties = match.properties.model_copy(update={"collection": hostile})
-    shown = io.StringIO()
     hostile_answer = answer.model_copy(
         update={"features": [match.model_copy(update={"properties": properties})]}
     )
-    print_answer(hostile_answer, Console(file=shown, width=300, force_terminal=False))
-    assert '<script>alert("1")</script>\ufffd[31m[red]&amp;' in shown.getvalue()
+    assert '<script>alert("1")</script>\ufffd[31m[red]&amp;' in on_terminal(hostile_answer, 300)

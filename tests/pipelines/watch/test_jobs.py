@@ -23,9 +23,8 @@ def watch(local_site, capsys):
     return run
 
 
-def test_from_add_to_remove(local_site, watch, monkeypatch):
+def test_from_add_to_remove(local_site, watch):
     site = local_site
-    monkeypatch.setenv("COLUMNS", "160")
     site.night_of({"a": code_at(1), "nowhere": code_at(1)})
     code = ZEROS.tobytes().hex()
     given = ["--name=ships", f"--table={site.night.table.uri}", f"--code={code}", "--max-distance=4"]
@@ -38,12 +37,14 @@ def test_from_add_to_remove(local_site, watch, monkeypatch):
     exit_code, out, _ = watch("run", f"--output={site.root}/hits")
     assert (exit_code, json.loads(out.splitlines()[-1])["watches"][0]["hits"]) == (0, 1)
     assert site.all_written() == [("a-0", "1")]
-    exit_code, out, _ = watch("list")
-    assert (exit_code, json.loads(out.splitlines()[-1])["watches"][0]["hits"]) == (0, 1)
-    assert "ships" in out.splitlines()[3]
-    assert " 4 (kind) " in out.splitlines()[3]
+    exit_code, out, _ = watch("list", "--json")
+    assert (exit_code, json.loads(out)["watches"][0]["hits"]) == (0, 1)
+    header, line = (line.split("\t") for line in watch("list")[1].splitlines())
+    row = dict(zip(header, line, strict=True))
+    assert (row["watch"], row["bits"], row["hits"], row["notes"]) == ("ships", "4 (kind)", "1", "the harbour")
+    assert (row["example"], row["table"]) == (code, site.night.table.uri)
     assert watch("remove", "--name=ships")[0] == 0
-    assert json.loads(watch("list")[1].splitlines()[-1]) == {"watches": []}
+    assert json.loads(watch("list", "--json")[1]) == {"watches": []}
 
 
 def test_a_geometry_on_the_command_line(local_site, watch):
