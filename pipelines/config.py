@@ -1,9 +1,10 @@
 """Base classes of the configs of all stages. Imports nothing slow, so that `--help` of a job is fast."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from pipelines.errors import ConfigError
 from pipelines.uris import absolute
@@ -59,6 +60,13 @@ class StoreConfig(StageConfig):
     """How long requests to a store that doesn't answer are repeated [seconds]"""
     private_hosts: bool = False
     """Read from web servers in private networks, such as those that your own STAC catalog names"""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_an_address(cls, endpoint: str | None) -> str | None:
+        if endpoint and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", endpoint):
+            raise ValueError(f"write it as http://host:port or https://host, not {endpoint}")
+        return endpoint or None
 
 
 class TrackingConfig(StageConfig):

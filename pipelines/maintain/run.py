@@ -35,6 +35,7 @@ def run_maintain(config: MaintainConfig) -> MaintainReport:
     Raises TableError if there is no such table, ConflictError if other jobs change it all the time.
     """
     table = CodeTable(config.table, Store(config.store))
+    table.store.require_bucket(table.uri)
     if config.dry_run:
         merged = sum(len(files) for files in small_files(table.open()).values())
     else:

@@ -74,6 +74,7 @@ def run_publish(config: PublishConfig) -> PublishReport:
     same time.
     """
     table = CodeTable(config.table, Store(config.store))
+    table.store.require_bucket(table.uri)
     table.open()  # a table that isn't there has no history either
     if config.history:
         found = [Publication.of(published) for published in publications(table.uri, table.store)]

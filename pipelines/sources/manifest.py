@@ -59,11 +59,12 @@ def stream_file(
     """Yield the rows of a Parquet or CSV file. All columns of a CSV are text.
 
     ``column_names`` are those of a CSV without a header. Rows of a CSV with too many or too few values are
-    counted in ``passed_over``. Raises StorageError if the file doesn't exist or isn't a regular one,
-    ConfigError if it can't be read or has a column twice.
+    counted in ``passed_over``. Raises StorageError if the file doesn't exist, isn't a regular one or access
+    fails, ConfigError if it can't be read or has a column twice.
     """
     passed_over = PassedOver() if passed_over is None else passed_over
     filesystem, path = store.arrow_filesystem(source)
+    store.etag(source)  # asked for alone, as Arrow's error wouldn't say which of the keys is wrong
     try:
         if source.lower().endswith(".parquet"):
             with filesystem.open_input_file(path) as file:

@@ -18,6 +18,7 @@ from tenacity import (
 )
 
 from pipelines.errors import StorageError, StoreDownError, one_line
+from pipelines.storage.refusals import refusal
 from pipelines.storage.retry_after import retry_after
 
 log = structlog.get_logger()
@@ -64,7 +65,7 @@ def call_with_retries(problem: str, patience: float, call: Callable[[], Answer])
     except _STORE_ERRORS as error:
         if _may_pass(error):
             raise _down(problem, error) from error
-        raise StorageError(f"{problem}: {one_line(error)}") from error
+        raise StorageError(f"{problem}: {refusal(error) or one_line(error)}") from error
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -112,8 +113,10 @@ def translate_store_errors(uri: str, what: str) -> Iterator[None]:
     try:
         yield
     except (PermissionError, FileNotFoundError) as error:
-        raise StorageError(f"{problem}: {one_line(error)}") from error
+        raise StorageError(f"{problem}: {refusal(error) or one_line(error)}") from error
     except OSError as error:
+        if reason := refusal(error):
+            raise StorageError(f"{problem}: {reason}") from error
         # an error of a local disk, such as a full one, has a number; one of the network has none
         if uri.startswith("s3://") and error.errno is None:
             raise _down(problem, error) from error
@@ -121,4 +124,5 @@ def translate_store_errors(uri: str, what: str) -> Iterator[None]:
 
 
 def _down(problem: str, error: BaseException) -> StoreDownError:
-    return StoreDownError(f"{problem}: {one_line(error)}; run again once the store answers")
+    advice = "check --store.endpoint; " if isinstance(error, NoConnectionError) else ""
+    return StoreDownError(f"{problem}: {one_line(error, 300)}; {advice}run again once the store answers")

@@ -1,6 +1,8 @@
 """Requests to S3 that s3fs has no function for. Each function here sends one request."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import fsspec
 from botocore.exceptions import ClientError
@@ -28,7 +30,26 @@ def read_object(filesystem: S3FileSystem, path: str) -> tuple[bytes, str]:
 def read_etag(filesystem: S3FileSystem, path: str) -> str:
     """Return an object's etag. Raises FileNotFoundError."""
     bucket, _, key = path.partition("/")
-    return str(filesystem.call_s3("head_object", Bucket=bucket, Key=key)["ETag"]).strip('"')
+    with _reason_of_refusal(filesystem, path):
+        return str(filesystem.call_s3("head_object", Bucket=bucket, Key=key)["ETag"]).strip('"')
+
+
+def read_content(filesystem: S3FileSystem, path: str) -> bytes:
+    """Return an object's content, a large one in several requests at a time. Raises FileNotFoundError."""
+    with _reason_of_refusal(filesystem, path):
+        return bytes(filesystem.cat_file(path))
+
+
+@contextmanager
+def _reason_of_refusal(filesystem: S3FileSystem, path: str) -> Iterator[None]:
+    """Raise the store's own reason in place of a bare 403: the answer to HEAD has none, that to GET has."""
+    try:
+        yield
+    except PermissionError as error:
+        bucket, _, key = path.partition("/")
+        if error_code(error) == "403" and key:
+            filesystem.call_s3("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
+        raise
 
 
 def reach_bucket(filesystem: S3FileSystem, path: str) -> None:

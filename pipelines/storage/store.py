@@ -19,10 +19,11 @@ import pyarrow.fs
 from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
-from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageError
+from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageError, one_line
 from pipelines.storage import s3
 from pipelines.storage.listings import ObjectInfo, Page, Trail
 from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
+from pipelines.storage.refusals import refusal
 from pipelines.storage.retry import call_with_retries
 from pipelines.storage.web import read_web, web_etag
 from pipelines.uris import absolute, is_web
@@ -80,11 +81,11 @@ class Store:
         if is_web(uri):
             return read_web(uri, private_hosts=self.config.private_hosts, patience=self.config.patience)
         filesystem, path = self._resolve(uri)
-        call = filesystem.cat_file if isinstance(filesystem, S3FileSystem) else read_file
+        call = partial(s3.read_content, filesystem) if isinstance(filesystem, S3FileSystem) else read_file
         try:
             return bytes(self._call(f"{uri} can't be read", call, path))
         except FileNotFoundError as error:
-            raise FileNotFoundError(uri) from error
+            raise _missing(uri, error) from error
 
     def read_version(self, uri: str, etag: str) -> bytes:
         """Return an object's content if it is still the version that was listed with this etag.
@@ -121,8 +122,8 @@ class Store:
         problem = f"{uri} can't be written"
         try:
             self._call(problem, call, *args, **options)
-        except FileNotFoundError as error:  # no such bucket
-            raise StorageError(f"{problem}: {error}") from error
+        except FileNotFoundError as error:
+            raise StorageError(f"{problem}: {refusal(error) or one_line(error)}") from error
 
     def read_with_etag(self, uri: str) -> tuple[bytes, str]:
         """Return an object's content and its etag. Raises FileNotFoundError, StorageError."""
@@ -133,7 +134,7 @@ class Store:
         try:
             return self._call(f"{uri} can't be read", s3.read_object, filesystem, path)
         except FileNotFoundError as error:
-            raise FileNotFoundError(uri) from error
+            raise _missing(uri, error) from error
 
     def write_if_match(self, uri: str, content: bytes, etag: str) -> None:
         """Write an object only if its etag is still ``etag`` (`ABSENT`: only if there is no object).
@@ -220,7 +221,7 @@ class Store:
         if isinstance(filesystem, S3FileSystem):
             self._require(prefix, partial(s3.list_one, filesystem, path))
         elif not Path(path).exists():
-            raise StorageError(f"{prefix}: no such bucket or folder; check the name, endpoint and keys")
+            raise StorageError(f"{prefix}: no such folder; check the name")
 
     def require_bucket(self, uri: str) -> None:
         """Raise StorageError if a URI's bucket doesn't exist: before hours of work, not after them."""
@@ -232,16 +233,14 @@ class Store:
         try:
             self._call(f"{uri} can't be reached", call)
         except FileNotFoundError as error:
+            where = self.config.endpoint or f"AWS in {self.config.region}"
             raise StorageError(
-                f"{uri}: no such bucket or folder; check the name, endpoint and keys"
+                f"{uri}: no such bucket at {where}; check its name and the endpoint"
             ) from error
         except StorageError as error:
-            if not isinstance(error.__cause__, PermissionError):
+            if "access denied" not in str(error) or self.config.requester_pays:
                 raise
-            raise StorageError(
-                f"{error}; the key must be allowed s3:ListBucket for this prefix; if the bucket's requesters "
-                "pay: --store.requester-pays"
-            ) from error
+            raise StorageError(f"{error}; if the bucket's requesters pay: --store.requester-pays") from error
 
     def remove(self, uri: str) -> None:
         """Remove an object; no error if there is none. Raises StorageError if access fails."""
@@ -294,6 +293,12 @@ class Store:
         if self.config.requester_pays:
             options["request_payer"] = "true"
         return options
+
+
+def _missing(uri: str, error: FileNotFoundError) -> FileNotFoundError | StorageError:
+    """Return the error for an object that isn't there; StorageError if there isn't even its bucket."""
+    reason = refusal(error)
+    return StorageError(f"{uri} can't be read: {reason}") if reason else FileNotFoundError(uri)
 
 
 def _file_etag(path: str) -> str:

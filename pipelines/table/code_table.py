@@ -20,6 +20,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.errors import ConflictError, StorageError, TableError, one_line
+from pipelines.storage.refusals import refusal
 from pipelines.storage.retry import translate_store_errors
 from pipelines.storage.store import Store
 from pipelines.table.row_ranges import ALL_ROWS, RowRange, stream_range
@@ -112,7 +113,8 @@ class CodeTable:
                 ) from error
             raise TableError(f"no code table at {uri}; run jobs.nightly first, or check --table") from error
         except DeltaError as error:
-            raise TableError(f"{uri}, version {version}: {error}") from error
+            reason = refusal(error) or one_line(error, 300)
+            raise TableError(f"{uri} can't be opened at version {version}: {reason}") from error
 
     def read(self, model_id: str, columns: Sequence[str], version: int | None = None) -> pa.Table:
         """Return some columns of all rows of a model, at a version or the newest."""
@@ -323,7 +325,8 @@ def _writing(uri: str) -> Iterator[None]:
             raise StorageError(f"{uri} can't be written: {reason}") from error
         raise ConflictError(f"another run committed to {uri} at the same time") from error
     except DeltaError as error:
-        raise StorageError(f"{uri} can't be written: {one_line(error)}; run again once it can") from error
+        reason = refusal(error) or f"{one_line(error, 300)}; run again once it can"
+        raise StorageError(f"{uri} can't be written: {reason}") from error
 
 
 def _permanent_reason(error: CommitFailedError) -> str | None:
@@ -333,6 +336,8 @@ def _permanent_reason(error: CommitFailedError) -> str | None:
     conflict: the caller plans again, a limited number of times.
     """
     text = one_line(error)
+    if reason := refusal(error):
+        return reason
     if _TOO_BUSY.search(text):
         return "others commit to it all the time; run again when fewer do"
     if _FORBIDDEN.search(text):
