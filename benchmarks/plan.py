@@ -36,7 +36,9 @@ from pipelines.table.shard_files import write_shard
 MODEL = "bench@0123456789ab"
 _OBJECTS_PER_FILE, _CHIPS = 2000, 4
 _FILES_PER_COMMIT = 50
-_CUT = ChipSpec(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))).text()  # of a default config
+_CUT = ChipSpec(
+    Grid(256, edges="shift", min_valid_fraction=0.5), PixelSpec((1, 2, 3))
+).text()  # of a default config
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 # of a thousand objects: not encoded yet, encoded from an older version, rejected

@@ -87,6 +87,8 @@ def block(number: int, outline_bytes: int, property_bytes: int) -> pa.Table:
         "valid_fraction": 1.0,
         "cut": "{}",
         "bytes_read": 0,
+        "pixels_opened": 0,
+        "pixels_covered": 0,
     }
     columns = {
         field.name: values.get(field.name, pa.repeat(pa.scalar(constant.get(field.name), field.type), _ROWS))

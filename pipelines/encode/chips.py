@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pyarrow as pa
 import structlog
 
-from pipelines.errors import RejectedObject, StorageError
+from pipelines.errors import RejectedObject, RejectReason, StorageError
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.footprints import footprint
 from pipelines.imagery.georeference import georeference
-from pipelines.imagery.grid import read_chips
+from pipelines.imagery.grid import covered_pixels, read_chips
 from pipelines.imagery.raster import acquired_at, open_raster
 from pipelines.imagery.window import chip_id
 from pipelines.sources.chip_specs import ChipSpecs
@@ -17,6 +17,7 @@ from pipelines.storage.store import Store
 from pipelines.table.schema import FILE_SCHEMA
 
 CHIP, FAILED = "chip", "failed"
+TOO_SMALL: RejectReason = "too_small"
 
 CHIP_SCHEMA = pa.schema(
     [
@@ -27,7 +28,9 @@ CHIP_SCHEMA = pa.schema(
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("collection", "properties")),
         pa.field("valid_fraction", pa.float32()),
         pa.field("cut", pa.string()),
-        pa.field("bytes_read", pa.int64()),  # of the object, in one of its rows
+        pa.field("bytes_read", pa.int64()),  # of the object, in one of its rows; so are the next two
+        pa.field("pixels_opened", pa.int64()),
+        pa.field("pixels_covered", pa.int64()),  # those of them that lie in a window of the grid
         pa.field("pixels", pa.binary()),  # chip_HWC, row by row
     ]
 )
@@ -38,6 +41,8 @@ pixels, and `shards.write_unit` drops its chips.
 """
 
 _BATCH_BYTES = 64 << 20  # most bytes of chips in memory before they are yielded, however large a scene is
+
+_COUNTS = ("bytes_read", "pixels_opened", "pixels_covered")
 
 Row = dict[str, object]
 
@@ -58,34 +63,39 @@ def read_objects(objects: pa.Table, chip_specs: ChipSpecs, store: Store) -> Iter
         entry = listed | {"cut": chip_spec.text()}
         row_bytes = chip_bytes + len(str(listed))  # each chip repeats the metadata of its object
         rows: list[Row] = []
-        size = 0  # bytes of the object that no row counts yet
+        counts = dict.fromkeys(_COUNTS, 0)  # of the object, that no row has yet
         try:
             content = _content(entry, store)
-            size = len(content)
-            for row in _chips_of(entry, content, chip_spec):
-                rows.append(row | {"bytes_read": size})
-                size = 0
+            counts["bytes_read"] = len(content)
+            for row in _chips_of(entry, content, chip_spec, counts):
+                rows.append(row | counts)
+                counts.update(dict.fromkeys(_COUNTS, 0))
                 if waiting_bytes + (len(rows) + 1) * row_bytes > _BATCH_BYTES:
                     yield pa.Table.from_pylist(waiting + rows, schema=CHIP_SCHEMA)
                     waiting, rows, waiting_bytes = [], [], 0
         except RejectedObject as rejected:
-            rows = [_without_chips(entry, rejected.reason, rejected.detail, rows, size)]
+            rows = [_without_chips(entry, rejected.reason, rejected.detail, rows, counts)]
         except (FileNotFoundError, StorageError) as error:
-            rows = [_without_chips(entry, FAILED, str(error), rows, size)]
+            rows = [_without_chips(entry, FAILED, str(error), rows, counts)]
         except Exception as error:  # noqa: BLE001 - an unforeseen error costs this object, not the night
-            rows = [_without_chips(entry, FAILED, f"unforeseen: {error!r}", rows, size)]
+            rows = [_without_chips(entry, FAILED, f"unforeseen: {error!r}", rows, counts)]
         waiting += rows
         waiting_bytes += len(rows) * row_bytes
     if waiting:
         yield pa.Table.from_pylist(waiting, schema=CHIP_SCHEMA)
 
 
-def _without_chips(entry: Row, outcome: str, detail: str, rows: list[Row], size: int) -> Row:
-    """Return the row that replaces an object's ``rows``; it counts the bytes that they counted."""
+def _without_chips(entry: Row, outcome: str, detail: str, rows: list[Row], counts: dict[str, int]) -> Row:
+    """Return the row that replaces an object's ``rows``; it counts the bytes that they counted.
+
+    The pixels count only if there are chips of them, or if the object is too small for any.
+    """
     if outcome == FAILED:
         log.warning("not read", uri=entry["uri"], reason=detail)
-    bytes_read = rows[0]["bytes_read"] if rows else size
-    return entry | {"outcome": outcome, "detail": detail, "bytes_read": bytes_read}
+    counted: Row = {name: rows[0][name] if rows else counts[name] for name in _COUNTS}
+    if outcome != TOO_SMALL:
+        counted |= {"pixels_opened": 0, "pixels_covered": 0}
+    return entry | {"outcome": outcome, "detail": detail} | counted
 
 
 def _content(entry: Row, store: Store) -> bytes:
@@ -101,9 +111,12 @@ def _content(entry: Row, store: Store) -> bytes:
         raise FileNotFoundError(f"{uri} has gone since it was listed") from error
 
 
-def _chips_of(entry: Row, content: bytes, chip_spec: ChipSpec) -> Iterator[Row]:
+def _chips_of(entry: Row, content: bytes, chip_spec: ChipSpec, counts: dict[str, int]) -> Iterator[Row]:
+    """Yield the rows of an object's chips; its pixels are in ``counts`` before the first of them."""
     with open_raster(content) as dataset:
         place, acquired = georeference(dataset), acquired_at(dataset)
+        counts["pixels_covered"] = covered_pixels(dataset, place, chip_spec.grid)
+        counts["pixels_opened"] = dataset.width * dataset.height
         for chip in read_chips(dataset, place, chip_spec.grid, chip_spec.pixels):
             outline = footprint(place, chip.window)
             yield entry | {

@@ -44,6 +44,17 @@ class Plan:
         """Yield units, in the order of uri: each is a table of at most so many objects to encode."""
         return in_pieces(read_spilled(self.new), objects_per_unit)
 
+    def sample(self, objects: int) -> list[dict[str, str]]:
+        """Return uri, etag and collection of at most so many objects to encode, evenly spread over them."""
+        step = max(1, -(-self.num_new // objects))
+        found: list[dict[str, str]] = []
+        seen = 0
+        for piece in read_spilled(self.new):
+            chosen = piece.take(list(range(-seen % step, len(piece), step)))
+            found += chosen.select(["uri", "etag", "collection"]).to_pylist()
+            seen += len(piece)
+        return found
+
 
 def make_plan(
     listing: Listing,

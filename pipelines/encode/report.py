@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.encode.chips import TOO_SMALL
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.plan import Plan
 from pipelines.encode.shards import Lineage, UnitResult
@@ -17,6 +18,8 @@ from pipelines.errors import ConfigError, TrackingError
 from pipelines.gate.forward import Outcome
 from pipelines.registry.tracking import record_run, resolved
 from pipelines.sources.listing import Listing
+
+_NEARLY_ALL = 0.999
 
 log = structlog.get_logger()
 
@@ -30,13 +33,17 @@ class Tally:
     failed: list[str] = field(default_factory=list)
     removed: int = 0
     usage: Usage = field(default_factory=Usage)
+    too_small: int = 0
+    """Objects that hold no chip."""
     seconds: float = 0
     """Spent in units, from reading to the commit."""
 
     def add(self, result: UnitResult, seconds: float) -> None:
         """Count a unit that is committed."""
         self.chips += sum(shard.rows for shard in result.shards)
-        self.rejects.update(result.rejects["reason"].to_pylist())
+        reasons = Counter(result.rejects["reason"].to_pylist())
+        self.rejects.update(reasons)
+        self.too_small += reasons[TOO_SMALL]
         self.failed += result.failed
         self.usage += result.usage
         self.seconds += seconds
@@ -70,6 +77,13 @@ class EncodeReport(BaseModel):
     """How many things of the source were passed over, by reason."""
     passed_over_examples: list[str]
     """The first few of each reason: name, and what is wrong."""
+    objects_opened: int
+    """Objects that the next two fields are about: those with chips, and those too small for one. A dry run
+    opens a sample of the new objects."""
+    too_small: int
+    """Those of them that hold no chip."""
+    covered_share: float | None
+    """Share of their pixels that lie in a window of the grid, 0..1; None if none was opened."""
     bytes_read: int
     """Size of the objects that this run read."""
     images_per_second: float
@@ -125,6 +139,9 @@ def make_report(
         failed=tally.failed,
         passed_over=dict(listing.passed_over.counts),
         passed_over_examples=listing.passed_over.examples,
+        objects_opened=tally.usage.objects_opened,
+        too_small=tally.too_small,
+        covered_share=covered_share(tally.usage),
         bytes_read=tally.usage.bytes_read,
         images_per_second=round(tally.chips / tally.seconds, 1) if tally.chips else 0,
         cpu_seconds_per_1000_chips=round(tally.usage.cpu_seconds / thousands, 3),
@@ -133,6 +150,27 @@ def make_report(
         gate_failed=verdict.failed if verdict else (),
         gate_skipped=verdict.skipped if verdict else (),
         seconds=round(seconds, 1),
+    )
+
+
+def covered_share(usage: Usage) -> float | None:
+    """Return the share of the opened pixels that lie in a window of the grid, 0..1."""
+    return round(usage.pixels_covered / usage.pixels_opened, 4) if usage.pixels_opened else None
+
+
+def warn_of_uncovered(tally: Tally, edges: str) -> None:
+    """Log what share of the pixels is in no chip, and how many objects hold none; nothing if all are."""
+    share = covered_share(tally.usage)
+    if share is None or (share > _NEARLY_ALL and not tally.too_small):
+        return
+    log.warning(
+        "not all pixels are in a chip",
+        covered_share=share,
+        too_small=tally.too_small,
+        of_objects=tally.usage.objects_opened,
+        advice="edges=shift covers all of an object that holds a chip; a smaller chip_size fits small ones"
+        if edges != "shift"
+        else "a smaller chip_size fits small objects; a stride above it leaves gaps",
     )
 
 

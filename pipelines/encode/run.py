@@ -18,13 +18,15 @@ from pipelines.encode.config import EncodeConfig
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.progress import progress
 from pipelines.encode.record import recorded
-from pipelines.encode.report import EncodeReport, Tally, make_report, tell_mlflow
+from pipelines.encode.report import EncodeReport, Tally, make_report, tell_mlflow, warn_of_uncovered
+from pipelines.encode.sample import open_sample
 from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConfigError, ConflictError, GateError, TrackingError
 from pipelines.gate.canary import read_canary
 from pipelines.gate.forward import Outcome, publish_forward
 from pipelines.gate.verdict import ArchiveCounts
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.registry.bundles import read_manifest, resolve_bundle
 from pipelines.runtime.cluster import connected, warn_if_short
 from pipelines.runtime.logs import run_logged
@@ -125,6 +127,7 @@ def _run(config: EncodeConfig, run_id: str) -> EncodeReport:
         plan = _plan(night)
         log.info("planned", objects=night.listing.count, new=plan.num_new, model_id=night.lineage.model_id)
         if config.dry_run:
+            open_sample(plan, night.chip_specs, night.store, night.tally)
             return _report(night, plan, None, started, mlflow_failed)
         night.table.create()
         try:
@@ -167,6 +170,7 @@ def _report(
     night: _Night, plan: Plan, outcome: Outcome | None, started: float, tracking_failed: str | None
 ) -> EncodeReport:
     seconds = time.monotonic() - started
+    warn_of_uncovered(night.tally, night.config.edges)
     report = make_report(night.lineage, night.table.uri, night.listing, plan, night.tally, outcome, seconds)
     return report.model_copy(update={"tracking_failed": tracking_failed})
 
@@ -199,8 +203,9 @@ def _plan(night: _Night) -> Plan:
         uri, was, now = plan.recut
         raise ConfigError(
             f"stopped: {plan.num_recut} objects of {config.source} are encoded with another chip spec, "
-            f"such as {uri}: {was}, and now {now}; go back to that, take another table, or encode them "
-            "again with --recut"
+            f"such as {uri}: {was}, and now {now}; "
+            f"the difference is {ChipSpec.read(was).changes(ChipSpec.read(now))}. "
+            "Go back to that, take another table, or encode them again with --recut"
         )
     return plan
 

@@ -1,8 +1,8 @@
-"""What encoding costs: CPU and GPU seconds are columns of the rows that they were spent on."""
+"""What encoding reads and costs: counts and seconds are columns of the rows that they belong to."""
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,12 @@ class Usage:
     """Sums over the rows of a unit."""
 
     bytes_read: int = 0
+    objects_opened: int = 0
+    """Objects with chips, and those that are too small for one."""
+    pixels_opened: int = 0
+    """Of these objects."""
+    pixels_covered: int = 0
+    """Those of them that lie in a window of the grid."""
     cpu_seconds: float = 0
     """CPU time of the processes that read and encode, over all their threads."""
     gpu_seconds: float = 0
@@ -21,19 +27,15 @@ class Usage:
 
     def __add__(self, other: "Usage") -> "Usage":
         """Return the sum of both."""
-        return Usage(
-            self.bytes_read + other.bytes_read,
-            self.cpu_seconds + other.cpu_seconds,
-            self.gpu_seconds + other.gpu_seconds,
-        )
+        sums = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        return Usage(**sums)
 
     @classmethod
     def of(cls, rows: pa.Table) -> "Usage":
         """Return the sums over some rows of a unit."""
-        bytes_read, cpu_seconds, gpu_seconds = (
-            pc.sum(rows[name]).as_py() or 0 for name in ("bytes_read", "cpu_seconds", "gpu_seconds")
-        )
-        return cls(bytes_read, cpu_seconds, gpu_seconds)
+        opened = pc.sum(pc.greater(rows["pixels_opened"], 0)).as_py() or 0
+        names = [field.name for field in fields(cls) if field.name != "objects_opened"]
+        return cls(objects_opened=opened, **{name: pc.sum(rows[name]).as_py() or 0 for name in names})
 
 
 def metered(tables: Iterator[pa.Table], gpus: float = 0) -> Iterator[pa.Table]:

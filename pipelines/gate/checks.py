@@ -59,18 +59,19 @@ class Check:
         return f"{message}: {self.meaning}" if self.meaning else message
 
     def why_skipped(self, figures: Figures) -> str | None:
-        """Return why the check can't be made of these figures; None if it can, or isn't for this version."""
+        """Return the first reason why the check can't be made of these figures; None if there is none.
+
+        There is none either if the check isn't for this version.
+        """
         if self.concerns and self.concerns not in figures:
             return None
         for name in self.needs:
             if name not in figures and name in _NOT_COUNTED:
                 return _NOT_COUNTED[name]
-        few = [
-            f"{figures.get(name, 0):.0f} {_COUNTED.get(name, name)}, {least} needed"
-            for name, least in self.needs.items()
-            if figures.get(name, 0) < least
-        ]
-        return "; ".join(few) or None
+        for name, least in self.needs.items():
+            if figures.get(name, 0) < least:
+                return f"{figures.get(name, 0):.0f} {_COUNTED.get(name, name)}, {least} needed"
+        return None
 
 
 def checks(config: GateConfig) -> tuple[Check, ...]:

@@ -26,6 +26,15 @@ class ChipSpec:
         }
         return json.dumps(stated, separators=(",", ":"), sort_keys=True)
 
+    def changes(self, later: "ChipSpec") -> str:
+        """Return in words how a later spec differs, such as ``edges drop, now shift``."""
+        return "; ".join(
+            f"{field.name} {was}, now {now}"
+            for before, after in ((self.grid, later.grid), (self.pixels, later.pixels))
+            for field in fields(before)
+            if (was := getattr(before, field.name)) != (now := getattr(after, field.name))
+        )
+
     @classmethod
     def read(cls, text: str) -> "ChipSpec":
         """Return the spec that `text` has written. Raises TableError if it isn't such a text."""

@@ -32,6 +32,7 @@ class Grid:
     resolution: float | None = None
     """Ground size of these pixels [metres]; None: the source's own."""
     edges: Edges = "drop"
+    """The default is that of chip specs in tables, which leave it out; a config's own default is "shift"."""
     min_valid_fraction: float = 0.0
     """Chips with a smaller valid share [0..1], and those without a valid pixel, are left out."""
 
@@ -43,12 +44,53 @@ def grid_windows(
 
     ``ratios``: how many pixels of the source make one of the grid, along rows and along columns.
     """
+    (w, x_starts), (h, y_starts) = _axes(width, height, grid, ratios)
+    for y in y_starts:
+        for x in x_starts:
+            yield x, y, w, h
+
+
+def covered_pixels(dataset: Raster, place: Georeference | None, grid: Grid) -> int:
+    """Return how many pixels of a scene lie in a window of its grid; 0 if the scene is too small for any.
+
+    Padded windows with less than ``min_valid_fraction`` inside the scene don't count; nor does it matter here
+    which pixels are valid. Raises RejectedObject (``no_place``).
+    """
+    width, height = dataset.upright_size
+    (w, x_starts), (h, y_starts) = _axes(width, height, grid, _ratios(place, grid))
+    inner_w, edge_w, inside_w = _covered(width, w, x_starts)
+    inner_h, edge_h, inside_h = _covered(height, h, y_starts)
+    parts = (
+        (inner_w * inner_h, 1),
+        (edge_w * inner_h, inside_w),
+        (inner_w * edge_h, inside_h),
+        (edge_w * edge_h, inside_w * inside_h),
+    )
+    return sum(pixels for pixels, inside in parts if inside >= grid.min_valid_fraction)
+
+
+def _covered(length: int, side: int, starts: list[int]) -> tuple[int, int, float]:
+    """Return what is covered along one axis: by windows inside, and by the padded one alone.
+
+    The third value is the share of the padded one that is inside; 1 if there is none.
+    """
+    inner = end = 0
+    for start in starts:
+        if start + side > length:
+            return inner, length - max(start, end), (length - start) / side
+        inner += start + side - max(start, end)
+        end = start + side
+    return inner, 0, 1.0
+
+
+def _axes(
+    width: int, height: int, grid: Grid, ratios: tuple[float, float]
+) -> tuple[tuple[int, list[int]], tuple[int, list[int]]]:
+    """Return the windows' side and their starts, along rows and along columns."""
     stride = grid.stride or grid.chip_size
     w, h = (round(grid.chip_size * ratio) for ratio in ratios)
     across, down = (max(1, round(stride * ratio)) for ratio in ratios)
-    for y in _starts(height, h, down, grid.edges):
-        for x in _starts(width, w, across, grid.edges):
-            yield x, y, w, h
+    return (w, _starts(width, w, across, grid.edges)), (h, _starts(height, h, down, grid.edges))
 
 
 def _starts(length: int, side: int, stride: int, edges: Edges) -> list[int]:

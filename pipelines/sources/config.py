@@ -80,7 +80,7 @@ S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"
     """From one chip to the next [the same pixels]; empty: chip_size"""
     resolution: float | None = Field(None, gt=0)
     """Ground size of a chip's pixels, to resample to [metres]; empty: the source's own"""
-    edges: Literal["drop", "shift", "pad"] = "drop"
+    edges: Literal["drop", "shift", "pad"] = "shift"
     """Partial chips at the right and lower edge: none, moved inside over others, or filled up with nodata"""
     pixels: PixelConfig = PixelConfig()
     collection_pixels: dict[str, PixelConfig] = Field(default_factory=dict)

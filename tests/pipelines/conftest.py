@@ -66,6 +66,8 @@ class Night:
                 "valid_fraction": 1.0,
                 "cut": CUT,
                 "bytes_read": 0,
+                "pixels_opened": 1,
+                "pixels_covered": 1,
                 "code": code_Y.tobytes(),
             }
             for uri, codes_NY in codes.items()

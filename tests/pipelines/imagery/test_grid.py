@@ -1,5 +1,7 @@
 """Shapes: H x W pixels, C bands."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from rasterio.transform import from_origin
 
 from pipelines.errors import RejectedObject
 from pipelines.imagery.georeference import georeference
-from pipelines.imagery.grid import Grid, grid_windows, read_chips
+from pipelines.imagery.grid import Grid, covered_pixels, grid_windows, read_chips
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.imagery.raster import open_raster
 
@@ -145,3 +147,19 @@ def test_metres_need_a_place(geotiff, pixels_HWC):
 def test_a_chip_smaller_than_half_a_pixel_is_none(geotiff, pixels_HWC):
     content = geotiff(pixels_HWC, crs="EPSG:32633", transform=from_origin(500_000, 5_000_000, 40, 40))
     assert rejected(content, Grid(16, resolution=1.0)).reason == "too_small"
+
+
+@pytest.mark.parametrize("edges", ["drop", "shift", "pad"])
+@pytest.mark.parametrize("least", [0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ("side", "stride"), [(16, None), (16, 7), (16, 20), (50, None), (51, None), (80, 40)]
+)
+def test_covered_pixels_are_those_in_a_chip(pixels_HWC, geotiff, edges, least, side, stride):
+    grid, covered_HW = Grid(side, stride, edges=edges, min_valid_fraction=least), np.zeros((50, 70), bool)
+    with open_raster(geotiff(pixels_HWC)) as dataset:
+        place = georeference(dataset)
+        with suppress(RejectedObject):
+            for chip in read_chips(dataset, place, grid, RGB):
+                x, y, w, h = chip.window
+                covered_HW[y : y + h, x : x + w] = True
+        assert covered_pixels(dataset, place, grid) == covered_HW.sum()

@@ -88,7 +88,7 @@ def test_one_night_over_two_sensors_gives_the_rows_of_two(archive):
     rows = archive.rows(together)
     assert rows == archive.rows(separate)
     chip_specs = {row["collection"]: ChipSpec.read(row["cut"]) for row in rows}
-    grid = Grid(16, min_valid_fraction=0.5)
+    grid = Grid(16, edges="shift", min_valid_fraction=0.5)
     assert chip_specs["aerial"] == ChipSpec(grid, PixelSpec((1, 2, 3)))
     assert chip_specs["deep"] == ChipSpec(grid, PixelSpec((4, 3, 2), (100.0,) * 3, (3000.0,) * 3))
 
@@ -102,7 +102,8 @@ def test_what_was_cut_otherwise_is_refused_or_encoded_again(archive, monkeypatch
     was, now = (r'"chip_size":16,.*', r'"chip_size":32,.*')
     with pytest.raises(
         ConfigError,
-        match=rf"stopped: 4 objects .* such as .*aerial-0\.tif: {{.*{was}}}, and now {{.*{now}}}; .*--recut",
+        match=rf"stopped: 4 objects .* such as .*aerial-0\.tif: {{.*{was}}}, and now {{.*{now}}}; "
+        r"the difference is chip_size 16, now 32\. .*--recut",
     ):
         run_encode(wider)
     other_pixels = archive.night(collection_pixels={"deep": DEEP | {"bands": (1, 2, 3)}})
