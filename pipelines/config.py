@@ -39,6 +39,10 @@ LocalPath = Annotated[Path, AfterValidator(_located_file)]
 """A file or folder of this machine; absolute in a config."""
 
 
+_SQLITE = "sqlite:///"
+_MLFLOW_SERVERS = re.compile(r"(https?|(postgresql|mysql|mssql)(\+\w+)?)://\S+|databricks(://\S+)?")
+
+
 class StageConfig(BaseModel):
     """Base of all configs: immutable, and an unknown key is an error."""
 
@@ -69,13 +73,34 @@ class StoreConfig(StageConfig):
         return endpoint or None
 
 
+def _mlflow_store(uri: str) -> str:
+    """Return the address of a store of MLflow, a SQLite file by its absolute path. Raises ValueError."""
+    if _MLFLOW_SERVERS.fullmatch(uri):
+        return uri
+    file = uri.removeprefix(_SQLITE)
+    if uri.startswith(_SQLITE) and file:
+        return _SQLITE + located(file)
+    example = (
+        located(file) if file.endswith((".db", ".sqlite")) and "://" not in file else "/absolute/file.db"
+    )
+    raise ValueError(
+        f"{uri} is no store of MLflow; write http(s)://server or {_SQLITE}{example}, not a folder"
+    )
+
+
 class TrackingConfig(StageConfig):
     """Where MLflow keeps runs and registered models."""
 
     uri: str | None = None
-    """MLflow store: http(s)://server or sqlite:////absolute/file; empty: MLFLOW_TRACKING_URI"""
+    """MLflow store: http(s)://server or sqlite:////absolute/file; empty: MLFLOW_TRACKING_URI, or else the
+    file ~/.local/share/scenehash/mlflow.db"""
     experiment: str = "scenehash"
     """MLflow experiment that runs are filed under"""
+
+    @field_validator("uri")
+    @classmethod
+    def _is_a_store(cls, uri: str | None) -> str | None:
+        return _mlflow_store(uri) if uri else None
 
 
 class FeatureConfig(StageConfig):

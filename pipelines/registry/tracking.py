@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
+from pydantic import ValidationError
 
-from pipelines.config import TrackingConfig
+from pipelines.config import TrackingConfig, located
 from pipelines.errors import BundleError, ConfigError, ScenehashError, TrackingError, one_line
 
 if TYPE_CHECKING:
@@ -31,18 +32,43 @@ PARENT_RUN = "mlflow.parentRunId"
 
 Answer = TypeVar("Answer")
 
+_SQLITE = "sqlite:///"
 _BATCH = 1000  # figures in one request: MLflow's limit
 _HTTP = {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "10"}  # MLflow's defaults: over four minutes
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second for an unknown alias or odd id
 
 
-def resolved(config: TrackingConfig) -> TrackingConfig:
-    """Return the config with MLflow's address filled in, as a worker might find another one."""
-    if config.uri:
-        return config
-    import mlflow
+def default_store() -> Path:
+    """Return the SQLite file that runs and models go to if no store is named; artifacts lie beside it."""
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(located(f"{data}/scenehash/mlflow.db"))
 
-    return config.model_copy(update={"uri": mlflow.get_tracking_uri()})
+
+def address(config: TrackingConfig) -> str:
+    """Return MLflow's address: the config's, that of MLFLOW_TRACKING_URI, or `default_store`.
+
+    Raises ConfigError if MLFLOW_TRACKING_URI is no address of a store.
+    """
+    if config.uri:
+        return config.uri
+    try:
+        of_environment = TrackingConfig(uri=os.environ.get("MLFLOW_TRACKING_URI"))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"MLFLOW_TRACKING_URI: {reason}") from error
+    return of_environment.uri or f"{_SQLITE}{default_store()}"
+
+
+def resolved(config: TrackingConfig) -> TrackingConfig:
+    """Return the config with MLflow's address filled in, as a worker might find another one.
+
+    Raises ConfigError if it is a file in a folder that doesn't exist.
+    """
+    uri = address(config)
+    file = _file_of(uri)
+    if file and not file.parent.is_dir() and file != default_store():
+        raise ConfigError(f"tracking.uri: there is no folder {file.parent} for {file.name}; make it first")
+    return config.model_copy(update={"uri": uri})
 
 
 def client(config: TrackingConfig) -> "MlflowClient":
@@ -51,7 +77,16 @@ def client(config: TrackingConfig) -> "MlflowClient":
         os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
     from mlflow import MlflowClient  # seconds to import
 
-    return MlflowClient(tracking_uri=config.uri, registry_uri=config.uri)
+    uri = resolved(config).uri
+    file = _file_of(uri)
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _file_of(uri: str | None) -> Path | None:
+    """Return the file of a SQLite store, None for other stores."""
+    return Path(uri.removeprefix(_SQLITE)) if uri and uri.startswith(_SQLITE) else None
 
 
 @contextmanager
@@ -62,7 +97,7 @@ def translate_mlflow_errors(config: TrackingConfig) -> Iterator[None]:
     except ScenehashError:
         raise
     except Exception as error:  # MLflow doesn't catch the errors of HTTP, SQL and file systems
-        raise TrackingError(f"MLflow at {config.uri}: {one_line(error, 300)}") from error
+        raise TrackingError(f"MLflow at {address(config)}: {one_line(error, 300)}") from error
 
 
 def in_time(config: TrackingConfig, call: Callable[[], Answer]) -> Answer:
@@ -86,7 +121,7 @@ def in_time(config: TrackingConfig, call: Callable[[], Answer]) -> Answer:
     try:
         outcome = outcomes.get(timeout=PATIENCE)
     except Empty:
-        raise TrackingError(f"MLflow at {config.uri}: no answer in {PATIENCE:.0f} seconds") from None
+        raise TrackingError(f"MLflow at {address(config)}: no answer in {PATIENCE:.0f} seconds") from None
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -148,11 +183,11 @@ def _create_run(
     mlflow = client(config)
     experiment = mlflow.get_experiment_by_name(config.experiment)
     if experiment is None:
-        beside = _artifacts_beside(config.uri)
+        beside = _artifacts_beside(address(config))
         experiment_id = mlflow.create_experiment(config.experiment, artifact_location=beside)
     elif experiment.lifecycle_stage == "deleted":
         raise ConfigError(
-            f"the MLflow experiment {config.experiment} at {config.uri} has been deleted; restore it, "
+            f"the MLflow experiment {config.experiment} at {address(config)} has been deleted; restore it, "
             "or name another (tracking.experiment)"
         )
     else:
@@ -162,14 +197,13 @@ def _create_run(
     return str(run.info.run_id)
 
 
-def _artifacts_beside(uri: str | None) -> str | None:
+def _artifacts_beside(uri: str) -> str | None:
     """Return a folder beside a SQLite store; None for other stores.
 
     MLflow's default would be the folder that the job runs in.
     """
-    if not uri or not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts").as_uri()
+    file = _file_of(uri)
+    return (file.parent / "mlartifacts").as_uri() if file else None
 
 
 def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -223,7 +257,7 @@ def system_metrics(config: TrackingConfig, run_id: str, node: str) -> Iterator[N
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     start_monitor: Callable[..., Any] = SystemMetricsMonitor  # it has no types
-    monitor = start_monitor(run_id, resume_logging=True, node_id=node, tracking_uri=config.uri)
+    monitor = start_monitor(run_id, resume_logging=True, node_id=node, tracking_uri=address(config))
     try:
         in_time(config, monitor.start)
     except TrackingError as error:
@@ -271,6 +305,13 @@ def resolve_model(uri: str, config: TrackingConfig) -> str:
     if not alias and not number.isdigit():
         raise ConfigError(f"{uri}: write models:/name@alias or models:/name/version")
 
+    store = address(config)
+    file = _file_of(store)
+    if file and not file.exists():  # MLflow would make it
+        raise BundleError(
+            f"{uri} isn't registered: there is no {file} yet; check tracking.uri, or train first"
+        )
+
     def look_up() -> "ModelVersion | None":
         mlflow = client(config)
         if alias:
@@ -279,5 +320,5 @@ def resolve_model(uri: str, config: TrackingConfig) -> str:
 
     version = in_time(config, look_up)
     if version is None:
-        raise BundleError(f"{uri} isn't registered in {config.uri}; check the name, or train it first")
+        raise BundleError(f"{uri} isn't registered in {store}; check the name, or train it first")
     return str(version.source)

@@ -329,7 +329,7 @@ def test_a_source_may_have_another_name_too(tmp_path):
     with s3_with("im/a.tif") as (store, _):
         for source in ("S3://b/im", "/vsis3/b/im", "s3a://b/im/"):
             assert set(listed(store, tmp_path / "work", source)) == {"s3://b/im/a.tif"}
-    with pytest.raises(ValueError, match="source\n.*gs:// isn't read here; s3://, https://"):
+    with pytest.raises(ValueError, match="gs:// isn't read here; s3://, https://"):
         listing_of("gs://b/im", tmp_path / "work")
 
 
