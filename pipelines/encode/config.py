@@ -43,8 +43,13 @@ class EncodeConfig(ArchiveConfig):
     store: StoreConfig = StoreConfig()
     tracking: NightTracking = NightTracking()
 
+    @property
+    def covers_a_part(self) -> bool:
+        """Whether the source is asked for a part of its objects only."""
+        return bool(self.since or self.until or self.search.max_items)
+
     @model_validator(mode="after")
     def _prunes_the_whole(self) -> Self:
-        if self.prune and (self.since or self.until or self.search.max_items):
+        if self.prune and self.covers_a_part:
             raise ValueError("prune needs the whole archive: leave out since, until and search.max_items")
         return self

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import structlog
 
@@ -11,6 +12,8 @@ from pipelines.encode.versions import Encoded
 from pipelines.runtime.spill import database, in_pieces, number, read_spilled, view, write
 from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.sources.listing import Listing
+
+_EXAMPLES = 5  # of vanished objects, that are named
 
 log = structlog.get_logger()
 
@@ -24,7 +27,7 @@ class Plan:
     new: Path
     """Parquet file of the objects to encode, ordered by uri: uri, etag, datetime, collection, properties."""
     old: Path
-    """Parquet file of the versions of objects to remove after that: uri, etag, cut, file, vanished."""
+    """Parquet file of the versions of objects to remove after that: uri, etag, cut, file."""
     num_new: int
     """Objects to encode."""
     num_changed: int
@@ -37,8 +40,11 @@ class Plan:
     """Objects of the archive that are known to be rejects."""
     num_old: int
     """Versions of objects to remove."""
-    num_vanished: int
-    """Objects among them that have vanished: the source lists them no more, though it covers them."""
+    num_vanished: int | None
+    """Encoded objects that have vanished: the source lists them no more, though it covers them. None if the
+    listing may not be whole. With ``prune`` they are among the objects to remove."""
+    vanished: tuple[str, ...]
+    """The first few of them, by uri."""
 
     def units(self, objects_per_unit: int) -> Iterator[pa.Table]:
         """Yield units, in the order of uri: each is a table of at most so many objects to encode."""
@@ -65,12 +71,14 @@ def make_plan(
     folder: Path,
     *,
     prune: bool,
+    whole: bool = True,
 ) -> Plan:
     """Compare the archive with the objects that are encoded or rejected.
 
     An object is done if its present version (etag) was encoded or rejected with the chip spec that it has
     now. Old versions of changed objects are to be removed, and with ``prune`` all versions of objects that
     have vanished; but nothing is pruned if something that the listing passed over may be such an object.
+    ``whole`` says that the source was asked for all its objects: else it is unknown which have vanished.
 
     ``rejected`` is a Parquet file with the columns uri, etag and cut. The objects in ``failed`` (uri) have an
     etag that is unknown this time: they are neither encoded nor removed. The plan's files go to ``folder``.
@@ -78,6 +86,7 @@ def make_plan(
     if prune and listing.passed_over.hides_objects:
         log.warning("nothing is pruned", passed_over=listing.passed_over.examples)
         prune = False
+    whole = whole and not listing.passed_over.hides_objects
     new, old, difference = (folder / f"{name}.parquet" for name in ("new", "old", "difference"))
     with database(folder) as sql:
         sql.register("failed", pa.table({"uri": pa.array(failed, pa.string())}))
@@ -99,6 +108,8 @@ def make_plan(
         sql.execute("CREATE TABLE recut AS " + _RECUT)
         write(sql, _NEW, new)
         view(sql, "old", write(sql, _OLD, old))
+        if whole:
+            sql.execute("CREATE TABLE vanished AS " + _VANISHED)
         return Plan(
             encoded=encoded,
             new=new,
@@ -109,8 +120,14 @@ def make_plan(
             recut=sql.execute("FROM recut ORDER BY ALL LIMIT 1").fetchone(),
             num_rejected=number(sql, _REJECTED),
             num_old=number(sql, "SELECT count(*) FROM old"),
-            num_vanished=number(sql, "SELECT count(DISTINCT uri) FROM old WHERE vanished"),
+            num_vanished=number(sql, "SELECT count(*) FROM vanished") if whole else None,
+            vanished=_first_vanished(sql) if whole else (),
         )
+
+
+def _first_vanished(sql: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    rows = sql.execute("FROM vanished ORDER BY uri LIMIT ?", [_EXAMPLES]).fetchall()
+    return tuple(uri for (uri,) in rows)
 
 
 _DECLARED_SCHEMA = pa.schema([("collection", pa.string()), ("cut", pa.string())])
@@ -162,8 +179,16 @@ _REJECTED = """
         ON rejected.uri = listed_uri AND rejected.etag = listed_etag AND rejected.cut = listed_cut
 """
 
+_VANISHED = """
+    SELECT DISTINCT stale.uri FROM difference stale ANTI JOIN listed USING (uri) CROSS JOIN source
+    WHERE stale.uri IS NOT NULL AND CASE
+        WHEN below IS NOT NULL THEN starts_with(stale.uri, below)
+        ELSE stale.collection IN (SELECT collection FROM listed)
+    END
+"""
+
 _OLD = """
-    SELECT stale.uri, stale.etag, texts.text AS cut, stale.file, listed.uri IS NULL AS vanished
+    SELECT stale.uri, stale.etag, texts.text AS cut, stale.file
     FROM (SELECT * FROM difference WHERE uri IS NOT NULL) stale
     JOIN texts USING (cut) LEFT JOIN listed USING (uri) CROSS JOIN source
     WHERE CASE

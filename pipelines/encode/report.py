@@ -69,6 +69,11 @@ class EncodeReport(BaseModel):
     """Chips encoded by this run."""
     removed: int
     """Rows that this run removed: of older versions of objects, and of pruned ones."""
+    vanished: int | None
+    """Encoded objects that the source doesn't list any more; with ``prune`` their rows are removed, without
+    they stay. None if the source was asked for a part only, or something passed over may be one of them."""
+    vanished_examples: tuple[str, ...]
+    """The first few of them, by name."""
     rejects: dict[str, int]
     """How many objects this run rejected, by reason."""
     failed: list[str]
@@ -135,6 +140,8 @@ def make_report(
         changed=plan.num_changed,
         chips=tally.chips,
         removed=tally.removed,
+        vanished=plan.num_vanished,
+        vanished_examples=plan.vanished,
         rejects=dict(tally.rejects),
         failed=tally.failed,
         passed_over=dict(listing.passed_over.counts),

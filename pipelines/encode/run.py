@@ -126,6 +126,13 @@ def _run(config: EncodeConfig, run_id: str) -> EncodeReport:
         night = _Night(config, bundle_uri, run_id, Path(folder), cluster)
         plan = _plan(night)
         log.info("planned", objects=night.listing.count, new=plan.num_new, model_id=night.lineage.model_id)
+        if plan.num_vanished and not config.prune:
+            log.warning(
+                "the source doesn't list all encoded objects any more; their chips stay",
+                objects=plan.num_vanished,
+                examples=plan.vanished,
+                advice="--prune removes them",
+            )
         if config.dry_run:
             open_sample(plan, night.chip_specs, night.store, night.tally)
             return _report(night, plan, None, started, mlflow_failed)
@@ -191,11 +198,13 @@ def _plan(night: _Night) -> Plan:
         night.tally.failed,
         night.folder,
         prune=config.prune,
+        whole=not config.covers_a_part,
     )
-    share = plan.num_vanished / (plan.num_vanished + night.listing.count)
-    if share > config.max_prune_share:
+    vanished = plan.num_vanished or 0
+    share = vanished / (vanished + night.listing.count)
+    if config.prune and share > config.max_prune_share:
         raise ConfigError(
-            f"stopped: {config.source} doesn't list {plan.num_vanished} encoded objects any more "
+            f"stopped: {config.source} doesn't list {vanished} encoded objects any more "
             f"({share:.3f} of all), and max_prune_share is {config.max_prune_share}; "
             "check the source, or raise it for this run"
         )

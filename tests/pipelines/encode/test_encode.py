@@ -201,6 +201,7 @@ def test_pruning_removes_what_has_gone_and_an_idle_night_starts_nothing(archive,
 
     monkeypatch.setattr("pipelines.encode.run.connected", refuse)
     kept = run_encode(archive.config)
+    assert (kept.vanished, kept.vanished_examples) == (1, (f"{archive.config.source}/001.tif",))
     assert (kept.objects, kept.new, kept.removed, kept.table_version) == (5, 0, 0, version)
     with pytest.raises(ConfigError, match=r"doesn't list 1 encoded objects any more \(0\.167 of all\)"):
         run_encode(archive.config.model_copy(update={"prune": True}))

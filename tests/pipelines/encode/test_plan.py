@@ -77,10 +77,11 @@ def test_a_plan_is_what_sets_say(archive, encoded, rejected, failed, prune):
         if uri not in failed and tuple(version) != wanted.get(uri, tuple(version))
     }
     gone = {version for version in encoded if version[0] not in archive and not version[0].startswith("b")}
+    vanished = {uri for uri, *_ in gone} if archive else set()
     gone = gone if prune and archive else set()
     assert sorted((row["uri"], row["etag"], row["cut"]) for row in old) == sorted(changed | gone)
-    assert {row["uri"] for row in old if row["vanished"]} == {uri for uri, *_ in gone}
-    assert (made.num_old, made.num_vanished) == (len(old), len({uri for uri, *_ in gone}))
+    assert made.num_old == len(old)
+    assert (made.num_vanished, made.vanished) == (len(vanished), tuple(sorted(vanished)[:5]))
     assert [row["file"] for row in old] == sorted(row["file"] for row in old)
 
 
@@ -107,3 +108,4 @@ def test_nothing_is_pruned_where_an_object_may_only_seem_to_be_gone(tmp_path):
     assert [row["uri"] for row in rows(made.old)] == ["s3://a/x/1"], (
         "what has changed is replaced all the same"
     )
+    assert (made.num_vanished, made.vanished) == (None, ()), "nobody knows"

@@ -1,0 +1,45 @@
+"""Objects that the source doesn't list any more are told, also without prune."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from pipelines.encode.run import run_encode
+from tests.pipelines.encode.changing import Archive, encode_in_process
+
+
+@pytest.fixture
+def archive(store, tmp_path, write_model, geotiff, monkeypatch):
+    """An archive of a first day that is encoded; then one of its six scenes is removed."""
+    encode_in_process(monkeypatch)
+    archive = Archive.below(str(tmp_path), store, write_model, geotiff)
+    archive.first_day()
+    run_encode(archive.config)
+    store.remove(f"{archive.config.source}/003.tif")
+    return archive
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_without_prune_they_are_counted_and_named_and_keep_their_chips(archive, dry_run, capsys):
+    report = run_encode(archive.config.model_copy(update={"prune": False, "dry_run": dry_run}))
+    gone = f"{archive.config.source}/003.tif"
+    assert (report.vanished, report.vanished_examples, report.removed) == (1, (gone,), 0)
+    assert report.numbers()["vanished"] == 1
+    said = capsys.readouterr().out
+    assert "the source doesn't list all encoded objects any more; their chips stay" in said
+    assert gone in said
+
+
+def test_with_prune_they_are_removed_and_then_no_more_are_told(archive, capsys):
+    report = run_encode(archive.config)
+    assert (report.vanished, report.removed) == (1, 4)
+    assert "their chips stay" not in capsys.readouterr().out
+    again = run_encode(archive.config)
+    assert (again.vanished, again.vanished_examples) == (0, ())
+
+
+def test_a_night_over_a_part_of_the_archive_cannot_know_them(archive):
+    part = {"prune": False, "by": "modified", "since": datetime(2000, 1, 1, tzinfo=UTC)}
+    report = run_encode(archive.config.model_copy(update=part))
+    assert (report.vanished, report.vanished_examples) == (None, ())
+    assert "vanished" not in report.numbers()
