@@ -7,8 +7,10 @@ YAML file named by ``--config`` or ``SCENEHASH_CONFIG``.
 import argparse
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,13 +18,18 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from jobs.help import help_text
 from jobs.output import TableOf, print_result
 from pipelines.errors import ConfigError, ReportedError, ScenehashError, one_line
 from pipelines.runtime.logs import log_to_stderr
+from pipelines.runtime.screen import log_file
 
 ENV_PREFIX = "SCENEHASH_"
 
 Config = TypeVar("Config", bound=BaseModel)
+
+_NO_JSON = re.compile(r"Parsing error encountered for (\w+)|error parsing value for field \"(\w+)\"")
+_NEGATIVE = re.compile(r"-\.?\d")
 
 
 def run_job(
@@ -31,17 +38,25 @@ def run_job(
     run: Callable[[Config], BaseModel | None],
     arguments: Sequence[str] | None = None,
     table_of: TableOf | None = None,
+    *,
+    takes_long: bool = False,
 ) -> int:
     """Run a job from its command line and return the exit code: 0, 1 (ours), 2 (the user's), 3 (gate).
 
-    ``table_of`` gives the table of what ``run`` returns, if that is an answer and not a report.
+    ``table_of`` gives the table of what ``run`` returns, if that is an answer and not a report. On a
+    terminal a job that ``takes_long`` shows its progress, and has a log file.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     given = [argument for argument in given if argument != "--json"]
+    if {"-h", "--help", "--help-all"} & set(given):
+        print(help_text(name, config_type, has_all="--help-all" in given))  # noqa: T201 - help is output
+        return 0
     log_to_stderr()
     try:
-        result = run(load_config(name, config_type, given))
+        config = load_config(name, config_type, given)
+        with log_file(name) if takes_long else nullcontext():
+            result = run(config)
     except ScenehashError as error:
         if isinstance(error, ReportedError):
             print_result(error.report, table_of, as_json=as_json)
@@ -54,14 +69,14 @@ def run_job(
 
 
 def load_config(name: str, config_type: type[Config], arguments: Sequence[str]) -> Config:
-    """Return the config. Raises ConfigError that names each unknown key and bad value; ``--help`` exits."""
+    """Return the config. Raises ConfigError that names each unknown key and bad value."""
     file = _read_yaml(_config_file(arguments))
     try:
-        settings = _settings(name, config_type, file, list(arguments))
+        settings = _settings(name, config_type, file, _joined(arguments))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
     except SettingsError as error:
-        raise ConfigError(one_line(error)) from error
+        raise ConfigError(_explain_json(one_line(error), config_type)) from error
     _check_environment(config_type)
     return config_type.model_validate(
         {
@@ -105,6 +120,18 @@ def _settings(
     return Settings(**file)
 
 
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with negative numbers joined to their flags: argparse takes ``-62,-3`` for a flag."""
+    joined: list[str] = []
+    for argument in arguments:
+        last = joined[-1] if joined else ""
+        if _NEGATIVE.match(argument) and last.startswith("--") and "=" not in last:
+            joined[-1] = f"{last}={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def _config_file(arguments: Sequence[str]) -> str | None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", default=os.environ.get(f"{ENV_PREFIX}CONFIG"))
@@ -125,6 +152,15 @@ def _read_yaml(file: str | None) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"config file {file} must hold a mapping of keys to values")
     return content
+
+
+def _explain_json(message: str, config_type: type[BaseModel]) -> str:
+    """Return a message of pydantic-settings; if a value isn't JSON, with an example of what to write."""
+    found = _NO_JSON.search(message)
+    field = config_type.model_fields.get(found[1] or found[2]) if found else None
+    if not found or field is None or not field.examples:
+        return message
+    return f"{found[1] or found[2]}: is no JSON; write it as {field.examples[0]}"
 
 
 def _explain(error: ValidationError) -> str:

@@ -16,4 +16,4 @@ def _run(config: EvaluateConfig) -> "EvaluateSummary":
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_job("evaluate", EvaluateConfig, _run))
+    raise SystemExit(run_job("evaluate", EvaluateConfig, _run, takes_long=True))

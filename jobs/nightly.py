@@ -16,4 +16,4 @@ def _run(config: EncodeConfig) -> "EncodeReport":
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_job("nightly", EncodeConfig, _run))
+    raise SystemExit(run_job("nightly", EncodeConfig, _run, takes_long=True))

@@ -31,4 +31,4 @@ def build(arguments: dict[str, str]) -> "Application":
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_job("serve", ServeConfig, _run))
+    raise SystemExit(run_job("serve", ServeConfig, _run, takes_long=True))

@@ -16,4 +16,4 @@ def _run(config: TrainConfig) -> "TrainReport":
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_job("train", TrainConfig, _run))
+    raise SystemExit(run_job("train", TrainConfig, _run, takes_long=True))

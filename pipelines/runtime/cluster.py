@@ -20,8 +20,7 @@ def connected() -> Iterator[None]:
     if owns_ray:
         ray.init(logging_level=logging.WARNING)
         gather_ray_logs()
-        progress = ray.data.DataContext.get_current()
-        progress.enable_rich_progress_bars, progress.use_ray_tqdm = True, False
+        ray.data.DataContext.get_current().enable_progress_bars = False  # jobs show their own progress
     try:
         yield
     finally:

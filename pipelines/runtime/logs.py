@@ -1,6 +1,8 @@
-"""Structured logs: readable text on a terminal, JSON lines elsewhere; each line names its run."""
+"""Structured logs: lines for a person on a terminal, JSON lines elsewhere; each line names its run."""
 
+import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -9,38 +11,77 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from pipelines.runtime.screen import PROGRESS, screen
+
 _RAY_LOGGERS = ("ray", "ray.data", "ray.serve")  # these write to the terminal in a format of their own
+_TOKENS = "ray._private.authentication.authentication_token_setup"
+"""Ray's logger that says at each start that it guards itself with a token, as it does by default."""
+_QUIET = {"RAY_COLOR_PREFIX": "0", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+"""Variables that keep colours and accounts of libraries' own work out of the logs, here and in workers."""
+_NOT_SHOWN = ("event", "exception", "level", "logger", "run_id", "timestamp")
+"""Parts of an event that a person at a terminal needs no words for."""
 # of the process, not of a context variable, so that lines from threads of libraries carry it too
 _run: dict[str, str] = {}
 
 
 def log_to_stderr() -> None:
     """Write everything that this process and its libraries log to standard error."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger(_TOKENS).setLevel(logging.ERROR)
     fields: list[Processor] = [
         _add_run,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper("iso", utc=True),
+        structlog.processors.format_exc_info,
     ]
-    shown: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if sys.stderr.isatty()
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    )
     structlog.configure(
-        processors=[*fields, *shown],
+        processors=[*fields, _show, _render],
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # looked up late, as it may be replaced
     )
     handler = logging.StreamHandler()
     handler.setLevel(logging.INFO)
+    handler.addFilter(_is_for_a_reader)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*fields, _add_logger],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shown],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _render],
         )
     )
     logging.getLogger().handlers = [handler]
     logging.captureWarnings(capture=True)
     logging.getLogger("py.warnings").propagate = True
+
+
+def _is_for_a_reader(record: logging.LogRecord) -> bool:
+    """Return whether a line says something: Ray Data's account of its own work is in Ray's logs."""
+    own = "ray.data._internal.progress" if record.levelno >= logging.WARNING else "ray.data."
+    return not record.name.startswith(own)
+
+
+def _show(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Show a line of ours on the screen, if there is one, beside the log."""
+    text = str(event["event"])
+    event["event"] = text.removeprefix(PROGRESS)
+    if shown := screen():
+        shown.show(event["event"])
+        if not text.startswith(PROGRESS):
+            shown.add_line(_line(event))
+    return event
+
+
+def _render(_: object, __: str, event: MutableMapping[str, Any]) -> str:
+    """Return a line for whoever reads standard error: a person at a terminal, or else a program."""
+    if not screen() and sys.stderr.isatty():
+        return "\n".join(text for text in (_line(event), event.get("exception")) if text)
+    return json.dumps(dict(event), default=str)
+
+
+def _line(event: MutableMapping[str, Any]) -> str:
+    """Return the line of an event for a person."""
+    values = [f"{name} {value}" for name, value in event.items() if name not in _NOT_SHOWN and value != {}]
+    level = f"{event['level']}: " if event["level"] != "info" else ""
+    return f"{event['timestamp'][11:19]}  {level}{event['event']}{': ' if values else ''}{', '.join(values)}"
 
 
 def gather_ray_logs() -> None:

@@ -17,7 +17,7 @@ import ray.train.torch
 import safetensors.torch
 import structlog
 import torch
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from torch import Tensor
 
@@ -25,13 +25,14 @@ from model.training import ALONE, WorkerSlice
 from pipelines.config import TrackingConfig
 from pipelines.errors import StorageError, TrainingError
 from pipelines.registry import tracking
+from pipelines.runtime.screen import PROGRESS
 from pipelines.storage.store import Store
 from pipelines.train.callbacks import EpochLog, LogEpochs, epoch_text
 from pipelines.train.config import TrainConfig
 from pipelines.train.loop import Metrics, Report, TrainJob, train_loop
 
 log = structlog.get_logger()
-_worker_log = logging.getLogger("ray.train")  # Ray shows its lines in the driver's terminal
+_worker_log = logging.getLogger("scenehash.train")  # Ray brings its lines to the driver
 
 _RESTARTS = 3  # times that the workers are started again after one has died
 _CHECKPOINT = "checkpoint.pt"
@@ -73,6 +74,7 @@ def fit(phase: Phase, config: TrainConfig, store: Store) -> dict[str, Tensor]:
 
     Raises TrainingError if the loss isn't finite, or if the workers die more often than they are restarted.
     """
+    log.info("training", chips=len(phase.job.train.labels_NC), epochs=phase.job.recipe.epochs)
     if config.workers == 0:
         return _fit_here(phase, torch.device("cuda" if config.use_gpu else "cpu"))
     return _fit_with_ray(phase, config, store)
@@ -83,7 +85,7 @@ def _fit_here(phase: Phase, device: torch.device) -> dict[str, Tensor]:
 
     def report(metrics: Metrics, _: object) -> None:
         epochs(metrics)
-        log.info(epoch_text(metrics))
+        log.info(PROGRESS + epoch_text(metrics))
 
     with phase.system_metrics("node0"):
         try:
@@ -109,6 +111,7 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
             storage_filesystem=filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(max_failures=_RESTARTS),
+            logging_config=LoggingConfig(log_level="WARNING"),
             callbacks=[LogEpochs(phase.log())],  # type: ignore[list-item]  # V1's type
         ),
     )
@@ -153,7 +156,7 @@ def _worker(sent: "ray.ObjectRef[Phase]") -> Outcome | None:
     def report(metrics: Metrics, make_checkpoint: Callable[[], dict[str, Any]]) -> None:
         nonlocal last_saved
         if is_first:
-            _worker_log.info(epoch_text(metrics))
+            _worker_log.info(PROGRESS + epoch_text(metrics))
         is_due = is_first and time.monotonic() - last_saved > _CHECKPOINT_SECONDS
         _report(metrics, make_checkpoint() if is_due else None)
         last_saved = time.monotonic() if is_due else last_saved

@@ -68,6 +68,7 @@ def run_labelled(config: TrainConfig, store: Store, started: float) -> TrainRepo
         tracking.tracked_run(config.tracking, config.name, _params(config, network), tags) as run_id,
     ):
         warn_if_short(max(READ_CPUS, 0 if config.use_gpu else config.workers))
+        log.info("reading chips", training=report.chips, validation=report.validation_chips)
         splits = _train(config, labels, network, store, run_id)
         done = _register(config, labels, network, validate(network, splits.validation), store, run_id)
     unreadable = {chip.uri: chip.reason for chip in splits.unreadable}
@@ -152,6 +153,7 @@ def _register(
     manifest, files = pack_bundle(network, config.name, class_names, run_id, metrics)
     bundle_uri = f"{config.bundles.rstrip('/')}/{manifest.model_id}"
     write_bundle(bundle_uri, files, store)
+    log.info("bundle written", uri=bundle_uri)
     done: dict[str, Any] = {
         "run_id": run_id,
         "model_id": manifest.model_id,

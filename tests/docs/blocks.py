@@ -63,7 +63,7 @@ def understood(command: str, environment: dict[str, str]) -> None:
     """Fail unless a tool that the documents use is called, and its job accepts the flags."""
     assert command.split()[0] in TOOLS
     if found := re.search(r"python -m jobs\.(watch \w+|\w+)(.*)", command):
-        flags = re.sub(r" (> \S+|\| .*)$", "", found[2])
+        flags = re.sub(r" (> \S+|\| [^|)]*)$", "", found[2])
         expanded = subprocess.run(
             ["bash", "-c", f"printf '%s\\0' {flags}"],
             env=environment, capture_output=True, text=True, check=True,
