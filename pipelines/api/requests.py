@@ -1,6 +1,7 @@
 """The requests of the query API. Unknown fields are refused, so nothing that isn't supported is ignored."""
 
 import json
+from calendar import monthrange
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -59,7 +60,10 @@ Geometry = Annotated[
         }
     ),
 ]
-_TIME = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
+_CLOCK = r"[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
+_TIME = rf"\d{{4}}(-\d\d(-\d\d({_CLOCK})?)?)?"
+_PERIODS = {len("2012"): "-01-01", len("2012-06"): "-01", len("2012-06-15"): ""}
+"""Years, months and days, by the length of their texts: what makes their first day of them."""
 _INTERVAL = rf"^({_TIME}|{_TIME}/{_TIME}|(\.\.)?/{_TIME}|{_TIME}/(\.\.)?)$"
 
 Interval = tuple[datetime | None, datetime | None]
@@ -77,7 +81,8 @@ class Filters(BaseModel):
     intersects: Geometry | None = None
     """GeoJSON geometry (RFC 7946) in degrees: chips whose footprint touches it; not with bbox"""
     datetime: Annotated[str | None, Field(pattern=_INTERVAL)] = None
-    """Time of acquisition: a time (RFC 3339), or an interval "start/end", with ".." for an open end"""
+    """Time of acquisition: a time (RFC 3339), a whole year, month or day in UTC (2012, 2012-06, 2012-06-15), or
+    an interval "start/end" of these, with ".." for an open end"""
     collections: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Chips of these collections"""
     min_valid_fraction: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
@@ -121,9 +126,7 @@ def parse_interval(text: str) -> Interval:
     """Return start and end of a STAC interval; None: open. Raises PydanticCustomError (`BAD_INTERVAL`)."""
     ends = text.split("/")
     try:
-        times = [None if end in ("", "..") else datetime.fromisoformat(end.upper()) for end in ends]
-        # a date near the year 1 or 9999 may have no counterpart in UTC
-        first, last = (None if time is None else time.astimezone(UTC) for time in (times[0], times[-1]))
+        first, last = _bound(ends[0]), _bound(ends[-1], is_last=True)
     except (ValueError, OverflowError) as error:
         raise PydanticCustomError(
             BAD_INTERVAL, "{text} isn't a time or interval: {why}", {"text": repr(text), "why": str(error)}
@@ -131,6 +134,24 @@ def parse_interval(text: str) -> Interval:
     if first is not None and last is not None and first > last:
         raise PydanticCustomError(BAD_INTERVAL, "{text} ends before it starts", {"text": repr(text)})
     return first, last
+
+
+def _bound(text: str, *, is_last: bool = False) -> datetime | None:
+    """Return the first or last moment of a time or period; None if the end is open. Raises ValueError."""
+    if text in ("", ".."):
+        return None
+    if len(text) not in _PERIODS:
+        # a date near the year 1 or 9999 may have no counterpart in UTC
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    first = datetime.fromisoformat(text + _PERIODS[len(text)]).replace(tzinfo=UTC)
+    if not is_last:
+        return first
+    year, month, day = first.year, first.month, first.day
+    if len(text) == len("2012"):
+        month, day = 12, 31
+    elif len(text) == len("2012-06"):
+        day = monthrange(year, month)[1]
+    return datetime(year, month, day, 23, 59, 59, 999_999, UTC)
 
 
 def parse_geometry(geometry: dict[str, Any]) -> "BaseGeometry":

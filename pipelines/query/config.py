@@ -5,11 +5,12 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from model.spec import Compare
+from pipelines.api.filter_flags import FilterFlags
 from pipelines.api.requests import MAX_K, MAX_KIND_WEIGHT, RankBy
-from pipelines.config import LocalPath, StageConfig
+from pipelines.config import LocalPath
 
 
-class QueryConfig(StageConfig):
+class QueryConfig(FilterFlags):
     """Search by example: exactly one of chip-id (once or more), point, code and image."""
 
     url: str = "http://127.0.0.1:8000"
@@ -26,16 +27,6 @@ class QueryConfig(StageConfig):
     """The example: a code [hex digits]"""
     image: LocalPath | None = None
     """The example: an image file, JPEG, PNG, JPEG 2000 or GeoTIFF"""
-    bbox: str | None = None
-    """Only chips that touch this box, "west,south,east,north" [degrees]; west > east: over 180 degrees"""
-    intersects: LocalPath | None = None
-    """Only chips whose footprint touches the geometry in this file: GeoJSON, a geometry or one feature"""
-    datetime: str | None = None
-    """Only chips acquired then: a time (RFC 3339) or an interval "start/end", with ".." for an open end"""
-    collection: tuple[str, ...] = ()
-    """Only chips of this collection; may be given several times"""
-    min_valid_fraction: float | None = Field(default=None, ge=0, le=1)
-    """Only chips with at least this share of valid pixels [0..1]"""
     k: int | None = Field(default=None, ge=1, le=MAX_K)
     """How many of the nearest chips [1..10000; empty: 10, or all within max-distance]"""
     max_distance: int | None = Field(default=None, ge=0)

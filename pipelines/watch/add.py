@@ -4,6 +4,8 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.api.filter_flags import checked, filter_values
+from pipelines.api.requests import Filters
 from pipelines.errors import ConfigError, ConflictError
 from pipelines.index.part_weights import comparison_of
 from pipelines.registry.bundles import read_manifest
@@ -27,17 +29,19 @@ from pipelines.watch.watch_state import (
 def add_watch(config: AddWatchConfig) -> Watch:
     """Save a watch, and return it. It reports what is published after now; with ``from_start`` everything.
 
-    Raises ConfigError if there is a watch of this name already, or example or distance don't fit the model;
+    Raises ConfigError if there is a watch of this name already, if a filter isn't valid, or if example or
+    distance don't fit the model;
     ComparisonError if the model's codes can't be compared in this way; TableError if nothing is published, or
     a chip isn't there; PictureError, BundleError.
     """
+    filters = checked(Filters, filter_values(config))
     store = Store(config.store)
     store.require_bucket(config.watches)
     table = CodeTable(config.table, store)
     published = read_pointer(table.uri, store)
     image = b"" if config.image is None else _read(config.image)
     example = Example(
-        chip_ids=config.chip_ids,
+        chip_ids=config.chip_id,
         code=config.code,
         image=f"{config.name}.{hashlib.sha256(image).hexdigest()[:12]}.image" if image else None,
     )
@@ -51,7 +55,7 @@ def add_watch(config: AddWatchConfig) -> Watch:
         max_distance=config.max_distance,
         compare=config.compare,
         kind_weight=config.kind_weight,
-        filters=config.filters,
+        filters=filters,
         notes=config.notes,
         created_at=datetime.now(UTC),
         start=Progress(

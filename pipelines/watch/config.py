@@ -5,7 +5,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from model.spec import Compare
-from pipelines.api.requests import MAX_EXAMPLES, MAX_KIND_WEIGHT, Filters
+from pipelines.api.filter_flags import FilterFlags
+from pipelines.api.requests import MAX_EXAMPLES, MAX_KIND_WEIGHT
 from pipelines.config import LocalPath, StageConfig, StoreConfig, Uri
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -35,8 +36,8 @@ class RunWatchesConfig(ListWatchesConfig):
     """Run only this watch; empty: all watches"""
 
 
-class AddWatchConfig(ListWatchesConfig):
-    """Save a watch for what is published from now on near an example: chip-ids, code or image."""
+class AddWatchConfig(ListWatchesConfig, FilterFlags):
+    """Save a watch for what is published from now on near an example: chip-id, code or image."""
 
     name: str = Field(pattern=NAME)
     """A name for the watch: a to z, 0 to 9, - and _"""
@@ -49,13 +50,12 @@ class AddWatchConfig(ListWatchesConfig):
     """Parts of the codes to compare: kind (what the labels say), look (what the pixels look like) or both"""
     kind_weight: int | None = Field(None, ge=0, le=MAX_KIND_WEIGHT)
     """How often each bit of kind counts where both are compared [0..8; empty: as the model says]"""
-    chip_ids: tuple[str, ...] = Field((), max_length=MAX_EXAMPLES)
-    """The example: ids of chips of the table; these chips are no hits themselves"""
+    chip_id: tuple[str, ...] = Field((), max_length=MAX_EXAMPLES)
+    """The example: the id of a chip of the table, which is no hit itself; may be given several times"""
     code: str | None = Field(None, pattern=r"^([0-9a-fA-F]{2})+$")
     """The example: a code of the model that is published [hex digits]"""
     image: LocalPath | None = None
     """The example: an image file, JPEG, PNG, JPEG 2000 or GeoTIFF"""
-    filters: Filters = Filters()
     notes: str = ""
     """What the watch is for"""
     from_start: bool = False
@@ -65,6 +65,6 @@ class AddWatchConfig(ListWatchesConfig):
 
     @model_validator(mode="after")
     def _has_one_example(self) -> Self:
-        if bool(self.chip_ids) + (self.code is not None) + (self.image is not None) != 1:
-            raise ValueError("give exactly one of chip_ids, code and image")
+        if bool(self.chip_id) + (self.code is not None) + (self.image is not None) != 1:
+            raise ValueError("give exactly one of chip_id, code and image")
         return self

@@ -72,7 +72,7 @@ class Site:
         return self.publish(self.encode(codes, etag))
 
     def add(self, name: str = "ships", **options):
-        if not options.keys() & {"chip_ids", "code", "image"}:
+        if not options.keys() & {"chip_id", "code", "image"}:
             options["code"] = ZEROS.tobytes().hex()
         options = {"table": self.night.table.uri, "max_distance": 4} | options
         return add_watch(

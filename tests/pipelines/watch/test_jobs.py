@@ -29,7 +29,7 @@ def test_from_add_to_remove(local_site, watch):
     code = ZEROS.tobytes().hex()
     given = ["--name=ships", f"--table={site.night.table.uri}", f"--code={code}", "--max-distance=4"]
     given += ["--compare=kind"]
-    place = ["--filters.bbox=-180,-90,180,90", "--filters.datetime=2025-01-01T00:00:00Z/.."]
+    place = ["--bbox=-180,-90,180,90", "--datetime=2025-01-01T00:00:00Z/.."]
     exit_code, out, _ = watch("add", *given, *place, "--notes=the harbour", "--from-start")
     assert exit_code == 0
     assert json.loads(out)["filters"]["bbox"] == [-180, -90, 180, 90]
@@ -47,12 +47,13 @@ def test_from_add_to_remove(local_site, watch):
     assert json.loads(watch("list", "--json")[1]) == {"watches": []}
 
 
-def test_a_geometry_on_the_command_line(local_site, watch):
+def test_a_geometry_in_a_file(local_site, watch, tmp_path):
     site = local_site
     site.night_of({"a": code_at(1)})
-    given = ["--name=ships", f"--table={site.night.table.uri}", "--chip-ids=a-0", "--max-distance=4"]
+    given = ["--name=ships", f"--table={site.night.table.uri}", "--chip-id=a-0", "--max-distance=4"]
     point = {"type": "Point", "coordinates": [1, 2]}
-    exit_code, out, _ = watch("add", *given, f"--filters.intersects={json.dumps(point)}")
+    (tmp_path / "harbour.geojson").write_text(json.dumps(point))
+    exit_code, out, _ = watch("add", *given, f"--intersects={tmp_path}/harbour.geojson")
     assert (exit_code, json.loads(out)["filters"]["intersects"]) == (0, point)
 
 
@@ -75,7 +76,7 @@ def test_failed_watches_are_told_with_the_report(local_site, watch):
     [
         ([], "no command was given; name one of add, list, run, remove"),
         (["look"], "there is no command 'look'"),
-        (["add", "--watches=w", "--name=n", "--table=t", "--max-distance=3"], "give exactly one of chip_ids"),
+        (["add", "--watches=w", "--name=n", "--table=t", "--max-distance=3"], "give exactly one of chip_id"),
         (["run", "--watches=s3://no-such-bucket/w", "--output=o"], "no such bucket"),
         (["list"], "watches: is required"),
     ],
@@ -91,4 +92,4 @@ def test_help_of_a_command_is_quick_and_light():
         [sys.executable, "-m", "jobs.watch", "add", "--help"], capture_output=True, text=True, check=True
     )
     assert "python -m jobs.watch add" in done.stdout
-    assert "--filters.min-valid-fraction" in done.stdout
+    assert "--min-valid-fraction" in done.stdout

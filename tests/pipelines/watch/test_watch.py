@@ -133,7 +133,7 @@ def second_model(site, write_model):
 def test_another_model_makes_no_old_chip_new(site, write_model):
     old = site
     first = old.night_of({"a": code_at(1), "b": code_at(9), "far": code_at(20)})
-    old.add(chip_ids=("a-0",))
+    old.add(chip_id=("a-0",))
     new = second_model(old, write_model)
     new.night_of({"a": code_at(30), "b": code_at(30), "c": code_at(29)})
     assert new.look() == ["c-0"], "near a-0 as the new model sees it; b-0 isn't new"
@@ -151,7 +151,7 @@ def test_another_model_makes_no_old_chip_new(site, write_model):
 def test_a_version_that_is_gone_is_told(local_site, write_model, kind):
     site = local_site
     site.night_of({"a": code_at(1)})
-    site.add(chip_ids=("a-0",))
+    site.add(chip_id=("a-0",))
     site.night_of({"b": code_at(2)})
     assert site.look() == ["b-0"]
     if kind == "another model":
@@ -175,7 +175,7 @@ def test_a_version_that_is_gone_is_told(local_site, write_model, kind):
 def test_several_examples_count_on_average_and_are_no_hits(local_site):
     site = local_site
     site.night_of({"x": code_at(0), "y": code_at(8)})
-    site.add(chip_ids=("x-0", "y-0"), max_distance=4, from_start=True)
+    site.add(chip_id=("x-0", "y-0"), max_distance=4, from_start=True)
     site.night_of({"between": code_at(3), "beside": code_at(9)})
     site.run()
     file = f"{site.root}/hits/ships/000002.jsonl"
@@ -223,8 +223,8 @@ def test_what_is_compared(local_site, write_model, comparing, max_distance, hits
 def test_a_part_that_the_next_model_lacks_is_told(local_site, write_model):
     old = site_of_two_parts(local_site, write_model)
     first = old.night_of({"a": in_parts(0, 0)})
-    old.add(compare="look", chip_ids=("a-0",))
-    old.add("by-kind", compare="kind", chip_ids=("a-0",))
+    old.add(compare="look", chip_id=("a-0",))
+    old.add("by-kind", compare="kind", chip_id=("a-0",))
     new = local_site
     new.night_of({"a": code_at(0), "b": code_at(3)})
     failure = new.run_badly()
@@ -274,8 +274,8 @@ def test_one_that_fails_costs_no_other(local_site, write_model):
     site = local_site
     site.night_of({"a": code_at(1), "b": code_at(2)})
     site.add("by-code")
-    site.add("by-chip", chip_ids=("a-0",))
-    site.add("by-lost-chip", chip_ids=("b-0",))
+    site.add("by-chip", chip_id=("a-0",))
+    site.add("by-lost-chip", chip_id=("b-0",))
     site.store.write(f"{site.root}/watches/torn.json", b'{"name": "torn"')
     new = second_model(site, write_model)
     new.night_of({"a": code_at(1), "c": code_at(3)})
@@ -300,7 +300,7 @@ def test_adding_checks_everything_at_once(local_site, tmp_path):
     text = tmp_path / "text.png"
     text.write_text("no picture")
     for options, error, message in [
-        ({"chip_ids": ("a-1",)}, TableError, "chip a-1 isn't in version"),
+        ({"chip_id": ("a-1",)}, TableError, "chip a-1 isn't in version"),
         ({"max_distance": 33}, ConfigError, "max_distance: 33 is more than 32, the greatest distance"),
         ({"code": "00"}, ConfigError, "code: it has 8 bits"),
         ({"compare": "look"}, ComparisonError, "have kind bits, no look bits; leave compare out"),
@@ -308,8 +308,8 @@ def test_adding_checks_everything_at_once(local_site, tmp_path):
         ({"kind_weight": 9}, ValueError, "less than or equal to 8"),
         ({"image": text}, PictureError, "send a JPEG"),
         ({"image": tmp_path / "none.png"}, ConfigError, "can't be read"),
-        ({"chip_ids": ("a-0",), "code": "00"}, ValueError, "exactly one of"),
-        ({"filters": {"bbox": (0, 1, 2, -1)}}, ValueError, "lies north of"),
+        ({"chip_id": ("a-0",), "code": "00"}, ValueError, "exactly one of"),
+        ({"bbox": "0,1,2,-1"}, ConfigError, "bbox: south .* lies north of"),
         ({"name": "../up"}, ValueError, "should match pattern"),
     ]:
         with pytest.raises(error, match=message):
