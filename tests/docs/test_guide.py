@@ -1,6 +1,7 @@
 """The commands of README and guide: jobs accept their flags, and what can run in a small sandbox runs."""
 
 import ast
+import builtins
 import re
 
 import pytest
@@ -53,11 +54,24 @@ def test_the_others_run_in_the_order_of_the_pages(sandbox, ray_local):
     assert "harbours" in printed["watch"]
 
 
+PYTHON = re.findall(r"```python\n(.*?)```", (GUIDE / "query.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", PYTHON)
+def test_a_python_example_defines_or_imports_every_name(text):
+    nodes = list(ast.walk(ast.parse(text)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    known = {node.id for node in names if isinstance(node.ctx, ast.Store)} | set(dir(builtins))
+    known |= {alias.asname or alias.name for node in nodes for alias in getattr(node, "names", [])}
+    assert {node.id for node in names} <= known
+
+
 def test_the_python_example_uses_what_the_client_has():
-    (text,) = re.findall(r"```python\n(.*?)```", (GUIDE / "query.md").read_text(), re.DOTALL)
+    text, _ = PYTHON
     tree = ast.parse(text)
-    (imported,) = (node for node in tree.body if isinstance(node, ast.ImportFrom))
-    assert imported.module == "pipelines.client"
+    imported = next(
+        node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "pipelines.client"
+    )
     for alias in imported.names:
         assert hasattr(pipelines.client, alias.name)
     called = {

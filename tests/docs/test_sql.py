@@ -4,6 +4,8 @@ Shapes: N chips, Y bytes a code.
 """
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 PAGE = Path(__file__).parents[2] / "docs/guide/query.md"
 NEAREST, CHANGED = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -36,6 +39,27 @@ def sql() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.register("codes", codes)
         yield connection
+
+
+def test_the_table_becomes_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example in Python, on a Delta table of two versions, and then a query of the page."""
+    ids = [f"chip-{number:02}" for number in range(40)]
+    rows = pa.table(
+        {"chip_id": ids, "code": [code_Y.tobytes() for code_Y in CODES_NY], "collection": ["c"] * 40}
+    )
+    write_deltalake(f"{tmp_path}/codes", rows.slice(0, 30))
+    write_deltalake(f"{tmp_path}/codes", rows.slice(30), mode="append")
+    monkeypatch.setenv("TABLE", f"{tmp_path}/codes")
+    (example,) = (
+        text for text in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "DeltaT" in text
+    )
+    for version, chips in (("0", 30), ("1", 40)):
+        monkeypatch.setenv("VERSION", version)
+        query = NEAREST.replace("'...'", "'chip-05'").replace("LIMIT 10", "")
+        program = f"{example}\nprint(*duckdb.sql({query!r}).fetchall(), sep='\\n')"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        found = re.findall(r"^\('(chip-\d+)'", done.stdout, re.MULTILINE)
+        assert (found[0], sorted(found)) == ("chip-05", ids[:chips])
 
 
 def differing(first: int, second: int, part: slice) -> int:
