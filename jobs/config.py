@@ -121,7 +121,7 @@ def _settings(
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with negative numbers joined to their flags: argparse takes ``-62,-3`` for a flag."""
+    """Join negative numbers to the flags before them: argparse would take ``-62,-3`` for a flag."""
     joined: list[str] = []
     for argument in arguments:
         last = joined[-1] if joined else ""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 
 def _run(config: ServeConfig) -> None:
+    from pipelines.serve.port import check_port
+
+    check_port(config)
     from pipelines.serve.run import run_serve  # imported late: it needs Ray and torch
 
     run_serve(config)

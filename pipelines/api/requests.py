@@ -81,8 +81,8 @@ class Filters(BaseModel):
     intersects: Geometry | None = None
     """GeoJSON geometry (RFC 7946) in degrees: chips whose footprint touches it; not with bbox"""
     datetime: Annotated[str | None, Field(pattern=_INTERVAL)] = None
-    """Time of acquisition: a time (RFC 3339), a whole year, month or day in UTC (2012, 2012-06, 2012-06-15), or
-    an interval "start/end" of these, with ".." for an open end"""
+    """Time of acquisition: a time (RFC 3339), a year, month or day in UTC (2012, 2012-06, 2012-06-15), or an
+    interval "start/end" of these, with ".." for an open end"""
     collections: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Chips of these collections"""
     min_valid_fraction: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None

@@ -2,6 +2,7 @@
 
 import io
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,7 +30,14 @@ MANIFESTS = {".parquet": "Parquet", ".csv": "CSV"}
 SIDES = ("x", "y", "w", "h")
 """Names of a window's numbers, in its order."""
 
-_COLUMNS = ("uri", "label", "labels", "window", "split", *SIDES)
+_OTHER_NAMES = {
+    "x": ("x", "xoff", "xmin", "xoffset", "left", "col", "coloff", "column"),
+    "y": ("y", "yoff", "ymin", "yoffset", "top", "row", "rowoff"),
+    "w": ("w", "width", "xsize", "xmax", "right"),
+    "h": ("h", "height", "ysize", "ymax", "bottom"),
+}
+_OTHERS = ("uri", "label", "labels", "window", "split")
+_COLUMNS = (*_OTHERS, *SIDES)
 _BLOCK = 16 << 20  # bytes of CSV that are parsed together: no row may be longer
 _REQUESTS = 16  # at a time
 
@@ -94,6 +102,7 @@ def _read_table(source: str, store: "Store") -> pa.Table:
         TypeError,
     ) as error:  # the last two: types that aren't Arrow's
         raise ConfigError(f"manifest {source} can't be read as {kind}: {one_line(error, 300)}") from error
+    _check_sides(source, table.schema.names)
     required = ("uri", "labels" if "labels" in names else "label")
     missing = [name for name in required if name not in names]
     if missing:
@@ -105,6 +114,24 @@ def _read_table(source: str, store: "Store") -> pa.Table:
     if not len(table):
         raise ConfigError(f"manifest {source} has no rows; add one for each labelled chip")
     return table.select(names)
+
+
+def _check_sides(source: str, names: Sequence[str]) -> None:
+    """Raise ConfigError if the columns have a whole window, but with other names: they would be ignored."""
+    meant = {name: name if name in SIDES else _plain_side(name) for name in names if name not in _OTHERS}
+    wrong = [name for name, side in meant.items() if side and name != side]
+    if wrong and set(SIDES) <= set(meant.values()):
+        raise ConfigError(
+            f"manifest {source}: {', '.join(wrong)} look like a window; name its columns x, y, w and h "
+            "(left, top, width and height in pixels), or leave them out"
+        )
+
+
+def _plain_side(name: str) -> str | None:
+    """Return the side of a window that a column of another name may mean: x, y, w or h; None for others."""
+    word = re.sub(r"[^a-z]", "", name.lower())
+    word = word.removeprefix("window").removeprefix("pixel").removeprefix("bbox")
+    return next((side for side, words in _OTHER_NAMES.items() if word in words), None)
 
 
 def _read_csv(content: io.BytesIO) -> pa.Table:
@@ -160,6 +187,11 @@ def _windows(source: str, table: pa.Table) -> list[WindowTuple | None]:
     """Return the window of each row, None for the whole image."""
     flat = table.flatten()  # a struct becomes window.x and so on
     prefix = "window." if "window" in table.column_names else ""
+    if prefix and not pa.types.is_struct(table["window"].type):
+        raise ConfigError(
+            f"manifest {source}: the column window must be a struct of x, y, w and h; in CSV write four "
+            "columns of these names"
+        )
     names = [f"{prefix}{side}" for side in SIDES]
     missing = [name for name in names if flat.column_names.count(name) != 1]
     if not prefix and len(missing) == len(SIDES):

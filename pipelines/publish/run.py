@@ -96,6 +96,11 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
     bundle_uri = resolve_bundle(bundle_uri, config.tracking)
     manifest = read_manifest(bundle_uri, table.store)
     model_id = manifest.model_id
+    if version not in (there := table.versions()):
+        raise TableError(
+            f"{table.uri} has no version {version}; there are {there.start} to {there.stop - 1}, "
+            f"and published were {', '.join(_published_versions(table)) or 'none'} (--history)"
+        )
     if not table.is_whole(model_id, version):
         raise TableError(
             f"version {version} of {table.uri} stands between the commits of a night: objects may be "
@@ -112,6 +117,11 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
             f"not published: {'; '.join(verdict.failed)}; --force publishes it nevertheless", report
         )
     return publish(table.uri, table.store, news, current)
+
+
+def _published_versions(table: CodeTable) -> list[str]:
+    found = {published.table_version for published in publications(table.uri, table.store)}
+    return [str(version) for version in sorted(found)]
 
 
 def _roll_back(table: CodeTable, run_id: str) -> Published:

@@ -1,8 +1,9 @@
 """The config of an archive of imagery: where its objects are listed, and how chips are made of them."""
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from pipelines.config import StageConfig, Uri
 
@@ -55,12 +56,15 @@ class SearchConfig(StageConfig):
     """Items at most"""
 
 
+_COLLECTION_PIXELS = """'{"landsat": {"bands": [4, 3, 2], "low": [0, 0, 0], "high": [3000, 3000, 3000]}}'"""
+
+
 class ArchiveConfig(StageConfig):
     """The archive that a night encodes, or that an unlabelled training samples."""
 
     source: Uri
-    """Archive: prefix below which the imagery lies (s3:// or a folder), manifest (.parquet, .csv), \
-S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"""
+    """Archive: prefix below which the imagery lies (s3:// or a folder), a single image, manifest (.parquet, \
+.csv), S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"""
     asset: str | None = None
     """STAC: key of the asset that is the image; empty: the only one, or the only one with the role data"""
     search: SearchConfig = SearchConfig()
@@ -83,10 +87,18 @@ S3 Inventory (its manifest.json), STAC (.json), or a STAC API's root (https://)"
     edges: Literal["drop", "shift", "pad"] = "shift"
     """Partial chips at the right and lower edge: none, moved inside over others, or filled up with nodata"""
     pixels: PixelConfig = PixelConfig()
-    collection_pixels: dict[str, PixelConfig] = Field(default_factory=dict)
+    collection_pixels: dict[str, PixelConfig] = Field(default_factory=dict, examples=[_COLLECTION_PIXELS])
     """In place of pixels, by name of the collection (as a flag: JSON); what one leaves open is the model's"""
     min_valid_fraction: float = Field(0.5, ge=0, le=1)
     """Least share of a chip that isn't nodata [0..1]"""
+
+    @field_validator("collection_pixels", mode="before")
+    @classmethod
+    def _are_by_collection(cls, given: object) -> object:
+        values = given.values() if isinstance(given, Mapping) else [None]
+        if all(isinstance(pixels, Mapping | PixelConfig) for pixels in values):
+            return given
+        raise ValueError(f"write it as {_COLLECTION_PIXELS}, not as {given!r:.100}")
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:

@@ -15,15 +15,17 @@ from pipelines.errors import ConfigError, StorageError
 from pipelines.runtime.spill import database, number, spill, view, write
 from pipelines.sources.config import ArchiveConfig, SearchConfig
 from pipelines.sources.etags import fill_etags
-from pipelines.sources.objects import OBJECT_SCHEMA
+from pipelines.sources.objects import OBJECT_SCHEMA, listed_table, object_table
 from pipelines.storage.listings import PassedOver
 from pipelines.storage.store import Store
-from pipelines.uris import absolute, check_named
+from pipelines.uris import absolute, check_named, is_web
 
 log = structlog.get_logger()
 
-Kind = Literal["prefix", "manifest", "inventory", "stac", "stac api"]
+Kind = Literal["object", "prefix", "manifest", "inventory", "stac", "stac api"]
 """Kinds of source: see `kind_of`."""
+
+_LISTED = ("object", "prefix", "inventory")  # kinds that know neither collections nor times of acquisition
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def list_source(config: ArchiveConfig, store: Store, folder: Path) -> Listing:
     can't be read, or if it has no objects; ConfigError if the config doesn't fit the source.
     """
     config = config.model_copy(update={"source": absolute(config.source)})
-    kind, content = kind_of(config.source, store)
+    kind, content = kind_of(config.source, config.suffixes, store)
     _check(kind, config)
     passed_over = PassedOver()
     named = _named(_read(kind, content, config, store, passed_over), config.source)
@@ -64,15 +66,16 @@ def list_source(config: ArchiveConfig, store: Store, folder: Path) -> Listing:
     if not count:
         raise StorageError(_nothing(kind, config, passed_over))
     _warn_of_unused(set(config.collection_pixels), objects, folder)
-    below = config.source.rstrip("/") + "/" if kind == "prefix" else None
-    return Listing(objects, count, below, passed_over, tuple(failed))
+    covered = {"prefix": config.source.rstrip("/") + "/", "object": config.source}
+    return Listing(objects, count, covered.get(kind), passed_over, tuple(failed))
 
 
-def kind_of(source: str, store: Store) -> tuple[Kind, dict[str, Any]]:
+def kind_of(source: str, suffixes: tuple[str, ...], store: Store) -> tuple[Kind, dict[str, Any]]:
     """Return the kind of a source, and its content if it is a JSON file.
 
     ``.parquet`` and ``.csv`` are manifests. The content of ``.json`` and ``.geojson`` decides whether it is
-    an S3 Inventory's manifest or STAC. Other web addresses are the root of a STAC API; all else is a prefix.
+    an S3 Inventory's manifest or STAC. An object that ends in one of ``suffixes`` is a single image. Other
+    web addresses are the root of a STAC API; all else is a prefix.
 
     Raises StorageError if there is no such JSON file, ConfigError if it is neither.
     """
@@ -80,7 +83,9 @@ def kind_of(source: str, store: Store) -> tuple[Kind, dict[str, Any]]:
     if ending in ("parquet", "csv"):
         return "manifest", {}
     if ending not in ("json", "geojson"):
-        return ("stac api" if source.startswith(("https://", "http://")) else "prefix"), {}
+        if source.lower().endswith(tuple(suffixes)) and (is_web(source) or store.info(source)):
+            return "object", {}
+        return ("stac api" if is_web(source) else "prefix"), {}
     try:
         content = json.loads(store.read(source))
     except FileNotFoundError as error:
@@ -102,13 +107,13 @@ def _check(kind: Kind, config: ArchiveConfig) -> None:
     if config.asset and kind not in ("stac", "stac api"):
         raise ConfigError(f"asset is for STAC; source {config.source} is none")
     others = sorted(set(config.collection_pixels) - {config.collection})
-    if others and kind in ("prefix", "inventory"):
+    if others and kind in _LISTED:
         raise ConfigError(
             f"collection_pixels names {', '.join(others)}, and a listing names no collections: all its "
             f"objects are filed under {config.collection}; take a manifest with a column collection, or run "
             "once for each"
         )
-    untimed = kind in ("prefix", "inventory") and config.by == "acquisition"
+    untimed = kind in _LISTED and config.by == "acquisition"
     if untimed and (config.since or config.until):
         raise ConfigError("a listing doesn't say when its objects were acquired; add --by modified")
 
@@ -117,6 +122,8 @@ def _read(
     kind: Kind, content: dict[str, Any], config: ArchiveConfig, store: Store, passed_over: PassedOver
 ) -> Iterator[pa.Table]:
     source, suffixes = config.source, tuple(suffix.lower() for suffix in config.suffixes)
+    if kind == "object":
+        return iter([_single(source, store)])
     if kind == "prefix":
         from pipelines.sources.prefix import list_prefix
 
@@ -136,6 +143,11 @@ def _read(
     from pipelines.sources.stac import search_api
 
     return search_api(source, config, store.config.patience, passed_over)
+
+
+def _single(source: str, store: Store) -> pa.Table:
+    info = None if is_web(source) else store.info(source)
+    return listed_table([info]) if info else object_table({"uri": pa.array([source], pa.string())})
 
 
 def _named(tables: Iterator[pa.Table], source: str) -> Iterator[pa.Table]:
@@ -215,7 +227,7 @@ _ONCE = """
 def _nothing(kind: Kind, config: ArchiveConfig, passed_over: PassedOver) -> str:
     if config.since or config.until:
         return f"no imagery in {config.source} of the time asked for; check since, until and by"
-    if kind in ("prefix", "inventory"):
+    if kind in _LISTED:
         text = f"no imagery below {config.source}: nothing there ends in {', '.join(config.suffixes)}"
     else:
         text = f"no imagery in {config.source}: it names no object"

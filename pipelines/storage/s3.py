@@ -27,11 +27,13 @@ def read_object(filesystem: S3FileSystem, path: str) -> tuple[bytes, str]:
     return content, str(answer["ETag"]).strip('"')
 
 
-def read_etag(filesystem: S3FileSystem, path: str) -> str:
-    """Return an object's etag. Raises FileNotFoundError."""
+def read_info(filesystem: S3FileSystem, path: str) -> ObjectInfo:
+    """Return an object's entry in a listing. Raises FileNotFoundError."""
     bucket, _, key = path.partition("/")
     with _reason_of_refusal(filesystem, path):
-        return str(filesystem.call_s3("head_object", Bucket=bucket, Key=key)["ETag"]).strip('"')
+        answer = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
+    etag = str(answer["ETag"]).strip('"')
+    return ObjectInfo(f"s3://{path}", etag, answer["ContentLength"], answer["LastModified"])
 
 
 def read_content(filesystem: S3FileSystem, path: str) -> bytes:

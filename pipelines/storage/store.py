@@ -208,8 +208,16 @@ class Store:
         """
         if is_web(uri):
             return web_etag(uri, private_hosts=self.config.private_hosts, patience=self.config.patience)
+        info = self.info(uri)
+        return info.etag if info else None
+
+    def info(self, uri: str) -> ObjectInfo | None:
+        """Return an object's entry in a listing, None if there is no such object. Not for web addresses.
+
+        Raises StorageError if access fails, or if it is a pipe, a socket or a device.
+        """
         filesystem, path = self._resolve(uri)
-        call = partial(s3.read_etag, filesystem) if isinstance(filesystem, S3FileSystem) else _file_etag
+        call = partial(s3.read_info, filesystem) if isinstance(filesystem, S3FileSystem) else _regular_info
         try:
             return self._call(f"{uri} can't be looked up", call, path)
         except FileNotFoundError:
@@ -301,8 +309,9 @@ def _missing(uri: str, error: FileNotFoundError) -> FileNotFoundError | StorageE
     return StorageError(f"{uri} can't be read: {reason}") if reason else FileNotFoundError(uri)
 
 
-def _file_etag(path: str) -> str:
-    return file_info(path).etag
+def _regular_info(path: str) -> ObjectInfo:
+    require_regular(path)
+    return file_info(path)
 
 
 def _page_of(folder: Folder) -> Page:

@@ -90,6 +90,11 @@ class CodeTable:
             return False
         return True
 
+    def versions(self) -> range:
+        """Return the versions that the table's log has; the data files of old ones may have gone."""
+        history = [commit["version"] for commit in self.open().history()]
+        return range(min(history), max(history) + 1)
+
     def open_rejects(self) -> DeltaTable:
         """Open the rejects table. Raises TableError if there is none."""
         return self._open(self.rejects_uri)

@@ -16,6 +16,7 @@ from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, GateError, ScenehashError
 from pipelines.evaluate.config import EvaluateConfig
 from pipelines.maintain.config import MaintainConfig
+from pipelines.query.config import QueryConfig
 from pipelines.serve.config import ServeConfig
 from pipelines.train.config import TrainConfig
 from pipelines.watch.config import AddWatchConfig
@@ -187,6 +188,29 @@ def test_every_field_that_names_a_place_makes_it_absolute(config):
     for name, kind in places(config):
         if name not in ("pixels.nodata", "tracking.uri", "search.filter"):
             assert "located" in kind, name
+
+
+@pytest.mark.parametrize(
+    "given", ["landsat", "landsat=4,3,2", "{landsat: {bands: [4]}}", '{"landsat": [4, 3, 2]}', "3"]
+)
+def test_pixels_by_collection_show_the_form_that_is_right(monkeypatch, given):
+    example = """'{"landsat": {"bands": [4, 3, 2], """
+    with pytest.raises(ConfigError, match=re.escape(f"write it as {example}")) as caught:
+        load(f"--collection-pixels={given}")
+    assert str(caught.value).startswith("collection_pixels: ")
+    monkeypatch.setenv("SCENEHASH_COLLECTION_PIXELS", given)
+    with pytest.raises(ConfigError, match=re.escape(f"write it as {example}")):
+        load()
+    monkeypatch.delenv("SCENEHASH_COLLECTION_PIXELS")
+    form = str(caught.value).partition("write it as '")[2].partition("'")[0]
+    assert load("--collection-pixels", form).collection_pixels["landsat"].bands == (4, 3, 2)
+
+
+def test_numbers_below_zero_follow_their_flag():
+    query = load_config("query", QueryConfig, ["--point", "-62,-3", "--bbox", "-70,-10,-60,0", "-k", "3"])
+    assert (query.point, query.bbox, query.k) == ("-62,-3", "-70,-10,-60,0", 3)
+    assert load("--pixels.nodata", "-9999").pixels.nodata == -9999
+    assert load("--search.bbox", "-0.5,-1,2,3").search.bbox == (-0.5, -1, 2, 3)
 
 
 def test_a_search_can_be_told_in_flags():

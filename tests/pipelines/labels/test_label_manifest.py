@@ -113,6 +113,34 @@ def test_types_that_other_writers_choose_are_read(tmp_path):
     assert read(tmp_path, table).chips.equals(expected)
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "x,y,width,height",
+        "X,Y,W,H",
+        "window_x,window_y,window_w,window_h",
+        "col_off,row_off,width,height",
+        "xmin,ymin,xmax,ymax",
+    ],
+)
+def test_a_window_under_other_names_is_not_ignored(tmp_path, columns):
+    text = f"uri,{columns},label\n" + "".join(f"{n}.tif,0,0,8,8,{'ab'[n % 2]}\n" for n in range(4))
+    wrong = ", ".join(name for name in columns.split(",") if name not in ("x", "y", "w", "h"))
+    with pytest.raises(ConfigError, match=f"{wrong} look like a window; name its columns x, y, w and h"):
+        read_csv(tmp_path, text)
+
+
+def test_a_window_in_one_column_of_a_csv_says_how_to_write_it(tmp_path):
+    text = "uri,window,label\n" + "".join(f'{n}.tif,"0,0,8,8",{"ab"[n % 2]}\n' for n in range(4))
+    with pytest.raises(ConfigError, match="in CSV write four columns of these names"):
+        read_csv(tmp_path, text)
+
+
+def test_the_sizes_of_whole_images_are_no_window(tmp_path):
+    text = "uri,width,height,label\n" + "".join(f"{n}.tif,8,8,{'ab'[n % 2]}\n" for n in range(4))
+    assert read_csv(tmp_path, text).chips["window"].null_count == 4
+
+
 def test_without_a_window_a_chip_is_the_whole_image(tmp_path):
     rows = [ROWS[0], ROWS[1] | {"window": None}, *ROWS[2:]]
     windows = [row["window"] for row in rows]
@@ -150,7 +178,7 @@ def test_without_a_window_a_chip_is_the_whole_image(tmp_path):
         ([*ROWS, ROWS[0] | {"window": WINDOW | {"x": -1}}], r"a.tif is \(-1, 0, 8, 8\)"),
         ([*ROWS, ROWS[0] | {"window": WINDOW | {"h": None}}], r"a.tif is \(0, 0, 8, None\)"),
         ([row | {"window": {"x": 0, "w": 8}} for row in ROWS], "window.y, window.h is missing"),
-        ([row | {"window": "0,0,8,8"} for row in ROWS], "a window needs x, y, w and h"),
+        ([row | {"window": "0,0,8,8"} for row in ROWS], "window must be a struct of x, y, w and h"),
         ([row | {"window": WINDOW | {"x": 2**40}} for row in ROWS], "column window.x must be int32"),
         ([row | {"x": 3} for row in without("window")], "y, w, h is missing"),
         ([*ROWS, ROWS[0] | {"uri": "d.tif", "label": "lake"}], "lake needs two chips at least; add some"),

@@ -117,6 +117,21 @@ def test_a_version_by_hand_is_gated_unless_forced(night, any_root, write_model):
     assert forward(night)[1] is None, "an older version stands until there is something new"
 
 
+def test_a_version_that_is_not_there_is_refused_with_those_that_are(local_night, root, write_model):
+    uri, manifest = write_model(root, "tiny")
+    night = type(local_night)(local_night.table, manifest.model_id)
+    first = night.commit(night.random_codes(3, 4))
+    last = night.commit(night.random_codes(3, 4, seed=1))
+    with pytest.raises(
+        TableError, match=f"no version 99; there are 0 to {last}, and published were none"
+    ):
+        by_hand(night, version=99, bundle=uri)
+    by_hand(night, version=first, bundle=uri, gate=SMALL)
+    with pytest.raises(TableError, match=f"there are 0 to {last}, and published were {first} ") as caught:
+        by_hand(night, version=99)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_part_of_a_night_cannot_be_published(local_night, root, write_model, force):
     uri, manifest = write_model(root, "tiny")

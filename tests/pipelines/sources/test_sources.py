@@ -57,6 +57,27 @@ def test_a_prefix_lists_everything_below_it_once(store, any_root, tmp_path):
     assert abs((row["modified"] - datetime.now(UTC)).total_seconds()) < 3600
 
 
+def test_a_single_image_is_a_source(store, any_root, tmp_path):
+    for name in ("a.tif", "b.tif", "folder.tif/c.tif"):
+        store.write(f"{any_root}/{name}", b"x")
+    listed = {info.uri: info for info in store.list(any_root)}
+    for config in ({}, {"by": "modified", "since": datetime(2020, 1, 1, tzinfo=UTC)}):
+        config = EncodeConfig(source=f"{any_root}/a.tif", table="t", bundle="b", **config)
+        listing = list_source(config, store, tmp_path)
+        (row,) = pq.read_table(listing.objects).to_pylist()
+        assert (row["uri"], row["etag"], listing.count) == (
+            f"{any_root}/a.tif",
+            listed[f"{any_root}/a.tif"].etag,
+            1,
+        )
+        assert listing.below == f"{any_root}/a.tif"
+    folder = EncodeConfig(source=f"{any_root}/folder.tif", table="t", bundle="b")
+    assert list_source(folder, store, tmp_path).count == 1
+    missing = EncodeConfig(source=f"{any_root}/none.tif", table="t", bundle="b")
+    with pytest.raises(StorageError, match=r"no such folder|no imagery below"):
+        list_source(missing, store, tmp_path)
+
+
 @pytest.mark.parametrize("source", ["s3://no-such-bucket/x", "/no/such/folder"])
 def test_a_prefix_that_is_not_there(store, source):
     with pytest.raises(StorageError, match=r"no such (bucket|folder)"):

@@ -1,0 +1,26 @@
+"""Whether the service's port is free: asked before anything slow is imported or started."""
+
+import os
+import socket
+from pathlib import Path
+
+from pipelines.errors import ConfigError
+from pipelines.serve.config import ServeConfig
+
+_RUNNING_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # noqa: S108 - `ray start` writes it, `ray.init` joins it
+
+
+def check_port(config: ServeConfig) -> None:
+    """Raise ConfigError if the address can't be listened on.
+
+    If there is a Ray cluster to join, nothing is checked: its Serve may be what listens there.
+    """
+    if os.environ.get("RAY_ADDRESS") or _RUNNING_CLUSTER.exists():
+        return
+    with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            address = f"{config.host}:{config.port}"
+            raise ConfigError(f"{address} can't be listened on ({error.strerror}); try --port") from error

@@ -1,0 +1,39 @@
+"""A port that is taken is refused before anything slow begins."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.errors import ConfigError
+from pipelines.serve.config import ServeConfig
+from pipelines.serve.port import check_port
+
+
+@pytest.fixture
+def taken(monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("pipelines.serve.port._RUNNING_CLUSTER", tmp_path / "none")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_a_taken_port_is_one_line(taken, monkeypatch):
+    config = ServeConfig(table="t", open=True, port=taken)
+    with pytest.raises(
+        ConfigError, match=rf"127\.0\.0\.1:{taken} can't be listened on .*in use.*; try --port"
+    ):
+        check_port(config)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    check_port(config)  # a cluster's own Serve may listen there
+
+
+def test_nothing_slow_is_imported_before_the_refusal():
+    check = (
+        "import sys, pipelines.serve.port; print([m for m in ('ray', 'torch', 'mlflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
