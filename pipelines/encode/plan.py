@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 from pipelines.encode.versions import Encoded
@@ -25,7 +26,8 @@ class Plan:
     encoded: Encoded
     """The version that was compared."""
     new: Path
-    """Parquet file of the objects to encode, ordered by uri: uri, etag, datetime, collection, properties."""
+    """Parquet file of the objects to encode, ordered by uri, up or down: uri, etag, datetime, collection,
+    properties."""
     old: Path
     """Parquet file of the versions of objects to remove after that: uri, etag, cut, file."""
     num_new: int
@@ -47,8 +49,17 @@ class Plan:
     """The first few of them, by uri."""
 
     def units(self, objects_per_unit: int) -> Iterator[pa.Table]:
-        """Yield units, in the order of uri: each is a table of at most so many objects to encode."""
+        """Yield units, in the order of the file: each is a table of at most so many objects to encode."""
         return in_pieces(read_spilled(self.new), objects_per_unit)
+
+    def has(self, objects: set[tuple[str, str]]) -> bool:
+        """Return whether all of some objects (uri, etag) are to be encoded."""
+        uris = pa.array({uri for uri, _ in objects}, pa.string())
+        found: set[tuple[str, str]] = set()
+        for piece in read_spilled(self.new):
+            same = piece.filter(pc.is_in(piece["uri"], uris))
+            found.update(zip(same["uri"].to_pylist(), same["etag"].to_pylist(), strict=True))
+        return objects <= found
 
     def sample(self, objects: int) -> list[dict[str, str]]:
         """Return uri, etag and collection of at most so many objects to encode, evenly spread over them."""
@@ -72,12 +83,15 @@ def make_plan(
     *,
     prune: bool,
     whole: bool = True,
+    from_the_end: bool = False,
 ) -> Plan:
     """Compare the archive with the objects that are encoded or rejected.
 
     An object is done if its present version (etag) was encoded or rejected with the chip spec that it has
     now. Old versions of changed objects are to be removed, and with ``prune`` all versions of objects that
     have vanished; but nothing is pruned if something that the listing passed over may be such an object.
+    ``from_the_end`` turns the order of the objects to encode around: another run begins at the front.
+
     ``whole`` says that the source was asked for all its objects: else it is unknown which have vanished.
 
     ``rejected`` is a Parquet file with the columns uri, etag and cut. The objects in ``failed`` (uri) have an
@@ -106,7 +120,7 @@ def make_plan(
         view(sql, "difference", write(sql, _DIFFERENCE, difference))
         sql.execute("CREATE TABLE todo AS " + _TODO)
         sql.execute("CREATE TABLE recut AS " + _RECUT)
-        write(sql, _NEW, new)
+        write(sql, _NEW + ("DESC" if from_the_end else ""), new)
         view(sql, "old", write(sql, _OLD, old))
         if whole:
             sql.execute("CREATE TABLE vanished AS " + _VANISHED)

@@ -32,6 +32,7 @@ class Tally:
     rejects: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     removed: int = 0
+    encoded_for_nothing: int = 0
     usage: Usage = field(default_factory=Usage)
     too_small: int = 0
     """Objects that hold no chip."""
@@ -67,6 +68,8 @@ class EncodeReport(BaseModel):
     """New objects that are encoded already: an older version, or with another chip spec."""
     chips: int
     """Chips encoded by this run."""
+    encoded_for_nothing: int
+    """Objects that this run encoded, and another one that ran at the same time committed first."""
     removed: int
     """Rows that this run removed: of older versions of objects, and of pruned ones."""
     vanished: int | None
@@ -139,6 +142,7 @@ def make_report(
         new=plan.num_new,
         changed=plan.num_changed,
         chips=tally.chips,
+        encoded_for_nothing=tally.encoded_for_nothing,
         removed=tally.removed,
         vanished=plan.num_vanished,
         vanished_examples=plan.vanished,

@@ -83,6 +83,7 @@ class _Night:
         self.known_rejects = 0
         self.conflicts = Conflicts()
         self.uncommitted: _EncodedUnit | None = None  # its commit lost a race: see `_commit_again`
+        self.from_the_end = False  # whether units are taken from the end of the plan
         self._cluster = cluster
         self._metrics: NightMetrics | None = None
 
@@ -199,6 +200,7 @@ def _plan(night: _Night) -> Plan:
         night.folder,
         prune=config.prune,
         whole=not config.covers_a_part,
+        from_the_end=night.from_the_end,
     )
     vanished = plan.num_vanished or 0
     share = vanished / (vanished + night.listing.count)
@@ -226,7 +228,8 @@ def _bring_up_to_date(night: _Night, plan: Plan) -> Outcome:
     """
     while True:
         try:
-            if _commit_again(night, plan):
+            if night.uncommitted is not None:
+                _commit_again(night, night.uncommitted, plan)
                 plan = _plan(night)
             version = _carry_out(night, plan)
         except ConflictError as conflict:
@@ -235,9 +238,29 @@ def _bring_up_to_date(night: _Night, plan: Plan) -> Outcome:
             except ConflictError:
                 _discard_uncommitted(night)
                 raise
-            plan = _plan(night)
+            plan = _plan_again(night)
         else:
             return _publish(night, version)
+
+
+def _plan_again(night: _Night) -> Plan:
+    """Plan what is left. If another run has committed the objects of the unit at hand, turn around.
+
+    Otherwise both runs would encode the same units one after the other, and the slower one each for nothing.
+    """
+    plan = _plan(night)
+    lost = night.uncommitted
+    if lost is None or plan.has(lost.objects()):
+        return plan
+    _discard_uncommitted(night)
+    night.from_the_end = not night.from_the_end
+    night.tally.encoded_for_nothing += len(lost.unit)
+    log.warning(
+        "another run has committed objects that this one has just encoded; going on from the other end",
+        objects=len(lost.unit),
+        left=plan.num_new,
+    )
+    return _plan(night) if plan.num_new else plan
 
 
 def _discard_uncommitted(night: _Night) -> None:
@@ -246,21 +269,10 @@ def _discard_uncommitted(night: _Night) -> None:
         night.uncommitted = None
 
 
-def _commit_again(night: _Night, plan: Plan) -> bool:
-    """Commit the unit whose commit lost a race, if the new plan still has its objects; return whether it did.
-
-    So its objects aren't encoded a second time. Otherwise its shards are removed.
-    """
-    encoded = night.uncommitted
-    if encoded is None:
-        return False
-    first = next(plan.units(night.config.objects_per_unit), None)
-    if first is None or not encoded.objects() <= _objects_of(first):
-        _discard_uncommitted(night)
-        return False
+def _commit_again(night: _Night, encoded: _EncodedUnit, plan: Plan) -> None:
+    """Commit a unit whose commit lost a race, as the new plan still has its objects: see `_plan_again`."""
     night.uncommitted = None
     _commit(night, encoded, plan.encoded.commits + 1, is_last=False)
-    return True
 
 
 def _carry_out(night: _Night, plan: Plan) -> int:
@@ -299,6 +311,8 @@ def _carry_out(night: _Night, plan: Plan) -> int:
 def _encode_and_commit(night: _Night, unit: pa.Table, number: int, *, is_last: bool) -> None:
     from pipelines.encode.unit import encode_unit
 
+    if night.table.commits(night.lineage.model_id) != number - 1:  # seen now, not after minutes of work
+        raise ConflictError(f"another run has committed to {night.table.uri} since this one planned its work")
     night.metrics()  # connects to Ray
     started = time.monotonic()
     result = encode_unit(unit, night.config, night.bundle_uri, night.chip_specs, night.lineage)
