@@ -58,8 +58,11 @@ _JOBS_GROUPS = {
 }
 """Options that mean something else in these jobs than in others."""
 
-_PLACES = {annotation.__metadata__[0]: name for annotation, name in
-           ((Uri, "ADDRESS"), (BundleUri, "MODEL"), (LocalPath, "FILE"))}  # fmt: skip
+_PLACES = {
+    get_args(annotation)[1]: name
+    for annotation, name in ((Uri, "ADDRESS"), (BundleUri, "MODEL"), (LocalPath, "FILE"))
+}
+"""By what checks them: values that are all text, and mean different things."""
 _NAMES = {str: "TEXT", SecretStr: "TEXT", Path: "FILE", int: "NUMBER", float: "NUMBER", datetime: "TIME"}
 _NAMES |= {AwareDatetime: "TIME", dict: "JSON"}
 _WIDTH = 100  # columns at most

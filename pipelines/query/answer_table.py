@@ -1,5 +1,7 @@
 """An answer as a table of text."""
 
+from collections.abc import Sequence
+
 from pipelines.api.answers import ChipProperties, Match, SearchAnswer
 from pipelines.runtime.text_table import TextTable
 
@@ -18,7 +20,7 @@ def answer_table(answer: SearchAnswer) -> TextTable:
     )
 
 
-def _row(match: Match, parts: list[str]) -> tuple[str, ...]:
+def _row(match: Match, parts: Sequence[str]) -> tuple[str, ...]:
     properties = match.properties
     return (
         str(properties.rank),

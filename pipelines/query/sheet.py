@@ -134,7 +134,7 @@ def _at_point(client: Client, text: str, snapshot: int) -> Tile:
     here = {"type": "Point", "coordinates": [longitude, latitude]}
     request = SearchRequest(point=(longitude, latitude), k=1, intersects=here, snapshot=snapshot)
     found = client.search(request).features
-    lines = (f"longitude {longitude:g}", f"latitude {latitude:g}")
+    lines: tuple[str, ...] = (f"longitude {longitude:g}", f"latitude {latitude:g}")
     if not found:
         return Tile("place", lines, None, "example")
     lines += _origin(found[0].properties)

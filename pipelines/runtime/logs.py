@@ -64,7 +64,8 @@ def _show(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping
     text = str(event["event"])
     event["event"] = text.removeprefix(PROGRESS)
     if shown := screen():
-        shown.show(event["event"])
+        if event["level"] == "info":
+            shown.show(event["event"])
         if not text.startswith(PROGRESS):
             shown.add_line(_line(event))
     return event
@@ -79,7 +80,9 @@ def _render(_: object, __: str, event: MutableMapping[str, Any]) -> str:
 
 def _line(event: MutableMapping[str, Any]) -> str:
     """Return the line of an event for a person."""
-    values = [f"{name} {value}" for name, value in event.items() if name not in _NOT_SHOWN and value != {}]
+    values = [
+        f"{name} {value}" for name, value in event.items() if name not in _NOT_SHOWN and value not in ("", {})
+    ]
     level = f"{event['level']}: " if event["level"] != "info" else ""
     return f"{event['timestamp'][11:19]}  {level}{event['event']}{': ' if values else ''}{', '.join(values)}"
 

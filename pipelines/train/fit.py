@@ -105,7 +105,7 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
     trainer = TorchTrainer(
         lambda: _worker(sent),  # type: ignore[arg-type]  # V1's type
         scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
-        run_config=RunConfig(
+        run_config=RunConfig(  # type: ignore[call-arg]  # V1's type
             name=run_name,
             storage_path=path,
             storage_filesystem=filesystem,
