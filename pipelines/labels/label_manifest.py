@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+import structlog
 
 from pipelines.errors import ConfigError, StorageError, one_line
 from pipelines.imagery.window import WindowTuple
@@ -21,6 +22,8 @@ from pipelines.uris import absolute, check_named, is_web
 if TYPE_CHECKING:
     # takes a second to import, which `--help` shouldn't wait for: its configs import this module
     from pipelines.storage.store import Store
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -79,9 +82,13 @@ def read_manifest(uri: str, store: "Store") -> list[LabelledChip]:
     uris = [absolute(name, folder) for name in names]
     check_named(uri, uris)
     etags = _etags(uris, store)
+    hidden = [of_image for of_image in uris if posixpath.basename(of_image).startswith(".")]
+    if hidden:  # such as ._a.tif, which macOS leaves beside a.tif
+        log.warning("hidden files are passed over", manifest=uri, files=len(hidden), example=hidden[0])
     return [
         LabelledChip(of_image, name, etags.get(of_image, ""), window, of_chip, split)
         for of_image, name, window, of_chip, split in zip(uris, names, windows, labels, splits, strict=True)
+        if not posixpath.basename(of_image).startswith(".")
     ]
 
 

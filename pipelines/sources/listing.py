@@ -25,6 +25,7 @@ log = structlog.get_logger()
 Kind = Literal["object", "prefix", "manifest", "inventory", "stac", "stac api"]
 """Kinds of source: see `kind_of`."""
 
+_HIDDEN = r"/\.[^/]*$"
 _LISTED = ("object", "prefix", "inventory")  # kinds that know neither collections nor times of acquisition
 
 
@@ -54,7 +55,7 @@ def list_source(config: ArchiveConfig, store: Store, folder: Path) -> Listing:
     kind, content = kind_of(config.source, config.suffixes, store)
     _check(kind, config)
     passed_over = PassedOver()
-    named = _named(_read(kind, content, config, store, passed_over), config.source)
+    named = _named(_read(kind, content, config, store, passed_over), config.source, passed_over)
     tables = _filed(_within(named, config), config.collection)
     objects = spill(tables, OBJECT_SCHEMA, folder / "listed.parquet")
     if passed_over:
@@ -150,11 +151,17 @@ def _single(source: str, store: Store) -> pa.Table:
     return listed_table([info]) if info else object_table({"uri": pa.array([source], pa.string())})
 
 
-def _named(tables: Iterator[pa.Table], source: str) -> Iterator[pa.Table]:
-    """Yield the objects. Raises ConfigError at the first that the source may not name (`check_named`)."""
+def _named(tables: Iterator[pa.Table], source: str, passed_over: PassedOver) -> Iterator[pa.Table]:
+    """Yield the objects that aren't hidden files, such as ``._a.tif``, which macOS leaves beside ``a.tif``.
+
+    Raises ConfigError at the first that the source may not name (`check_named`).
+    """
     for table in tables:
         check_named(source, table["uri"].to_pylist())
-        yield table
+        hidden = pc.match_substring_regex(table["uri"], _HIDDEN)
+        for uri in table["uri"].filter(hidden).to_pylist():
+            passed_over.add("hidden", uri, "a hidden file")
+        yield table.filter(pc.invert(hidden))
 
 
 def _within(tables: Iterator[pa.Table], config: ArchiveConfig) -> Iterator[pa.Table]:

@@ -141,6 +141,12 @@ def test_the_sizes_of_whole_images_are_no_window(tmp_path):
     assert read_csv(tmp_path, text).chips["window"].null_count == 4
 
 
+def test_hidden_files_are_no_images(tmp_path):
+    text = "uri,label\n" + "".join(f"{n}.tif,{'ab'[n % 2]}\n._{n}.tif,{'ab'[n % 2]}\n" for n in range(4))
+    uris = read_csv(tmp_path, text).chips["uri"].to_pylist()
+    assert uris == [f"{tmp_path}/{n}.tif" for n in range(4)]
+
+
 def test_without_a_window_a_chip_is_the_whole_image(tmp_path):
     rows = [ROWS[0], ROWS[1] | {"window": None}, *ROWS[2:]]
     windows = [row["window"] for row in rows]

@@ -57,6 +57,16 @@ def test_a_prefix_lists_everything_below_it_once(store, any_root, tmp_path):
     assert abs((row["modified"] - datetime.now(UTC)).total_seconds()) < 3600
 
 
+def test_hidden_files_are_no_images_in_a_manifest_either(store, any_root, tmp_path):
+    for name in ("a.tif", "._a.tif", ".b.tif"):
+        store.write(f"{any_root}/{name}", b"x")
+    store.write(f"{any_root}/list.csv", b"uri\na.tif\n._a.tif\n.b.tif\n")
+    for source in (any_root, f"{any_root}/list.csv"):
+        listing = list_source(EncodeConfig(source=source, table="t", bundle="b"), store, tmp_path)
+        assert pq.read_table(listing.objects)["uri"].to_pylist() == [f"{any_root}/a.tif"]
+        assert listing.passed_over.counts == {"hidden": 2}
+
+
 def test_a_single_image_is_a_source(store, any_root, tmp_path):
     for name in ("a.tif", "b.tif", "folder.tif/c.tif"):
         store.write(f"{any_root}/{name}", b"x")
