@@ -10,6 +10,14 @@ if TYPE_CHECKING:
 
 
 def _run(config: EvaluateConfig) -> "EvaluateSummary":
+    from pipelines.labels.source_check import check_source
+    from pipelines.registry.tracking import resolved
+    from pipelines.storage.store import Store
+
+    store = Store(config.store)
+    resolved(config.tracking)
+    store.require_bucket(config.output)
+    check_source(config.source, store)
     from pipelines.evaluate.run import run_evaluate, summarise  # after --help, which needs no torch
 
     return summarise(run_evaluate(config))

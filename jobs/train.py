@@ -10,6 +10,15 @@ if TYPE_CHECKING:
 
 
 def _run(config: TrainConfig) -> "TrainReport":
+    from pipelines.labels.source_check import check_source
+    from pipelines.registry.tracking import resolved
+    from pipelines.storage.store import Store
+
+    store = Store(config.store)
+    resolved(config.tracking)
+    store.require_bucket(config.bundles)
+    if config.labelled:
+        check_source(config.source, store)
     from pipelines.train.run import run_train  # after --help, which needs no torch
 
     return run_train(config)
