@@ -70,6 +70,7 @@ def run_job(
 
 def load_config(name: str, config_type: type[Config], arguments: Sequence[str]) -> Config:
     """Return the config. Raises ConfigError that names each unknown key and bad value."""
+    _check_environment(config_type)  # first, as a mistyped variable may be why a key is missing
     file = _read_yaml(_config_file(arguments))
     try:
         settings = _settings(name, config_type, file, _joined(arguments))
@@ -77,7 +78,6 @@ def load_config(name: str, config_type: type[Config], arguments: Sequence[str]) 
         raise ConfigError(_explain(error)) from error
     except SettingsError as error:
         raise ConfigError(_explain_json(one_line(error), config_type)) from error
-    _check_environment(config_type)
     return config_type.model_validate(
         {
             field: getattr(settings, field)

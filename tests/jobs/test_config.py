@@ -257,6 +257,13 @@ def test_an_unknown_variable_is_told(monkeypatch, variable):
         load()
 
 
+@pytest.mark.parametrize("config", _all_configs(), ids=lambda config: config.__name__)
+def test_a_mistyped_variable_is_named_before_what_is_missing(monkeypatch, config):
+    monkeypatch.setenv("SCENEHASH_TABEL", "codes")
+    with pytest.raises(ConfigError, match=r"SCENEHASH_TABEL is unknown; did you mean SCENEHASH_TABLE\?"):
+        load_config("any", config, [])
+
+
 def test_another_jobs_variable_is_not_unknown(monkeypatch):
     monkeypatch.setenv("SCENEHASH_WORKERS", "3")
     assert load().chip_size == 256
