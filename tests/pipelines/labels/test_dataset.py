@@ -74,7 +74,7 @@ def test_a_folder_for_each_class(store, any_root):
 
 
 def test_the_endings_are_those_that_are_encoded():
-    assert EncodeConfig(source="", table="", bundle="").suffixes == SUFFIXES
+    assert EncodeConfig(source="s3://a/b", table="s3://a/b", bundle="s3://a/b").suffixes == SUFFIXES
 
 
 def test_the_split_moves_with_the_folder(store, root, tmp_path, monkeypatch):
