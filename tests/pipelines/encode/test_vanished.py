@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipelines.encode.run import run_encode
 from tests.pipelines.encode.changing import Archive, encode_in_process
@@ -20,20 +21,22 @@ def archive(store, tmp_path, write_model, geotiff, monkeypatch):
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_without_prune_they_are_counted_and_named_and_keep_their_chips(archive, dry_run, capsys):
-    report = run_encode(archive.config.model_copy(update={"prune": False, "dry_run": dry_run}))
+def test_without_prune_they_are_counted_and_named_and_keep_their_chips(archive, dry_run):
+    with capture_logs() as lines:
+        report = run_encode(archive.config.model_copy(update={"prune": False, "dry_run": dry_run}))
     gone = f"{archive.config.source}/003.tif"
     assert (report.vanished, report.vanished_examples, report.removed) == (1, (gone,), 0)
     assert report.numbers()["vanished"] == 1
-    said = capsys.readouterr().out
-    assert "the source doesn't list all encoded objects any more; their chips stay" in said
-    assert gone in said
+    event = "the source doesn't list all encoded objects any more; their chips stay"
+    (line,) = [line for line in lines if line["event"] == event]
+    assert gone in str(line)
 
 
-def test_with_prune_they_are_removed_and_then_no_more_are_told(archive, capsys):
-    report = run_encode(archive.config)
+def test_with_prune_they_are_removed_and_then_no_more_are_told(archive):
+    with capture_logs() as lines:
+        report = run_encode(archive.config)
     assert (report.vanished, report.removed) == (1, 4)
-    assert "their chips stay" not in capsys.readouterr().out
+    assert not any("their chips stay" in line["event"] for line in lines)
     again = run_encode(archive.config)
     assert (again.vanished, again.vanished_examples) == (0, ())
 
