@@ -28,7 +28,7 @@ Features = NDArray[np.floating]
 _ROWS = 1 << 14  # vectors encoded at a time
 _PAIRS = 1 << 22  # similarities held at a time
 _DECIMALS = 6  # of a similarity: further ones are rounding errors of float32
-_BINS = 2000  # of similarities 1..-1; so many, as trained features fill a small part of the range
+_BINS = 2000  # of similarities 1..-1; many, as trained features fill a small part of the range
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from model.spec import CodeSpec, Compare
 NEAREST = 10
 """How many first rows the figures look at."""
 KEPT_WITHIN = 100
-"""Neighbours by features count as kept if they are among so many first rows by code."""
+"""Neighbours by features count as kept if they are among this many first rows by code."""
 
 _PAIRS = 1 << 22  # distances held at a time
 _DECIMALS = 6  # of a cosine: further ones are rounding errors of float32
@@ -80,8 +80,7 @@ class OrderFigures:
 
     in_class_recall10: float | None
     """Of the ten nearest chips of the query's own class by float cosine, the share among the ten nearest of
-    its own class in these lists, 0..1. Queries with ten or fewer others of their class are left out, as all
-    of
+    its own class in these lists, 0..1. Queries with ten or fewer others of their class are left out: all of
     these are among the ten nearest. None: all queries are left out."""
     kept_recall10: float | None
     """Of the ten nearest chips by float cosine, the share among the first hundred of these lists, 0..1. None:

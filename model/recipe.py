@@ -57,7 +57,7 @@ class Recipe:
     )
     patience: int = described(
         0,
-        "stop after so many epochs without a better validation score and keep the best; 0: train to the end",
+        "stop after this many epochs without a better validation score, keep the best; 0: train to the end",
     )
 
     def __post_init__(self) -> None:

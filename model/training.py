@@ -30,7 +30,7 @@ _WARM_UP = 0.1  # share of the steps over which the learning rates rise
 Inputs = Callable[[NDArray[np.int64], torch.Generator, int], Tensor]
 """(rows_B, generator, views) -> the inputs of these chips: images, or features if the backbone is frozen.
 
-Each chip is given in so many different views, which are next to each other.
+Each chip is given in ``views`` views, next to each other: turned differently, or changed at random.
 """
 
 
@@ -178,7 +178,7 @@ def train_epoch(
 ) -> list[dict[str, float]]:
     """Train for one epoch; return each step's weighted loss terms and their sum, ``loss``.
 
-    ``model`` is the `TrainingModule`, or DDP around it. Each chip of a batch enters in so many ``views``.
+    ``model`` is the `TrainingModule`, or DDP around it. Each chip of a batch enters in ``views`` views.
     They are next to each other in the global batch too, as a worker takes whole chips. All workers must get
     the same ``seed``, from which the order of chips is drawn. Raises FloatingPointError if a loss term isn't
     finite, before the optimiser takes a step; the message names the term.

@@ -18,7 +18,7 @@ _SAMPLE = 20_000  # codes by which correlations between bits are measured
 
 
 def choose_order(codes_NY: NDArray[np.uint8], tables: int, length: int) -> NDArray[np.intp]:
-    """Return the old place of each bit in the new order, for so many substrings of ``length`` bits.
+    """Return the old place of each bit in the new order, for ``tables`` substrings of ``length`` bits.
 
     Bits are taken by falling variance. Each joins the substring whose bits it correlates with least
     (greedily, as in the data-oriented order of Wan et al., 2013). Bits beyond the substrings come last.

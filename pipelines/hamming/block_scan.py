@@ -28,7 +28,7 @@ from pipelines.hamming.top_k import TOGETHER, empty_top_k
 UInt16s = NDArray[np.uint16]
 
 _DECIDING_BITS = 16
-"""Where so many bits of the first word outweigh all other words, the first word rules out whole blocks."""
+"""If this many bits of the first word outweigh all other words, the first word rules out whole blocks."""
 
 
 class Visits(NamedTuple):
@@ -140,8 +140,8 @@ def scan_selected(
 ) -> tuple[Int64s, Int64s]:
     """Compare the rows of the blocks of a filter; return `Kept`.
 
-    Where the first word of a code counts for most, the least that it adds to a key is found for each block
-    first. Then blocks are compared from the nearest on, and those that are too far are not.
+    If the first word of a code has most of the weight, the smallest amount that it adds to a key is computed
+    for each block first. Then blocks are compared, the nearest first, up to the first that is too far.
     """
     state, items_R2 = nothing_kept(wanted)
     chosen, radius = RowFilter(*row_filter), wanted[2]
@@ -260,7 +260,7 @@ def order_blocks(
 ) -> tuple[Int64s, Int64s, Int64s]:
     """Return `Visits` of all blocks.
 
-    ``known``: centres_B, nearest_B, farthest_B. ``weight``: of the first part, of so many ``bits``, in a key.
+    ``known``: centres_B, nearest_B, farthest_B. ``weight`` of the first part in a key; the ``bits`` it has.
     """
     centres_B, nearest_B, farthest_B = known
     blocks = centres_B.size

@@ -20,7 +20,7 @@ from pipelines.hamming.jit import UInt32s, Words, compiled
 from pipelines.hamming.simd import popcount
 
 BLOCK_ROWS = 1024
-"""At most. The first word of so many codes takes 8 kB: a block fits in the cache beside the next one."""
+"""Most rows of a block. Their first words take 8 kB, so a block fits in the cache beside the next one."""
 _CENTRES = 256  # at most; their numbers are kept in 16 bits
 _ROWS_OF_A_CENTRE = 1024
 _SAMPLE, _ROUNDS = 20_000, 5

@@ -41,7 +41,7 @@ class CodeIndex:
     """Codes in memory, or mapped from files. Rows are those of the codes that it was built from."""
 
     def __init__(self, arrays: IndexArrays, threads: int = 1) -> None:
-        """Search with so many threads, which don't hold the GIL."""
+        """``threads``: how many a search may use; they don't hold the GIL."""
         self.arrays = arrays
         self.bits = int(arrays.order_K.size)
         self.part_bits: tuple[int, ...] = tuple(arrays.part_bits_P.tolist())

@@ -24,8 +24,9 @@ PROBE_COST = 50
 """Cost of looking up a bucket; the unit is the cost of comparing one code in a scan."""
 CANDIDATE_COST = 10
 """Cost of comparing a code of a bucket, in the same unit."""
-_TRIAL = 0.3  # a search that may cost too much still spends this share of its budget: it may end early
-_HOPELESS, _HOPELESS_TRIAL = 20, 0.03  # or this smaller share, if it may cost so many times its budget
+# A search whose estimated cost exceeds its budget still spends a share of it, since it may end early:
+# `_TRIAL`, or only `_HOPELESS_TRIAL` if the estimate exceeds `_HOPELESS` budgets.
+_TRIAL, _HOPELESS, _HOPELESS_TRIAL = 0.3, 20, 0.03
 _PROBES = 64  # buckets looked up at a time, so that memory answers many requests at once
 
 
@@ -61,8 +62,8 @@ class ProbeState(NamedTuple):
 def search_tables(state: ProbeState, budget: int, items_M3: Int64s) -> tuple[Int64s, bool]:
     """Return ``items_M3``, (0, distance, group), and whether the search came to its end.
 
-    ``budget``: the most that it may cost, in codes that a scan compares at the same cost. A search that is
-    about to cost more is given up once a `_TRIAL` of the budget is spent; sooner if nothing is near so far.
+    ``budget``: the highest allowed cost; the unit is one code compared by a scan. A search whose estimate
+    exceeds it is given up after a part of the budget (`_TRIAL`).
     """
     groups, tables, length, query, top_k = state
     spent = 0
@@ -86,7 +87,7 @@ def search_tables(state: ProbeState, budget: int, items_M3: Int64s) -> tuple[Int
 
 @compiled
 def _probes_left(length: int, count: int, step: int, table: int, farthest: int) -> int:
-    """Return how many buckets are visited from here on at most: so many if nothing nearer is found."""
+    """Return how many buckets are visited from here on if nothing nearer is found: the most there can be."""
     probes = 0
     while step <= length and count * step + table <= farthest:
         probes += _choose(length, step)

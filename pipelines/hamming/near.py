@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
 @compiled
 def bits_alike(words: int) -> tuple[Words, Int64s, Int64s, Int64s, int]:
-    """Return the fields behind the query of `Asked` for codes of one part, where each bit counts once."""
+    """Return all fields of `Asked` after ``query_W``, for codes of one part whose bits all count once."""
     order_W = np.arange(words)
     return np.full((1, words), ~np.uint64(0)), np.ones((1, words), np.int64), order_W, order_W, 0
 

@@ -20,8 +20,8 @@ Method = Literal["auto", "scan", "mih"]
 """Multi-index hashing (mih), a scan, or whichever of them is cheaper."""
 
 _FEW = 1 << 18  # codes; a scan of so few ends sooner than a thread starts
-_BATCH_GAIN = 4  # a scan for several queries costs each of them so many times less
-_TRIALS = 4  # queries of a batch; if hashing is too dear for so many in a row, the others are scanned at once
+_BATCH_GAIN = 4  # a scan for several queries costs each of them a quarter
+_TRIALS = 4  # if hashing costs too much for four queries in a row, the rest of the batch is scanned
 
 
 class Workers(NamedTuple):

@@ -36,7 +36,7 @@ FEWEST_TOGETHER = 4
 """Queries of a batch that read blocks together; fewer are answered one by one."""
 _MOST_TOGETHER = 16  # queries; for each of them the bounds of all blocks are in memory
 _MOST_KEPT = 10_000  # rows of an answer; the memory for them is allocated at the start
-_SHARE_ALONE = 32  # each query is first compared alone with one block in so many, the nearest
+_SHARE_ALONE = 32  # each query is first compared alone with the nearest blocks, one in 32
 _NONE = -1
 
 
@@ -276,7 +276,7 @@ def _visits(kernels: Kernels, question: Question, asked: Asked) -> Visits:
         return kernels.order_blocks(question.query_W, weight)
     different_CV = blocks.centres_CV ^ question.query_W[: blocks.centres_CV.shape[1]]
     bits_CK = np.unpackbits(different_CV.astype(">u8").view(np.uint8), axis=1)[:, :bits]
-    # a row differs from its centre in at most so many bits, and each may take away one difference
+    # a row differs from its centre in at most farthest_B bits, and each may take away one difference
     falling_CK = -np.sort(-(bits_CK * question.bit_weights_K[:bits]), axis=1)
     left_CK = np.pad(np.flip(np.flip(falling_CK, 1).cumsum(1), 1), ((0, 0), (0, 1))) * weight
     bounds_B = left_CK[blocks.centres_B, np.minimum(blocks.farthest_B, bits)]

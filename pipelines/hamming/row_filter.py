@@ -83,7 +83,7 @@ EVERY_ROW = RowFilter(
 
 
 def filter_by_mask(mask_N: NDArray[np.bool_]) -> RowFilter:
-    """Return the filter that the rows pass for which a mask is true."""
+    """Return a filter. A row passes it if the mask is true for the row."""
     padded = np.zeros(-(-mask_N.size // ROWS) * ROWS, bool)
     padded[: mask_N.size] = mask_N
     verdicts_B = np.where(padded.reshape(-1, ROWS).any(axis=1), SOME, NONE).astype(np.uint8)
@@ -101,7 +101,7 @@ def every_row_in_blocks(rows: int) -> RowFilter:
 
 
 def is_wide(row_filter: RowFilter) -> bool:
-    """Return whether so many blocks may pass that an index of all rows finds mostly rows that do."""
+    """Return True if at least a fifth of the blocks may pass: most rows of a search over all rows then pass."""
     return row_filter.blocks_B.size >= _WIDE * row_filter.verdicts_B.size
 
 

@@ -32,9 +32,9 @@ def scan_groups(
 ) -> tuple[TopK, Int64s]:
     """Compare a run of groups with each query; return the state and items_M3: (query, distance, group).
 
-    ``run``: the first group, and the end. ``limits``: k; the greatest distance of an answer; the radius up to
-    which all rows are counted, negative: only those within the limit are; bits of a code. ``excluded_Q``: for
-    each query a group one row of which is no answer, or -1.
+    ``run`` is (first group, end). ``limits`` is (k, limit, radius, bits): limit is the greatest distance of
+    an answer; rows up to the radius are counted, and if it is negative, only rows within the limit; bits are
+    those of a code. ``excluded_Q``: for each query a group with one row that is no answer, or -1.
     """
     (first, last), (k, limit, radius, bits) = run, limits
     named, (top_k, items_M3) = Groups(*groups), empty_top_k(queries_QW.shape[0], limit, bits)

@@ -21,7 +21,7 @@ from pipelines.hamming.jit import Int64s, compiled
 ALL = np.iinfo(np.int64).max
 """As k: every row within the radius."""
 TOGETHER = 64
-"""Near codes that are dealt with at a time: after some the limit may have fallen, and others are too far."""
+"""Near codes handled in one step. After each step the limit may be lower, and the others may be too far."""
 _ROOM = 1024  # items to start with
 
 

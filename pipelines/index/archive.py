@@ -69,7 +69,7 @@ def open_archive(
     """Open the index of a version, or of a run of its rows; build it unless the folder has it whole.
 
     ``part_bits``: bits of each part of a code, in the order of its bytes (`model.spec.CodeSpec`). Raises
-    TableError where the table's codes aren't of so many bits, or two rows have one chip id.
+    TableError if the table's codes have another number of bits, or two rows have one chip id.
     """
     what = {"table": table.uri, "table_id": table.id(version), "model_id": model_id}
     source = what | {"version": version, "part_bits": list(part_bits)} | asdict(part)
@@ -131,7 +131,7 @@ def codes_of(column: pa.Array, width: int, where: str) -> NDArray[np.uint8]:
 
 
 def empty_columns(count: int) -> Columns:
-    """Return columns for so many rows, their values not yet written."""
+    """Return columns for ``rows`` rows; their values aren't written yet."""
     return Columns(
         np.empty((count, 4)),
         np.empty(count, np.int64),

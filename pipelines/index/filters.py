@@ -119,7 +119,7 @@ def _joined(
 
 
 def select_rows(columns: Columns, spans: Spans, wanted: Criteria) -> RowFilter:
-    """Return the filter that rows pass which meet the criteria."""
+    """Return a filter. A row passes it if it meets the criteria."""
     rows = columns.times_N.size
     # plain tuples: numba takes long to unwrap named ones
     verdicts_B, blocks_B = _judge(tuple(spans), tuple(wanted), -(-rows // ROWS))

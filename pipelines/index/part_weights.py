@@ -1,4 +1,4 @@
-"""How much each part of the codes counts, by a request's `compare` and `kind_weight`; so for watches too."""
+"""Turns `compare` and `kind_weight` of a request or a watch into weights of the parts."""
 
 from model.spec import CodeSpec, Compare
 from pipelines.api.requests import CONTRADICTION

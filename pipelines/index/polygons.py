@@ -26,10 +26,9 @@ def rectangles_of(shape: BaseGeometry) -> Rectangles:
 def select_touching(
     shape: BaseGeometry, row_filter: RowFilter, columns: Columns, spans: Spans, footprints: pa.ChunkedArray
 ) -> RowFilter:
-    """Return the filter that rows pass which pass another one and whose footprint (WKB) touches a shape.
+    """Return a filter. A row passes it if it passes ``row_filter`` and its footprint (WKB) touches the shape.
 
-    ``row_filter``: the other one, made by `select_rows`. Footprints are not read in blocks that lie in the
-    shape as a whole.
+    ``row_filter`` was made by `select_rows`. No footprint is read in blocks that lie wholly in the shape.
     """
     shapely.prepare(shape)
     blocks = row_filter.verdicts_B.size

@@ -20,7 +20,7 @@ COLUMNS = ["bbox", "geometry", "datetime", "collection", "valid_fraction"]
 
 
 def select(archive: Archive, filters: Filters) -> RowFilter:
-    """Return the filter that an archive's rows pass which fulfil all filters of a request."""
+    """Return a filter. A row of the archive passes it if it fulfils all filters of the request."""
 
     def footprints() -> pa.ChunkedArray:
         return archive.rows.column("geometry")

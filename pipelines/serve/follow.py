@@ -13,7 +13,7 @@ from pipelines.serve.config import ServeConfig
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published, publications, read_pointer
 
-_PATIENCE_SECONDS = 2.0  # how long a request waits while something is being loaded
+_PATIENCE_SECONDS = 2.0  # how long a request for a snapshot that isn't in memory waits for another load
 _LISTING_SECONDS = 5.0  # least time between two listings of the last publications
 
 _logger = logging.getLogger("ray.serve")

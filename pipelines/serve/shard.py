@@ -150,8 +150,9 @@ class Shard:
 
     def _snapshot(self, selector: SnapshotSelector) -> Snapshot | Refusal:
         """Return the snapshot that must answer, or a refusal if this replica doesn't have it."""
-        if selector.matches(self._follower.current.published):
-            return self._follower.current
+        current = self._follower.current  # read once: the follower may swap it at any time
+        if selector.matches(current.published):
+            return current
         try:
             found = self._follower.find(selector.matches)
         except TimeoutError:

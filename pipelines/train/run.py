@@ -198,7 +198,7 @@ def _job(config: TrainConfig, splits: LabelledSplits, network: HashNetwork) -> T
 
 
 def fitting(recipe: Recipe, chips: int, workers: int) -> Recipe:
-    """Return the recipe with batches that so many chips can fill, of equally many chips for each worker.
+    """Return the recipe with a batch size that ``chips`` chips can fill and ``workers`` divides.
 
     Raises ConfigError if there isn't a chip for each worker, or only one chip.
     """
