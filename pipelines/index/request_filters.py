@@ -1,4 +1,4 @@
-"""The filters of a request, applied to an archive's rows, or to a few rows of a table.
+"""The filters of a request, applied to an index's rows, or to a few rows of a table.
 
 Shapes: N rows, C collections.
 """
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 from pipelines.api.requests import Filters, parse_geometry, parse_interval
 from pipelines.hamming.row_filter import EVERY_ROW, PASS_ALL, Columns, RowFilter, rows_of
-from pipelines.index.archive import Archive, empty_columns, fill_columns
 from pipelines.index.filters import Spans, criteria, select_rows, spans_of
 from pipelines.index.polygons import rectangles_of, select_touching
+from pipelines.index.table_index import TableIndex, empty_columns, fill_columns
 
 COLUMNS = ["bbox", "geometry", "datetime", "collection", "valid_fraction"]
 """Of the table: what filters look at."""
 
 
-def select(archive: Archive, filters: Filters) -> RowFilter:
-    """Return a filter. A row of the archive passes it if it fulfils all filters of the request."""
+def select(index: TableIndex, filters: Filters) -> RowFilter:
+    """Return a filter. A row of the index passes it if it fulfils all filters of the request."""
 
     def footprints() -> pa.ChunkedArray:
-        return archive.rows.column("geometry")
+        return index.rows.column("geometry")
 
-    return _select(filters, archive.columns, archive.spans, archive.collections, footprints)
+    return _select(filters, index.columns, index.spans, index.collections, footprints)
 
 
 def fulfilling(rows: pa.Table, filters: Filters) -> pa.Table:

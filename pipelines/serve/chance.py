@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from model.codes import unpack
 from pipelines.hamming.comparison import Comparison
-from pipelines.index.archive import SAMPLE
+from pipelines.index.table_index import SAMPLE
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Question, Sample, SnapshotId
 from pipelines.serve.ranking import Ranking

@@ -10,8 +10,8 @@ from typing import Any
 import shapely
 
 from pipelines.hamming.row_filter import rows_of
-from pipelines.index.archive import Archive
 from pipelines.index.filters import criteria, select_rows
+from pipelines.index.table_index import TableIndex
 
 Preference = tuple[float, float, str]
 """(distance to the chip's centre, minus its time, chip id): of several chips at a point the least wins."""
@@ -19,18 +19,18 @@ _ROWS = 10_000  # read at a time: there may be very many acquisitions of one pla
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-def chip_at(archive: Archive, longitude: float, latitude: float) -> tuple[int, Preference] | None:
+def chip_at(index: TableIndex, longitude: float, latitude: float) -> tuple[int, Preference] | None:
     """Return row and preference of the chip whose footprint contains the point; None if there is none.
 
     Of several chips, the one with the nearest centre; of those the latest; of those the first by chip id.
     """
     wanted = criteria([(longitude, latitude, longitude, latitude)])
-    rows_M = rows_of(select_rows(archive.columns, archive.spans, wanted))
+    rows_M = rows_of(select_rows(index.columns, index.spans, wanted))
     point = shapely.Point(longitude, latitude)
     best: tuple[Preference, int] | None = None
     for start in range(0, len(rows_M), _ROWS):
         some_M = rows_M[start : start + _ROWS]
-        for chip, row in zip(archive.rows.take(some_M), some_M.tolist(), strict=True):
+        for chip, row in zip(index.rows.take(some_M), some_M.tolist(), strict=True):
             if shapely.covers(shapely.from_wkb(chip["geometry"]), point):
                 found = _preference(chip, longitude, latitude), row
                 best = min(best, found) if best else found

@@ -18,8 +18,8 @@ from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.examples import search_examples
 from pipelines.hamming.parted import FEWEST_TOGETHER
 from pipelines.hamming.row_filter import EVERY_ROW
-from pipelines.index.archive import Archive
 from pipelines.index.request_filters import select
+from pipelines.index.table_index import TableIndex
 from pipelines.serve.chip_at import Preference, chip_at
 from pipelines.serve.cursor import START, Cursor
 from pipelines.serve.question import Example, PartialResult, Question, ShardReply
@@ -61,10 +61,10 @@ class _Search:
 
 def warm_up(snapshot: Snapshot) -> None:
     """Run each kind of search once, because compiling one that is new on this machine takes seconds."""
-    archive = snapshot.archive
-    if not len(archive.codes):
+    index = snapshot.index
+    if not len(index.codes):
         return
-    code, chip_ids = archive.codes.code(0).tobytes().hex(), (archive.rows.chip_id(0),)
+    code, chip_ids = index.codes.code(0).tobytes().hex(), (index.rows.chip_id(0),)
     parts = [part.name for part in snapshot.code.parts]
     for filters in ({}, {"bbox": (-180, -90, 180, 90)}):
         queries: list[dict[str, Any]] = [
@@ -86,37 +86,37 @@ def answer(snapshot: Snapshot, questions: Sequence[Question], *, is_whole: bool)
     ValueError for a code that isn't as long as the snapshot's codes, ComparisonError for a comparison that
     these codes don't allow.
     """
-    archive = snapshot.archive
+    index = snapshot.index
     replies: list[ShardReply] = []
     searches: dict[int, _Search] = {}
     for place, question in enumerate(questions):
-        held = _held_examples(archive, question)
+        held = _held_examples(index, question)
         resolved, examples = question, tuple[Example, ...]()
         if not question.is_resolved:
-            examples = tuple(_example(archive, *each) for each in held.items())
+            examples = tuple(_example(index, *each) for each in held.items())
             resolved = question.with_examples(examples) if is_whole else question
         replies.append(ShardReply(examples))
         if resolved.is_resolved:
             excluded = [row for row, _ in held.values()] if question.excludes_examples else []
             searches[place] = _search_of(resolved, Ranking.of(resolved.request, snapshot.code), excluded)
-    for place, hits in _all_hits(archive, searches).items():
-        replies[place] = replace(replies[place], result=_partial_result(archive, searches[place], hits))
+    for place, hits in _all_hits(index, searches).items():
+        replies[place] = replace(replies[place], result=_partial_result(index, searches[place], hits))
     return replies
 
 
-def _held_examples(archive: Archive, question: Question) -> _Held:
-    """Return the question's examples that the archive has."""
+def _held_examples(index: TableIndex, question: Question) -> _Held:
+    """Return the question's examples that the index has."""
     point = question.request.point
     if point is not None and not question.is_resolved:
-        found = chip_at(archive, *point)
-        return {} if found is None else {archive.rows.chip_id(found[0]): found}
-    rows = {chip_id: archive.rows.find(chip_id) for chip_id in question.example_ids}
+        found = chip_at(index, *point)
+        return {} if found is None else {index.rows.chip_id(found[0]): found}
+    rows = {chip_id: index.rows.find(chip_id) for chip_id in question.example_ids}
     return {chip_id: (row, None) for chip_id, row in rows.items() if row is not None}
 
 
-def _example(archive: Archive, chip_id: str, found: tuple[int, Preference | None]) -> Example:
+def _example(index: TableIndex, chip_id: str, found: tuple[int, Preference | None]) -> Example:
     row, preference = found
-    return Example(chip_id, archive.codes.code(row).tobytes(), preference)
+    return Example(chip_id, index.codes.code(row).tobytes(), preference)
 
 
 def _search_of(question: Question, ranking: Ranking, excluded_rows: list[int]) -> _Search:
@@ -140,21 +140,21 @@ def _stacked(codes: Sequence[bytes]) -> Codes:
     )
 
 
-def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]:
+def _all_hits(index: TableIndex, searches: dict[int, _Search]) -> dict[int, Hits]:
     """Return the hits of each search. Searches that differ only in their code run as one batch."""
     hits: dict[int, Hits] = {}
     alike: dict[tuple[int, int | None, Comparison], list[int]] = defaultdict(list)
     for place, search in searches.items():
         if search.is_plain:
-            reach = _reach(archive, search.question)
+            reach = _reach(index, search.question)
             alike[reach, search.farthest, search.ranking.comparison].append(place)
         else:
-            hits[place] = _hits(archive, search)
+            hits[place] = _hits(index, search)
     for (k, farthest, comparison), places in alike.items():
         if len(places) == 1:
-            hits[places[0]] = _hits(archive, searches[places[0]])
+            hits[places[0]] = _hits(index, searches[places[0]])
             continue
-        together = archive.codes.search_batch(
+        together = index.codes.search_batch(
             np.concatenate([searches[place].positives_EY for place in places]),
             k,
             farthest,
@@ -165,19 +165,19 @@ def _all_hits(archive: Archive, searches: dict[int, _Search]) -> dict[int, Hits]
     return hits
 
 
-def _reach(archive: Archive, question: Question) -> int:
+def _reach(index: TableIndex, question: Question) -> int:
     """Return how many of the nearest chips to find: never more than there are, whatever a token claims."""
-    return max(1, min(question.reach, len(archive.codes)))
+    return max(1, min(question.reach, len(index.codes)))
 
 
-def _hits(archive: Archive, search: _Search) -> Hits:
+def _hits(index: TableIndex, search: _Search) -> Hits:
     request, comparison = search.question.request, search.ranking.comparison
-    k = _reach(archive, search.question)
-    row_filter = select(archive, request) if request.has_filters else EVERY_ROW
+    k = _reach(index, search.question)
+    row_filter = select(index, request) if request.has_filters else EVERY_ROW
     if not search.has_one_example:
         width = search.positives_EY.shape[1]
         return search_examples(
-            archive.codes,
+            index.codes,
             search.positives_EY,
             search.negatives_EY.reshape(-1, width),
             k,
@@ -188,7 +188,7 @@ def _hits(archive: Archive, search: _Search) -> Hits:
         )
     code_Y = search.positives_EY[0]
     if search.ranking.bit_weights is not None:
-        return archive.codes.search_values(
+        return index.codes.search_values(
             code_Y,
             search.ranking.own_weights,
             k,
@@ -196,7 +196,7 @@ def _hits(archive: Archive, search: _Search) -> Hits:
             comparison=comparison,
             row_filter=row_filter,
         )
-    return archive.codes.search(
+    return index.codes.search(
         code_Y,
         k,
         search.farthest,
@@ -206,14 +206,14 @@ def _hits(archive: Archive, search: _Search) -> Hits:
     )
 
 
-def _partial_result(archive: Archive, search: _Search, hits: Hits) -> PartialResult:
+def _partial_result(index: TableIndex, search: _Search, hits: Hits) -> PartialResult:
     """Return what the ingress needs from the hits to make its page."""
     question, parts = search.question, search.ranking.code.parts
     distances = (hits.distances_K / search.ranking.unit).tolist()
     ties = (hits.ties_K / search.ranking.unit).tolist()
-    first = _passed(archive, question.cursor, hits.rows_K, distances, ties)
+    first = _passed(index, question.cursor, hits.rows_K, distances, ties)
     page = slice(first, first + question.page_size)
-    chips = archive.rows.take(hits.rows_K[page])
+    chips = index.rows.take(hits.rows_K[page])
     columns = {"distance": distances[page], "tie": ties[page]}
     if len(parts) > 1:
         for number, part in enumerate(parts):
@@ -233,7 +233,7 @@ def _partial_result(archive: Archive, search: _Search, hits: Hits) -> PartialRes
 
 
 def _passed(
-    archive: Archive, cursor: Cursor, rows_K: Rows, distances: Sequence[float], ties: Sequence[float]
+    index: TableIndex, cursor: Cursor, rows_K: Rows, distances: Sequence[float], ties: Sequence[float]
 ) -> int:
     """Return how many of the hits were on the pages before this one."""
     if cursor == START:
@@ -241,5 +241,5 @@ def _passed(
     return bisect_right(
         range(len(rows_K)),
         (cursor.distance, cursor.tie, cursor.chip_id),
-        key=lambda place: (distances[place], ties[place], archive.rows.chip_id(int(rows_K[place]))),
+        key=lambda place: (distances[place], ties[place], index.rows.chip_id(int(rows_K[place]))),
     )

@@ -107,7 +107,7 @@ class Shard:
         if len(questions) != 1 or not questions[0].is_light:
             return False
         snapshot = self._follower.current
-        is_small = snapshot.archive.codes.distinct_codes <= _SMALL
+        is_small = snapshot.index.codes.distinct_codes <= _SMALL
         return is_small and selector.matches(snapshot.published)
 
     def sample(self, selector: SnapshotSelector) -> Sample | Refusal:
@@ -115,7 +115,7 @@ class Shard:
         snapshot = self._snapshot(selector)
         if isinstance(snapshot, Refusal):
             return snapshot
-        chip_ids, codes_SY = snapshot.archive.sample()
+        chip_ids, codes_SY = snapshot.index.sample()
         return [(chip_id, code_Y.tobytes()) for chip_id, code_Y in zip(chip_ids, codes_SY, strict=True)]
 
     def chip(self, chip_id: str) -> tuple[dict[str, Any], SnapshotId] | None:
@@ -126,7 +126,7 @@ class Shard:
 
     def chip_source(self, chip_id: str) -> ChipSource | None:
         """Return where a chip's pixels are; None if this shard doesn't have the chip."""
-        rows = self._follower.current.archive.rows
+        rows = self._follower.current.index.rows
         row = rows.find(chip_id)
         if row is None:
             return None
@@ -141,9 +141,9 @@ class Shard:
         return ShardInfo(
             replica=serve.get_replica_context().replica_id.unique_id,
             published=snapshot.published,
-            bits=snapshot.archive.codes.bits,
-            chips=len(snapshot.archive.codes),
-            distinct_codes=snapshot.archive.codes.distinct_codes,
+            bits=snapshot.index.codes.bits,
+            chips=len(snapshot.index.codes),
+            distinct_codes=snapshot.index.codes.distinct_codes,
             kept=kept,
             refused=None if refused is None else _refused_snapshot(refused),
         )
@@ -167,8 +167,8 @@ class Shard:
 
 
 def _row(snapshot: Snapshot, chip_id: str) -> dict[str, Any] | None:
-    row = snapshot.archive.rows.find(chip_id)
-    return None if row is None else snapshot.archive.rows.take(np.array([row]))[0]
+    row = snapshot.index.rows.find(chip_id)
+    return None if row is None else snapshot.index.rows.take(np.array([row]))[0]
 
 
 def _id_of(snapshot: Snapshot) -> SnapshotId:

@@ -10,7 +10,7 @@ from pathlib import Path
 from model.bundle import Manifest
 from model.spec import CodeSpec
 from pipelines.errors import TableError
-from pipelines.index.archive import Archive, open_archive
+from pipelines.index.table_index import TableIndex, open_index
 from pipelines.registry.bundles import read_manifest
 from pipelines.serve.config import ServeConfig
 from pipelines.storage.store import Store
@@ -25,7 +25,7 @@ class Snapshot:
 
     published: Published
     manifest: Manifest
-    archive: Archive
+    index: TableIndex
 
     @property
     def code(self) -> CodeSpec:
@@ -67,7 +67,7 @@ def load_snapshot(
     model = published.model_id.replace("/", "_")
     suffix = f"{part.number}of{part.parts}"
     folder = config.index_folder / f"{prefix}-{model}-{published.table_version}-{suffix}"
-    archive = open_archive(
+    index = open_index(
         folder,
         table,
         published.model_id,
@@ -82,7 +82,7 @@ def load_snapshot(
     built = sorted(config.index_folder.glob(f"{prefix}-*"), key=_last_used)
     for old in built[: -config.kept_snapshots * part.parts]:  # mapped files stay readable
         shutil.rmtree(old, ignore_errors=True)
-    return Snapshot(published, manifest, archive)
+    return Snapshot(published, manifest, index)
 
 
 def _last_used(folder: Path) -> float:

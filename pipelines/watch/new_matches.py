@@ -20,9 +20,9 @@ from model.codes import hamming_distances
 from pipelines.api.requests import Filters
 from pipelines.errors import TableError
 from pipelines.hamming.comparison import Comparison
-from pipelines.index.archive import codes_of
 from pipelines.index.request_filters import COLUMNS, fulfilling
 from pipelines.index.rows import ANSWER_COLUMNS
+from pipelines.index.table_index import codes_of
 from pipelines.table.code_table import CodeTable, lost_files
 from pipelines.table.pointer import Published
 from pipelines.watch.hits import Key

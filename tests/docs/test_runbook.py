@@ -54,7 +54,7 @@ def test_the_others_do_what_they_say(sandbox, store, ray_local):
     rows = CodeTable(sandbox["TABLE"], store).read(first.model_id, ["chip_id", "code"], first.table_version)
     shutil.rmtree(sandbox["TABLE"])  # what is restored needs nothing of it
     config = ServeConfig(table=restored, open=True, index_folder=Path(sandbox["INDEX_FOLDER"]))
-    archive = load_snapshot(config, read_pointer(restored, store), RowRange(0, 1)).archive
+    archive = load_snapshot(config, read_pointer(restored, store), RowRange(0, 1)).index
     assert len(archive.codes) == len(rows) == 6 * 16
     for chip_id, code in zip(rows["chip_id"].to_pylist(), rows["code"].to_pylist(), strict=True):
         row = archive.rows.find(chip_id)

@@ -54,7 +54,7 @@ class Divided:
     async def sample(self, snapshot_id: SnapshotId) -> Sample:
         chips: Sample = []
         for snapshot in self.snapshots:
-            ids, codes_SY = snapshot.archive.sample()
+            ids, codes_SY = snapshot.index.sample()
             chips += zip(ids, [code_Y.tobytes() for code_Y in codes_SY], strict=True)
         return chips
 

@@ -35,7 +35,7 @@ def test_a_missing_table_is_told_before_anything_starts(store: Store, root: str)
 
 def test_finds_every_chip_and_no_other(archive: Archive, tmp_path: Path) -> None:
     published = read_pointer(archive.table, archive.store)
-    rows = load(archive, published, tmp_path).archive.rows
+    rows = load(archive, published, tmp_path).index.rows
     found = [rows.find(chip) for chip in archive.ids()]
     assert sorted(found) == list(range(64))
     assert [chip["chip_id"] for chip in rows.take(np.array(found))] == archive.ids()
@@ -44,7 +44,7 @@ def test_finds_every_chip_and_no_other(archive: Archive, tmp_path: Path) -> None
 
 def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> None:
     published = read_pointer(archive.table, archive.store)
-    index = load(archive, published, tmp_path).archive
+    index = load(archive, published, tmp_path).index
     table = archive.rows[archive.versions[0]].to_pylist()
     collection, time = next((row["collection"], row["datetime"]) for row in table if row["datetime"])
     wanted = np.array([name == collection for name in index.collections])
@@ -73,7 +73,7 @@ def test_keeps_the_indices_of_two_versions(archive: Archive, tmp_path: Path) -> 
 
 def test_an_empty_version_can_be_served(archive: Archive, tmp_path: Path) -> None:
     published = read_pointer(archive.table, archive.store).model_copy(update={"table_version": 0})
-    empty = load(archive, published, tmp_path).archive
+    empty = load(archive, published, tmp_path).index
     assert (len(empty.codes), empty.rows.find("x"), chip_at(empty, 0, 0)) == (0, None, None)
 
 
@@ -114,4 +114,4 @@ def test_a_folder_that_another_replica_removes_meanwhile(
         return found
 
     monkeypatch.setattr(Path, "glob", listed_then_removed)
-    assert len(load(archive, published, tmp_path).archive.codes) > 0
+    assert len(load(archive, published, tmp_path).index.codes) > 0

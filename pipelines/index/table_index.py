@@ -35,7 +35,7 @@ _ROWS = "rows.arrow"
 
 
 @dataclass(frozen=True)
-class Archive:
+class TableIndex:
     """One version of a table. Never changes."""
 
     codes: CodeIndex
@@ -57,7 +57,7 @@ class Archive:
         return [self.rows.chip_id(row) for row in rows_S], codes_SY
 
 
-def open_archive(
+def open_index(
     folder: Path,
     table: CodeTable,
     model_id: str,
@@ -65,7 +65,7 @@ def open_archive(
     part_bits: tuple[int, ...],
     threads: int = 1,
     part: RowRange = ALL_ROWS,
-) -> Archive:
+) -> TableIndex:
     """Open the index of a version, or of a run of its rows; build it unless the folder has it whole.
 
     ``part_bits``: bits of each part of a code, in the order of its bytes (`model.spec.CodeSpec`). Raises
@@ -156,8 +156,8 @@ def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
         raise TableError(f"{where} has two rows for one chip id; publish a version that hasn't")
 
 
-def _opened(folder: Path, arrays: Arrays, threads: int) -> Archive:
-    return Archive(
+def _opened(folder: Path, arrays: Arrays, threads: int) -> TableIndex:
+    return TableIndex(
         CodeIndex(joined(arrays), threads),
         Columns(*(arrays[name] for name in Columns._fields)),
         Spans(*(arrays[name] for name in Spans._fields)),
