@@ -101,7 +101,7 @@ def every_row_in_blocks(rows: int) -> RowFilter:
 
 
 def is_wide(row_filter: RowFilter) -> bool:
-    """Return True if at least a fifth of the blocks may pass: most rows of a search over all rows then pass."""
+    """Return True if at least a fifth of the blocks may pass: most rows of a full search pass then."""
     return row_filter.blocks_B.size >= _WIDE * row_filter.verdicts_B.size
 
 
