@@ -64,7 +64,7 @@ def open_index(
     version: int,
     part_bits: tuple[int, ...],
     threads: int = 1,
-    part: RowRange = ALL_ROWS,
+    row_range: RowRange = ALL_ROWS,
 ) -> TableIndex:
     """Open the index of a version, or of a run of its rows; build it unless the folder has it whole.
 
@@ -72,13 +72,13 @@ def open_index(
     TableError if the table's codes have another number of bits, or two rows have one chip id.
     """
     what = {"table": table.uri, "table_id": table.id(version), "model_id": model_id}
-    source = what | {"version": version, "part_bits": list(part_bits)} | asdict(part)
+    source = what | {"version": version, "part_bits": list(part_bits)} | asdict(row_range)
     with building(folder):  # of several processes that want it at once, one builds it
         try:
             return _opened(folder, open_folder(folder, source), threads)
         except (StaleIndexError, FileNotFoundError) as reason:  # the second: removed while it is opened
             log.info("building the index of version %d: %s", version, reason)
-        count, batches = table.stream(model_id, _COLUMNS, version, part)
+        count, batches = table.stream(model_id, _COLUMNS, version, row_range)
         where = f"version {version} of {table.uri}"
         write_folder(folder, lambda new: _build(new, count, batches, part_bits, where), source)
         return _opened(folder, open_folder(folder, source), threads)

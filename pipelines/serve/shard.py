@@ -63,15 +63,18 @@ class ShardInfo:
 class Shard:
     """Holds the snapshots of a part of the rows. Each call is answered from one snapshot."""
 
-    def __init__(self, config: ServeConfig, part: RowRange) -> None:
+    def __init__(self, config: ServeConfig, row_range: RowRange) -> None:
         """Load the published version. Raises TableError, BundleError, StorageError."""
         gather_logs()
-        self._part = part
+        self._row_range = row_range
 
         def load(published: Published, kept: Sequence[Snapshot]) -> Snapshot:
-            return load_snapshot(config, published, part, kept)
+            return load_snapshot(config, published, row_range, kept)
 
-        snapshot, night = SnapshotMetrics(part.number), LastNightMetrics(config.table, Store(config.store))
+        snapshot, night = (
+            SnapshotMetrics(row_range.number),
+            LastNightMetrics(config.table, Store(config.store)),
+        )
 
         def show(published: Published, refused: RefusedPublication | None) -> None:
             snapshot.show(published, refused)
@@ -97,7 +100,7 @@ class Shard:
             if (refusal := why_refused(question, snapshot)) is not None
         }
         asked = [question for place, question in enumerate(questions) if place not in refused]
-        replies = iter(answer(snapshot, asked, is_whole=self._part.parts == 1))
+        replies = iter(answer(snapshot, asked, is_whole=self._row_range.parts == 1))
         return _id_of(snapshot), [
             refused[place] if place in refused else next(replies) for place in range(len(questions))
         ]

@@ -1,4 +1,4 @@
-"""A published version of a code table, or a shard's part of it: its index, and the model of its codes."""
+"""A published version of a code table, or the rows of one shard: its index, and the model of its codes."""
 
 import hashlib
 import shutil
@@ -44,7 +44,7 @@ class Snapshot:
 
 
 def load_snapshot(
-    config: ServeConfig, published: Published, part: RowRange, kept: Sequence[Snapshot] = ()
+    config: ServeConfig, published: Published, row_range: RowRange, kept: Sequence[Snapshot] = ()
 ) -> Snapshot:
     """Load a published version, or take it from ``kept``.
 
@@ -65,7 +65,7 @@ def load_snapshot(
         )
     prefix = hashlib.sha256(f"{table.uri} {table_id}".encode()).hexdigest()[:16]
     model = published.model_id.replace("/", "_")
-    suffix = f"{part.number}of{part.parts}"
+    suffix = f"{row_range.number}of{row_range.parts}"
     folder = config.index_folder / f"{prefix}-{model}-{published.table_version}-{suffix}"
     index = open_index(
         folder,
@@ -74,13 +74,13 @@ def load_snapshot(
         published.table_version,
         tuple(part.bits for part in manifest.network.code.parts),
         config.search_threads,
-        part,
+        row_range,
     )
     with suppress(FileNotFoundError):  # another replica removed it: the mapped files stay readable
         folder.touch()
     # folders of other divisions too: with another number of shards, the old ones aren't needed any more
     built = sorted(config.index_folder.glob(f"{prefix}-*"), key=_last_used)
-    for old in built[: -config.kept_snapshots * part.parts]:  # mapped files stay readable
+    for old in built[: -config.kept_snapshots * row_range.parts]:  # mapped files stay readable
         shutil.rmtree(old, ignore_errors=True)
     return Snapshot(published, manifest, index)
 
