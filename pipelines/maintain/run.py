@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.maintain.compact import compact, small_files
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.vacuum import clear_log, kept_versions, vacuum
+from pipelines.storage.retry import translate_store_errors
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 
@@ -32,7 +33,8 @@ class MaintainReport(BaseModel):
 def run_maintain(config: MaintainConfig) -> MaintainReport:
     """Compact and clean a table. Safe beside nights and the service, but not beside another maintenance.
 
-    Raises TableError if there is no such table, ConflictError if other jobs change it all the time.
+    Raises TableError if there is no such table, ConflictError if other jobs change it all the time,
+    StorageError if the store refuses, StoreDownError if it doesn't answer.
     """
     table = CodeTable(config.table, Store(config.store))
     table.store.require_bucket(table.uri)
@@ -49,7 +51,7 @@ def run_maintain(config: MaintainConfig) -> MaintainReport:
         table.open().create_checkpoint()
     oldest = min([*kept, now.version()])
     entries = clear_log(table.uri, table.store, oldest, config.grace_hours, dry_run=config.dry_run)
-    report = MaintainReport(
+    return MaintainReport(
         table=table.uri,
         dry_run=config.dry_run,
         merged=merged,
@@ -58,5 +60,3 @@ def run_maintain(config: MaintainConfig) -> MaintainReport:
         removed_files=removed,
         removed_log_entries=entries,
     )
-    log.info("maintained", **report.model_dump())
-    return report

@@ -17,16 +17,10 @@ from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, StorageError
 from pipelines.labels.dataset import SPLITS, SUFFIXES, SplitConfig, multi_hot, read_labels
 from pipelines.storage.store import Store
+from tests.pipelines.labels.rows import ROWS, WINDOW
 from tests.pipelines.sources.awkward import s3_with, serving
 
 AID = Path(__file__).parents[4] / "shared/data/aid150"
-WINDOW = {"x": 0, "y": 0, "w": 8, "h": 8}
-ROWS = [
-    {"uri": "a.tif", "window": WINDOW, "label": "ice", "split": "train"},
-    {"uri": "a.tif", "window": WINDOW | {"x": 8}, "label": "ice", "split": "train"},
-    {"uri": "b.tif", "window": WINDOW, "label": "sand", "split": "train"},
-    {"uri": "c.tif", "window": WINDOW, "label": "sand", "split": "test"},
-]
 LOCAL = Store(StoreConfig())
 
 

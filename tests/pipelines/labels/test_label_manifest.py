@@ -8,14 +8,8 @@ from pipelines.config import StoreConfig
 from pipelines.errors import ConfigError, StorageError
 from pipelines.labels.dataset import SPLITS, read_labels
 from pipelines.storage.store import Store
+from tests.pipelines.labels.rows import ROWS, WINDOW
 
-WINDOW = {"x": 0, "y": 0, "w": 8, "h": 8}
-ROWS = [
-    {"uri": "a.tif", "window": WINDOW, "label": "ice", "split": "train"},
-    {"uri": "a.tif", "window": WINDOW | {"x": 8}, "label": "ice", "split": "train"},
-    {"uri": "b.tif", "window": WINDOW, "label": "sand", "split": "train"},
-    {"uri": "c.tif", "window": WINDOW, "label": "sand", "split": "test"},
-]
 LOCAL = Store(StoreConfig())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.errors import TableError
+from pipelines.errors import StorageError, TableError
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.run import run_maintain
 from pipelines.maintain.vacuum import clear_log, kept_versions
@@ -120,4 +120,12 @@ def test_maintenance_of_a_table_never_published(night):
 
 def test_no_table_is_the_users_error(local_night):
     with pytest.raises(TableError, match="no code table at"):
+        maintain(local_night)
+
+
+def test_what_delta_cannot_do_is_one_line(local_night):
+    """Its own errors would be a traceback: here the checkpoint's file can't be written."""
+    local_night.commit(local_night.random_codes(1, 1, seed=0))
+    (Path(local_night.table.uri) / "_delta_log/_last_checkpoint").mkdir()
+    with pytest.raises(StorageError, match=r"codes can't be maintained: .*Is a directory"):
         maintain(local_night)
