@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def _run(config: ServeConfig) -> None:
-    from pipelines.serve.port import check_port
+    from pipelines.serve.start_checks import check_port, check_published
 
     check_port(config)
+    check_published(config)
     from pipelines.serve.run import run_serve  # imported late: it needs Ray and torch
 
     run_serve(config)

@@ -27,6 +27,7 @@ from pipelines.demo.world import CHIP_SIZE, world_image
 from pipelines.demo.world_archive import Archive, upload_world
 from pipelines.errors import ConfigError
 from pipelines.registry.bundles import read_manifest
+from pipelines.registry.tracking import experiment_page
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 
@@ -223,10 +224,9 @@ def _wait(demo: _Demo) -> None:
     """Keep the service running, and the MLflow UI, until Ctrl-C."""
     interrupted = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
-    with running(
-        demo.mlflow_command.split(), demo.log("mlflow"), f"http://127.0.0.1:{demo.config.mlflow_port}/health"
-    ):
+    mlflow = f"http://127.0.0.1:{demo.config.mlflow_port}"
+    with running(demo.mlflow_command.split(), demo.log("mlflow"), f"{mlflow}/health"):
         demo.console.print(
-            f"running: {demo.service}/docs and http://127.0.0.1:{demo.config.mlflow_port}; Ctrl-C stops both"
+            f"running: {demo.service}/docs and {experiment_page(demo.tracking, mlflow)}; Ctrl-C stops both"
         )
         interrupted.wait()

@@ -28,7 +28,6 @@ from pipelines.gate.forward import Outcome, publish_forward
 from pipelines.gate.verdict import ArchiveCounts
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.registry.bundles import read_manifest, resolve_bundle
-from pipelines.runtime.cluster import connected, warn_if_short
 from pipelines.runtime.logs import run_logged
 from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.listing import list_source
@@ -91,6 +90,7 @@ class _Night:
         """Return the night's metrics. The first call connects to Ray, or starts it here."""
         from pipelines.encode.prometheus import NightMetrics
         from pipelines.encode.unit import ENCODER_CPUS, READ_CPUS
+        from pipelines.runtime.cluster import connected, warn_if_short
 
         if self._metrics is None:
             self._cluster.enter_context(connected())

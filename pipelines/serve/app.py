@@ -42,7 +42,7 @@ from pipelines.storage.store import Store
 from pipelines.table.row_ranges import RowRange
 
 if TYPE_CHECKING:
-    from pipelines.serve.query_encoder import Encoder  # imports torch
+    from pipelines.serve.query_encoder import Encoder
 
 Answer = TypeVar("Answer")
 ChipId = Annotated[str, Path(min_length=1, max_length=200)]
