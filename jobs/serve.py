@@ -5,7 +5,8 @@ In a Serve config, as KubeRay deploys it, the application is `import_path: jobs.
 
 from typing import TYPE_CHECKING
 
-from jobs.config import load_config, run_job
+from jobs.command import run_job
+from jobs.config import load_config
 from pipelines.serve.config import ServeConfig
 
 if TYPE_CHECKING:

@@ -60,10 +60,11 @@ def _is_for_a_reader(record: logging.LogRecord) -> bool:
 
 
 def _show(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Show a line of ours on the screen, if there is one, beside the log."""
+    """Show a line of ours on the screen, if there is one, beside the log; unless it has ``on_screen=False``."""
     text = str(event["event"])
     event["event"] = text.removeprefix(PROGRESS)
-    if shown := screen():
+    shown = screen()
+    if event.pop("on_screen", True) and shown:
         if event["level"] == "info":
             shown.show(event["event"])
         if not text.startswith(PROGRESS):

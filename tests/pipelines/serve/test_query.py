@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jobs.config import run_job
+from jobs.command import run_job
 from jobs.query import _run, _table
 from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client, SearchRequest

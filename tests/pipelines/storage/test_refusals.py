@@ -6,7 +6,7 @@ import botocore.session
 import pytest
 from s3fs import S3FileSystem
 
-from jobs.config import run_job
+from jobs.command import run_job
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY
 from pipelines.errors import StorageError, StoreDownError
