@@ -19,8 +19,8 @@ log = structlog.get_logger()
 def recorded(config: EncodeConfig, run_id: str, run: Callable[[], EncodeReport]) -> EncodeReport:
     """Run a night and record how it ended; return what it returns and raise what it raises.
 
-    A night that is killed leaves no record. Monitoring then sees only that the last record is too old. A night
-    that the user's mistake ends leaves none either if there is no table yet: it must not make its folder.
+    A night that is killed leaves no record. Monitoring then sees only that the last record is too old. A
+    night that ends with a mistake of the user's leaves none if there is no table yet: it makes no folder.
     """
     started_at = datetime.now(UTC)
 

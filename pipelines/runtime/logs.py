@@ -60,7 +60,7 @@ def _is_for_a_reader(record: logging.LogRecord) -> bool:
 
 
 def _show(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Show a line of ours on the screen, if there is one, beside the log; unless it has ``on_screen=False``."""
+    """Show a line of ours on the screen, if there is one and the line isn't for the log alone."""
     text = str(event["event"])
     event["event"] = text.removeprefix(PROGRESS)
     shown = screen()
