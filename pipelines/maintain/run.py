@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.maintain.compact import compact, small_files
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.vacuum import clear_log, kept_versions, vacuum
+from pipelines.storage.retry import translate_store_errors
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 
@@ -37,6 +38,13 @@ def run_maintain(config: MaintainConfig) -> MaintainReport:
     """
     table = CodeTable(config.table, Store(config.store))
     table.store.require_bucket(table.uri)
+    with translate_store_errors(table.uri, "maintained"):  # most of the work is Delta's own
+        report = _maintain(table, config)
+    log.info("maintained", **report.model_dump())
+    return report
+
+
+def _maintain(table: CodeTable, config: MaintainConfig) -> MaintainReport:
     if config.dry_run:
         merged = sum(len(files) for files in small_files(table.open()).values())
     else:

@@ -16,7 +16,10 @@ from threading import Thread
 
 import numpy as np
 import pyte
+import safetensors.torch
+import torch
 from PIL import Image
+from torchvision.models import resnet18
 
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, free_port
 from pipelines.demo.processes import running
@@ -29,7 +32,7 @@ JOB_SECONDS = 170
 
 MASKS = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:\d\d)?", "<time>"),
-    (r"\b\d\d:\d\d:\d\d\b", "<time>"),
+    (r"\b\d?\d:\d\d:\d\d\b", "<time>"),
     (r"\b\d{8}T\d{6}Z?\b", "<time>"),
     (r"\b[0-9a-f]{8,64}\b", "<id>"),
     (r"scenehash-(\w+)-\w+\.log", r"scenehash-\1-<id>.log"),
@@ -63,6 +66,8 @@ class Home:
         for name in ("work", "elsewhere"):
             (folder / name).mkdir(parents=True)
         _write_pictures(folder / "work")
+        torch.manual_seed(0)
+        safetensors.torch.save_file(resnet18().state_dict(), folder / "work/weights.safetensors")
 
     @property
     def url(self) -> str:
