@@ -52,6 +52,7 @@ from pipelines.table.code_table import CodeTable, Shard
 from pipelines.table.pointer import publish
 
 _PICTURES, _CHIP, _DELAY = 60, 256, 0.04
+_STEP = 1024  # pixels from one chip to the next
 _DEFLATE_SIDE, _JPEG_SIDE, _LARGE_SIDE = 9_216, 9_472, 22_528  # pixels: 300 MB, 26 MB, 2 GB
 _METRES = 10.0  # a pixel
 _BUCKET = "s3://bench"
@@ -62,7 +63,7 @@ _print = Console().print
 def main() -> None:
     """Measure, print, and give the figures as the last line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="scenes with a quarter of the side")
+    parser.add_argument("--quick", action="store_true", help="the scene of 2 GB with a quarter of the side")
     part = 4 if parser.parse_args().quick else 1
     os.environ |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -70,7 +71,7 @@ def main() -> None:
         folder = Path(name)
         with object_store(folder / "store", "bench") as endpoint, slow_store(endpoint) as slow:
             store = Store(StoreConfig(endpoint=endpoint))
-            scenes = upload(folder, part, store)
+            scenes = upload(folder, store)
             figures = large(folder, part, store)
             with haproxy(), connected():
                 build(scenes, store)
@@ -78,15 +79,15 @@ def main() -> None:
     print(json.dumps({"pictures": figures}))
 
 
-def upload(folder: Path, part: int, store: Store) -> list[str]:
-    """Write the scenes to the bucket; return their URIs, those of Deflate first: one to warm up, two more."""
+def upload(folder: Path, store: Store) -> list[str]:
+    """Write the scenes to the bucket; return their URIs: Deflate, JPEG to warm up, one more, and sixty."""
     uris = []
     for name, side, compress, count in (
-        ("deflate", _DEFLATE_SIDE, "deflate", 3),
-        ("jpeg", _JPEG_SIDE, "jpeg", 2 * _PICTURES + 2),
+        ("deflate", _DEFLATE_SIDE, "deflate", 1),
+        ("jpeg", _JPEG_SIDE, "jpeg", _PICTURES + 2),
     ):
-        content = cog(folder / "scene.tif", side // part, compress)
-        _print(f"{name}: {side // part} pixels a side, {len(content) / 1e6:.0f} MB, {count} times")
+        content = cog(folder / "scene.tif", side, compress)
+        _print(f"{name}: {side} pixels a side, {len(content) / 1e6:.0f} MB, {count} times")
         for number in range(count):
             uris.append(f"{_BUCKET}/scenes/{name}-{number:03}.tif")
             store.write(uris[-1], content)
@@ -123,11 +124,11 @@ def build(scenes: Sequence[str], store: Store) -> None:
     write_bundle(f"{_BUCKET}/bundle", files, store)
     windows = [(scene, *place) for scene in scenes for place in places()]
     rows = served.table_rows(slice(0, len(windows)), codes.learned_like(len(windows), served.BITS, seed=1))
-    sides = [pa.array([each[2 + side] for each in windows], pa.int32()) for side in range(2)]
+    sides = [pa.array([each[1 + side] for each in windows], pa.int32()) for side in range(2)]
     sides += [pa.array([_CHIP] * len(windows), pa.int32())] * 2
     etags = {scene: store.etag(scene) for scene in scenes}
     for name, values in {
-        "chip_id": pa.array([chip_id(uri, (x, y, _CHIP, _CHIP)) for uri, _, x, y in windows]),
+        "chip_id": pa.array([chip_id(uri, (x, y, _CHIP, _CHIP)) for uri, x, y in windows]),
         "uri": pa.array([uri for uri, *_ in windows]),
         "etag": pa.array([etags[uri] for uri, *_ in windows]),
         "window": pa.StructArray.from_arrays(sides, names=list("xywh")),
@@ -143,37 +144,36 @@ def build(scenes: Sequence[str], store: Store) -> None:
     publish(table.uri, store, served.published(version, manifest.model_id, f"{_BUCKET}/bundle"), None)
 
 
-def places() -> list[tuple[int, int, int]]:
-    """Return where a scene's chips are: their number, x and y [pixels]. They lie all over a scene."""
+def places() -> list[tuple[int, int]]:
+    """Return where a scene's chips are: x and y [pixels]. They lie all over it."""
     rng = np.random.default_rng(5)
-    cells = rng.permutation(81)[:_PICTURES]  # scenes have 9 x 9 chips at least, also with --quick
-    return [(number, int(cell % 9) * _CHIP, int(cell // 9) * _CHIP) for number, cell in enumerate(cells)]
+    cells = rng.permutation(81)[:_PICTURES]  # of the 9 x 9 that a scene has
+    return [(int(cell % 9) * _STEP, int(cell // 9) * _STEP) for cell in cells]
 
 
 def timed(endpoint: str, folder: Path, scenes: Sequence[str], slow: SlowStore) -> dict[str, float]:
     """Return what pictures cost: read of the store, and in seconds."""
-    deflate, jpeg = scenes[:3], scenes[3:]
-    one = [(number, *place) for number, *place in places()]
-    first = places()[0][1:]
+    deflate, warm, jpeg, *sixty = scenes
+    first, *_ = places()
     figures: dict[str, float] = {}
     read = []
     with service(slow.endpoint, folder) as url:
-        ask(url, [(jpeg[-1], *first)])  # the process has now a connection
-        for uri in (deflate[1], jpeg[-2]):
+        ask(url, [(warm, *first)])  # the process has a connection now
+        for uri in (deflate, jpeg):
             slow.count()
             ask(url, [(uri, *first)])
             read.append(slow.count())
             _print(f"one picture of {uri}: {read[-1][0]} requests, {read[-1][1] / 1e6:.3f} MB")
         slow.delay.value = _DELAY
-        figures["with_latency_s"] = ask(url, [(uri, *first) for uri in jpeg[:_PICTURES]])
+        figures["with_latency_s"] = ask(url, [(uri, *first) for uri in sixty])
         slow.delay.value = 0
     figures["mb_a_picture"] = round(max(sent for _, sent in read) / 1e6, 3)
     figures["requests_a_picture"] = max(requests for requests, _ in read)
     with service(endpoint, folder) as url:
-        ask(url, [(jpeg[-1], *first)])
-        figures["sixty_of_one_s"] = ask(url, [(deflate[2], x, y) for _, x, y in one])
-        figures["sixty_of_sixty_s"] = ask(url, [(uri, *first) for uri in jpeg[_PICTURES : 2 * _PICTURES]])
-        again = ask(url, [(deflate[2], x, y) for _, x, y in one])
+        ask(url, [(warm, *first)])
+        figures["sixty_of_one_s"] = ask(url, [(deflate, *place) for place in places()])
+        figures["sixty_of_sixty_s"] = ask(url, [(uri, *first) for uri in sixty])
+        again = ask(url, [(deflate, *place) for place in places()])
         _print(f"the sixty of one scene again, which the process still has in memory: {again} s")
     return figures
 

@@ -82,7 +82,8 @@ def _read(uri: str, etag: str, store: Store) -> bytes | ObjectRanges:
     if isinstance(content, ObjectRanges) and not is_tiff(content.read([(0, 4)])[0]):
         (content,) = content.read([(0, content.size)])
     if urlsplit(uri).scheme in ("http", "https"):
-        now = store.etag(uri)  # asked after reading, so that an object replaced before is noticed
+        # asked after reading, so that an object replaced before is noticed
+        now = content.etag if isinstance(content, ObjectRanges) else store.etag(uri)
         if now and now != etag and _form(now) == _form(etag):
             raise ReplacedError(f"{uri} was replaced since it was encoded: its etag is {now}, not {etag}")
     return content

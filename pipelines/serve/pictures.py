@@ -27,9 +27,9 @@ _THREADS = 12  # most of them wait for the store
 _HELD_BYTES = 256 << 20  # of headers and blocks
 _LARGEST_SIDE = 1024  # pixels, without a size: a chip with a size in metres may have any number in its source
 _SAVING: dict[str, dict[str, int]] = {
-    "PNG": {"compress_level": 3},
+    "PNG": {"compress_level": 1},  # higher levels take several times as long, for nothing
     "JPEG": {"quality": 85},
-    "WEBP": {"quality": 80, "method": 2},
+    "WEBP": {"quality": 80, "method": 0},
 }
 
 
