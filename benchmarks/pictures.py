@@ -11,9 +11,9 @@ import asyncio
 import hashlib
 import io
 import json
-import multiprocessing
 import os
-import resource
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +31,7 @@ from rasterio.windows import Window
 from rich.console import Console
 
 from benchmarks import codes, served
+from benchmarks.quarter import CHIP_SIZE, METRES
 from benchmarks.slow_store import SlowStore, slow_store
 from benchmarks.traffic import KEY
 from model.bundle import pack_bundle
@@ -38,23 +39,19 @@ from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, free_port, object_store
-from pipelines.encode.chips import CHIP, read_objects
-from pipelines.encode.config import EncodeConfig
 from pipelines.imagery.window import chip_id
 from pipelines.registry.bundles import write_bundle
 from pipelines.runtime.cluster import connected
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.proxy import haproxy
 from pipelines.serve.run import serving
-from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable, Shard
 from pipelines.table.pointer import publish
 
-_PICTURES, _CHIP, _DELAY = 60, 256, 0.04
+_PICTURES, _DELAY = 60, 0.04
 _STEP = 1024  # pixels from one chip to the next
 _DEFLATE_SIDE, _JPEG_SIDE, _LARGE_SIDE = 9_216, 9_472, 22_528  # pixels: 300 MB, 26 MB, 2 GB
-_METRES = 10.0  # a pixel
 _BUCKET = "s3://bench"
 
 _print = Console().print
@@ -97,7 +94,7 @@ def upload(folder: Path, store: Store) -> list[str]:
 def cog(path: Path, side: int, compress: str) -> bytes:
     """Return a COG of soft noisy fields, with tiles of 512 pixels and overviews."""
     rng = np.random.default_rng(side)
-    place = {"crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, _METRES, _METRES)}
+    place = {"crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, METRES, METRES)}
     tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512}
     plain = path.with_suffix(".plain.tif")
     with rasterio.open(
@@ -119,16 +116,16 @@ def cog(path: Path, side: int, compress: str) -> bytes:
 
 def build(scenes: Sequence[str], store: Store) -> None:
     """Publish a table of as many chips of each scene as there are pictures of one."""
-    network = HashNetwork(NetworkSpec(kind_bits=served.BITS), InputSpec(size=_CHIP)).eval()
+    network = HashNetwork(NetworkSpec(kind_bits=served.BITS), InputSpec(size=CHIP_SIZE)).eval()
     manifest, files = pack_bundle(network, "bench", (), "bench", {})
     write_bundle(f"{_BUCKET}/bundle", files, store)
     windows = [(scene, *place) for scene in scenes for place in places()]
     rows = served.table_rows(slice(0, len(windows)), codes.learned_like(len(windows), served.BITS, seed=1))
     sides = [pa.array([each[1 + side] for each in windows], pa.int32()) for side in range(2)]
-    sides += [pa.array([_CHIP] * len(windows), pa.int32())] * 2
+    sides += [pa.array([CHIP_SIZE] * len(windows), pa.int32())] * 2
     etags = {scene: store.etag(scene) for scene in scenes}
     for name, values in {
-        "chip_id": pa.array([chip_id(uri, (x, y, _CHIP, _CHIP)) for uri, x, y in windows]),
+        "chip_id": pa.array([chip_id(uri, (x, y, CHIP_SIZE, CHIP_SIZE)) for uri, x, y in windows]),
         "uri": pa.array([uri for uri, *_ in windows]),
         "etag": pa.array([etags[uri] for uri, *_ in windows]),
         "window": pa.StructArray.from_arrays(sides, names=list("xywh")),
@@ -199,7 +196,7 @@ def ask(url: str, chips: Sequence[tuple[str, int, int]]) -> float:
         async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
 
             async def fetch(uri: str, x: int, y: int) -> bytes:
-                chip = chip_id(uri, (x, y, _CHIP, _CHIP))
+                chip = chip_id(uri, (x, y, CHIP_SIZE, CHIP_SIZE))
                 async with session.get(f"{url}/v1/chips/{chip}/thumbnail", params={"size": 256}) as answer:
                     body = await answer.read()
                     if answer.status != 200:
@@ -209,7 +206,7 @@ def ask(url: str, chips: Sequence[tuple[str, int, int]]) -> float:
             started = time.perf_counter()
             pictures = await asyncio.gather(*(fetch(*chip) for chip in chips))
             seconds = time.perf_counter() - started
-        assert all(Image.open(io.BytesIO(picture)).size == (_CHIP, _CHIP) for picture in pictures)
+        assert all(Image.open(io.BytesIO(picture)).size == (CHIP_SIZE, CHIP_SIZE) for picture in pictures)
         return round(seconds, 3)
 
     return asyncio.run(run())
@@ -222,28 +219,13 @@ def large(folder: Path, part: int, store: Store) -> dict[str, float]:
     size = len(content)
     store.write(uri, content)
     del content
-    with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process as young as a reading task's
-        chips, read, rss, seconds = pool.apply(_read_quarter, (uri, store.config))
-    said = f"{size / 1e9:.2f} GB, {chips} chips, {read / 1e6:.0f} MB read, {rss:.2f} GB, {seconds:.0f} s"
-    _print(f"large: {said}")
-    return {"large_scene_share_read": round(read / size, 4), "large_scene_rss_gb": round(rss, 3)}
-
-
-def _read_quarter(uri: str, config: StoreConfig) -> tuple[int, int, float, float]:
-    """Return how many chips were read of how many bytes, the process' largest memory [GB], and seconds."""
-    night = EncodeConfig(
-        source=uri, table="t", bundle="b", chip_size=_CHIP, resolution=4 * _METRES, store=config
+    command = [sys.executable, "-m", "benchmarks.quarter", uri, str(store.config.endpoint)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    chips, read, memory, seconds = json.loads(said.splitlines()[-1])
+    _print(
+        f"large: {size / 1e9:.2f} GB, {chips} chips, {read / 1e6:.0f} MB, {memory} GB of memory, {seconds} s"
     )
-    store = Store(config)
-    listed = pa.table({"uri": [uri], "etag": [store.etag(uri)], "collection": ["bench"]})
-    chips = read = 0
-    started = time.perf_counter()
-    for rows in read_objects(listed, chip_specs_of(night, InputSpec(size=_CHIP)), store):
-        assert set(rows["outcome"].to_pylist()) == {CHIP}, rows["detail"].to_pylist()
-        chips += len(rows)
-        read += sum(rows["bytes_read"].to_pylist())
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return chips, read, rss, time.perf_counter() - started
+    return {"large_scene_share_read": round(read / size, 4), "large_scene_rss_gb": memory}
 
 
 if __name__ == "__main__":
