@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
@@ -30,6 +30,7 @@ from pipelines.serve.config import ServeConfig
 from pipelines.serve.fanout import Shards
 from pipelines.serve.merge import snapshot_info, status_of
 from pipelines.serve.middleware import HeadRequests, cors_options
+from pipelines.serve.page import add_page
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.question import Encoded
@@ -112,12 +113,20 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app. Ray Serve calls this in each replica."""
-        app = FastAPI(title="Scenehash", summary="Search a satellite image archive by example", version="1")
+        app = self._described()
         app.add_middleware(HeadRequests)
         app.add_middleware(AccessMiddleware, config=self._config, metrics=self._metrics)
         if self._config.cors_origins:  # outermost: a preflight request carries no API key
             app.add_middleware(CORSMiddleware, **cors_options(self._config.cors_origins))
         add_handlers(app, self._metrics)
+        add_page(app.router, wanted=self._config.page)
+        return app
+
+    def _described(self) -> FastAPI:
+        """Return an app with the routes that `/openapi.json` describes."""
+        summary = "Search a satellite image archive by example"
+        # /docs is a part of the page: FastAPI's own would be loaded from another host
+        app = FastAPI(title="Scenehash", summary=summary, version="1", docs_url=None, redoc_url=None)
         app.include_router(self._routes())
         return app
 
@@ -229,6 +238,11 @@ class Ingress:
         search = answer["search"]
         search["took_ms"] = round((time.perf_counter() - request.state.started) * 1000, 3)
         self._metrics.searched(search["method"], search["codes_compared"])
+
+
+def openapi() -> dict[str, Any]:
+    """Return the description of the routes, as `/openapi.json` has it. Nothing is loaded for it."""
+    return Ingress.__new__(Ingress)._described().openapi()
 
 
 def _or_raise(answer: Answer | Refusal) -> Answer:
