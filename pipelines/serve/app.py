@@ -30,7 +30,6 @@ from pipelines.serve.config import ServeConfig
 from pipelines.serve.fanout import Shards
 from pipelines.serve.merge import snapshot_info, status_of
 from pipelines.serve.middleware import HeadRequests, cors_options
-from pipelines.serve.page import add_page
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.question import Encoded
@@ -39,6 +38,7 @@ from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
 from pipelines.serve.shard_calls import LocalShard, RemoteShard
 from pipelines.serve.uploads import read_thumbnail
+from pipelines.serve.web_page import add_page
 from pipelines.storage.store import Store
 from pipelines.table.row_ranges import RowRange
 

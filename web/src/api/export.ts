@@ -1,7 +1,7 @@
 // All pages of an answer, as one file.
 import { questionOf, type Query } from "../state/query";
 import { asCsv } from "../panels/export_text";
-import { joined, search, type Answer } from "./search";
+import { joined, limitsOf, search, type Answer } from "./search";
 import { SERVICE, send } from "./client";
 
 export type FileKind = "geojson" | "csv" | "parquet";
@@ -13,10 +13,6 @@ export async function exportPages(query: Query, kind: FileKind, signal: AbortSig
   if (kind === "csv") return new Blob([await csv(query, signal, progress)], { type: "text/csv" });
   if (kind === "parquet") return new Blob([await (await ask(query, "application/vnd.apache.parquet", signal)).arrayBuffer()]);
   return new Blob([await geojson(query, signal, progress)], { type: "application/geo+json" });
-}
-
-function limitsOf(query: Query): Record<string, number> {
-  return query.cutoff === null ? { k: query.most } : { max_distance: Math.floor(query.cutoff) };
 }
 
 function ask(query: Query, accept: string, signal: AbortSignal, more: object = {}): Promise<Response> {

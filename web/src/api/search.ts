@@ -29,9 +29,15 @@ export interface Answer {
 
 const LARGEST_PAGE = 10_000;
 
+/** Return the limit of a query as the API takes it. It takes no radius below 0, which only examples against lead to. */
+export function limitsOf(query: Query): { k: number } | { max_distance: number } {
+  if (query.cutoff === null) return { k: query.most };
+  return query.cutoff < 0 ? { k: LARGEST_PAGE } : { max_distance: Math.floor(query.cutoff) };
+}
+
 /** Search. With a cutoff: all within it, page by page; without: the nearest `query.most`. */
 export async function search(query: Query, signal: AbortSignal, token: string | null = null): Promise<Answer> {
-  const limits = query.cutoff === null ? { k: query.most, limit: LARGEST_PAGE } : { max_distance: Math.floor(query.cutoff), limit: query.most };
+  const limits = { ...limitsOf(query), limit: query.cutoff === null ? LARGEST_PAGE : query.most };
   const body = { ...questionOf(query), ...limits, ...(token ? { token } : {}) };
   const answer = dataOf(await api.POST("/v1/search", { body: body as never, signal }));
   const features = answer.features;

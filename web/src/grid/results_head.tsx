@@ -2,9 +2,9 @@
 import type { JSX } from "preact";
 import { asksForKey } from "../state/session";
 import { servedFailure } from "../state/served";
-import { answer, change, failure, isSearching, onePerPlace, places, query, searchAgain, searchNewest, setCutoff, shown } from "../state/store";
+import { answer, canUndo, change, clear, failure, isSearching, onePerPlace, places, query, searchAgain, searchNewest, setCutoff, shown, undo } from "../state/store";
 import { filterCount, hasExample } from "../state/query";
-import { counted, number } from "../panels/format";
+import { counted, number, sentences } from "../panels/format";
 
 export function Results(): JSX.Element {
   const found = answer.value;
@@ -58,8 +58,9 @@ function body(): JSX.Element | null {
   }
   if (said) {
     return (
-      <State title="The service refused this search" text={[said.message, said.hint].filter(Boolean).join(". ")} code={said.code}>
+      <State title="The service refused this search" text={sentences(said.message, said.hint)} code={said.code}>
         <button class="primary" onClick={searchAgain}>Try again</button>
+        <button onClick={canUndo.value ? undo : clear}>{canUndo.value ? "Undo the last change" : "Start anew"}</button>
       </State>
     );
   }

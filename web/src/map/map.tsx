@@ -1,4 +1,5 @@
 // The map with its tools, the legend of its colours, and the picture of what the pointer is over.
+import type { Signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Picture } from "../grid/picture";
@@ -7,7 +8,8 @@ import { Icon, type IconName } from "../panels/icons";
 import { answer, hovered, shown } from "../state/store";
 import { isDark } from "../state/theme";
 import { ramp } from "./colours";
-import { tool, type Tool } from "./tools";
+import { coverage, isHeating, showsCoverage, showsHeat } from "../state/archive";
+import { showsFootprints, tool, type Tool } from "./tools";
 import { World } from "./world";
 
 let world: World | null = null;
@@ -55,10 +57,35 @@ function Tools(): JSX.Element {
           <Icon name="fit" />
         </button>
       )}
+      <Layers />
       {tool.value === "region" && <p class="map-hint">Click the corners; Enter or a double click ends it, Esc gives it up.</p>}
       {tool.value === "for" && <p class="map-hint">A click adds an example for.</p>}
       {tool.value === "against" && <p class="map-hint">A click adds an example against.</p>}
     </div>
+  );
+}
+
+function Layers(): JSX.Element | null {
+  const found = answer.value;
+  if (!found && !coverage.value) return null;
+  return (
+    <details class="layers">
+      <summary class="boxed" title="What the map shows" aria-label="What the map shows"><Icon name="layers" /></summary>
+      <div class="menu">
+        <Layer name="Results" of={showsFootprints} disabled={!found} />
+        <Layer name="Heat of the whole archive" of={showsHeat} disabled={!found} />
+        <Layer name="Where the archive is" of={showsCoverage} disabled={!coverage.value} />
+        {isHeating.value && <p class="hint" role="status">Counting the whole archive…</p>}
+      </div>
+    </details>
+  );
+}
+
+function Layer({ name, of, disabled }: { name: string; of: Signal<boolean>; disabled: boolean }): JSX.Element {
+  return (
+    <label>
+      <input type="checkbox" checked={of.value} disabled={disabled} onChange={() => (of.value = !of.value)} /> {name}
+    </label>
   );
 }
 

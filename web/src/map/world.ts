@@ -9,9 +9,11 @@ import { centreOf } from "../state/places";
 import { Drawing } from "./drawing";
 import { addFootprints, filterFootprints, markRow, paintFootprints, showFootprints } from "./footprints";
 import { addFineLand, baseStyle, DARK, LIGHT, needsFineLand, repaintBase, type Palette } from "./style";
-import { tool } from "./tools";
+import { showsFootprints, tool } from "./tools";
 import { wrapped } from "./regions";
-import { addCoverage, repaintCoverage } from "./coverage";
+import { addCoverage, repaintCoverage, showCoverage, showHeat } from "./coverage";
+import { boxOfView, visibleBox } from "./view";
+import { coverage, heat, showsCoverage } from "../state/archive";
 
 const palette = (): Palette => (isDark.value ? DARK : LIGHT);
 
@@ -52,9 +54,17 @@ export class World {
     map.on("mousemove", (event) => this.hover(event));
     map.on("mouseout", () => (hovered.value = -1));
     map.on("zoom", () => this.loadFineLand());
+    map.on("moveend", () => this.say());
+    this.say();
     this.loadFineLand();
     this.follow();
     map.getContainer().dataset["ready"] = "true";
+  }
+
+  private say(): void {
+    const [bounds, centre] = [this.map.getBounds(), this.map.getCenter()];
+    this.map.getContainer().dataset["view"] = [centre.lng, centre.lat, this.map.getZoom()].join(",");
+    visibleBox.value = boxOfView(bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth());
   }
 
   private loadFineLand(): void {
@@ -91,6 +101,11 @@ export class World {
       repaintBase(map, palette());
       repaintCoverage(map, palette());
       this.drawing?.repaint(palette());
+    });
+    effect(() => showCoverage(map, coverage.value, showsCoverage.value && !heat.value));
+    effect(() => {
+      showHeat(map, heat.value, isDark.value);
+      for (const layer of ["footprints", "outlines", "dots"]) map.setLayoutProperty(layer, "visibility", heat.value || !showsFootprints.value ? "none" : "visible");
     });
     effect(() => {
       map.getCanvas().style.cursor = "crosshair";

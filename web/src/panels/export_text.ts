@@ -1,13 +1,12 @@
 // A query as text: for curl, Python, SQL and a watch; and answers as files.
 import { filtersOf, questionOf, type Query } from "../state/query";
-import type { Answer } from "../api/search";
+import { limitsOf, type Answer } from "../api/search";
 
 const KEY = "$SCENEHASH_KEY";
 
 /** Return the body of the search that the page makes, as the API takes it. */
 export function bodyOf(query: Query): Record<string, unknown> {
-  const limits = query.cutoff === null ? { k: query.most } : { max_distance: Math.floor(query.cutoff) };
-  return { ...questionOf(query), ...limits };
+  return { ...questionOf(query), ...limitsOf(query) };
 }
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'"'"'`)}'`;

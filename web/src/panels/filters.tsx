@@ -13,15 +13,16 @@ export function Filters(): JSX.Element {
   const now = query.value;
   const given = filterCount(now);
   return (
-    <section class="filters" aria-labelledby="filters-title">
-      <header class="head">
-        <h2 id="filters-title">Only {given > 0 && <span class="badge">{given}</span>}</h2>
+    <details class="filters" open={given > 0 || !matchMedia("(max-width: 760px)").matches}>
+      <summary>
+        <h2>Only {given > 0 && <span class="badge">{given}</span>}</h2>
+      </summary>
+      <div class="inside">
         {given > 0 && (
           <button class="link" onClick={() => change({ region: null, from: "", to: "", collections: [], minValid: 0, cutoff: null })}>
             Remove all
           </button>
         )}
-      </header>
       <Region />
       <div class="dates">
         <label>
@@ -47,7 +48,8 @@ export function Filters(): JSX.Element {
           onChange={(event) => change({ minValid: Number(event.currentTarget.value), cutoff: null })}
         />
       </label>
-    </section>
+      </div>
+    </details>
   );
 }
 
@@ -79,7 +81,7 @@ function Region(): JSX.Element {
     <>
       <form class="find" onSubmit={submit}>
         <label class="sr" for="region">Region: west, south, east, north, or GeoJSON</label>
-        <input id="region" name="region" placeholder="West, south, east, north or GeoJSON" autocomplete="off" spellcheck={false} aria-describedby="region-problem" />
+        <input id="region" name="region" placeholder="W, S, E, N or GeoJSON" autocomplete="off" spellcheck={false} aria-describedby="region-problem" />
         <button type="button" class="bare" aria-label="Draw a region on the map" title="Draw on the map (R)" onClick={() => (tool.value = "region")}>
           <Icon name="area" />
         </button>

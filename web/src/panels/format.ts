@@ -5,7 +5,8 @@ import { centreOf } from "../state/places";
 const NUMBER = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const DAY = new Intl.DateTimeFormat("en", { year: "numeric", month: "short", day: "numeric", timeZone: "UTC" });
 
-export const number = (value: number): string => NUMBER.format(value);
+/** Return a number with a real minus sign. */
+export const number = (value: number): string => NUMBER.format(value).replace("-", "−");
 
 /** Return "1 chip" or "2 chips". */
 export const counted = (count: number, one: string, many = `${one}s`): string => `${number(count)} ${count === 1 ? one : many}`;
@@ -21,3 +22,11 @@ export function placeOf(box: BBox | null | undefined): string {
 }
 
 const round = (value: number): number => Math.round(value * 100) / 100;
+
+/** Return what the service says, which begins in lower case and has no full stop, as sentences. */
+export function sentences(...said: string[]): string {
+  return said
+    .filter(Boolean)
+    .map((each) => `${each[0]!.toUpperCase()}${each.slice(1)}${/[.!?]$/.test(each) ? "" : "."}`)
+    .join(" ");
+}

@@ -1,5 +1,5 @@
-// How many chips lie at each distance.
-import { computed } from "@preact/signals";
+// How many chips lie at each distance: over the whole table as soon as the service has counted, before that of what is loaded.
+import { computed, signal } from "@preact/signals";
 import { answer } from "./store";
 
 export interface Counts {
@@ -8,6 +8,9 @@ export interface Counts {
   /** Chips whose distance, rounded up, is `first` + place. */
   readonly counts: readonly number[];
 }
+
+/** The counts of the whole table. */
+export const wholeCounts = signal<Counts | null>(null);
 
 /** Return the counts of ascending distances. */
 export function countsOf(distances: readonly number[]): Counts {
@@ -18,4 +21,7 @@ export function countsOf(distances: readonly number[]): Counts {
   return { first, counts };
 }
 
-export const histogram = computed<Counts | null>(() => (answer.value ? countsOf(answer.value.distances) : null));
+export const histogram = computed<Counts | null>(() => {
+  const found = answer.value;
+  return wholeCounts.value ?? (found ? countsOf(found.distances) : null);
+});

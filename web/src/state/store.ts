@@ -2,6 +2,7 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { type Answer, chipAt, encodePicture, joined, search } from "../api/search";
 import { type ApiError, asApiError, isAborted } from "../api/client";
+import { sentences } from "../panels/format";
 import { placesOf, type Place } from "./places";
 import { EMPTY, fromHash, hasExample, toHash, type Query } from "./query";
 import { asksForKey } from "./session";
@@ -196,7 +197,7 @@ async function prepared(work: () => Promise<void>): Promise<void> {
   } catch (error) {
     const said = asApiError(error);
     if (said.status === 401) asksForKey.value = true;
-    else notice.value = [said.message, said.hint].filter(Boolean).join(" ");
+    else notice.value = sentences(said.message, said.hint);
   } finally {
     isPreparing.value = false;
   }

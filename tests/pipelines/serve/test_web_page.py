@@ -1,4 +1,4 @@
-"""The page's files as the service sends them: headers, caching, and what stands there where they are left out."""
+"""The page's files as the service sends them: headers, caching, and what is said where they are left out."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 import hatch_build
-from pipelines.serve import page
+from pipelines.serve import web_page as page
 from pipelines.serve.app import openapi
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.refusals import add_handlers

@@ -1,0 +1,150 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright, over the real service."""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from pipelines.serve.web_page import BUILT
+from tests.pipelines.serve.conftest import KEY
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="SKIPPED: no playwright; `make setup` installs it"
+)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = Path(__file__).parents[4] / "web/node_modules/axe-core/axe.min.js"
+# WebGL in software needs the second one; --disable-gpu would switch WebGL off
+FLAGS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
+_WITH_KEY = (
+    f"sessionStorage.getItem('scenehash-key') ?? sessionStorage.setItem('scenehash-key', {json.dumps(KEY)})"
+)
+
+
+@pytest.fixture(scope="module", name="browser")
+def browser_fixture() -> Iterator[Any]:
+    """A Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("SKIPPED: no Chromium; `apt-get install chromium`")
+    if not (BUILT / "index.html").is_file():
+        pytest.skip("SKIPPED: the page isn't built; `make page`")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visitor:
+    """Somebody with the page open, and all that their browser has asked and said."""
+
+    page: Any
+    url: str
+    requests: list[Any] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, address: str = "") -> None:
+        """Load the page, and wait until the map is there."""
+        self.page.goto(f"{self.url}/{address}")
+        self.page.wait_for_selector(".map .canvas[data-ready]", state="attached", timeout=60_000)
+
+    def settle(self) -> None:
+        """Wait until the search that was begun is answered."""
+        self.page.wait_for_timeout(250)  # a label waits 150 ms for others
+        self.page.wait_for_selector(".progress:not(.on)", state="attached")
+
+    def cards(self) -> list[tuple[str, float]]:
+        """Id and distance of each card, in the order of the grid; all of a small answer are in sight."""
+        found = self.page.eval_on_selector_all(
+            ".card",
+            "cards => cards.map(card => [card.querySelector('.open').dataset.id,"
+            " Number(card.querySelector('.distance').textContent.replace('−', '-'))])",
+        )
+        return [tuple(each) for each in found]
+
+    def ids(self) -> list[str]:
+        return [chip_id for chip_id, _ in self.cards()]
+
+    def at(self, longitude: float, latitude: float) -> tuple[float, float]:
+        """Where a place is on the screen: Web Mercator, 512 pixels at zoom 0."""
+        box = self.page.locator(".map .canvas").bounding_box()
+        east, north, zoom = map(float, self.page.get_attribute(".map .canvas", "data-view").split(","))
+        world = 512 * 2**zoom
+
+        def down(degrees: float) -> float:
+            return -math.log(math.tan(math.pi / 4 + math.radians(degrees) / 2)) / (2 * math.pi) * world
+
+        x = box["x"] + box["width"] / 2 + (longitude - east) / 360 * world
+        return x, box["y"] + box["height"] / 2 + down(latitude) - down(north)
+
+    def click_map(self, longitude: float, latitude: float) -> None:
+        self.page.mouse.click(*self.at(longitude, latitude))
+
+    def go(self, longitude: float, latitude: float, presses: dict[str, int]) -> None:
+        """Move the map by keys until a place is in sight."""
+        self.page.focus(".maplibregl-canvas")
+        for key, times in presses.items():
+            for _ in range(times):
+                before = self.page.get_attribute(".map .canvas", "data-view")
+                self.page.keyboard.press(key)
+                self.page.wait_for_function(
+                    "before => document.querySelector('.map .canvas').dataset.view !== before", arg=before
+                )
+        x, y = self.at(longitude, latitude)
+        box = self.page.locator(".map .canvas").bounding_box()
+        assert box["x"] < x < box["x"] + box["width"]
+        assert box["y"] < y < box["y"] + box["height"]
+
+    def searches(self) -> list[dict[str, Any]]:
+        """The bodies of all searches so far, without those that only look up a place."""
+        bodies = [request.post_data_json for request in self.requests if request.url.endswith("/v1/search")]
+        return [body for body in bodies if "point" not in body]
+
+    def violations(self) -> list[str]:
+        """What axe-core finds against WCAG 2.2 AA."""
+        self.page.wait_for_timeout(100)
+        # as text within the page's own policy: Playwright evaluates it in the page, no script is added to it
+        self.page.evaluate(AXE.read_text() + "\n;window.axe = window.axe ?? axe; undefined")
+        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        found = self.page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", tags)
+        return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found["violations"]]
+
+
+@pytest.fixture(name="visit")
+def visit_fixture(browser: Any, url: str) -> Iterator[Any]:
+    """Return a function that gives a new visitor. At the end: no other host was asked, nothing was refused."""
+    visitors = []
+
+    def visit(*, key: bool = True, **options: Any) -> Visitor:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}} | options)
+        context.set_default_timeout(30_000)
+        if key:
+            context.add_init_script(_WITH_KEY)
+        visitor = Visitor(context.new_page(), url)
+        visitor.page.on("request", visitor.requests.append)
+        visitor.page.on("pageerror", lambda error: visitor.complaints.append(str(error)))
+        visitor.page.on(
+            "console",
+            lambda message: (
+                visitor.complaints.append(message.text) if "Content Security Policy" in message.text else None
+            ),
+        )
+        visitors.append(visitor)
+        return visitor
+
+    yield visit
+    for visitor in visitors:
+        origins = {
+            urlsplit(request.url)._replace(path="", query="", fragment="").geturl()
+            for request in visitor.requests
+        }
+        blobs = {origin for origin in origins if origin.startswith(("blob:", "data:"))}
+        assert origins - blobs <= {url}, "the page asks no other host"
+        assert not visitor.complaints
+        visitor.page.context.close()
