@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,9 +20,10 @@ from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
 from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageError, one_line
-from pipelines.storage import s3
+from pipelines.storage import local, s3
 from pipelines.storage.listings import ObjectInfo, Page, Trail
 from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
+from pipelines.storage.ranges import ObjectRanges, Piece, Range, Reading
 from pipelines.storage.refusals import refusal
 from pipelines.storage.retry import call_with_retries
 from pipelines.storage.web import read_web, web_etag
@@ -106,9 +107,48 @@ class Store:
             found = file_info(path).etag
             if found != before:
                 raise ReplacedError(f"{uri} was replaced while it was read")
-        if etag != found and _form(etag) == _form(found) is not None:
-            raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
+        _require_version(uri, etag, found)
         return content
+
+    def open_version(self, uri: str, etag: str, reading: Reading) -> bytes | ObjectRanges:
+        """Return an object that is still the version with this etag: its content, or ranges of it if large.
+
+        Etags are compared as in `read_version`; all ranges are of one version in any case. Web objects are
+        read whole. Raises what `read_version` raises; so does reading ranges.
+        """
+        if is_web(uri):
+            return self.read(uri)
+        (first,) = self._pieces(uri, None, [(0, reading.first)])
+        _require_version(uri, etag, first.etag)
+        if first.size <= len(first.content):
+            return first.content
+        if first.size <= reading.whole:
+            (rest,) = self._pieces(uri, first.etag, [(len(first.content), first.size)])
+            return first.content + rest.content
+        return ObjectRanges(uri, first, partial(self._pieces, uri, first.etag), reading)
+
+    def _pieces(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
+        """Return ranges of an object, of the version with this etag if it is given."""
+        filesystem, path = self._resolve(uri)
+        call = partial(local.read_pieces, path, wanted)
+        if isinstance(filesystem, S3FileSystem):
+            call = partial(s3.read_pieces, filesystem, path, wanted, etag)
+        try:
+            pieces = self._call(f"{uri} can't be read", call)
+        except FileNotFoundError as error:
+            raise _missing(uri, error) from error
+        except StorageError as error:
+            if s3.error_code(error.__cause__) in _CONFLICTS:
+                raise ReplacedError(
+                    f"{uri} was replaced while it was read: it isn't {etag} any more"
+                ) from error
+            raise
+        for piece in pieces:
+            if etag is not None and piece.etag != etag:
+                raise ReplacedError(
+                    f"{uri} was replaced while it was read: its etag is {piece.etag}, not {etag}"
+                )
+        return pieces
 
     def write(self, uri: str, content: bytes) -> None:
         """Write an object completely or not at all. Raises StorageError if access fails."""
@@ -301,6 +341,12 @@ class Store:
         if self.config.requester_pays:
             options["request_payer"] = "true"
         return options
+
+
+def _require_version(uri: str, etag: str, found: str) -> None:
+    """Raise ReplacedError if two etags have the same form and differ."""
+    if etag != found and _form(etag) == _form(found) is not None:
+        raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
 
 
 def _missing(uri: str, error: FileNotFoundError) -> FileNotFoundError | StorageError:
