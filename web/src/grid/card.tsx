@@ -46,8 +46,8 @@ export function Card({ answer, place, position, total, isTabStop, least, greates
         <Picture id={id} size={128} alt="" />
         {fresh.value.has(id) && <span class="fresh">new</span>}
         {behind.length > 0 && <span class="behind">+{behind.length}</span>}
+        <span class="swatch" style={{ background: colourOf(distance, least, greatest, isDark.value) }} />
         <span class="facts">
-          <span class="swatch" style={{ background: colourOf(distance, least, greatest, isDark.value) }} />
           <span class="distance">{number(distance)}</span>
           <span class="when">{time ? time.slice(0, 10) : isBeyond ? "by chance" : ""}</span>
         </span>

@@ -1,5 +1,6 @@
 """The page in a real browser: Debian's Chromium, driven by Playwright, over the real service."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+from pipelines.demo.objectstore import free_port
+from pipelines.serve.config import ServeConfig
 from pipelines.serve.web_page import BUILT
-from tests.pipelines.serve.conftest import KEY
+from tests.pipelines.serve.conftest import KEY, Archive
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="SKIPPED: no playwright; `make setup` installs it"
@@ -27,13 +31,40 @@ _WITH_KEY = (
 )
 
 
-@pytest.fixture(scope="module", name="browser")
-def browser_fixture() -> Iterator[Any]:
-    """A Chromium."""
+@pytest.fixture(scope="package", name="url")
+def url_fixture(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service with keys over the archive, in one process: what the page needs, no more."""
     if CHROMIUM is None:
         pytest.skip("SKIPPED: no Chromium; `apt-get install chromium`")
     if not (BUILT / "index.html").is_file():
         pytest.skip("SKIPPED: the page isn't built; `make page`")
+    from pipelines.serve.run import serving
+
+    config = ServeConfig(
+        table=archive.table,
+        store=archive.store.config,
+        port=free_port(),
+        index_folder=tmp_path_factory.mktemp("indices"),
+        key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
+        poll_seconds=0.2,
+        shard_cpus=0.1,
+        max_upload_mb=0.2,
+        max_image_pixels=40_000,
+    )
+    with serving(config) as url:
+        yield url
+
+
+@pytest.fixture(scope="package", name="http")
+def http_fixture(url: str) -> Iterator[httpx.Client]:
+    """A connection to the service, with its key."""
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module", name="browser")
+def browser_fixture() -> Iterator[Any]:
+    """A Chromium."""
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -64,7 +95,7 @@ class Visitor:
         found = self.page.eval_on_selector_all(
             ".card",
             "cards => cards.map(card => [card.querySelector('.open').dataset.id,"
-            " Number(card.querySelector('.distance').textContent.replace('−', '-'))])",
+            " Number(card.querySelector('.distance').textContent.replace(String.fromCharCode(0x2212), '-'))])",
         )
         return [tuple(each) for each in found]
 
@@ -117,8 +148,8 @@ class Visitor:
 
 
 @pytest.fixture(name="visit")
-def visit_fixture(browser: Any, url: str) -> Iterator[Any]:
-    """Return a function that gives a new visitor. At the end: no other host was asked, nothing was refused."""
+def visit_fixture(url: str, browser: Any) -> Iterator[Any]:
+    """Return a function that gives a new visitor. At the end: no other host was asked."""
     visitors = []
 
     def visit(*, key: bool = True, **options: Any) -> Visitor:
