@@ -65,7 +65,10 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 2000,
-    rollupOptions: { input: { index: join(WEB, "index.html"), docs: join(WEB, "docs.html") } },
+    rollupOptions: {
+      input: { index: join(WEB, "index.html"), docs: join(WEB, "docs.html") },
+      output: { manualChunks: (id) => (id.includes("node_modules/maplibre-gl") ? "maplibre" : undefined) },
+    },
   },
   test: { include: ["src/**/*.test.ts"] },
 });

@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import type { Answer } from "../api/search";
 import { colourOf } from "../map/colours";
-import { day, number, placeOf } from "../panels/format";
+import { number, placeOf } from "../panels/format";
 import { Icon } from "../panels/icons";
 import { openChip } from "../panels/chip_dialog";
 import { focused, fresh, hovered, label, labelOf, query } from "../state/store";
@@ -28,7 +28,7 @@ export function Card({ answer, place, position, total, isTabStop, least, greates
   const time = answer.times[row] ?? null;
   const isBeyond = answer.chance !== null && distance > answer.chance;
   const said = { for: ", an example for", against: ", an example against", none: "" }[as];
-  const name = `${number(distance)} bits, ${day(time)}, ${placeOf(answer.boxes[row])}${said}${isBeyond ? ", no nearer than chance" : ""}`;
+  const rest = `bits, ${placeOf(answer.boxes[row])}${said}${isBeyond ? ", no nearer than chance" : ""}`;
   return (
     <li class={`card ${as}`} aria-setsize={total} aria-posinset={position + 1}>
       <button
@@ -36,7 +36,6 @@ export function Card({ answer, place, position, total, isTabStop, least, greates
         data-row={row}
         data-id={id}
         tabIndex={isTabStop ? 0 : -1}
-        aria-label={name}
         aria-haspopup="dialog"
         onFocus={() => (focused.value = row)}
         onMouseEnter={() => (hovered.value = row)}
@@ -49,6 +48,7 @@ export function Card({ answer, place, position, total, isTabStop, least, greates
         <span class="swatch" style={{ background: colourOf(distance, least, greatest, isDark.value) }} />
         <span class="facts">
           <span class="distance">{number(distance)}</span>
+          <span class="sr"> {rest} </span>
           <span class="when">{time ? time.slice(0, 10) : isBeyond ? "by chance" : ""}</span>
         </span>
       </button>

@@ -55,6 +55,7 @@ export class World {
     map.on("mouseout", () => (hovered.value = -1));
     map.on("zoom", () => this.loadFineLand());
     map.on("moveend", () => this.say());
+    map.on("idle", () => (map.getContainer().dataset["drawn"] = String(performance.now())));
     this.say();
     this.loadFineLand();
     this.follow();

@@ -57,6 +57,12 @@ export function countWithin(distances: readonly number[], cutoff: number): numbe
 
 let controller = new AbortController();
 let timer = 0;
+let answered: Query = EMPTY;
+
+/** Whether a query is another one refined: the same examples, and some more or fewer. Only then something is new. */
+export function isRefined(before: Query, now: Query): boolean {
+  return now.positive.some((id) => before.positive.includes(id)) || (now.code !== "" && now.code === before.code);
+}
 
 /** Change the query, remember the one before, and search. */
 export function change(changes: Partial<Query>, pauseMs = 0): void {
@@ -96,9 +102,11 @@ export const searchAgain = (): void => scheduleSearch(0);
 async function run(): Promise<void> {
   controller = new AbortController();
   const { signal } = controller;
-  const known = new Set(answer.value?.ids ?? []);
+  const asked = query.value;
+  const known = new Set(isRefined(answered, asked) ? (answer.value?.ids ?? []) : []);
   try {
-    const found = await search(query.value, signal);
+    const found = await search(asked, signal);
+    answered = asked;
     batch(() => {
       fresh.value = known.size ? new Set(found.ids.filter((id) => !known.has(id))) : new Set();
       answer.value = found;

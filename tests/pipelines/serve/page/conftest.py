@@ -95,9 +95,9 @@ class Visitor:
         found = self.page.eval_on_selector_all(
             ".card",
             "cards => cards.map(card => [card.querySelector('.open').dataset.id,"
-            " Number(card.querySelector('.distance').textContent.replace(String.fromCharCode(0x2212), '-'))])",
+            " card.querySelector('.distance').textContent])",
         )
-        return [tuple(each) for each in found]
+        return [(chip_id, float(text.replace("\N{MINUS SIGN}", "-"))) for chip_id, text in found]
 
     def ids(self) -> list[str]:
         return [chip_id for chip_id, _ in self.cards()]
