@@ -83,7 +83,7 @@ def _pixel(page: "Page", longitude: float, latitude: float) -> tuple[float, floa
     assert view is not None  # noqa: S101
     east, north, zoom = map(float, view.split(","))
     world = _TILE * 2**zoom
-    x = box["x"] + box["width"] / 2 + (longitude - east) / 360 * world
+    x = box["x"] + box["width"] / 2 + ((longitude - east + 540) % 360 - 180) / 360 * world
     return x, box["y"] + box["height"] / 2 + (_down(latitude) - _down(north)) * world
 
 

@@ -26,6 +26,20 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = Path(__file__).parents[4] / "web/node_modules/axe-core/axe.min.js"
 # WebGL in software needs the second one; --disable-gpu would switch WebGL off
 FLAGS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
+_READ_CARDS = """cards => cards.map(card => [
+  Number(card.getAttribute('aria-posinset')),
+  card.querySelector('.open').dataset.id,
+  card.querySelector('.distance').textContent,
+])"""
+# Playwright doesn't see the bodies of requests that the page has made before it sends them
+_NOTE_BODIES = """
+window.sent = [];
+const send = window.fetch;
+window.fetch = async request => {
+  if (request.method === 'POST') window.sent.push([request.url, await request.clone().text()]);
+  return send(request);
+};
+"""
 _WITH_KEY = (
     f"sessionStorage.getItem('scenehash-key') ?? sessionStorage.setItem('scenehash-key', {json.dumps(KEY)})"
 )
@@ -91,13 +105,18 @@ class Visitor:
         self.page.wait_for_selector(".progress:not(.on)", state="attached")
 
     def cards(self) -> list[tuple[str, float]]:
-        """Id and distance of each card, in the order of the grid; all of a small answer are in sight."""
-        found = self.page.eval_on_selector_all(
-            ".card",
-            "cards => cards.map(card => [card.querySelector('.open').dataset.id,"
-            " card.querySelector('.distance').textContent])",
-        )
-        return [(chip_id, float(text.replace("\N{MINUS SIGN}", "-"))) for chip_id, text in found]
+        """Id and distance of each card, in order: scrolled through, as only those in sight exist."""
+        found: dict[int, tuple[str, float]] = {}
+        bottom = self.page.evaluate("() => document.querySelector('.scroller').scrollHeight")
+        for top in range(0, bottom, 400):
+            self.page.evaluate("top => document.querySelector('.scroller').scrollTo(0, top)", top)
+            self.page.wait_for_timeout(50)
+            for place, chip_id, text in self.page.eval_on_selector_all(".card", _READ_CARDS):
+                found[place] = chip_id, float(text.replace("\N{MINUS SIGN}", "-"))
+        self.page.evaluate("() => document.querySelector('.scroller').scrollTo(0, 0)")
+        self.page.wait_for_timeout(50)
+        assert list(found) == list(range(1, len(found) + 1))
+        return list(found.values())
 
     def ids(self) -> list[str]:
         return [chip_id for chip_id, _ in self.cards()]
@@ -111,7 +130,7 @@ class Visitor:
         def down(degrees: float) -> float:
             return -math.log(math.tan(math.pi / 4 + math.radians(degrees) / 2)) / (2 * math.pi) * world
 
-        x = box["x"] + box["width"] / 2 + (longitude - east) / 360 * world
+        x = box["x"] + box["width"] / 2 + ((longitude - east + 540) % 360 - 180) / 360 * world
         return x, box["y"] + box["height"] / 2 + down(latitude) - down(north)
 
     def click_map(self, longitude: float, latitude: float) -> None:
@@ -134,7 +153,8 @@ class Visitor:
 
     def searches(self) -> list[dict[str, Any]]:
         """The bodies of all searches so far, without those that only look up a place."""
-        bodies = [request.post_data_json for request in self.requests if request.url.endswith("/v1/search")]
+        sent = self.page.evaluate("() => window.sent")
+        bodies = [json.loads(body) for address, body in sent if address.endswith("/v1/search")]
         return [body for body in bodies if "point" not in body]
 
     def violations(self) -> list[str]:
@@ -155,10 +175,11 @@ def visit_fixture(url: str, browser: Any) -> Iterator[Any]:
     def visit(*, key: bool = True, **options: Any) -> Visitor:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}} | options)
         context.set_default_timeout(30_000)
+        context.add_init_script(_NOTE_BODIES)
         if key:
             context.add_init_script(_WITH_KEY)
         visitor = Visitor(context.new_page(), url)
-        visitor.page.on("request", visitor.requests.append)
+        visitor.page.on("request", lambda request: visitor.requests.append(request))
         visitor.page.on("pageerror", lambda error: visitor.complaints.append(str(error)))
         visitor.page.on(
             "console",
