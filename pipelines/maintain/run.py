@@ -6,7 +6,6 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.maintain.compact import compact, small_files
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.vacuum import clear_log, kept_versions, vacuum
-from pipelines.storage.retry import translate_store_errors
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 
