@@ -34,6 +34,7 @@ BITS = 64
 _FILE = 250_000  # chips
 _NEWER = 1000  # chips that only the second version has
 _SCENE = 64  # chips
+_PLACES = 500_000  # each has a chip of another date for every so many chips
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -70,7 +71,8 @@ def table_rows(rows: slice, codes_NY: codes.Codes) -> pa.Table:
     """Return rows of the table, by number."""
     numbers = np.arange(rows.start, rows.stop)
     count, scenes = len(numbers), numbers // _SCENE
-    west, south = (numbers % 3600) / 10 - 180, (numbers // 3600) % 1700 / 10 - 85
+    places = numbers % _PLACES
+    west, south = (places % 3600) / 10 - 180, (places // 3600) % 1700 / 10 - 85
     boxes = shapely.box(west, south, west + 0.1, south + 0.1)
     window = pa.StructArray.from_arrays(
         [pa.array(np.full(count, side, np.int32)) for side in (0, 0, 256, 256)], names=list("xywh")

@@ -1,11 +1,10 @@
 """The HTTP ingress: FastAPI routes over the deployments."""
 
 import asyncio
-import time
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import orjson
-from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
@@ -13,39 +12,40 @@ from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 
 from pipelines.api.answers import (
-    BatchAnswer,
-    Chip,
     EncodeAnswer,
     ErrorBody,
-    SearchAnswer,
     SnapshotInfo,
     Status,
 )
+from pipelines.api.answers_by_form import AnyAnswer, AnyBatchAnswer
 from pipelines.api.pictures import FORMATS, PictureParameters, accepted_format
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.access import AccessMiddleware
-from pipelines.serve.answer_dicts import SearchAnswerDict
 from pipelines.serve.bodies import with_hint
 from pipelines.serve.config import ServeConfig
+from pipelines.serve.explore_routes import ChipId, ExploreRoutes
 from pipelines.serve.fanout import Shards
+from pipelines.serve.media import ARROW, PARQUET, MediaType, media_type
 from pipelines.serve.merge import snapshot_info, status_of
 from pipelines.serve.middleware import HeadRequests, cors_options
+from pipelines.serve.page import Page
 from pipelines.serve.picture_form import ChipSource, PictureForm
 from pipelines.serve.pictures import Pictures
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.question import Encoded
 from pipelines.serve.refusals import NOT_READY, QUEUE_FULL, Refusal, RefusedRequest, add_handlers
+from pipelines.serve.rendering import in_form, respond, respond_batch
 from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
 from pipelines.serve.shard_calls import LocalShard, RemoteShard
+from pipelines.serve.web_page import add_page
 from pipelines.table.row_ranges import RowRange
 
 if TYPE_CHECKING:
     from pipelines.serve.query_encoder import Encoder
 
 Answer = TypeVar("Answer")
-ChipId = Annotated[str, Path(min_length=1, max_length=200)]
 
 _BINARY = {"type": "string", "format": "binary"}
 # with content: otherwise FastAPI would document errors with the success media type
@@ -68,6 +68,9 @@ _IMAGE_BODY = {
 }
 
 
+_TABLES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (ARROW, PARQUET)}
+
+
 class Json(JSONResponse):
     """A JSON body, written from plain values without the routes' response models, which only document it."""
 
@@ -80,6 +83,9 @@ class GeoJSON(Json):
     """A GeoJSON body (RFC 7946)."""
 
     media_type = "application/geo+json"
+
+
+_FORMS: dict[str, Any] = {"response_class": GeoJSON, "responses": {200: {"content": _TABLES}}}
 
 
 class Ingress:
@@ -107,27 +113,32 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app. Ray Serve calls this in each replica."""
-        app = FastAPI(title="Scenehash", summary="Search a satellite image archive by example", version="1")
+        app = self._described()
         app.add_middleware(HeadRequests)
         app.add_middleware(AccessMiddleware, config=self._config, metrics=self._metrics)
         if self._config.cors_origins:  # outermost: a preflight request carries no API key
             app.add_middleware(CORSMiddleware, **cors_options(self._config.cors_origins))
         add_handlers(app, self._metrics)
+        add_page(app.router, wanted=self._config.page)
+        return app
+
+    def _described(self) -> FastAPI:
+        """Return an app with the routes that `/openapi.json` describes."""
+        summary = "Search a satellite image archive by example"
+        # /docs is a part of the page: FastAPI's own would be loaded from another host
+        app = FastAPI(title="Scenehash", summary=summary, version="1", docs_url=None, redoc_url=None)
         app.include_router(self._routes())
         return app
 
     def _routes(self) -> APIRouter:
         router = APIRouter(responses=_ERRORS)
         post, get = router.post, router.get
-        post("/v1/search", response_model=SearchAnswer, response_class=GeoJSON)(self.search)
-        post(
-            "/v1/search/image",
-            response_model=SearchAnswer,
-            response_class=GeoJSON,
-            openapi_extra=_IMAGE_BODY,
-        )(self.search_image)
-        post("/v1/search/batch", response_model=BatchAnswer)(self.search_batch)
-        get("/v1/chips/{chip_id}", response_model=Chip, response_class=GeoJSON)(self.chip)
+        post("/v1/search", response_model=AnyAnswer, **_FORMS)(self.search)
+        post("/v1/search/image", response_model=AnyAnswer, openapi_extra=_IMAGE_BODY, **_FORMS)(
+            self.search_image
+        )
+        post("/v1/search/batch", response_model=AnyBatchAnswer)(self.search_batch)
+        ExploreRoutes(self._shards).add_to(router, _FORMS)
         get("/v1/chips/{chip_id}/thumbnail", response_class=Response, responses=_PICTURES)(self.thumbnail)
         post("/v1/encode", openapi_extra=_IMAGE_BODY)(self.encode)
         get("/v1/snapshot")(self.snapshot)
@@ -138,10 +149,12 @@ class Ingress:
 
     async def search(self, request: Request, query: SearchRequest) -> Response:
         """Find the chips most like examples of the table, a code, or the chip at a point."""
-        return self._respond(await search(self._shards, query), request)
+        kind = media_type(request.headers)
+        return await self._respond(await search(self._shards, in_form(query, kind)), kind, request)
 
     async def search_image(self, request: Request, limits: Annotated[ImageParameters, Query()]) -> Response:
         """Find the chips most like an uploaded image. The body is the raw bytes of the image."""
+        kind = media_type(request.headers)
         encoded = await self._encoded(request)
         if limits.model_id not in (None, encoded.model_id):
             message = f"images are encoded with {encoded.model_id}, not {limits.model_id}"
@@ -154,21 +167,16 @@ class Ingress:
             query = SearchRequest.model_validate(given)
         except ValidationError as error:
             raise RequestValidationError(error.errors()) from error
-        return self._respond(await search(self._shards, query, encoded.model_id), request)
+        page = await search(self._shards, in_form(query, kind), encoded.model_id)
+        return await self._respond(page, kind, request)
 
     async def search_batch(self, request: Request, batch: BatchRequest) -> Response:
         """Answer several searches, in order and from one snapshot."""
         answers = await search_batch(self._shards, batch.queries)
         for answer in answers:
             if not isinstance(answer, Refusal):
-                self._measure(answer, request)
-        bodies = [answer.body.model_dump() if isinstance(answer, Refusal) else answer for answer in answers]
-        return Json({"answers": bodies})
-
-    async def chip(self, chip_id: ChipId) -> Response:
-        """Return one chip."""
-        chip = await self._shards.chip(chip_id)
-        return GeoJSON(_or_raise(chip or no_such_chip(chip_id)))
+                self._count(answer)
+        return await respond_batch(answers, request)
 
     async def thumbnail(
         self, request: Request, chip_id: ChipId, asked: Annotated[PictureParameters, Query()]
@@ -231,15 +239,21 @@ class Ingress:
             raise RefusedRequest(NOT_READY)
         return {"status": "ready"}
 
-    def _respond(self, answer: SearchAnswerDict, request: Request) -> Response:
-        self._measure(answer, request)
-        return GeoJSON(answer)
+    async def _respond(self, page: Page, kind: MediaType, request: Request) -> Response:
+        self._count(page)
+        return await respond(page, kind, request)
 
-    def _measure(self, answer: SearchAnswerDict, request: Request) -> None:
-        """Add the time taken to an answer, and count the search in the metrics."""
-        search = answer["search"]
-        search["took_ms"] = round((time.perf_counter() - request.state.started) * 1000, 3)
+    def _count(self, page: Page) -> None:
+        """Count a search in the metrics."""
+        search = page.about["search"]
         self._metrics.searched(search["method"], search["codes_compared"])
+
+
+def openapi() -> dict[str, Any]:
+    """Return the description of the routes, as `/openapi.json` has it. Nothing is loaded for it."""
+    ingress = Ingress.__new__(Ingress)
+    ingress._shards = Shards([])
+    return ingress._described().openapi()
 
 
 def _or_raise(answer: Answer | Refusal) -> Answer:

@@ -9,7 +9,7 @@ from starlette.types import Message, Receive, Scope
 from pipelines.serve.refusals import Refusal, RefusedRequest
 
 _IMAGE_PATHS = ("/v1/search/image", "/v1/encode")
-_JSON_PATHS = ("/v1/search", "/v1/search/batch")
+_JSON_PATHS = ("/v1/search", "/v1/search/batch", "/v1/search/grid", "/v1/changes")
 _GZIP = ("gzip", "x-gzip")
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 

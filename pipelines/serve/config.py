@@ -42,6 +42,8 @@ class ServeConfig(StageConfig):
     """Address to listen on; 0.0.0.0: all of the machine's"""
     port: int = Field(default=8000, ge=1, le=65535)
     """TCP port to listen on [1..65535]"""
+    page: bool = True
+    """Show the page at /, which searches by eye; --no-page leaves it out"""
     open: bool = False
     """Answer without an API key"""
     key_hashes: tuple[str, ...] = ()
