@@ -31,7 +31,6 @@ from pipelines.api.explore_answers import (
     CoverageAnswer,
     GridAnswer,
 )
-from pipelines.serve.app import Json
 from pipelines.serve.changed import changes
 from pipelines.serve.facts import CollectionsLookup, CoverageLookup, collections_answer, coverage_answer
 from pipelines.serve.grid import grid
@@ -39,7 +38,7 @@ from pipelines.serve.here import ChipLookup, DatesLookup, HereLookup, dates_page
 from pipelines.serve.page import Page
 from pipelines.serve.question import SnapshotSelector
 from pipelines.serve.refusals import RefusedRequest
-from pipelines.serve.rendering import written
+from pipelines.serve.rendering import json_bytes, written
 from tests.pipelines.serve.conftest import Archive, commit
 from tests.pipelines.serve.divided import Divided, differing, divide, oracle, passes, weigh
 from tests.pipelines.serve.test_shards import BIT_WEIGHTS, COMPARED, FILTERS, ROWS, TABLES
@@ -104,7 +103,7 @@ def sent(answer: dict[str, Any] | Page) -> bytes:
         answer.about["took_ms"] = 1.0
         answer = written(answer)
     answer["took_ms"] = 1.0
-    return bytes(Json(answer).body)
+    return json_bytes(answer)
 
 
 def centre(row: dict[str, Any]) -> tuple[float, float] | None:
