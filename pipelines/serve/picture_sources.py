@@ -25,6 +25,11 @@ class _Source:
     is_checked: bool = False
     failure: Exception | None = None
     """Why it can't be read: also for all who waited meanwhile."""
+
+    def is_unopened(self) -> bool:
+        """Return whether nobody has opened it yet."""
+        return not self.is_checked
+
     ranged: dict[PixelSpec, PixelSpec] = field(default_factory=dict)
     """Pixel specs with the scene's own percentiles as their range."""
 
@@ -91,10 +96,10 @@ class PictureSources:
 
 def _wait_until_checked(source: _Source, stack: ExitStack) -> None:
     """Hold the lock of a source that nobody has opened yet. Raises what opening it has failed with."""
-    if not source.is_checked:
+    if source.is_unopened():
         source.lock.acquire()
         stack.callback(source.lock.release)
-        if source.is_checked:
+        if not source.is_unopened():  # another thread has opened it meanwhile
             stack.close()
     if source.failure is not None:
         raise source.failure

@@ -145,8 +145,9 @@ class Store:
 
     def _fetch(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
         if is_web(uri):
-            options = {"private_hosts": self.config.private_hosts, "patience": self.config.patience}
-            return list(mapped_ahead(partial(read_web_piece, uri, **options), wanted, len(wanted)))
+            config = self.config
+            read = partial(read_web_piece, uri, private_hosts=config.private_hosts, patience=config.patience)
+            return list(mapped_ahead(read, wanted, len(wanted)))
         filesystem, path = self._resolve(uri)
         call = partial(local.read_pieces, path, wanted)
         if isinstance(filesystem, S3FileSystem):
