@@ -145,14 +145,14 @@ class Store:
 
     def _fetch(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
         if is_web(uri):
-            config = self.config
-            read = partial(read_web_piece, uri, private_hosts=config.private_hosts, patience=config.patience)
-            return list(mapped_ahead(read, wanted, len(wanted)))
+            hosts, patience = self.config.private_hosts, self.config.patience
+            read_web = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
+            return list(mapped_ahead(read_web, wanted, len(wanted)))
         filesystem, path = self._resolve(uri)
-        call = partial(local.read_pieces, path, wanted)
+        read = partial(local.read_pieces, path, wanted)
         if isinstance(filesystem, S3FileSystem):
-            call = partial(s3.read_pieces, filesystem, path, wanted, etag)
-        return self._call(f"{uri} can't be read", call)
+            read = partial(s3.read_pieces, filesystem, path, wanted, etag)
+        return self._call(f"{uri} can't be read", read)
 
     def write(self, uri: str, content: bytes) -> None:
         """Write an object completely or not at all. Raises StorageError if access fails."""
