@@ -146,8 +146,8 @@ class Store:
     def _fetch(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
         if is_web(uri):
             hosts, patience = self.config.private_hosts, self.config.patience
-            read_web = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
-            return list(mapped_ahead(read_web, wanted, len(wanted)))
+            from_web = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
+            return list(mapped_ahead(from_web, wanted, len(wanted)))
         filesystem, path = self._resolve(uri)
         read = partial(local.read_pieces, path, wanted)
         if isinstance(filesystem, S3FileSystem):
