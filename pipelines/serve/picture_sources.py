@@ -57,6 +57,8 @@ class PictureSources:
             self._sources.move_to_end(key)
         with ExitStack() as stack:
             _wait_until_checked(source, stack)
+            if source.is_checked:  # all who waited go on at the same time
+                stack.close()
             try:
                 dataset = stack.enter_context(self._open(source, uri, etag))
                 if pixels not in source.ranged:
@@ -92,10 +94,7 @@ class PictureSources:
 def _wait_until_checked(source: _Source, stack: ExitStack) -> None:
     """Hold the lock of a source that nobody has opened yet. Raises what opening it has failed with."""
     if not source.is_checked:
-        source.lock.acquire()
-        stack.callback(source.lock.release)
-        if source.is_checked:
-            stack.close()
+        stack.enter_context(source.lock)
     if source.failure is not None:
         raise source.failure
 

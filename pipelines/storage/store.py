@@ -114,8 +114,7 @@ class Store:
     def open_version(self, uri: str, etag: str, reading: Reading) -> bytes | ObjectRanges:
         """Return an object that is still the version with this etag: its content, or ranges of it if large.
 
-        Etags are compared as in `read_version`; all ranges are of one version in any case. Raises what
-        `read_version` raises; so does reading ranges.
+        Etags are compared as in `read_version`, which raises the same; all ranges are of one version.
         """
         (first,) = self._pieces(uri, None, [(0, reading.first)])
         if not is_web(uri):
@@ -145,8 +144,9 @@ class Store:
 
     def _fetch(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
         if is_web(uri):
-            options = {"private_hosts": self.config.private_hosts, "patience": self.config.patience}
-            return list(mapped_ahead(partial(read_web_piece, uri, **options), wanted, len(wanted)))
+            hosts, patience = self.config.private_hosts, self.config.patience
+            read = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
+            return list(mapped_ahead(read, wanted, len(wanted)))
         filesystem, path = self._resolve(uri)
         call = partial(local.read_pieces, path, wanted)
         if isinstance(filesystem, S3FileSystem):
