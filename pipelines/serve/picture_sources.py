@@ -25,11 +25,6 @@ class _Source:
     is_checked: bool = False
     failure: Exception | None = None
     """Why it can't be read: also for all who waited meanwhile."""
-
-    def is_unopened(self) -> bool:
-        """Return whether nobody has opened it yet."""
-        return not self.is_checked
-
     ranged: dict[PixelSpec, PixelSpec] = field(default_factory=dict)
     """Pixel specs with the scene's own percentiles as their range."""
 
@@ -62,6 +57,8 @@ class PictureSources:
             self._sources.move_to_end(key)
         with ExitStack() as stack:
             _wait_until_checked(source, stack)
+            if source.is_checked:  # all who waited go on at the same time
+                stack.close()
             try:
                 dataset = stack.enter_context(self._open(source, uri, etag))
                 if pixels not in source.ranged:
@@ -96,11 +93,8 @@ class PictureSources:
 
 def _wait_until_checked(source: _Source, stack: ExitStack) -> None:
     """Hold the lock of a source that nobody has opened yet. Raises what opening it has failed with."""
-    if source.is_unopened():
-        source.lock.acquire()
-        stack.callback(source.lock.release)
-        if not source.is_unopened():  # another thread has opened it meanwhile
-            stack.close()
+    if not source.is_checked:
+        stack.enter_context(source.lock)
     if source.failure is not None:
         raise source.failure
 

@@ -114,8 +114,7 @@ class Store:
     def open_version(self, uri: str, etag: str, reading: Reading) -> bytes | ObjectRanges:
         """Return an object that is still the version with this etag: its content, or ranges of it if large.
 
-        Etags are compared as in `read_version`; all ranges are of one version in any case. Raises what
-        `read_version` raises; so does reading ranges.
+        Etags are compared as in `read_version`, which raises the same; all ranges are of one version.
         """
         (first,) = self._pieces(uri, None, [(0, reading.first)])
         if not is_web(uri):
@@ -146,13 +145,13 @@ class Store:
     def _fetch(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
         if is_web(uri):
             hosts, patience = self.config.private_hosts, self.config.patience
-            from_web = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
-            return list(mapped_ahead(from_web, wanted, len(wanted)))
+            read = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
+            return list(mapped_ahead(read, wanted, len(wanted)))
         filesystem, path = self._resolve(uri)
-        read = partial(local.read_pieces, path, wanted)
+        call = partial(local.read_pieces, path, wanted)
         if isinstance(filesystem, S3FileSystem):
-            read = partial(s3.read_pieces, filesystem, path, wanted, etag)
-        return self._call(f"{uri} can't be read", read)
+            call = partial(s3.read_pieces, filesystem, path, wanted, etag)
+        return self._call(f"{uri} can't be read", call)
 
     def write(self, uri: str, content: bytes) -> None:
         """Write an object completely or not at all. Raises StorageError if access fails."""
