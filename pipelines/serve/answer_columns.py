@@ -113,4 +113,6 @@ def _centre(west: float, south: float, east: float, north: float) -> tuple[float
 
 
 def _rounded_boxes(boxes: Sequence[Box | None]) -> list[list[float] | None]:
-    return [box and [round(side, _DEGREE_DECIMALS) for side in box.values()] for box in boxes]
+    return [
+        None if box is None else [round(side, _DEGREE_DECIMALS) for side in box.values()] for box in boxes
+    ]

@@ -20,7 +20,7 @@ from pipelines.api.pictures import FORMATS, PictureParameters, accepted_format
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.access import AccessMiddleware
-from pipelines.serve.bodies import with_hint
+from pipelines.serve.bodies import SEARCH_BODY, parse_search, with_hint
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.explore_routes import ChipId, ExploreRoutes
 from pipelines.serve.fanout import Shards
@@ -112,7 +112,7 @@ class Ingress:
         router = APIRouter(responses=_ERRORS)
         post, get = router.post, router.get
         in_forms = forms("ColumnsAnswer")
-        post("/v1/search", response_model=AnyAnswer, **in_forms)(self.search)
+        post("/v1/search", response_model=AnyAnswer, openapi_extra=SEARCH_BODY, **in_forms)(self.search)
         post(
             "/v1/search/image", response_model=AnyAnswer, openapi_extra=_IMAGE_BODY, **forms("ColumnsAnswer")
         )(self.search_image)
@@ -126,8 +126,9 @@ class Ingress:
         get("/readyz")(self.readyz)
         return router
 
-    async def search(self, request: Request, query: SearchRequest) -> Response:
+    async def search(self, request: Request) -> Response:
         """Find the chips most like examples of the table, a code, or the chip at a point."""
+        query = parse_search(await request.body())
         kind = media_type(request.headers)
         return await self._respond(await search(self._shards, in_form(query, kind)), kind, request)
 

@@ -6,7 +6,6 @@ However the rows are divided.
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -396,11 +395,6 @@ def test_any_changes_however_divided(
 def test_that_there_are_changes_at_the_edges_of_shards(archive: Archive, dated: Table) -> None:
     pairs = all_pairs(archive, dated[1].snapshot_id.version, {})
     assert len(pairs) > 100
-    shard_of = {
-        chip_id: number for number, snapshot in enumerate(dated[7].snapshots) for chip_id in ids(snapshot)
-    }
+    rows = [snapshot.index.rows for snapshot in dated[7].snapshots]
+    shard_of = {own.chip_id(row): number for number, own in enumerate(rows) for row in range(len(own))}
     assert sum(shard_of[before] != shard_of[after] for _, before, after in pairs) > 10
-
-
-def ids(snapshot: Any) -> Sequence[str]:
-    return [snapshot.index.rows.chip_id(row) for row in range(len(snapshot.index.rows))]
