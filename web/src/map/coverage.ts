@@ -27,8 +27,8 @@ export function coverageCells({ cell_degrees: size, cells }: Coverage): FeatureC
 
 /** Return the cells of a heat, each with the distance of its nearest chip and with how full it is. */
 export function heatCells({ view, width, height, cells }: Heat): FeatureCollection {
-  const [west, , , north] = view;
-  const [across, down] = cellSize(view, width, height);
+  const [west, , , north] = view as unknown as BBox;
+  const [across, down] = cellSize(view as unknown as BBox, width, height);
   const most = Math.log1p(Math.max(1, ...cells.count));
   return {
     type: "FeatureCollection",
