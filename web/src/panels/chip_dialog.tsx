@@ -52,7 +52,7 @@ function Body({ id, close }: { id: string; close: () => void }): JSX.Element {
       </figure>
       <div class="stack">
         <p class="big">
-          {number(distance)} <small>{whatItMeans(found.bits)}</small>
+          {number(distance)} <small>{whatItMeans(distance, found.bits)}</small>
         </p>
         {isBeyond && <p class="remark">No nearer than an unrelated chip: beyond {number(found.chance!)} bits it is chance.</p>}
         <dl class="facts">
@@ -116,10 +116,10 @@ function Dates({ id }: { id: string }): JSX.Element | null {
 }
 
 /** Say what the distance is of: one example, the mean of several, or the difference of those for and against. */
-function whatItMeans(bits: number): string {
+function whatItMeans(distance: number, bits: number): string {
   const { positive, negative } = query.value;
   if (negative.length) return "bits: how much farther from the examples for than from those against";
-  return positive.length > 1 ? `bits differ on average, of ${number(bits)}` : `bits differ, of ${number(bits)}`;
+  return positive.length > 1 ? `bits differ on average, of ${number(bits)}` : `${distance === 1 ? "bit differs" : "bits differ"}, of ${number(bits)}`;
 }
 
 function Labels({ id }: { id: string }): JSX.Element {

@@ -17,7 +17,7 @@ export const heat = signal<Heat | null>(null);
 export const isHeating = signal(false);
 
 const WORLD = [-180, -90, 180, 90] as const;
-const HEAT_CELLS = [192, 96] as const;
+const HEAT_CELLS = [128, 64] as const;
 
 /** Ask what the archive is like, now and when another version is served. */
 export function followArchive(): void {
