@@ -1,6 +1,6 @@
-// Requests to the service: typed by its own description, with the key, asked again where it says so.
-import createClient from "openapi-fetch";
-import type { paths } from "./schema";
+// Requests to the service: with the key, asked again where it says so. What is answered has the types of its own
+// description, web/openapi.json.
+import type { components } from "./schema";
 import { key } from "../state/session";
 
 /** Why a request got no answer: what the service says of it, or that it can't be reached (status 0). */
@@ -62,12 +62,20 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-export const api = createClient<paths>({ baseUrl: SERVICE, fetch: send });
+/** What the service's description calls its requests and answers. */
+export type Schemas = components["schemas"];
 
-/** Return the data of an answer. `send` has thrown already if there is none. */
-export function dataOf<Data>(answer: { data?: Data }): Data {
-  if (answer.data === undefined) throw new ApiError(500, "no_body", "The answer has no body.", "Report it to the operator.");
-  return answer.data;
+/** Ask with GET. */
+export async function get<Data>(path: string, signal?: AbortSignal): Promise<Data> {
+  return (await (await send(new Request(`${SERVICE}${path}`, signal ? { signal } : {}))).json()) as Data;
+}
+
+/** Ask with POST: a picture, or an object as JSON. */
+export async function post<Data>(path: string, body: object, signal?: AbortSignal): Promise<Data> {
+  const isPicture = body instanceof Blob;
+  const headers = { "Content-Type": isPicture ? body.type || "application/octet-stream" : "application/json" };
+  const options = { method: "POST", headers, body: isPicture ? body : JSON.stringify(body), ...(signal ? { signal } : {}) };
+  return (await (await send(new Request(`${SERVICE}${path}`, options))).json()) as Data;
 }
 
 /** Whether a request was given up by the page itself. */

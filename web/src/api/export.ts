@@ -1,7 +1,7 @@
 // All pages of an answer, as one file.
-import { questionOf, type Query } from "../state/query";
+import { limitsOf, questionOf, type Query } from "../state/query";
 import { asCsv } from "../panels/export_text";
-import { joined, limitsOf, search, type Answer } from "./search";
+import { joined, search, type Answer } from "./search";
 import { SERVICE, send } from "./client";
 
 export type FileKind = "geojson" | "csv" | "parquet";

@@ -1,7 +1,7 @@
 // Searches, as columns: what grid, map and histogram are drawn from.
-import { questionOf, type Query } from "../state/query";
+import { LARGEST_PAGE, limitsOf, questionOf, type Query } from "../state/query";
 import type { BBox } from "../map/regions";
-import { ApiError, api, dataOf } from "./client";
+import { ApiError, post, type Schemas } from "./client";
 
 /** An answer, nearest first: the same place in each array is the same chip. */
 export interface Answer {
@@ -27,36 +27,27 @@ export interface Answer {
   readonly next: string | null;
 }
 
-const LARGEST_PAGE = 10_000;
-
-/** Return the limit of a query as the API takes it. It takes no radius below 0, which only examples against lead to. */
-export function limitsOf(query: Query): { k: number } | { max_distance: number } {
-  if (query.cutoff === null) return { k: query.most };
-  return query.cutoff < 0 ? { k: LARGEST_PAGE } : { max_distance: Math.floor(query.cutoff) };
-}
-
 /** Search. With a cutoff: all within it, page by page; without: the nearest `query.most`. */
 export async function search(query: Query, signal: AbortSignal, token: string | null = null): Promise<Answer> {
   const limits = { ...limitsOf(query), limit: query.cutoff === null ? LARGEST_PAGE : query.most };
-  const body = { ...questionOf(query), ...limits, ...(token ? { token } : {}) };
-  const answer = dataOf(await api.POST("/v1/search", { body: body as never, signal }));
-  const features = answer.features;
+  const body = { ...questionOf(query), ...limits, format: "columns", ...(token ? { token } : {}) };
+  const { columns, numberMatched, search: info, links } = await post<Schemas["ColumnsAnswer"]>("/v1/search", body, signal);
   return {
-    ids: features.map((each) => each.id),
-    distances: features.map((each) => each.properties.distance),
-    boxes: features.map((each) => (each.bbox ?? null) as BBox | null),
-    times: features.map((each) => each.properties.datetime),
-    collections: features.map((each) => each.properties.collection),
-    matched: answer.numberMatched,
-    ties: answer.search.ties_at_cutoff,
-    chance: answer.search.chance_distance,
-    bits: answer.search.bits,
-    parts: answer.search.parts,
-    compared: answer.search.codes_compared,
-    tookMs: answer.search.took_ms,
-    snapshot: answer.search.snapshot,
-    modelId: answer.search.model_id,
-    next: (answer.links?.[0]?.body["token"] as string | undefined) ?? null,
+    ids: columns.id ?? [],
+    distances: columns.distance ?? [],
+    boxes: (columns.bbox ?? []) as (BBox | null)[],
+    times: columns.datetime ?? [],
+    collections: columns.collection ?? [],
+    matched: numberMatched,
+    ties: info.ties_at_cutoff,
+    chance: info.chance_distance,
+    bits: info.bits,
+    parts: info.parts,
+    compared: info.codes_compared,
+    tookMs: info.took_ms,
+    snapshot: info.snapshot,
+    modelId: info.model_id,
+    next: (links?.[0]?.body["token"] as string | undefined) ?? null,
   };
 }
 
@@ -83,9 +74,9 @@ export async function chipAt(longitude: number, latitude: number, snapshot: numb
     exclude_self: false,
     ...(snapshot === null ? {} : { snapshot }),
   };
-  const { features } = dataOf(await api.POST("/v1/search", { body: body as never }));
-  const ranked = features
-    .map((each) => ({ id: each.id, off: distanceToCentre(each.bbox as unknown as BBox, longitude, latitude), time: each.properties.datetime ?? "" }))
+  const { columns } = await post<Schemas["ColumnsAnswer"]>("/v1/search", { ...body, format: "columns" });
+  const ranked = (columns.id ?? [])
+    .map((id, row) => ({ id, off: distanceToCentre(columns.bbox![row] as BBox, longitude, latitude), time: columns.datetime![row] ?? "" }))
     .sort((a, b) => a.off - b.off || (a.time < b.time ? 1 : a.time > b.time ? -1 : a.id < b.id ? -1 : 1));
   if (!ranked[0]) throw new ApiError(404, "no_chip_here", "There is no chip at this place.", "Click where the archive has imagery.");
   return ranked[0].id;
@@ -100,11 +91,6 @@ export function distanceToCentre([west, south, east, north]: BBox, longitude: nu
 
 /** Return the code of a picture, and the weights of its bits. */
 export async function encodePicture(picture: Blob): Promise<{ code: string; weights: string }> {
-  const answer = await api.POST("/v1/encode", {
-    body: picture as never,
-    bodySerializer: (body: unknown) => body as Blob,
-    headers: { "Content-Type": picture.type || "application/octet-stream" },
-  });
-  const { code, bit_weights } = dataOf(answer) as { code: string; bit_weights: string };
+  const { code, bit_weights } = await post<Schemas["EncodeAnswer"]>("/v1/encode", picture);
   return { code, weights: bit_weights };
 }

@@ -13,22 +13,23 @@ function cell(west: number, south: number, east: number, north: number, properti
   return { type: "Feature", properties, geometry: { type: "Polygon", coordinates: [ring] } };
 }
 
+const FULL = 10_000; // chips: a cell with as many has the strongest colour
+
 /** Return the cells of a coverage; `share`: how full each is, 0..1, in steps that are equal for equal ratios. */
 export function coverageCells({ cell_degrees: size, cells }: Coverage): FeatureCollection {
-  const most = Math.log1p(Math.max(1, ...cells.count));
   return {
     type: "FeatureCollection",
     features: cells.x.map((x, place) => {
       const [west, south] = [-180 + x * size, -90 + cells.y[place]! * size];
-      return cell(west, south, west + size, south + size, { share: Math.log1p(cells.count[place]!) / most });
+      return cell(west, south, west + size, south + size, { share: Math.min(Math.log(cells.count[place]!) / Math.log(FULL), 1) });
     }),
   };
 }
 
 /** Return the cells of a heat, each with the distance of its nearest chip and with how full it is. */
 export function heatCells({ view, width, height, cells }: Heat): FeatureCollection {
-  const [west, , , north] = view;
-  const [across, down] = cellSize(view, width, height);
+  const [west, , , north] = view as unknown as BBox;
+  const [across, down] = cellSize(view as unknown as BBox, width, height);
   const most = Math.log1p(Math.max(1, ...cells.count));
   return {
     type: "FeatureCollection",
@@ -48,7 +49,7 @@ const cellSize = ([west, south, east, north]: BBox, width: number, height: numbe
 export function addCoverage(map: Map, palette: Palette): void {
   map.addSource("coverage", { type: "geojson", data: EMPTY });
   map.addSource("heat", { type: "geojson", data: EMPTY });
-  const opacity: ExpressionSpecification = ["interpolate", ["linear"], ["get", "share"], 0, 0.1, 1, 0.34];
+  const opacity: ExpressionSpecification = ["interpolate", ["linear"], ["get", "share"], 0, 0.12, 1, 0.4];
   map.addLayer({ id: "coverage", type: "fill", source: "coverage", paint: { "fill-color": palette.coverage, "fill-opacity": opacity, "fill-antialias": false } });
   const warm: ExpressionSpecification = ["interpolate", ["linear"], ["get", "share"], 0, 0.45, 1, 0.95];
   map.addLayer({ id: "heat", type: "fill", source: "heat", paint: { "fill-opacity": warm, "fill-antialias": false } });

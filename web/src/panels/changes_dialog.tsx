@@ -11,7 +11,7 @@ import { visibleBox } from "../map/view";
 import { centreOf } from "../state/places";
 import { query, searchFrom } from "../state/store";
 import { Dialog } from "./dialog";
-import { counted, day, placeOf, sentences } from "./format";
+import { counted, day, number, placeOf, sentences } from "./format";
 import { Swipe } from "./swipe";
 
 export const showsChanges = signal(false);
@@ -55,20 +55,20 @@ function Body(): JSX.Element {
           Comparing all dates of all places… <button class="link" onClick={() => (showsChanges.value = false)}>Stop</button>
         </p>
       )}
-      {found && found.features.length === 0 && (
+      {found && found.pairs.length === 0 && (
         <p class="remark">No place here has chips of two dates. Move the map, choose another region, or remove filters.</p>
       )}
-      {found && found.features.length > 0 && (
+      {found && found.pairs.length > 0 && (
         <>
-          <p class="status" role="status">{counted(found.numberMatched, "pair")} of two dates; the most different first</p>
+          <p class="status" role="status">{counted(found.matched, "pair")} of two dates; the most different first</p>
           <ul class="pairs">
-            {found.features.map((change) => (
-              <li key={`${change.properties.before}${change.properties.after}`}>
-                <button class="pair" onClick={() => setChosen(change)} aria-label={`${counted(change.properties.distance, "bit")} changed, ${placeOf(change.bbox)}`}>
-                  <Picture id={change.properties.before} size={128} alt="" />
-                  <Picture id={change.properties.after} size={128} alt="" />
-                  <span><strong>{counted(change.properties.distance, "bit")}</strong> {placeOf(change.bbox)}</span>
-                  <small>{day(change.properties.before_datetime)} → {day(change.properties.after_datetime)}</small>
+            {found.pairs.map((change) => (
+              <li key={`${change.before}${change.after}`}>
+                <button class="pair" onClick={() => setChosen(change)} aria-label={`${counted(change.distance, "bit")} changed, ${placeOf(change.box)}`}>
+                  <Picture id={change.before} size={128} alt="" />
+                  <Picture id={change.after} size={128} alt="" />
+                  <span><strong>{counted(change.distance, "bit")}</strong> {placeOf(change.box)}</span>
+                  <small>{day(change.beforeTime)} → {day(change.afterTime)}</small>
                 </button>
               </li>
             ))}
@@ -89,20 +89,20 @@ function Interval({ name, value, onChange }: { name: string; value: string; onCh
 }
 
 function Pair({ change, back }: { change: Change; back: () => void }): JSX.Element {
-  const { before, after, before_datetime, after_datetime, distance } = change.properties;
+  const { before, after, beforeTime, afterTime, distance } = change;
   const close = (): void => {
     showsChanges.value = false;
   };
   return (
     <div class="two">
-      <Swipe before={before} after={after} beforeName={day(before_datetime)} afterName={day(after_datetime)} />
+      <Swipe before={before} after={after} beforeName={day(beforeTime)} afterName={day(afterTime)} />
       <div class="stack">
-        <p class="big">{distance} <small>bits changed</small></p>
-        <p>{placeOf(change.bbox)}</p>
+        <p class="big">{number(distance)} <small>bits changed</small></p>
+        <p>{placeOf(change.box)}</p>
         <div class="actions">
           <button onClick={back}>Back to the list</button>
           <button onClick={() => { close(); searchFrom(after); }}>Search from here</button>
-          {change.bbox && <button onClick={() => { close(); theWorld()?.map.jumpTo({ center: centreOf(change.bbox!), zoom: 6 }); }}>Show on the map</button>}
+          {change.box && <button onClick={() => { close(); theWorld()?.map.jumpTo({ center: centreOf(change.box!), zoom: 6 }); }}>Show on the map</button>}
         </div>
       </div>
     </div>

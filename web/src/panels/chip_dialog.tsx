@@ -52,7 +52,7 @@ function Body({ id, close }: { id: string; close: () => void }): JSX.Element {
       </figure>
       <div class="stack">
         <p class="big">
-          {number(distance)} <small>{whatItMeans(found.bits)}</small>
+          {number(distance)} <small>{whatItMeans(distance, found.bits)}</small>
         </p>
         {isBeyond && <p class="remark">No nearer than an unrelated chip: beyond {number(found.chance!)} bits it is chance.</p>}
         <dl class="facts">
@@ -90,13 +90,13 @@ function Dates({ id }: { id: string }): JSX.Element | null {
     const controller = new AbortController();
     setChosen(null);
     setFound([]);
-    askDates(id, query.peek().snapshot, controller.signal).then(setFound, () => undefined);
+    askDates(id, query.peek(), controller.signal).then(setFound, () => undefined);
     return () => controller.abort();
   }, [id]);
   const others = found.filter((each) => each.id !== id);
   if (!others.length) return null;
   const self = found.find((each) => each.id === id);
-  const [first, last] = chosen && self && (chosen.properties.datetime ?? "") < (self.properties.datetime ?? "") ? [chosen, self] : [self, chosen];
+  const [first, last] = chosen && self && (chosen.time ?? "") < (self.time ?? "") ? [chosen, self] : [self, chosen];
   return (
     <section class="dates-of-place" aria-label="Other dates of this place">
       <h3>{counted(others.length, "other date")} of this place</h3>
@@ -105,21 +105,21 @@ function Dates({ id }: { id: string }): JSX.Element | null {
           <li key={each.id}>
             <button class="date" aria-pressed={chosen?.id === each.id} onClick={() => setChosen(chosen?.id === each.id ? null : each)}>
               <Picture id={each.id} size={64} alt="" />
-              <span>{day(each.properties.datetime)}<br /><small>{counted(each.properties.distance, "bit")} changed</small></span>
+              <span>{day(each.time)}<br /><small>{counted(each.distance, "bit")} changed</small></span>
             </button>
           </li>
         ))}
       </ul>
-      {first && last && <Swipe before={first.id} after={last.id} beforeName={day(first.properties.datetime)} afterName={day(last.properties.datetime)} />}
+      {first && last && <Swipe before={first.id} after={last.id} beforeName={day(first.time)} afterName={day(last.time)} />}
     </section>
   );
 }
 
 /** Say what the distance is of: one example, the mean of several, or the difference of those for and against. */
-function whatItMeans(bits: number): string {
+function whatItMeans(distance: number, bits: number): string {
   const { positive, negative } = query.value;
   if (negative.length) return "bits: how much farther from the examples for than from those against";
-  return positive.length > 1 ? `bits differ on average, of ${number(bits)}` : `bits differ, of ${number(bits)}`;
+  return positive.length > 1 ? `bits differ on average, of ${number(bits)}` : `${distance === 1 ? "bit differs" : "bits differ"}, of ${number(bits)}`;
 }
 
 function Labels({ id }: { id: string }): JSX.Element {

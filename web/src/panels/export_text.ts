@@ -1,6 +1,6 @@
 // A query as text: for curl, Python, SQL and a watch; and answers as files.
-import { filtersOf, questionOf, type Query } from "../state/query";
-import { limitsOf, type Answer } from "../api/search";
+import { filtersOf, limitsOf, questionOf, type Query } from "../state/query";
+import type { Answer } from "../api/search";
 
 const KEY = "$SCENEHASH_KEY";
 

@@ -37,7 +37,7 @@ export function Histogram(): JSX.Element | null {
         <h2 id="histogram-title">Distance</h2>
         <p class="status">
           {counted(within, "chip")} within <strong>{counted(Math.floor(limit), "bit")}</strong>
-          {found.ties > 0 && cutoff === null && ` · ${number(found.ties)} more tie with the last`}
+          {within > shown.value && cutoff === null && `, the nearest ${number(shown.value)} are shown`}
         </p>
         {cutoff !== null && <button class="link" onClick={() => setCutoff(null)}>No cutoff</button>}
       </header>

@@ -17,13 +17,14 @@ export const heat = signal<Heat | null>(null);
 export const isHeating = signal(false);
 
 const WORLD = [-180, -90, 180, 90] as const;
-const HEAT_CELLS = [192, 96] as const;
+const HEAT_CELLS = [128, 64] as const;
 
 /** Ask what the archive is like, now and when another version is served. */
 export function followArchive(): void {
   effect(() => {
-    if (served.value) void askArchive();
+    if (served.value) askCollections().then((known) => (collections.value = known), () => undefined);
   });
+  followCoverage();
   let counting = new AbortController();
   effect(() => {
     const found = answer.value;
@@ -41,10 +42,18 @@ export function followArchive(): void {
   followHeat();
 }
 
-async function askArchive(): Promise<void> {
-  const [cells, known] = await Promise.allSettled([askCoverage(), askCollections()]);
-  if (cells.status === "fulfilled") coverage.value = cells.value;
-  if (known.status === "fulfilled") collections.value = known.value;
+function followCoverage(): void {
+  let asking = new AbortController();
+  effect(() => {
+    const view = visibleBox.value;
+    asking.abort();
+    if (!served.value || !showsCoverage.value) return;
+    asking = new AbortController();
+    askCoverage(view, asking.signal).then(
+      (cells) => (coverage.value = cells),
+      () => undefined, // the map is of use without it
+    );
+  });
 }
 
 function followHeat(): void {

@@ -160,3 +160,12 @@ export function questionOf(query: Query): Question {
   if (query.snapshot !== null) question.snapshot = query.snapshot;
   return question;
 }
+
+/** Most chips of an answer to a search for the nearest, and of a page. */
+export const LARGEST_PAGE = 10_000;
+
+/** Return the limit of a query as the API takes it. It takes no radius below 0, which only examples against lead to. */
+export function limitsOf(query: Query): { k: number } | { max_distance: number } {
+  if (query.cutoff === null) return { k: query.most };
+  return query.cutoff < 0 ? { k: LARGEST_PAGE } : { max_distance: Math.floor(query.cutoff) };
+}

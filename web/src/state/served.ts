@@ -1,6 +1,6 @@
 // What is served: the version of the table, its chips, and when it was published.
 import { signal } from "@preact/signals";
-import { ApiError, api, asApiError, dataOf } from "../api/client";
+import { ApiError, asApiError, get, type Schemas } from "../api/client";
 import { asksForKey } from "./session";
 
 export interface Served {
@@ -21,7 +21,7 @@ const LOOK_EVERY_MS = 30_000;
 /** Ask what is served. */
 export async function askWhatIsServed(): Promise<void> {
   try {
-    const found = dataOf(await api.GET("/v1/snapshot"));
+    const found = await get<Schemas["SnapshotInfo"]>("/v1/snapshot");
     served.value = {
       snapshot: found.snapshot,
       modelId: found.model_id,

@@ -173,6 +173,28 @@ def test_what_the_first_load_weighs() -> None:
     assert packed <= 560_000
 
 
+def test_two_dates_of_a_place_side_by_side(archive: Archive, http, visit) -> None:
+    rows = archive.rows[archive.versions[0]].to_pylist()
+    place = next(row for row in rows if row["uri"].endswith("/1.tif"))
+    box = place["bbox"]
+    middle = [(box["xmin"] + box["xmax"]) / 2, (box["ymin"] + box["ymax"]) / 2]
+    example = next(row["chip_id"] for row in rows if row["uri"].endswith("/2.tif"))
+    visitor = visit()
+    visitor.open(f"#for={example}&bbox={','.join(map(str, middle + middle))}")
+    visitor.page.wait_for_selector(".card")
+    assert len(visitor.ids()) == 2, "one of each of the two scenes that lie here"
+    opened = visitor.ids()[0]
+    visitor.page.focus(f"[data-id='{opened}']")
+    visitor.page.keyboard.press("Enter")
+    visitor.page.wait_for_selector(".date")
+    dates = http.get(f"/v1/chips/{opened}/dates").json()["features"]
+    [changed] = [each["properties"]["distance"] for each in dates if each["id"] != opened]
+    assert f"{changed} bit" in visitor.page.inner_text(".date")
+    visitor.page.click(".date")
+    visitor.page.wait_for_function("() => document.querySelectorAll('.swipe img').length === 2")
+    assert visitor.violations() == []
+
+
 def test_an_export(archive: Archive, http: httpx.Client, visit, tmp_path: Path) -> None:
     visitor = visit(accept_downloads=True)
     visitor.open(f"#for={archive.ids()[5]}")
