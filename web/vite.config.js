@@ -18,7 +18,7 @@ function files(folder) {
   });
 }
 
-// The same as in hatch_build.py, which compares them.
+// The same as in infra/page_hook.py, which compares them.
 function hashOfSources() {
   const hash = createHash("sha256");
   for (const path of files(WEB).map((each) => relative(WEB, each)).sort()) {

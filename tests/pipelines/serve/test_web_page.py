@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-import hatch_build
+from infra import page_hook
 from pipelines.serve import web_page as page
 from pipelines.serve.app import openapi
 from pipelines.serve.prometheus import RequestMetrics
@@ -128,31 +128,31 @@ def test_not_built(app, tmp_path):
 
 def test_a_wheel_without_the_page_or_with_an_old_one_isn_t_built(tmp_path):
     with pytest.raises(RuntimeError, match=r"isn.t built.*make page"):
-        hatch_build.check_page(tmp_path)
-    built = tmp_path / hatch_build.BUILT
+        page_hook.check_page(tmp_path)
+    built = tmp_path / page_hook.BUILT
     built.mkdir(parents=True)
     (built / "index.html").touch()
-    hatch_build.check_page(tmp_path)  # an image is built without web/
+    page_hook.check_page(tmp_path)  # an image is built without web/
     sources = tmp_path / "web"
     (sources / "src").mkdir(parents=True)
     (sources / "src" / "main.ts").write_text("one")
-    (built / "sources.sha256").write_text(hatch_build.hash_of_sources(sources) + "\n")
-    hatch_build.check_page(tmp_path)
+    (built / "sources.sha256").write_text(page_hook.hash_of_sources(sources) + "\n")
+    page_hook.check_page(tmp_path)
     (sources / "node_modules").mkdir()
     (sources / "node_modules" / "any.js").write_text("not a source")
-    hatch_build.check_page(tmp_path)
+    page_hook.check_page(tmp_path)
     for change in (
         lambda: (sources / "src" / "main.ts").write_text("two"),
         lambda: shutil.rmtree(sources / "src"),
     ):
         change()
         with pytest.raises(RuntimeError, match=r"older than its sources.*make page"):
-            hatch_build.check_page(tmp_path)
+            page_hook.check_page(tmp_path)
 
 
 @needs_page
 def test_the_page_is_built_of_the_sources_as_they_are():
-    hatch_build.check_page(REPOSITORY)
+    page_hook.check_page(REPOSITORY)
 
 
 @needs_page
