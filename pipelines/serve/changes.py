@@ -51,7 +51,7 @@ class ChangesLookup:
     @property
     def key(self) -> str:
         """What the pairs depend on, beside the snapshot."""
-        return f"changes {self.request.model_dump_json(exclude={'snapshot', 'model_id'})}"
+        return f"changes {self.request.model_dump_json(exclude={'snapshot'})}"
 
     def answer(self, snapshot: Snapshot, *, is_whole: bool) -> ChangesPart | Refusal:
         """Return a snapshot's pairs; with several shards the cells of its chips too."""

@@ -65,7 +65,7 @@ class GridQuestion:
     def key(self) -> str:
         """What the grid depends on, beside the snapshot."""
         codes = sorted((chip_id, code.hex()) for chip_id, code in self.question.codes.items())
-        return f"grid {self.request.model_dump_json(exclude={'snapshot', 'model_id'})} {codes}"
+        return f"grid {self.request.model_dump_json(exclude={'snapshot'})} {codes}"
 
     def answer(self, snapshot: Snapshot, *, is_whole: bool) -> GridPart | Refusal:
         """Return a snapshot's part of the grid."""

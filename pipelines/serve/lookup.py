@@ -49,12 +49,15 @@ class HeavyLookups:
             self.waiting += 1
         try:
             with self._one:
-                if key not in self._kept:
-                    self._kept[key] = lookup.answer(snapshot, is_whole=is_whole)
-                    while len(self._kept) > _MOST_KEPT:
-                        self._kept.popitem(last=False)
-                self._kept.move_to_end(key)
-                part: Part | Refusal = self._kept[key]
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    kept: Part = self._kept[key]
+                    return kept
+                part = lookup.answer(snapshot, is_whole=is_whole)
+                if not isinstance(part, Refusal):
+                    self._kept[key] = part
+                if len(self._kept) > _MOST_KEPT:
+                    self._kept.popitem(last=False)
                 return part
         finally:
             with self._counting:

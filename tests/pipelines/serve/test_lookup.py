@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from pipelines.api.explore import ChangesRequest, GridRequest
+from pipelines.api.requests import SearchRequest
+from pipelines.serve.changes import ChangesLookup
+from pipelines.serve.grid import GridQuestion
 from pipelines.serve.lookup import MOST_WAITING, HeavyLookups
+from pipelines.serve.question import Question
 from pipelines.serve.refusals import QUEUE_FULL
 
 
@@ -53,6 +58,20 @@ def test_one_at_a_time_and_so_many_wait() -> None:
             *(f"{n} of 1" for n in range(MOST_WAITING)),
         ]
     assert Slow.most == 1
+
+
+def test_a_refusal_is_not_kept() -> None:
+    heavy, refused, answered = HeavyLookups(), Slow("grid"), Slow("grid")
+    answered.released.set()
+    refused.answer = lambda snapshot, is_whole: QUEUE_FULL  # type: ignore[method-assign, assignment]
+    assert heavy.answer(refused, snapshot(1), is_whole=True) == QUEUE_FULL
+    assert heavy.answer(answered, snapshot(1), is_whole=True) == "grid of 1"
+
+
+def test_other_models_are_other_questions() -> None:
+    asked = [GridRequest(code="00ff", model_id=name) for name in (None, "a@0", "b@0")]
+    assert len({GridQuestion(each, Question(SearchRequest(code="00ff"))).key for each in asked}) == 3
+    assert len({ChangesLookup(ChangesRequest(model_id=name)).key for name in (None, "a@0")}) == 2
 
 
 def test_a_part_is_kept_for_its_snapshot() -> None:
