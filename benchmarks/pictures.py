@@ -11,9 +11,9 @@ import asyncio
 import hashlib
 import io
 import json
-import multiprocessing
 import os
-import resource
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +31,7 @@ from rasterio.windows import Window
 from rich.console import Console
 
 from benchmarks import codes, served
+from benchmarks.quarter import CHIP_SIZE, METRES
 from benchmarks.slow_store import SlowStore, slow_store
 from benchmarks.traffic import KEY
 from model.bundle import pack_bundle
@@ -38,22 +39,19 @@ from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, free_port, object_store
-from pipelines.encode.chips import CHIP, read_objects
-from pipelines.encode.config import EncodeConfig
 from pipelines.imagery.window import chip_id
 from pipelines.registry.bundles import write_bundle
 from pipelines.runtime.cluster import connected
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.proxy import haproxy
 from pipelines.serve.run import serving
-from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable, Shard
 from pipelines.table.pointer import publish
 
-_PICTURES, _CHIP, _DELAY = 60, 256, 0.04
+_PICTURES, _DELAY = 60, 0.04
+_STEP = 1024  # pixels from one chip to the next
 _DEFLATE_SIDE, _JPEG_SIDE, _LARGE_SIDE = 9_216, 9_472, 22_528  # pixels: 300 MB, 26 MB, 2 GB
-_METRES = 10.0  # a pixel
 _BUCKET = "s3://bench"
 
 _print = Console().print
@@ -62,7 +60,7 @@ _print = Console().print
 def main() -> None:
     """Measure, print, and give the figures as the last line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="scenes with a quarter of the side")
+    parser.add_argument("--quick", action="store_true", help="the scene of 2 GB with a quarter of the side")
     part = 4 if parser.parse_args().quick else 1
     os.environ |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -70,7 +68,7 @@ def main() -> None:
         folder = Path(name)
         with object_store(folder / "store", "bench") as endpoint, slow_store(endpoint) as slow:
             store = Store(StoreConfig(endpoint=endpoint))
-            scenes = upload(folder, part, store)
+            scenes = upload(folder, store)
             figures = large(folder, part, store)
             with haproxy(), connected():
                 build(scenes, store)
@@ -78,15 +76,15 @@ def main() -> None:
     print(json.dumps({"pictures": figures}))
 
 
-def upload(folder: Path, part: int, store: Store) -> list[str]:
-    """Write the scenes to the bucket; return their URIs, those of Deflate first: one to warm up, two more."""
+def upload(folder: Path, store: Store) -> list[str]:
+    """Write the scenes to the bucket; return their URIs: Deflate, JPEG to warm up, one more, and sixty."""
     uris = []
     for name, side, compress, count in (
-        ("deflate", _DEFLATE_SIDE, "deflate", 3),
-        ("jpeg", _JPEG_SIDE, "jpeg", 2 * _PICTURES + 2),
+        ("deflate", _DEFLATE_SIDE, "deflate", 1),
+        ("jpeg", _JPEG_SIDE, "jpeg", _PICTURES + 2),
     ):
-        content = cog(folder / "scene.tif", side // part, compress)
-        _print(f"{name}: {side // part} pixels a side, {len(content) / 1e6:.0f} MB, {count} times")
+        content = cog(folder / "scene.tif", side, compress)
+        _print(f"{name}: {side} pixels a side, {len(content) / 1e6:.0f} MB, {count} times")
         for number in range(count):
             uris.append(f"{_BUCKET}/scenes/{name}-{number:03}.tif")
             store.write(uris[-1], content)
@@ -96,7 +94,7 @@ def upload(folder: Path, part: int, store: Store) -> list[str]:
 def cog(path: Path, side: int, compress: str) -> bytes:
     """Return a COG of soft noisy fields, with tiles of 512 pixels and overviews."""
     rng = np.random.default_rng(side)
-    place = {"crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, _METRES, _METRES)}
+    place = {"crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, METRES, METRES)}
     tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512}
     plain = path.with_suffix(".plain.tif")
     with rasterio.open(
@@ -118,16 +116,16 @@ def cog(path: Path, side: int, compress: str) -> bytes:
 
 def build(scenes: Sequence[str], store: Store) -> None:
     """Publish a table of as many chips of each scene as there are pictures of one."""
-    network = HashNetwork(NetworkSpec(kind_bits=served.BITS), InputSpec(size=_CHIP)).eval()
+    network = HashNetwork(NetworkSpec(kind_bits=served.BITS), InputSpec(size=CHIP_SIZE)).eval()
     manifest, files = pack_bundle(network, "bench", (), "bench", {})
     write_bundle(f"{_BUCKET}/bundle", files, store)
     windows = [(scene, *place) for scene in scenes for place in places()]
     rows = served.table_rows(slice(0, len(windows)), codes.learned_like(len(windows), served.BITS, seed=1))
-    sides = [pa.array([each[2 + side] for each in windows], pa.int32()) for side in range(2)]
-    sides += [pa.array([_CHIP] * len(windows), pa.int32())] * 2
+    sides = [pa.array([each[1 + side] for each in windows], pa.int32()) for side in range(2)]
+    sides += [pa.array([CHIP_SIZE] * len(windows), pa.int32())] * 2
     etags = {scene: store.etag(scene) for scene in scenes}
     for name, values in {
-        "chip_id": pa.array([chip_id(uri, (x, y, _CHIP, _CHIP)) for uri, _, x, y in windows]),
+        "chip_id": pa.array([chip_id(uri, (x, y, CHIP_SIZE, CHIP_SIZE)) for uri, x, y in windows]),
         "uri": pa.array([uri for uri, *_ in windows]),
         "etag": pa.array([etags[uri] for uri, *_ in windows]),
         "window": pa.StructArray.from_arrays(sides, names=list("xywh")),
@@ -143,37 +141,36 @@ def build(scenes: Sequence[str], store: Store) -> None:
     publish(table.uri, store, served.published(version, manifest.model_id, f"{_BUCKET}/bundle"), None)
 
 
-def places() -> list[tuple[int, int, int]]:
-    """Return where a scene's chips are: their number, x and y [pixels]. They lie all over a scene."""
+def places() -> list[tuple[int, int]]:
+    """Return where a scene's chips are: x and y [pixels]. They lie all over it."""
     rng = np.random.default_rng(5)
-    cells = rng.permutation(81)[:_PICTURES]  # scenes have 9 x 9 chips at least, also with --quick
-    return [(number, int(cell % 9) * _CHIP, int(cell // 9) * _CHIP) for number, cell in enumerate(cells)]
+    cells = rng.permutation(81)[:_PICTURES]  # of the 9 x 9 that a scene has
+    return [(int(cell % 9) * _STEP, int(cell // 9) * _STEP) for cell in cells]
 
 
 def timed(endpoint: str, folder: Path, scenes: Sequence[str], slow: SlowStore) -> dict[str, float]:
     """Return what pictures cost: read of the store, and in seconds."""
-    deflate, jpeg = scenes[:3], scenes[3:]
-    one = [(number, *place) for number, *place in places()]
-    first = places()[0][1:]
+    deflate, warm, jpeg, *sixty = scenes
+    first, *_ = places()
     figures: dict[str, float] = {}
     read = []
     with service(slow.endpoint, folder) as url:
-        ask(url, [(jpeg[-1], *first)])  # the process has now a connection
-        for uri in (deflate[1], jpeg[-2]):
+        ask(url, [(warm, *first)])  # the process has a connection now
+        for uri in (deflate, jpeg):
             slow.count()
             ask(url, [(uri, *first)])
             read.append(slow.count())
             _print(f"one picture of {uri}: {read[-1][0]} requests, {read[-1][1] / 1e6:.3f} MB")
         slow.delay.value = _DELAY
-        figures["with_latency_s"] = ask(url, [(uri, *first) for uri in jpeg[:_PICTURES]])
+        figures["with_latency_s"] = ask(url, [(uri, *first) for uri in sixty])
         slow.delay.value = 0
     figures["mb_a_picture"] = round(max(sent for _, sent in read) / 1e6, 3)
     figures["requests_a_picture"] = max(requests for requests, _ in read)
     with service(endpoint, folder) as url:
-        ask(url, [(jpeg[-1], *first)])
-        figures["sixty_of_one_s"] = ask(url, [(deflate[2], x, y) for _, x, y in one])
-        figures["sixty_of_sixty_s"] = ask(url, [(uri, *first) for uri in jpeg[_PICTURES : 2 * _PICTURES]])
-        again = ask(url, [(deflate[2], x, y) for _, x, y in one])
+        ask(url, [(warm, *first)])
+        figures["sixty_of_one_s"] = ask(url, [(deflate, *place) for place in places()])
+        figures["sixty_of_sixty_s"] = ask(url, [(uri, *first) for uri in sixty])
+        again = ask(url, [(deflate, *place) for place in places()])
         _print(f"the sixty of one scene again, which the process still has in memory: {again} s")
     return figures
 
@@ -199,7 +196,7 @@ def ask(url: str, chips: Sequence[tuple[str, int, int]]) -> float:
         async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
 
             async def fetch(uri: str, x: int, y: int) -> bytes:
-                chip = chip_id(uri, (x, y, _CHIP, _CHIP))
+                chip = chip_id(uri, (x, y, CHIP_SIZE, CHIP_SIZE))
                 async with session.get(f"{url}/v1/chips/{chip}/thumbnail", params={"size": 256}) as answer:
                     body = await answer.read()
                     if answer.status != 200:
@@ -209,7 +206,7 @@ def ask(url: str, chips: Sequence[tuple[str, int, int]]) -> float:
             started = time.perf_counter()
             pictures = await asyncio.gather(*(fetch(*chip) for chip in chips))
             seconds = time.perf_counter() - started
-        assert all(Image.open(io.BytesIO(picture)).size == (_CHIP, _CHIP) for picture in pictures)
+        assert all(Image.open(io.BytesIO(picture)).size == (CHIP_SIZE, CHIP_SIZE) for picture in pictures)
         return round(seconds, 3)
 
     return asyncio.run(run())
@@ -222,28 +219,13 @@ def large(folder: Path, part: int, store: Store) -> dict[str, float]:
     size = len(content)
     store.write(uri, content)
     del content
-    with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process as young as a reading task's
-        chips, read, rss, seconds = pool.apply(_read_quarter, (uri, store.config))
-    said = f"{size / 1e9:.2f} GB, {chips} chips, {read / 1e6:.0f} MB read, {rss:.2f} GB, {seconds:.0f} s"
-    _print(f"large: {said}")
-    return {"large_scene_share_read": round(read / size, 4), "large_scene_rss_gb": round(rss, 3)}
-
-
-def _read_quarter(uri: str, config: StoreConfig) -> tuple[int, int, float, float]:
-    """Return how many chips were read of how many bytes, the process' largest memory [GB], and seconds."""
-    night = EncodeConfig(
-        source=uri, table="t", bundle="b", chip_size=_CHIP, resolution=4 * _METRES, store=config
+    command = [sys.executable, "-m", "benchmarks.quarter", uri, str(store.config.endpoint)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    chips, read, memory, seconds = json.loads(said.splitlines()[-1])
+    _print(
+        f"large: {size / 1e9:.2f} GB, {chips} chips, {read / 1e6:.0f} MB, {memory} GB of memory, {seconds} s"
     )
-    store = Store(config)
-    listed = pa.table({"uri": [uri], "etag": [store.etag(uri)], "collection": ["bench"]})
-    chips = read = 0
-    started = time.perf_counter()
-    for rows in read_objects(listed, chip_specs_of(night, InputSpec(size=_CHIP)), store):
-        assert set(rows["outcome"].to_pylist()) == {CHIP}, rows["detail"].to_pylist()
-        chips += len(rows)
-        read += sum(rows["bytes_read"].to_pylist())
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return chips, read, rss, time.perf_counter() - started
+    return {"large_scene_share_read": round(read / size, 4), "large_scene_rss_gb": memory}
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from pipelines.serve.picture_form import ChipSource, PictureForm
 from pipelines.serve.pictures import Pictures
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.question import Encoded
-from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
+from pipelines.serve.refusals import NOT_READY, QUEUE_FULL, Refusal, RefusedRequest, add_handlers
 from pipelines.serve.rendering import in_form, respond, respond_batch
 from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
@@ -104,6 +104,7 @@ class Ingress:
         """
         gather_logs()
         self._config, self._encoder, self._pictures = config, encoder, pictures
+        self._waiting_pictures = asyncio.Semaphore(max(1, config.max_requests // 2))
         if shards:
             self._shards = Shards([RemoteShard(shard) for shard in shards])
         else:
@@ -195,7 +196,10 @@ class Ingress:
         }
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        picture: bytes | Refusal = await self._pictures.picture.remote(source, form, version)
+        if self._waiting_pictures.locked():  # the other half of all requests is left for searches
+            raise RefusedRequest(QUEUE_FULL)
+        async with self._waiting_pictures:
+            picture: bytes | Refusal = await self._pictures.picture.remote(source, form, version)
         return Response(_or_raise(picture), media_type=media_type, headers=headers)
 
     async def encode(self, request: Request) -> EncodeAnswer:

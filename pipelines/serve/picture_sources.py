@@ -4,7 +4,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -18,11 +18,13 @@ from pipelines.storage.store import Store
 
 @dataclass
 class _Source:
-    """One version of an object. Whoever opens it first holds the lock until its header has been read."""
+    """One version of an object. Whoever opens it first holds the lock until its first picture is read."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     content: bytes | ObjectRanges | None = None
     is_checked: bool = False
+    failure: Exception | None = None
+    """Why it can't be read: also for all who waited meanwhile."""
     ranged: dict[PixelSpec, PixelSpec] = field(default_factory=dict)
     """Pixel specs with the scene's own percentiles as their range."""
 
@@ -53,27 +55,48 @@ class PictureSources:
         with self._lock:
             source = self._sources.setdefault(key, _Source())
             self._sources.move_to_end(key)
-        try:
-            with source.lock:
-                if source.content is None:
-                    source.content = _read(uri, etag, self._store)
-            with open_raster(source.content, is_checked=source.is_checked) as dataset:
-                source.is_checked = True
+        with ExitStack() as stack:
+            _wait_until_checked(source, stack)
+            if source.is_checked:  # all who waited go on at the same time
+                stack.close()
+            try:
+                dataset = stack.enter_context(self._open(source, uri, etag))
                 if pixels not in source.ranged:
                     source.ranged[pixels] = with_own_range(dataset, pixels)
                 yield dataset, source.ranged[pixels]
-        except BaseException:
-            with self._lock:  # the next one looks anew
-                if self._sources.get(key) is source:
-                    del self._sources[key]
-            raise
-        self._forget()
+                source.is_checked = True
+            except BaseException:
+                with self._lock:  # the next one looks anew
+                    if self._sources.get(key) is source:
+                        del self._sources[key]
+                raise
+        self._limit()
 
-    def _forget(self) -> None:
+    @contextmanager
+    def _open(self, source: _Source, uri: str, etag: str) -> Iterator[Raster]:
+        with ExitStack() as stack:
+            try:
+                if source.content is None:
+                    source.content = _read(uri, etag, self._store)
+                dataset = stack.enter_context(open_raster(source.content, is_checked=source.is_checked))
+            except Exception as error:
+                source.failure = error
+                raise
+            yield dataset
+
+    def _limit(self) -> None:
         with self._lock:
             held = sum(source.held_bytes for source in self._sources.values())
             while held > self._most_bytes:
                 held -= self._sources.popitem(last=False)[1].held_bytes
+
+
+def _wait_until_checked(source: _Source, stack: ExitStack) -> None:
+    """Hold the lock of a source that nobody has opened yet. Raises what opening it has failed with."""
+    if not source.is_checked:
+        stack.enter_context(source.lock)
+    if source.failure is not None:
+        raise source.failure
 
 
 def _read(uri: str, etag: str, store: Store) -> bytes | ObjectRanges:
@@ -82,7 +105,8 @@ def _read(uri: str, etag: str, store: Store) -> bytes | ObjectRanges:
     if isinstance(content, ObjectRanges) and not is_tiff(content.read([(0, 4)])[0]):
         (content,) = content.read([(0, content.size)])
     if urlsplit(uri).scheme in ("http", "https"):
-        now = store.etag(uri)  # asked after reading, so that an object replaced before is noticed
+        # asked after reading, so that an object replaced before is noticed
+        now = content.etag if isinstance(content, ObjectRanges) else store.etag(uri)
         if now and now != etag and _form(now) == _form(etag):
             raise ReplacedError(f"{uri} was replaced since it was encoded: its etag is {now}, not {etag}")
     return content

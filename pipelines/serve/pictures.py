@@ -20,16 +20,16 @@ from pipelines.serve.picture_files import PictureFiles
 from pipelines.serve.picture_form import ChipSource, PictureForm
 from pipelines.serve.picture_sources import PictureSources
 from pipelines.serve.pools import WorkPool
-from pipelines.serve.refusals import Refusal, RefusedRequest
+from pipelines.serve.refusals import Refusal
 from pipelines.storage.store import Store
 
 _THREADS = 12  # most of them wait for the store
 _HELD_BYTES = 256 << 20  # of headers and blocks
 _LARGEST_SIDE = 1024  # pixels, without a size: a chip with a size in metres may have any number in its source
 _SAVING: dict[str, dict[str, int]] = {
-    "PNG": {"compress_level": 3},
+    "PNG": {"compress_level": 1},  # higher levels take several times as long, for nothing
     "JPEG": {"quality": 85},
-    "WEBP": {"quality": 80, "method": 2},
+    "WEBP": {"quality": 80, "method": 0},
 }
 
 
@@ -44,7 +44,7 @@ class Pictures:
         store = Store(config.store.model_copy(update={"patience": patience}))
         self._sources = PictureSources(store, _HELD_BYTES)
         self._files = PictureFiles(config.index_folder / "pictures", int(config.picture_cache_mb * 1e6))
-        self._pool = WorkPool("picture", _THREADS, max(1, config.max_requests // 2))
+        self._pool = WorkPool("picture", _THREADS)  # the ingress limits how many wait
         self._running: dict[str, asyncio.Future[bytes | Refusal]] = {}
 
     async def picture(self, source: ChipSource, form: PictureForm, version: str) -> bytes | Refusal:
@@ -58,10 +58,7 @@ class Pictures:
             running = asyncio.ensure_future(self._pool.run(self._find, key, source, form, version))
             self._running[key] = running
             running.add_done_callback(lambda _: self._running.pop(key))
-        try:
-            return await asyncio.shield(running)  # a request that is given up leaves it to the others
-        except RefusedRequest as error:
-            return error.refusal
+        return await asyncio.shield(running)  # a request that is given up leaves it to the others
 
     def _find(self, key: str, source: ChipSource, form: PictureForm, version: str) -> bytes | Refusal:
         if (kept := self._files.find(key)) is not None:

@@ -20,13 +20,14 @@ from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
 from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageError, one_line
+from pipelines.runtime.threads import mapped_ahead
 from pipelines.storage import local, s3
 from pipelines.storage.listings import ObjectInfo, Page, Trail
 from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
 from pipelines.storage.ranges import ObjectRanges, Piece, Range, Reading
 from pipelines.storage.refusals import refusal
 from pipelines.storage.retry import call_with_retries
-from pipelines.storage.web import read_web, web_etag
+from pipelines.storage.web import read_web, read_web_piece, web_etag
 from pipelines.uris import absolute, is_web
 
 Answer = TypeVar("Answer")
@@ -113,42 +114,44 @@ class Store:
     def open_version(self, uri: str, etag: str, reading: Reading) -> bytes | ObjectRanges:
         """Return an object that is still the version with this etag: its content, or ranges of it if large.
 
-        Etags are compared as in `read_version`; all ranges are of one version in any case. Web objects are
-        read whole. Raises what `read_version` raises; so does reading ranges.
+        Etags are compared as in `read_version`, which raises the same; all ranges are of one version.
         """
-        if is_web(uri):
-            return self.read(uri)
         (first,) = self._pieces(uri, None, [(0, reading.first)])
-        _require_version(uri, etag, first.etag)
+        if not is_web(uri):
+            _require_version(uri, etag, first.etag)
         if first.size <= len(first.content):
             return first.content
         if first.size <= reading.whole:
-            (rest,) = self._pieces(uri, first.etag, [(len(first.content), first.size)])
-            return first.content + rest.content
+            remaining = len(first.content), first.size
+            (rest,) = self._pieces(uri, first.etag, [remaining])
+            return first.content + (rest.part(remaining) or b"")
         return ObjectRanges(uri, first, partial(self._pieces, uri, first.etag), reading)
 
     def _pieces(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
         """Return ranges of an object, of the version with this etag if it is given."""
-        filesystem, path = self._resolve(uri)
-        call = partial(local.read_pieces, path, wanted)
-        if isinstance(filesystem, S3FileSystem):
-            call = partial(s3.read_pieces, filesystem, path, wanted, etag)
+        replaced = f"{uri} was replaced while it was read: its etag isn't {etag} any more"
         try:
-            pieces = self._call(f"{uri} can't be read", call)
+            pieces = self._fetch(uri, etag, wanted)
         except FileNotFoundError as error:
             raise _missing(uri, error) from error
         except StorageError as error:
             if s3.error_code(error.__cause__) in _CONFLICTS:
-                raise ReplacedError(
-                    f"{uri} was replaced while it was read: it isn't {etag} any more"
-                ) from error
+                raise ReplacedError(replaced) from error
             raise
-        for piece in pieces:
-            if etag is not None and piece.etag != etag:
-                raise ReplacedError(
-                    f"{uri} was replaced while it was read: its etag is {piece.etag}, not {etag}"
-                )
+        if etag is not None and any(piece.etag != etag for piece in pieces):
+            raise ReplacedError(replaced)
         return pieces
+
+    def _fetch(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
+        if is_web(uri):
+            hosts, patience = self.config.private_hosts, self.config.patience
+            read = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
+            return list(mapped_ahead(read, wanted, len(wanted)))
+        filesystem, path = self._resolve(uri)
+        call = partial(local.read_pieces, path, wanted)
+        if isinstance(filesystem, S3FileSystem):
+            call = partial(s3.read_pieces, filesystem, path, wanted, etag)
+        return self._call(f"{uri} can't be read", call)
 
     def write(self, uri: str, content: bytes) -> None:
         """Write an object completely or not at all. Raises StorageError if access fails."""

@@ -3,6 +3,8 @@
 import asyncio
 import io
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
 from pipelines.api.pictures import accepted_format
+from pipelines.errors import StoreDownError
 from pipelines.imagery.pixels import PixelSpec, read_window
 from pipelines.imagery.raster import open_raster
 from pipelines.serve.config import ServeConfig
@@ -231,3 +234,35 @@ def test_processes_share_the_folder(tmp_path):
     for thread in threads:
         thread.join()
     assert sum(path.stat().st_size for path in tmp_path.glob("*/*")) <= 60_000
+
+
+def test_who_waits_for_an_object_learns_that_it_cannot_be_read(store, scene):
+    """Else each would wait for a store that is down in turn."""
+
+    class Slow(type(store)):
+        asked = 0
+
+        def open_version(self, *args):
+            Slow.asked += 1
+            time.sleep(0.3)
+            raise StoreDownError("nobody answers")
+
+    sources = PictureSources(Slow(store.config), 1 << 20)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: make_picture(scene, PictureForm(), sources), range(8)))
+    assert {picture.code for picture in made} == {"source_unavailable"}
+    assert Slow.asked == 1
+    make_picture(scene, PictureForm(), sources)
+    assert Slow.asked == 2, "the next one asks again"
+
+
+def test_a_chip_outside_fails_alone(store, scene):
+    sources = PictureSources(store, 1 << 20)
+    outside = ChipSource(scene.uri, (5000, 0, 256, 256), RGB, scene.etag, "1")
+
+    def make(number: int) -> object:
+        return make_picture(outside if number % 2 == 0 else scene, PictureForm(128), sources)
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(make, range(16)))
+    assert all(isinstance(picture, bytes) == (number % 2 == 1) for number, picture in enumerate(made))

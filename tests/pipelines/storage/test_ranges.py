@@ -4,13 +4,16 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.config import StoreConfig
 from pipelines.errors import ReplacedError, StorageError
 from pipelines.storage.ranges import ObjectRanges, Piece, Reading
+from pipelines.storage.store import Store
 
 SMALL = Reading(first=1000, whole=4000, keep=500_000, ahead=0)
 CONTENT = random.Random(0).randbytes(700_000)
@@ -137,3 +140,63 @@ def test_an_object_that_is_gone(store, any_root):
     store.remove(f"{any_root}/a")
     with pytest.raises(FileNotFoundError):
         ranges.read([(300_000, 300_010)])
+
+
+@pytest.fixture(params=["ranges", "no ranges"])
+def website(request):
+    """A web server with one page, its content, and the ranges that were asked for."""
+    page = {"content": CONTENT, "etag": '"5f3-61a2b"', "asked": []}
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            wanted, content = self.headers.get("Range"), page["content"]
+            page["asked"].append(wanted)
+            start, stop = 0, len(content)
+            if wanted and request.param == "ranges":
+                start, last = (int(place) for place in wanted.removeprefix("bytes=").split("-"))
+                stop = min(last + 1, len(content))
+                self.send_response(206 if start < stop else 416)
+                stated = f"{start}-{stop - 1}" if start < stop else "*"
+                self.send_header("Content-Range", f"bytes {stated}/{len(content)}")
+            else:
+                self.send_response(200)
+            self.send_header("ETag", page["etag"])
+            self.send_header("Content-Length", str(max(0, stop - start)))
+            self.end_headers()
+            self.wfile.write(content[start:stop])
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/a.tif", page, request.param == "ranges"
+        server.shutdown()
+
+
+def test_ranges_of_the_web(website):
+    uri, page, knows_ranges = website
+    web = Store(StoreConfig(private_hosts=True, patience=0))
+    found = web.open_version(uri, "unlike any", SMALL)
+    if not knows_ranges:
+        assert found == CONTENT
+        assert len(page["asked"]) == 1
+        return
+    wanted = [(300_000, 300_010), (600_000, 650_000), (699_990, 900_000)]
+    assert found.read(wanted) == [CONTENT[start:stop] for start, stop in wanted]
+    assert len(page["asked"]) == 4
+    page["etag"] = '"another"'
+    with pytest.raises(ReplacedError):
+        found.read([(400_000, 400_010)])
+
+
+@pytest.mark.parametrize("size", [0, 10, 3000])
+def test_small_pages_come_whole(website, size):
+    uri, page, _ = website
+    page["content"] = CONTENT[:size]
+    assert Store(StoreConfig(private_hosts=True)).open_version(uri, "", SMALL) == CONTENT[:size]
+
+
+def test_private_networks_stay_closed_to_ranges(website):
+    with pytest.raises(StorageError, match="private network"):
+        Store(StoreConfig()).open_version(website[0], "", SMALL)
