@@ -65,50 +65,81 @@ def find_pairs(
     ``intervals``: first and last time of the earlier, and of the later row [microseconds], both included.
     ``weights_W``: what a bit of each word counts. ``greatest``: the greatest distance there may be.
     """
-    times_M, boxes_M4 = places.times_N[rows_M], places.boxes_N4[rows_M]
-    known_M = (times_M != NO_TIME) & ~np.isnan(boxes_M4[:, 0])
-    rows_M, times_M, boxes_M4 = rows_M[known_M], times_M[known_M], boxes_M4[known_M]
-    (first, last), (first_after, last_after) = intervals
-    width_M = boxes_M4[:, 2] - boxes_M4[:, 0]
-    width_M[width_M < 0] += 360
-    quarters = width_M / 4, (boxes_M4[:, 3] - boxes_M4[:, 1]) / 4
-    corners_M4 = np.stack([boxes_M4[:, 0], boxes_M4[:, 1], *quarters], axis=1)
-    reach_M = np.maximum(*quarters)
-    asks_M = (times_M >= first) & (times_M <= last) & (reach_M > 0)
-    answers_M = (times_M >= first_after) & (times_M <= last_after)
-    with np.errstate(divide="ignore"):
-        levels_M = np.clip(np.floor(np.log2(360 / reach_M)), _COARSEST, _FINEST).astype(np.int8)
+    candidates = _candidates(places, rows_M, intervals)
     state = np.zeros(greatest + 1, np.int64), np.empty((2 * k, 5), np.int64), np.zeros(1, np.int64)
-    for level in np.unique(levels_M[asks_M]).tolist():
-        asking_M = asks_M & (levels_M == level)
-        south_M = corners_M4[:, 1]
-        margin = 360 / 2**level
-        near_M = (south_M >= south_M[asking_M].min() - margin) & (south_M <= south_M[asking_M].max() + margin)
-        chosen_R = np.flatnonzero(near_M & (asking_M | answers_M))
-        keys_R = _cells(corners_M4[chosen_R], level)
-        order_R = np.argsort(keys_R)
-        chosen_R = chosen_R[order_R]
-        near = _Near(
-            keys_R[order_R],
-            (asking_M[chosen_R] + 2 * answers_M[chosen_R]).astype(np.uint8),
-            corners_M4[chosen_R],
-            times_M[chosen_R],
-            places.collections_N[rows_M[chosen_R]],
-            rows_M[chosen_R],
-        )
+    for level in np.unique(candidates.levels_M[candidates.asks_M]).tolist():
+        near = _near(places, candidates, level)
         _join(tuple(near), 2**level, tuple(places), weights_W, state, (k, least))
     counts_D, items_I5, (count,) = state
     items_K5 = items_I5[: _first_items(items_I5, int(count), k)]
     return Pairs(items_K5[:, 3].copy(), items_K5[:, 4].copy(), items_K5[:, 0].copy(), counts_D)
 
 
-def _cells(corners_R4: Floats, level: int) -> Words:
+class _Candidates(NamedTuple):
+    """Rows with a place and a time."""
+
+    rows_M: Int64s
+    corners_M4: Floats
+    """West, south, and a quarter of width and height [degrees]."""
+    times_M: Int64s
+    asks_M: NDArray[np.bool_]
+    """Whether the row may be the earlier one of a pair."""
+    answers_M: NDArray[np.bool_]
+    """Whether it may be the later one."""
+    levels_M: NDArray[np.int8]
+    """Of the cells in which the other rows are looked for: as fine as the row's size allows."""
+
+
+def _candidates(
+    places: Places, rows_M: Int64s, intervals: tuple[tuple[int, int], tuple[int, int]]
+) -> _Candidates:
+    times_M, boxes_M4 = places.times_N[rows_M], places.boxes_N4[rows_M]
+    known_M = (times_M != NO_TIME) & ~np.isnan(boxes_M4[:, 0])
+    if not known_M.all():
+        rows_M, times_M, boxes_M4 = rows_M[known_M], times_M[known_M], boxes_M4[known_M]
+    width_M = boxes_M4[:, 2] - boxes_M4[:, 0]
+    width_M[width_M < 0] += 360
+    boxes_M4[:, 2], boxes_M4[:, 3] = width_M / 4, (boxes_M4[:, 3] - boxes_M4[:, 1]) / 4
+    reach_M = np.maximum(boxes_M4[:, 2], boxes_M4[:, 3])
+    with np.errstate(divide="ignore"):
+        _, exponents_M = np.frexp(360 / reach_M)  # 360 / reach is from 2^(exponent - 1) up
+    (first, last), (first_after, last_after) = intervals
+    return _Candidates(
+        rows_M,
+        boxes_M4,
+        times_M,
+        (times_M >= first) & (times_M <= last) & (reach_M > 0),
+        (times_M >= first_after) & (times_M <= last_after),
+        np.clip(exponents_M - 1, _COARSEST, _FINEST).astype(np.int8),
+    )
+
+
+def _near(places: Places, candidates: _Candidates, level: int) -> "_Near":
+    """Return the rows that ask at a level, and those that may answer them; ordered by cell."""
+    rows_M, corners_M4, times_M, asks_M, answers_M, levels_M = candidates
+    asking_M, south_M, margin = asks_M & (levels_M == level), corners_M4[:, 1], 360 / 2**level
+    south, north = south_M[asking_M].min() - margin, south_M[asking_M].max() + margin
+    chosen_R = np.flatnonzero((south_M >= south) & (south_M <= north) & (asking_M | answers_M))
+    keys_R = _cells(corners_M4[chosen_R, :2], level)
+    order_R = np.argsort(keys_R)
+    chosen_R = chosen_R[order_R]
+    chosen_rows_R = rows_M[chosen_R]
+    return _Near(
+        keys_R[order_R],
+        asking_M[chosen_R].astype(np.uint8) + np.uint8(2) * answers_M[chosen_R].astype(np.uint8),
+        corners_M4[chosen_R],
+        times_M[chosen_R],
+        places.collections_N[chosen_rows_R],
+        chosen_rows_R,
+    )
+
+
+def _cells(corners_R2: Floats, level: int) -> Words:
     """Return the key of the cell of each south-western corner: (row << 32) + column."""
     side = 2**level
-    column_R = np.floor((corners_R4[:, 0] + 180) * (side / 360)).astype(np.int64) % side
-    row_R = (
-        np.floor((corners_R4[:, 1] + 90) * (side / 360)).astype(np.int64) + 2
-    )  # so no key near it is below 0
+    column_R = np.floor((corners_R2[:, 0] + 180) * (side / 360)).astype(np.int64) % side
+    # from 2 on, so that no key of a cell beside it is below 0
+    row_R = np.floor((corners_R2[:, 1] + 90) * (side / 360)).astype(np.int64) + 2
     return np.asarray((row_R << _NEXT_ROW) + column_R, np.uint64)
 
 

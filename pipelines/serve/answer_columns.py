@@ -1,23 +1,20 @@
-"""Turns a page's columns into an answer in columns: as JSON, or as an Arrow table with footprints as WKB.
+"""Turns a page's columns into an answer in columns: as JSON, or as an Arrow table with footprints as WKB."""
 
-Shapes: M chips.
-"""
-
-import math
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pipelines.api.geojson import json_number
 from pipelines.serve.answer_features import geojson, similarity
 from pipelines.serve.page import Page, Ranked, wanted_columns
 
+Box = dict[str, float]
 _DEGREE_DECIMALS = 6
 """A tenth of a metre."""
 _SIMILARITY_DECIMALS = 4
+_OF_SEARCH = frozenset(("rank", "beyond_chance", "similarity"))
 _BOX = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
 _TYPES = {
     "id": pa.string(),
@@ -84,7 +81,7 @@ def _raw_columns(page: Page) -> dict[str, list[Any]]:
     """Return the wanted columns, with values as the table has them."""
     chips, made = page.chips, dict[str, list[Any]]()
     names = wanted_columns(page.fields, page.usual)
-    if page.ranked is not None:
+    if page.ranked is not None and not _OF_SEARCH.isdisjoint(names):
         made |= _ranks(page.ranked, chips["distance"])
     if "lon" in names or "lat" in names:
         made["lon"], made["lat"] = centres(chips["bbox"])
@@ -102,27 +99,20 @@ def _ranks(ranked: Ranked, distances: list[float]) -> dict[str, list[Any]]:
     }
 
 
-def centres(boxes: list[dict[str, float] | None]) -> tuple[list[float | None], list[float | None]]:
+def centres(boxes: Sequence[Box | None]) -> tuple[list[float | None], list[float | None]]:
     """Return longitudes and latitudes of the centres of boxes [degrees, 6 decimals]; None where is no box."""
-    corners_M4 = _corners(boxes)
-    west_M, south_M, east_M, north_M = corners_M4.T
-    lon_M = (west_M + (east_M - west_M) % 360 / 2 + 180) % 360 - 180
-    # a box around the whole world begins and ends at one longitude
-    lon_M = np.where((east_M - west_M) == 360, 0.0, lon_M)
-    return _listed(lon_M), _listed((south_M + north_M) / 2)
+    # without numpy: most pages are small, and calls of numpy would take most of the time
+    places = [(None, None) if box is None else _centre(*box.values()) for box in boxes]
+    return [lon for lon, _ in places], [lat for _, lat in places]
 
 
-def _corners(boxes: list[dict[str, float] | None]) -> NDArray[np.float64]:
-    nowhere = (math.nan,) * 4
-    corners = [nowhere if box is None else tuple(box.values()) for box in boxes]
-    return np.array(corners, np.float64).reshape(-1, 4)
+def _centre(west: float, south: float, east: float, north: float) -> tuple[float, float]:
+    width = east - west if east >= west else east - west + 360
+    lon = (west + width / 2 + 180) % 360 - 180
+    return round(lon, _DEGREE_DECIMALS), round((south + north) / 2, _DEGREE_DECIMALS)
 
 
-def _listed(values_M: NDArray[np.float64]) -> list[float | None]:
-    rounded = np.round(values_M, _DEGREE_DECIMALS).tolist()
-    return [None if math.isnan(value) else value for value in rounded]
-
-
-def _rounded_boxes(boxes: list[dict[str, float] | None]) -> list[list[float] | None]:
-    rounded = np.round(_corners(boxes), _DEGREE_DECIMALS).tolist()
-    return [None if box is None else corners for box, corners in zip(boxes, rounded, strict=True)]
+def _rounded_boxes(boxes: Sequence[Box | None]) -> list[list[float] | None]:
+    return [
+        None if box is None else [round(side, _DEGREE_DECIMALS) for side in box.values()] for box in boxes
+    ]

@@ -3,10 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import orjson
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
@@ -22,11 +20,11 @@ from pipelines.api.pictures import FORMATS, PictureParameters, accepted_format
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.access import AccessMiddleware
-from pipelines.serve.bodies import with_hint
+from pipelines.serve.bodies import SEARCH_BODY, parse_search, with_hint
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.explore_routes import ChipId, ExploreRoutes
 from pipelines.serve.fanout import Shards
-from pipelines.serve.media import ARROW, PARQUET, MediaType, media_type
+from pipelines.serve.media import MediaType, media_type
 from pipelines.serve.merge import snapshot_info, status_of
 from pipelines.serve.middleware import HeadRequests, cors_options
 from pipelines.serve.page import Page
@@ -35,7 +33,7 @@ from pipelines.serve.pictures import Pictures
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.question import Encoded
 from pipelines.serve.refusals import NOT_READY, QUEUE_FULL, Refusal, RefusedRequest, add_handlers
-from pipelines.serve.rendering import in_form, respond, respond_batch
+from pipelines.serve.rendering import forms, in_form, respond, respond_batch
 from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
 from pipelines.serve.shard_calls import LocalShard, RemoteShard
@@ -66,26 +64,6 @@ _IMAGE_BODY = {
         },
     }
 }
-
-
-_TABLES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (ARROW, PARQUET)}
-
-
-class Json(JSONResponse):
-    """A JSON body, written from plain values without the routes' response models, which only document it."""
-
-    def render(self, content: object) -> bytes:
-        """Return the body."""
-        return orjson.dumps(content, option=orjson.OPT_UTC_Z)
-
-
-class GeoJSON(Json):
-    """A GeoJSON body (RFC 7946)."""
-
-    media_type = "application/geo+json"
-
-
-_FORMS: dict[str, Any] = {"response_class": GeoJSON, "responses": {200: {"content": _TABLES}}}
 
 
 class Ingress:
@@ -133,12 +111,13 @@ class Ingress:
     def _routes(self) -> APIRouter:
         router = APIRouter(responses=_ERRORS)
         post, get = router.post, router.get
-        post("/v1/search", response_model=AnyAnswer, **_FORMS)(self.search)
-        post("/v1/search/image", response_model=AnyAnswer, openapi_extra=_IMAGE_BODY, **_FORMS)(
-            self.search_image
-        )
+        in_forms = forms("ColumnsAnswer")
+        post("/v1/search", response_model=AnyAnswer, openapi_extra=SEARCH_BODY, **in_forms)(self.search)
+        post(
+            "/v1/search/image", response_model=AnyAnswer, openapi_extra=_IMAGE_BODY, **forms("ColumnsAnswer")
+        )(self.search_image)
         post("/v1/search/batch", response_model=AnyBatchAnswer)(self.search_batch)
-        ExploreRoutes(self._shards).add_to(router, _FORMS)
+        ExploreRoutes(self._shards).add_to(router)
         get("/v1/chips/{chip_id}/thumbnail", response_class=Response, responses=_PICTURES)(self.thumbnail)
         post("/v1/encode", openapi_extra=_IMAGE_BODY)(self.encode)
         get("/v1/snapshot")(self.snapshot)
@@ -147,8 +126,9 @@ class Ingress:
         get("/readyz")(self.readyz)
         return router
 
-    async def search(self, request: Request, query: SearchRequest) -> Response:
+    async def search(self, request: Request) -> Response:
         """Find the chips most like examples of the table, a code, or the chip at a point."""
+        query = parse_search(await request.body())
         kind = media_type(request.headers)
         return await self._respond(await search(self._shards, in_form(query, kind)), kind, request)
 

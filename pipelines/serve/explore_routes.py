@@ -39,7 +39,7 @@ from pipelines.serve.media import GEOJSON, media_type
 from pipelines.serve.page import USUAL
 from pipelines.serve.question import SnapshotId, SnapshotSelector
 from pipelines.serve.refusals import RefusedRequest
-from pipelines.serve.rendering import in_form, in_thread, json_response, milliseconds, respond
+from pipelines.serve.rendering import GeoJSON, forms, in_form, in_thread, json_response, milliseconds, respond
 from pipelines.serve.search import no_such_chip
 
 ChipId = Annotated[str, Path(min_length=1, max_length=200)]
@@ -51,14 +51,17 @@ class ExploreRoutes:
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
 
-    def add_to(self, router: APIRouter, forms: dict[str, Any]) -> None:
-        """Add the routes; ``forms``: how answers that may be tables are described, beside their model."""
+    def add_to(self, router: APIRouter) -> None:
+        """Add the routes."""
         post, get = router.post, router.get
+        of_chips, of_pairs = forms("ChipColumnsAnswer"), forms("ChangeColumnsAnswer")
         post("/v1/search/grid", response_model=GridAnswer)(self.grid)
-        post("/v1/changes", response_model=ChangesAnswer | ChangeColumnsAnswer, **forms)(self.changes)
-        get("/v1/chips", response_model=ChipsAnswer | ChipColumnsAnswer, **forms)(self.here)
-        get("/v1/chips/{chip_id}", response_model=Chip, response_class=forms["response_class"])(self.chip)
-        get("/v1/chips/{chip_id}/dates", response_model=ChipsAnswer | ChipColumnsAnswer, **forms)(self.dates)
+        post("/v1/changes", response_model=ChangesAnswer | ChangeColumnsAnswer, **of_pairs)(self.changes)
+        get("/v1/chips", response_model=ChipsAnswer | ChipColumnsAnswer, **of_chips)(self.here)
+        get("/v1/chips/{chip_id}", response_model=Chip, response_class=GeoJSON)(self.chip)
+        get("/v1/chips/{chip_id}/dates", response_model=ChipsAnswer | ChipColumnsAnswer, **of_chips)(
+            self.dates
+        )
         get("/v1/coverage", response_model=CoverageAnswer)(self.coverage)
         get("/v1/collections", response_model=CollectionsAnswer)(self.collections)
 

@@ -32,17 +32,21 @@ class Lookup(Protocol[PartAnswered]):
 class HeavyLookups:
     """Answers one heavy lookup at a time, and keeps the last parts."""
 
+    waiting = 0
+    """Those that wait, and the one that is answered"""
+
     def __init__(self) -> None:
-        self._room = threading.BoundedSemaphore(MOST_WAITING + 1)
-        self._one = threading.Lock()
+        self._counting, self._one = threading.Lock(), threading.Lock()
         self._kept: OrderedDict[tuple[str, int, str, str], Any] = OrderedDict()
 
     def answer(self, lookup: Lookup[Part], snapshot: Snapshot, *, is_whole: bool) -> Part | Refusal:
         """Return a snapshot's part of the answer; `QUEUE_FULL` if too many wait."""
         published = snapshot.published
         key = (published.table_id, published.table_version, published.model_id, lookup.key)
-        if not self._room.acquire(blocking=False):
-            return QUEUE_FULL
+        with self._counting:
+            if self.waiting > MOST_WAITING:
+                return QUEUE_FULL
+            self.waiting += 1
         try:
             with self._one:
                 if key not in self._kept:
@@ -53,4 +57,5 @@ class HeavyLookups:
                 part: Part | Refusal = self._kept[key]
                 return part
         finally:
-            self._room.release()
+            with self._counting:
+                self.waiting -= 1

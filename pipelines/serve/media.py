@@ -1,6 +1,7 @@
 """Which form of an answer a request takes: `Accept` and `Accept-Encoding` (RFC 9110, 12.5.1 and 12.5.3)."""
 
 import gzip
+from functools import lru_cache
 from typing import Literal
 
 import pyarrow as pa
@@ -56,6 +57,7 @@ def packed(body: bytes, headers: Headers) -> tuple[bytes, dict[str, str]]:
     return body, {}
 
 
+@lru_cache(256)
 def _weighed(text: str) -> dict[str, float]:
     """Return each item of a header and its weight, q; an item whose weight isn't a number counts as 1."""
     weights = {}

@@ -109,11 +109,11 @@ def _summary(question: Question, results: Sequence[PartialResult]) -> tuple[int,
     rows_at: Counter[tuple[float, float]] = Counter()
     for result in results:
         rows_at.update(dict(result.distances))
-    taken, last, ties = 0, None, 0
+    taken, last, ties, reach = 0, None, 0, question.reach
     for place, rows in sorted(rows_at.items()):
-        if taken == question.reach:
+        if taken == reach:
             break
-        added = min(question.reach - taken, rows)
+        added = min(reach - taken, rows)
         taken, last, ties = taken + added, place, rows - added
     kth_distance = None if last is None else json_number(last[0])
     if question.k is None:

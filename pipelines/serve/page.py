@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count, islice, repeat
 from typing import Any
 
@@ -18,6 +19,8 @@ ALL_COLUMNS = ("id", "bbox", "geometry", *PROPERTIES)
 _SOURCES = {"id": "chip_id", "lon": "bbox", "lat": "bbox"}
 """Columns of the table that columns of an answer are made of, where the names differ."""
 EVERYTHING = Fields()
+_FIELDS = 128
+"""Requests with other fields whose columns are remembered."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,20 @@ class Page:
     fields: Fields
     ranked: Ranked | None = None
     """None if the answer isn't that of a search"""
-    usual: Sequence[str] = USUAL
+    usual: tuple[str, ...] = USUAL
 
     def __len__(self) -> int:
         return len(self.chips["chip_id"])
 
 
-def wanted_columns(fields: Fields, usual: Sequence[str] = USUAL) -> list[str]:
+@lru_cache(_FIELDS)
+def wanted_columns(fields: Fields, usual: tuple[str, ...] = USUAL) -> list[str]:
     """Return which columns an answer in columns has, in their order."""
     possible = [*usual, *(name for name in ALL_COLUMNS if name not in usual)] if fields.include else usual
     return [name for name in possible if fields.wants(name)]
 
 
+@lru_cache(_FIELDS)
 def wanted_of_table(layout: Format, fields: Fields | None) -> list[str]:
     """Return which columns of the table a page needs: the chip id is always one."""
     fields = fields or EVERYTHING

@@ -28,6 +28,20 @@ _LARGE_PAGE = 100
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 
 
+class GeoJSON(Response):
+    """A GeoJSON body (RFC 7946), for the description of the API."""
+
+    media_type = GEOJSON
+
+
+def forms(columns: str) -> dict[str, Any]:
+    """Return how OpenAPI describes an answer that may have other forms; ``columns``: its model in columns."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    in_columns = {"schema": {"$ref": f"#/components/schemas/{columns}"}}
+    content = {JSON: in_columns, ARROW: binary, PARQUET: binary}
+    return {"response_class": GeoJSON, "responses": {200: {"content": content}}}
+
+
 def in_form(query: Formed, kind: MediaType, usual: Sequence[str] = USUAL) -> Formed:
     """Return a request as the shards must see it for an answer of this media type.
 
@@ -83,7 +97,12 @@ def milliseconds(request: Request) -> float:
 
 def json_response(content: object, headers: Headers, kind: str = JSON) -> Response:
     """Return the response with a JSON body, packed if ``headers`` of the request take that."""
-    return _packed_response(orjson.dumps(content, option=orjson.OPT_UTC_Z), headers, kind)
+    return _packed_response(json_bytes(content), headers, kind)
+
+
+def json_bytes(content: object) -> bytes:
+    """Return plain values as JSON, without the routes' response models, which only document it."""
+    return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
 async def in_thread(render: Callable[..., Response], *arguments: object) -> Response:

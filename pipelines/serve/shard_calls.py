@@ -50,7 +50,7 @@ class LocalShard:
         self._shard = shard
         self._searches = WorkPool("search", _SEARCH_THREADS)
         self._lookups = WorkPool("lookup", _LOOKUP_THREADS)
-        self._heavy = WorkPool("heavy", MOST_WAITING + 1)
+        self._heavy = WorkPool("heavy", MOST_WAITING + 1, MOST_WAITING + 1)
 
     async def ask(
         self, questions: Sequence[Question], selector: SnapshotSelector

@@ -19,13 +19,13 @@ from model.spec import CodeSpec
 from pipelines.api.answers import SearchAnswer
 from pipelines.api.requests import SearchRequest, parse_interval
 from pipelines.serve.answer_features import features_answer
-from pipelines.serve.app import Json
 from pipelines.serve.chance import ChanceDistances
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer
 from pipelines.serve.page import Page
 from pipelines.serve.question import Question, Sample, ShardReply, SnapshotId, SnapshotSelector
 from pipelines.serve.refusals import Refusal, RefusedRequest
+from pipelines.serve.rendering import json_bytes
 from pipelines.serve.search import search
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.table.row_ranges import RowRange
@@ -82,7 +82,7 @@ def divide(
 def read(page: Page) -> SearchAnswer:
     """Return an answer as a client reads it."""
     page.about["search"]["took_ms"] = 1.0
-    return SearchAnswer.model_validate_json(bytes(Json(features_answer(page)).body))
+    return SearchAnswer.model_validate_json(json_bytes(features_answer(page)))
 
 
 def weigh(code: CodeSpec, query: dict[str, Any]) -> tuple[list[int], list[int]]:

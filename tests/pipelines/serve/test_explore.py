@@ -6,7 +6,6 @@ However the rows are divided.
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +30,6 @@ from pipelines.api.explore_answers import (
     CoverageAnswer,
     GridAnswer,
 )
-from pipelines.serve.app import Json
 from pipelines.serve.changed import changes
 from pipelines.serve.facts import CollectionsLookup, CoverageLookup, collections_answer, coverage_answer
 from pipelines.serve.grid import grid
@@ -39,7 +37,7 @@ from pipelines.serve.here import ChipLookup, DatesLookup, HereLookup, dates_page
 from pipelines.serve.page import Page
 from pipelines.serve.question import SnapshotSelector
 from pipelines.serve.refusals import RefusedRequest
-from pipelines.serve.rendering import written
+from pipelines.serve.rendering import json_bytes, written
 from tests.pipelines.serve.conftest import Archive, commit
 from tests.pipelines.serve.divided import Divided, differing, divide, oracle, passes, weigh
 from tests.pipelines.serve.test_shards import BIT_WEIGHTS, COMPARED, FILTERS, ROWS, TABLES
@@ -104,7 +102,7 @@ def sent(answer: dict[str, Any] | Page) -> bytes:
         answer.about["took_ms"] = 1.0
         answer = written(answer)
     answer["took_ms"] = 1.0
-    return bytes(Json(answer).body)
+    return json_bytes(answer)
 
 
 def centre(row: dict[str, Any]) -> tuple[float, float] | None:
@@ -397,11 +395,6 @@ def test_any_changes_however_divided(
 def test_that_there_are_changes_at_the_edges_of_shards(archive: Archive, dated: Table) -> None:
     pairs = all_pairs(archive, dated[1].snapshot_id.version, {})
     assert len(pairs) > 100
-    shard_of = {
-        chip_id: number for number, snapshot in enumerate(dated[7].snapshots) for chip_id in ids(snapshot)
-    }
+    rows = [snapshot.index.rows for snapshot in dated[7].snapshots]
+    shard_of = {own.chip_id(row): number for number, own in enumerate(rows) for row in range(len(own))}
     assert sum(shard_of[before] != shard_of[after] for _, before, after in pairs) > 10
-
-
-def ids(snapshot: Any) -> Sequence[str]:
-    return [snapshot.index.rows.chip_id(row) for row in range(len(snapshot.index.rows))]
