@@ -208,7 +208,7 @@ def thumbnail(chip_id: str, size: int | None, context: int, version: str | None)
     """Return a picture of one chip as PNG."""
     asked = {"size": size, "context": context, "version": version}
     params = {name: value for name, value in asked.items() if value is not None}
-    return Call("GET", f"{_chip_path(chip_id)}/thumbnail", bytes, params=params)
+    return Call("GET", f"{_chip_path(chip_id)}/thumbnail", bytes, params=params, accept="image/png")
 
 
 def encode(content: bytes) -> Call[EncodeAnswer]:
