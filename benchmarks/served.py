@@ -54,7 +54,7 @@ def build(folder: Path, chips: int, store: Store) -> list[codes.Codes]:
             rows = slice(start, min(start + _FILE, last))
             path = f"{number}-{start}.parquet"
             file = folder / "table" / path
-            pq.write_table(_rows(rows, codes_NY[rows]), file)
+            pq.write_table(table_rows(rows, codes_NY[rows]), file)
             shards.append(Shard(path, file.stat().st_size, rows.stop - rows.start))
         versions.append(table.commit_unit(shards, manifest.model_id, number, {"run_id": "bench"}))
     _publish(table, store, manifest.model_id, bundle, versions[0])
@@ -66,7 +66,8 @@ def chip_id(number: int) -> str:
     return f"{number:024x}"
 
 
-def _rows(rows: slice, codes_NY: codes.Codes) -> pa.Table:
+def table_rows(rows: slice, codes_NY: codes.Codes) -> pa.Table:
+    """Return rows of the table, by number."""
     numbers = np.arange(rows.start, rows.stop)
     count, scenes = len(numbers), numbers // _SCENE
     west, south = (numbers % 3600) / 10 - 180, (numbers // 3600) % 1700 / 10 - 85
@@ -107,18 +108,18 @@ def publish_version(folder: Path, store: Store, number: int) -> None:
 
 
 def _publish(table: CodeTable, store: Store, model_id: str, bundle: str, version: int) -> None:
-    publish(
-        table.uri,
-        store,
-        Published(
-            table_version=version,
-            model_id=model_id,
-            bundle_uri=bundle,
-            run_id="bench",
-            published_at=datetime.now(UTC),
-            gate={},
-        ),
-        find_pointer(table.uri, store),
+    publish(table.uri, store, published(version, model_id, bundle), find_pointer(table.uri, store))
+
+
+def published(version: int, model_id: str, bundle: str) -> Published:
+    """Return what says that a version is published."""
+    return Published(
+        table_version=version,
+        model_id=model_id,
+        bundle_uri=bundle,
+        run_id="bench",
+        published_at=datetime.now(UTC),
+        gate={},
     )
 
 

@@ -132,9 +132,11 @@ def chip(chip_id: str) -> Call[Chip]:
     return Call("GET", _chip_path(chip_id), _reader(Chip))
 
 
-def thumbnail(chip_id: str) -> Call[bytes]:
-    """Return one chip's pixels as PNG."""
-    return Call("GET", f"{_chip_path(chip_id)}/thumbnail", bytes)
+def thumbnail(chip_id: str, size: int | None, context: int, version: str | None) -> Call[bytes]:
+    """Return a picture of one chip as PNG."""
+    asked = {"size": size, "context": context, "version": version}
+    params = {name: value for name, value in asked.items() if value is not None}
+    return Call("GET", f"{_chip_path(chip_id)}/thumbnail", bytes, params=params)
 
 
 def encode(content: bytes) -> Call[EncodeAnswer]:

@@ -1,7 +1,7 @@
 """A client of the query service for ordinary Python: one call after the other."""
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Literal, Self
 
 import httpx
 from tenacity import Retrying
@@ -72,9 +72,20 @@ class Client:
         """Return one chip."""
         return self._send(calls.chip(chip_id))
 
-    def thumbnail(self, chip_id: str) -> bytes:
-        """Return one chip's pixels as PNG."""
-        return self._send(calls.thumbnail(chip_id))
+    def thumbnail(
+        self,
+        chip_id: str,
+        size: Literal[64, 128, 256, 512] | None = None,
+        context: Literal[1, 3] = 1,
+        version: str | None = None,
+    ) -> bytes:
+        """Return a picture of one chip as PNG.
+
+        ``size``: its longest side [pixels], None: the chip's own pixels, at most 1024 a side. ``context``: 3
+        shows the chip in the middle of its surroundings. ``version``: of the picture, as links of answers
+        have it, None: what the chip is now. Raises NotFoundError if the picture of that version is gone.
+        """
+        return self._send(calls.thumbnail(chip_id, size, context, version))
 
     def encode(self, content: bytes) -> EncodeAnswer:
         """Return an image's code, and how much each bit of it should count."""

@@ -1,6 +1,7 @@
 """Objects to chips: the work of one reading task, on its share of a unit."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import pyarrow as pa
 import structlog
@@ -13,6 +14,7 @@ from pipelines.imagery.grid import covered_pixels, read_chips
 from pipelines.imagery.raster import acquired_at, open_raster
 from pipelines.imagery.window import chip_id
 from pipelines.sources.chip_specs import ChipSpecs
+from pipelines.storage.ranges import FOR_CHIPS, ObjectRanges
 from pipelines.storage.store import Store
 from pipelines.table.schema import FILE_SCHEMA
 
@@ -28,7 +30,8 @@ CHIP_SCHEMA = pa.schema(
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("collection", "properties")),
         pa.field("valid_fraction", pa.float32()),
         pa.field("cut", pa.string()),
-        pa.field("bytes_read", pa.int64()),  # of the object, in one of its rows; so are the next two
+        pa.field("bytes_read", pa.int64()),  # of the object, since its row before
+        # of the object, in one of its rows; so is the next one
         pa.field("pixels_opened", pa.int64()),
         pa.field("pixels_covered", pa.int64()),  # those of them that lie in a window of the grid
         pa.field("pixels", pa.binary()),  # chip_HWC, row by row
@@ -65,8 +68,7 @@ def read_objects(objects: pa.Table, chip_specs: ChipSpecs, store: Store) -> Iter
         rows: list[Row] = []
         counts = dict.fromkeys(_COUNTS, 0)  # of the object, that no row has yet
         try:
-            content = _content(entry, store)
-            counts["bytes_read"] = len(content)
+            content = _opened(entry, store)
             for row in _chips_of(entry, content, chip_spec, counts):
                 rows.append(row | counts)
                 counts.update(dict.fromkeys(_COUNTS, 0))
@@ -92,32 +94,47 @@ def _without_chips(entry: Row, outcome: str, detail: str, rows: list[Row], count
     """
     if outcome == FAILED:
         log.warning("not read", uri=entry["uri"], reason=detail)
-    counted: Row = {name: rows[0][name] if rows else counts[name] for name in _COUNTS}
+    counted: Row = {name: sum((cast(int, row[name]) for row in rows), counts[name]) for name in _COUNTS}
     if outcome != TOO_SMALL:
         counted |= {"pixels_opened": 0, "pixels_covered": 0}
     return entry | {"outcome": outcome, "detail": detail} | counted
 
 
-def _content(entry: Row, store: Store) -> bytes:
-    """Return the content of the version of an object that was listed.
+def _opened(entry: Row, store: Store) -> bytes | ObjectRanges:
+    """Return the content of the version of an object that was listed, or ranges of it if it is large.
 
     Raises FileNotFoundError, and StorageError, also if the object was replaced since: the next night lists
     the new version, and encodes it under its own etag.
     """
     uri = str(entry["uri"])
     try:
-        return store.read_version(uri, str(entry["etag"]))
+        return store.open_version(uri, str(entry["etag"]), FOR_CHIPS)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{uri} has gone since it was listed") from error
 
 
-def _chips_of(entry: Row, content: bytes, chip_spec: ChipSpec, counts: dict[str, int]) -> Iterator[Row]:
-    """Yield the rows of an object's chips; its pixels are in ``counts`` before the first of them."""
+def _chips_of(
+    entry: Row, content: bytes | ObjectRanges, chip_spec: ChipSpec, counts: dict[str, int]
+) -> Iterator[Row]:
+    """Yield the rows of an object's chips.
+
+    Its pixels are in ``counts`` before the first of them, and what was read since the one before each.
+    """
+    counted = 0
+
+    def count() -> None:
+        nonlocal counted
+        now = len(content) if isinstance(content, bytes) else content.bytes_read
+        counts["bytes_read"] += now - counted
+        counted = now
+
+    count()
     with open_raster(content) as dataset:
         place, acquired = georeference(dataset), acquired_at(dataset)
         counts["pixels_covered"] = covered_pixels(dataset, place, chip_spec.grid)
         counts["pixels_opened"] = dataset.width * dataset.height
         for chip in read_chips(dataset, place, chip_spec.grid, chip_spec.pixels):
+            count()
             outline = footprint(place, chip.window)
             yield entry | {
                 "outcome": CHIP,

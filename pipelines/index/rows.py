@@ -18,7 +18,7 @@ from pipelines.index.cells import cells
 ANSWER_COLUMNS = ["chip_id", "uri", "etag", "window", "bbox", "geometry", "datetime", "collection"]
 
 ROW_COLUMNS = [*ANSWER_COLUMNS, "cut"]
-"""Columns of the file. The chip spec is needed to show a chip; answers do not have it."""
+"""Columns of the file. Answers show no chip spec, but it decides what a chip's picture is."""
 
 
 class Rows:
@@ -31,7 +31,7 @@ class Rows:
             self._schema = reader.schema
             self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
-        self._columns = [[(name, cells(batch[name])) for name in ANSWER_COLUMNS] for batch in self._batches]
+        self._columns = [[(name, cells(batch[name])) for name in ROW_COLUMNS] for batch in self._batches]
         self._chip_ids = [dict(columns)["chip_id"] for columns in self._columns]
         self._order_N = order_N
 
@@ -59,14 +59,8 @@ class Rows:
         chip_id: str = self._chip_ids[batch](row - self._starts[batch])
         return chip_id
 
-    def cut(self, row: int) -> str:
-        """Return the chip spec of a row, as text: see `pipelines.imagery.chip_spec`."""
-        batch = bisect_right(self._starts, row) - 1
-        cut: str = self._batches[batch]["cut"][row - self._starts[batch]].as_py()
-        return cut
-
     def take(self, rows_M: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Return `ANSWER_COLUMNS` of some rows, in their order."""
+        """Return `ROW_COLUMNS` of some rows, in their order."""
         taken = []
         for row in rows_M.tolist():
             batch = bisect_right(self._starts, row) - 1

@@ -10,6 +10,7 @@ import orjson
 import shapely
 
 from pipelines.api.geojson import chip_properties, json_number
+from pipelines.api.pictures import picture_version
 from pipelines.serve.answer_dicts import FeatureDict
 
 
@@ -46,7 +47,8 @@ def _features(rows: Sequence[dict[str, Any]]) -> list[FeatureDict]:
     features: list[FeatureDict] = []
     for row, geometry in zip(rows, shapely.to_geojson(footprints), strict=True):
         bbox: _BBox = {} if row["bbox"] is None else {"bbox": tuple(row["bbox"].values())}
-        thumbnail = f"/v1/chips/{quote(row['chip_id'], safe='')}/thumbnail"
+        version = picture_version(row["etag"], row["cut"])
+        thumbnail = f"/v1/chips/{quote(row['chip_id'], safe='')}/thumbnail?version={version}"
         features.append(
             {
                 "type": "Feature",

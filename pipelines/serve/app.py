@@ -21,6 +21,7 @@ from pipelines.api.answers import (
     SnapshotInfo,
     Status,
 )
+from pipelines.api.pictures import FORMATS, PictureParameters, accepted_format
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.access import AccessMiddleware
@@ -30,15 +31,14 @@ from pipelines.serve.config import ServeConfig
 from pipelines.serve.fanout import Shards
 from pipelines.serve.merge import snapshot_info, status_of
 from pipelines.serve.middleware import HeadRequests, cors_options
-from pipelines.serve.pools import WorkPool
+from pipelines.serve.picture_form import ChipSource, PictureForm
+from pipelines.serve.pictures import Pictures
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.question import Encoded
-from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
+from pipelines.serve.refusals import NOT_READY, QUEUE_FULL, Refusal, RefusedRequest, add_handlers
 from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
 from pipelines.serve.shard_calls import LocalShard, RemoteShard
-from pipelines.serve.uploads import read_thumbnail
-from pipelines.storage.store import Store
 from pipelines.table.row_ranges import RowRange
 
 if TYPE_CHECKING:
@@ -47,19 +47,22 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 ChipId = Annotated[str, Path(min_length=1, max_length=200)]
 
-_THUMBNAIL_THREADS = 8  # few, because each reads a whole source object into memory
-
+_BINARY = {"type": "string", "format": "binary"}
 # with content: otherwise FastAPI would document errors with the success media type
 _ERROR_CONTENT = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorBody.__name__}"}}}
 _ERRORS: dict[int | str, dict[str, object]] = {
     "default": {"description": "What was wrong", "content": _ERROR_CONTENT}
 }
+_PICTURES: dict[int | str, dict[str, object]] = {
+    200: {"description": "The picture", "content": {kind: {"schema": _BINARY} for kind in FORMATS}},
+    304: {"description": "The picture that If-None-Match names is still the right one"},
+}
+_FOR_EVER = "private, max-age=31536000, immutable"
 _IMAGE_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in ("image/jpeg", "image/png", "image/tiff", "image/jp2")
+            kind: {"schema": _BINARY} for kind in ("image/jpeg", "image/png", "image/tiff", "image/jp2")
         },
     }
 }
@@ -79,12 +82,6 @@ class GeoJSON(Json):
     media_type = "application/geo+json"
 
 
-class Png(Response):
-    """A PNG image."""
-
-    media_type = "image/png"
-
-
 class Ingress:
     """The routes: each checks its request, calls the deployments, and writes the answer."""
 
@@ -93,22 +90,20 @@ class Ingress:
         config: ServeConfig,
         shards: list[DeploymentHandle[Shard]],
         encoder: "DeploymentHandle[Encoder]",
+        pictures: DeploymentHandle[Pictures],
     ) -> None:
         """Prepare what the routes need. If ``shards`` is empty, load the whole table in this process.
 
         Raises what `Shard` raises.
         """
         gather_logs()
-        # reading a thumbnail must end before the request times out
-        patience = min(config.store.patience, config.timeout_seconds / 2)
-        self._config, self._store = config, Store(config.store.model_copy(update={"patience": patience}))
-        self._encoder = encoder
+        self._config, self._encoder, self._pictures = config, encoder, pictures
+        self._waiting_pictures = asyncio.Semaphore(max(1, config.max_requests // 2))
         if shards:
             self._shards = Shards([RemoteShard(shard) for shard in shards])
         else:
             self._shards = Shards([LocalShard(Shard(config, RowRange(0, 1)))])
         self._metrics = RequestMetrics()
-        self._thumbnails = WorkPool("thumbnail", _THUMBNAIL_THREADS, max(1, config.max_requests // 2))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app. Ray Serve calls this in each replica."""
@@ -133,7 +128,7 @@ class Ingress:
         )(self.search_image)
         post("/v1/search/batch", response_model=BatchAnswer)(self.search_batch)
         get("/v1/chips/{chip_id}", response_model=Chip, response_class=GeoJSON)(self.chip)
-        get("/v1/chips/{chip_id}/thumbnail", response_class=Png)(self.thumbnail)
+        get("/v1/chips/{chip_id}/thumbnail", response_class=Response, responses=_PICTURES)(self.thumbnail)
         post("/v1/encode", openapi_extra=_IMAGE_BODY)(self.encode)
         get("/v1/snapshot")(self.snapshot)
         get("/v1/status")(self.status)
@@ -175,13 +170,29 @@ class Ingress:
         chip = await self._shards.chip(chip_id)
         return GeoJSON(_or_raise(chip or no_such_chip(chip_id)))
 
-    async def thumbnail(self, chip_id: ChipId) -> Response:
-        """Return one chip's pixels as PNG."""
-        source = _or_raise(await self._shards.chip_source(chip_id) or no_such_chip(chip_id))
-        png = await self._thumbnails.run(
-            read_thumbnail, source.uri, source.window, source.pixels, self._store, source.etag
-        )
-        return Png(_or_raise(png))
+    async def thumbnail(
+        self, request: Request, chip_id: ChipId, asked: Annotated[PictureParameters, Query()]
+    ) -> Response:
+        """Return a picture of one chip, in a format that the header Accept takes; PNG if it takes any."""
+        source: ChipSource = _or_raise(await self._shards.chip_source(chip_id) or no_such_chip(chip_id))
+        media_type = accepted_format(request.headers.get("accept"))
+        if media_type is None:
+            message = f"Accept takes none of {', '.join(FORMATS)}"
+            raise RefusedRequest(Refusal(406, "not_acceptable", message, "accept one of these, or any type"))
+        form, version = PictureForm(asked.size, asked.context, media_type), asked.version or source.version
+        headers = {
+            "ETag": form.tag(version),
+            # without a version the same address shows another picture once the chip is encoded anew
+            "Cache-Control": "private, no-cache" if asked.version is None else _FOR_EVER,
+            "Vary": "Accept",
+        }
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if self._waiting_pictures.locked():  # the other half of all requests is left for searches
+            raise RefusedRequest(QUEUE_FULL)
+        async with self._waiting_pictures:
+            picture: bytes | Refusal = await self._pictures.picture.remote(source, form, version)
+        return Response(_or_raise(picture), media_type=media_type, headers=headers)
 
     async def encode(self, request: Request) -> EncodeAnswer:
         """Return the code of an uploaded image. The body is the raw bytes of the image."""

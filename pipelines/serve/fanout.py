@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pipelines.serve.answer_features import chip_feature
 from pipelines.serve.chance import ChanceDistances
+from pipelines.serve.picture_form import ChipSource
 from pipelines.serve.question import (
     Question,
     Sample,
@@ -15,7 +16,7 @@ from pipelines.serve.question import (
     SnapshotSelector,
 )
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest
-from pipelines.serve.shard import ChipSource, ShardInfo
+from pipelines.serve.shard import ShardInfo
 from pipelines.serve.shard_calls import ShardCalls
 
 _ATTEMPTS = 20

@@ -11,16 +11,16 @@ import numpy as np
 from ray import serve
 
 from pipelines.api.answers import RefusedSnapshot
+from pipelines.api.pictures import picture_version
 from pipelines.api.requests import CONTRADICTION
 from pipelines.errors import ComparisonError
 from pipelines.imagery.chip_spec import ChipSpec
-from pipelines.imagery.pixels import PixelSpec
-from pipelines.imagery.window import WindowTuple
 from pipelines.index.files import building
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer, warm_up
 from pipelines.serve.follow import Follower, RefusedPublication
+from pipelines.serve.picture_form import ChipSource
 from pipelines.serve.prometheus import LastNightMetrics, SnapshotMetrics
 from pipelines.serve.question import Question, Sample, ShardReplies, SnapshotId, SnapshotSelector
 from pipelines.serve.ranking import Ranking
@@ -31,19 +31,6 @@ from pipelines.table.pointer import Published
 from pipelines.table.row_ranges import RowRange
 
 _SMALL = 4_000_000  # codes: a scan of so many takes about a millisecond
-
-
-@dataclass(frozen=True)
-class ChipSource:
-    """Where a chip's pixels are."""
-
-    uri: str
-    window: WindowTuple
-    """x, y, width, height [pixels]"""
-    pixels: PixelSpec
-    """How the chip's pixels were made from the object's values"""
-    etag: str
-    """The object's etag when it was encoded"""
 
 
 @dataclass(frozen=True)
@@ -135,7 +122,9 @@ class Shard:
             return None
         chip = rows.take(np.array([row]))[0]
         x, y, w, h = chip["window"].values()
-        return ChipSource(chip["uri"], (x, y, w, h), ChipSpec.read(rows.cut(row)).pixels, chip["etag"])
+        etag, cut = chip["etag"], chip["cut"]
+        version = picture_version(etag, cut)
+        return ChipSource(chip["uri"], (x, y, w, h), ChipSpec.read(cut).pixels, etag, version)
 
     def info(self) -> ShardInfo:
         """Return what this replica holds."""

@@ -5,10 +5,11 @@ from typing import Any, Protocol
 
 from ray.serve.handle import DeploymentHandle
 
+from pipelines.serve.picture_form import ChipSource
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Question, Sample, ShardReplies, SnapshotId, SnapshotSelector
 from pipelines.serve.refusals import Refusal
-from pipelines.serve.shard import ChipSource, Shard, ShardInfo
+from pipelines.serve.shard import Shard, ShardInfo
 
 _SEARCH_THREADS = 8  # more would slow each other down: the Python part of each search holds the GIL
 _LOOKUP_THREADS = 4

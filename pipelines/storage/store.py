@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,12 +20,14 @@ from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
 from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageError, one_line
-from pipelines.storage import s3
+from pipelines.runtime.threads import mapped_ahead
+from pipelines.storage import local, s3
 from pipelines.storage.listings import ObjectInfo, Page, Trail
 from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
+from pipelines.storage.ranges import ObjectRanges, Piece, Range, Reading
 from pipelines.storage.refusals import refusal
 from pipelines.storage.retry import call_with_retries
-from pipelines.storage.web import read_web, web_etag
+from pipelines.storage.web import read_web, read_web_piece, web_etag
 from pipelines.uris import absolute, is_web
 
 Answer = TypeVar("Answer")
@@ -106,9 +108,50 @@ class Store:
             found = file_info(path).etag
             if found != before:
                 raise ReplacedError(f"{uri} was replaced while it was read")
-        if etag != found and _form(etag) == _form(found) is not None:
-            raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
+        _require_version(uri, etag, found)
         return content
+
+    def open_version(self, uri: str, etag: str, reading: Reading) -> bytes | ObjectRanges:
+        """Return an object that is still the version with this etag: its content, or ranges of it if large.
+
+        Etags are compared as in `read_version`, which raises the same; all ranges are of one version.
+        """
+        (first,) = self._pieces(uri, None, [(0, reading.first)])
+        if not is_web(uri):
+            _require_version(uri, etag, first.etag)
+        if first.size <= len(first.content):
+            return first.content
+        if first.size <= reading.whole:
+            remaining = len(first.content), first.size
+            (rest,) = self._pieces(uri, first.etag, [remaining])
+            return first.content + (rest.part(remaining) or b"")
+        return ObjectRanges(uri, first, partial(self._pieces, uri, first.etag), reading)
+
+    def _pieces(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
+        """Return ranges of an object, of the version with this etag if it is given."""
+        replaced = f"{uri} was replaced while it was read: its etag isn't {etag} any more"
+        try:
+            pieces = self._fetch(uri, etag, wanted)
+        except FileNotFoundError as error:
+            raise _missing(uri, error) from error
+        except StorageError as error:
+            if s3.error_code(error.__cause__) in _CONFLICTS:
+                raise ReplacedError(replaced) from error
+            raise
+        if etag is not None and any(piece.etag != etag for piece in pieces):
+            raise ReplacedError(replaced)
+        return pieces
+
+    def _fetch(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
+        if is_web(uri):
+            hosts, patience = self.config.private_hosts, self.config.patience
+            read = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
+            return list(mapped_ahead(read, wanted, len(wanted)))
+        filesystem, path = self._resolve(uri)
+        call = partial(local.read_pieces, path, wanted)
+        if isinstance(filesystem, S3FileSystem):
+            call = partial(s3.read_pieces, filesystem, path, wanted, etag)
+        return self._call(f"{uri} can't be read", call)
 
     def write(self, uri: str, content: bytes) -> None:
         """Write an object completely or not at all. Raises StorageError if access fails."""
@@ -301,6 +344,12 @@ class Store:
         if self.config.requester_pays:
             options["request_payer"] = "true"
         return options
+
+
+def _require_version(uri: str, etag: str, found: str) -> None:
+    """Raise ReplacedError if two etags have the same form and differ."""
+    if etag != found and _form(etag) == _form(found) is not None:
+        raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
 
 
 def _missing(uri: str, error: FileNotFoundError) -> FileNotFoundError | StorageError:
