@@ -31,7 +31,7 @@ class Reading:
 
 
 FOR_CHIPS = Reading(first=4 << 20, whole=16 << 20, keep=32 << 20, ahead=8 << 20)
-"""For all chips of an object. `python -m benchmarks.reading` measures the limit; docs/architecture.md has the figures."""
+"""For all chips of an object. `benchmarks.reading` measures the limit; docs/architecture.md has figures."""
 FOR_PICTURES = Reading(first=64 << 10, whole=64 << 10, keep=8 << 20, ahead=0)
 """For a few chips of an object: its header, then the blocks that they touch."""
 
