@@ -4,7 +4,7 @@ PYTHONS := python3.11 python3.12 python3.13
 PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell $(name) -c 'import ensurepip' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
 
-.PHONY: setup check test quick coverage demo bench audit sbom clean
+.PHONY: setup check test side-by-side quick coverage demo bench audit sbom clean
 
 setup: .venv/.installed
 
@@ -24,12 +24,12 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 
-# in several processes, each in a network of its own, on machines that allow it
-SIDE_BY_SIDE = $(shell tests/own_network.sh true 2>/dev/null && echo \
-	"--dist loadgroup --tx '3*popen//python=tests/own_network.sh $(BIN)/python'")
-
 test: setup
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest
+
+# the same in three processes, each in a network of its own, on machines that allow it
+side-by-side: setup
+	$(BIN)/python -m pytest --dist loadgroup --tx '3*popen//python=tests/own_network.sh $(BIN)/python'
 
 # tests that start neither Ray nor a server
 quick: setup
