@@ -142,8 +142,8 @@ def encode_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return write_unit(config.table, store, lineage, *(rows for table in chips for rows in network(table)))
 
     monkeypatch.setattr("pipelines.encode.unit.encode_unit", encode_unit)
-    monkeypatch.setattr("pipelines.encode.run.connected", nullcontext)
-    monkeypatch.setattr("pipelines.encode.run.warn_if_short", lambda cpus: None)
+    monkeypatch.setattr("pipelines.runtime.cluster.connected", nullcontext)
+    monkeypatch.setattr("pipelines.runtime.cluster.warn_if_short", lambda cpus: None)
 
 
 def wait_for_commits(archive: Archive, at_least: int, going_on: Callable[[], bool]) -> None:
