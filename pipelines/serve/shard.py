@@ -56,7 +56,12 @@ class Shard:
         self._row_range = row_range
 
         def load(published: Published, kept: Sequence[Snapshot]) -> Snapshot:
-            return load_snapshot(config, published, row_range, kept)
+            loaded = load_snapshot(config, published, row_range, kept)
+            if not any(each.is_of(published) for each in kept):
+                # of each publication, as its codes may have other parts than those before
+                with building(config.index_folder / "kernels"):  # one replica compiles, the others wait
+                    warm_up(loaded)
+            return loaded
 
         snapshot, night = (
             SnapshotMetrics(row_range.number),
@@ -68,8 +73,6 @@ class Shard:
             night.show()
 
         self._follower = Follower(config, load, show)
-        with building(config.index_folder / "kernels"):  # one replica compiles, the others wait
-            warm_up(self._follower.current)
 
     def ask(
         self, questions: Sequence[Question], selector: SnapshotSelector
