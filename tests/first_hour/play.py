@@ -36,6 +36,7 @@ MASKS = (
     (r"\b\d{8}T\d{6}Z?\b", "<time>"),
     (r"127\.0\.0\.1:\d+", "<address>"),
     (r'"etag":"[^"]*"', '"etag":"<etag>"'),
+    (r'"window":\[[^]]*\]', '"window":<window>'),  # ties are in the order of ids, which are hashes of places
     (r"\b\d+\.\d+(e-?\d+)?\b", "<n>"),
     (r"\b[0-9a-f]{8,64}\b", "<id>"),
     (r"scenehash-(\w+)-\w+\.log", r"scenehash-\1-<id>.log"),
