@@ -65,11 +65,11 @@ class Home:
             "PYTHONPATH": str(REPOSITORY),
             "TERM": "xterm-256color",
         }
-        for name in ("work", "elsewhere"):
+        for name in ("maps", "elsewhere"):
             (folder / name).mkdir(parents=True)
-        _write_pictures(folder / "work")
+        _write_pictures(folder / "maps")
         torch.manual_seed(0)
-        safetensors.torch.save_file(resnet18().state_dict(), folder / "work/weights.safetensors")
+        safetensors.torch.save_file(resnet18().state_dict(), folder / "maps/weights.safetensors")
 
     @property
     def url(self) -> str:
@@ -112,7 +112,7 @@ class Home:
             "-m",
             "jobs.serve",
         ]
-        command += ["--table", str(self.folder / "work/codes"), "--open", "--port", self.names["port"]]
+        command += ["--table", str(self.folder / "maps/codes"), "--open", "--port", self.names["port"]]
         with running(command, self.folder / "serve.log", f"{self.url}/readyz"):
             yield
 
