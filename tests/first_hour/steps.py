@@ -20,20 +20,20 @@ class Step:
     exit_code: int = 0
     terminal: bool = False
     """Whether the output goes to a terminal of 80 columns, or else through a pipe."""
-    folder: str = "work"
+    folder: str = "maps"
     """Where it is run, below the home of the newcomer."""
     environment: dict[str, str] = field(default_factory=dict)
 
 
 NIGHT = ("nightly", "--source", "pictures", "--table", "codes", "--bundle", "models:/scenehash@champion")
-AGAIN = ("nightly", "--source", "~/work/pictures", "--table", "~/work/codes", *NIGHT[5:], "--chip-size", "32")
+AGAIN = ("nightly", "--source", "~/maps/pictures", "--table", "~/maps/codes", *NIGHT[5:], "--chip-size", "32")
 S3 = ("nightly", "--source", "s3://archive/scenes", "--table", "s3://archive/codes", "--bundle", "bundles/x")
 S3 += ("--chip-size", "32", "--store.endpoint", "{s3}", "--store.patience", "2")
 TRAIN = ("train", "--source", "labelled", "--bundles", "bundles", "--alias", "champion", *SMALL_NETWORK)
 QUERY = ("query", "--url", "http://127.0.0.1:{port}", "--point", "-59.9,9.9", "-k", "3")
 WATCH = ("watch", "add", "--watches", "watches", "--name", "stripes", "--table", "codes")
 
-RUN_WATCHES = ("watch", "run", "--watches", "~/work/watches", "--output", "hits")
+RUN_WATCHES = ("watch", "run", "--watches", "~/maps/watches", "--output", "hits")
 
 BEFORE = (
     Step("help", ("nightly", "--help"), terminal=True),
