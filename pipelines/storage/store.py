@@ -89,32 +89,12 @@ class Store:
         except FileNotFoundError as error:
             raise _missing(uri, error) from error
 
-    def read_version(self, uri: str, etag: str) -> bytes:
-        """Return an object's content if it is still the version that was listed with this etag.
-
-        Etags are compared only if both have the same form: a source may tell versions apart by other means,
-        or know the etag of a copy that was uploaded in other parts.
-        Raises FileNotFoundError, ReplacedError if another version is there now, StorageError if access fails.
-        """
-        if is_web(uri):
-            return self.read(uri)
-        filesystem, path = self._resolve(uri)
-        if isinstance(filesystem, S3FileSystem):
-            content, found = self.read_with_etag(uri)
-        else:
-            before = file_info(path).etag
-            content = self.read(uri)
-            # a file may be replaced while it is read
-            found = file_info(path).etag
-            if found != before:
-                raise ReplacedError(f"{uri} was replaced while it was read")
-        _require_version(uri, etag, found)
-        return content
-
     def open_version(self, uri: str, etag: str, reading: Reading) -> bytes | ObjectRanges:
         """Return an object that is still the version with this etag: its content, or ranges of it if large.
 
-        Etags are compared as in `read_version`, which raises the same; all ranges are of one version.
+        All ranges are of one version. Etags are compared only if both have the same form: a source may tell
+        versions apart by other means, or know the etag of a copy that was uploaded in other parts.
+        Raises FileNotFoundError, ReplacedError if another version is there now, StorageError if access fails.
         """
         (first,) = self._pieces(uri, None, [(0, reading.first)])
         if not is_web(uri):

@@ -11,6 +11,7 @@ import shapely
 from pipelines.errors import StorageError
 from pipelines.labels.dataset import read_labels
 from pipelines.runtime.spill import read_spilled
+from pipelines.storage.ranges import FOR_CHIPS
 from tests.pipelines.sources.awkward import (
     LOCAL,
     item,
@@ -138,9 +139,9 @@ def test_an_etag_of_other_parts_says_nothing_of_the_content():
     with s3_with("a.tif") as (store, _):
         etag = store.etag("s3://b/a.tif")
         for listed_as in (etag, f"{HASH}-2", f'"{HASH}-2"', "updated=1", ""):
-            assert store.read_version("s3://b/a.tif", listed_as) == b"a.tif"
+            assert store.open_version("s3://b/a.tif", listed_as, FOR_CHIPS) == b"a.tif"
         with pytest.raises(StorageError, match="was replaced since it was listed"):
-            store.read_version("s3://b/a.tif", HASH)
+            store.open_version("s3://b/a.tif", HASH, FOR_CHIPS)
 
 
 def test_geoparquet_is_a_manifest(tmp_path):
