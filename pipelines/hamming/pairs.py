@@ -9,7 +9,7 @@ kept pairs, K pairs of the answer, F pairs that are weighed together.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,7 @@ def find_pairs(
     ``intervals``: first and last time of the earlier, and of the later row [microseconds], both included.
     ``weights_W``: what a bit of each word counts. ``greatest``: the greatest distance there may be.
     """
+    places = Places(*(_read_only(array) for array in places))
     candidates = _candidates(places, rows_M, intervals)
     state = np.zeros(greatest + 1, np.int64), np.empty((2 * k, 5), np.int64), np.zeros(1, np.int64)
     for level in np.unique(candidates.levels_M[candidates.asks_M]).tolist():
@@ -73,6 +74,13 @@ def find_pairs(
     counts_D, items_I5, (count,) = state
     items_K5 = items_I5[: _first_items(items_I5, int(count), k)]
     return Pairs(items_K5[:, 3].copy(), items_K5[:, 4].copy(), items_K5[:, 0].copy(), counts_D)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that can't be written to: numba compiles once, whether arrays are mapped files or not."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 class _Candidates(NamedTuple):

@@ -1,191 +1,109 @@
-"""A shard's part of `POST /v1/changes`: its own pairs of chips of one place, and the chips at its edges.
+"""`POST /v1/changes` from request to answer: the pairs of each shard, and those of chips of two shards."""
 
-Shapes: M rows that may be in a pair, K pairs of the answer, D distances, A cells, W words a code, P parts.
-"""
-
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.api.explore import ChangesRequest
-from pipelines.api.fields import Fields
-from pipelines.hamming.bit_order import words_of
-from pipelines.hamming.comparison import Comparison
-from pipelines.hamming.jit import Int64s, Words
-from pipelines.hamming.pairs import Places, find_pairs
-from pipelines.hamming.row_filter import rows_of
-from pipelines.index.filters import criteria
+from pipelines.hamming.bit_order import lookup_table, reorder, words_of
+from pipelines.hamming.pairs import Places
 from pipelines.index.part_weights import comparison_of
-from pipelines.index.request_filters import select
-from pipelines.index.table_index import TableIndex
-from pipelines.serve.edges import EMPTY_EDGE, Edge, cells_at, edge_of
-from pipelines.serve.page import Chips
-from pipelines.serve.refusals import Refusal
-from pipelines.serve.snapshot import Snapshot
-from pipelines.serve.why_refused import why_not_comparable
+from pipelines.serve.changes_part import (
+    ChangesLookup,
+    EdgeChips,
+    EdgeLookup,
+    pair_columns,
+    pairs_among,
+)
+from pipelines.serve.edges import meeting_cells
+from pipelines.serve.fanout import Shards
+from pipelines.serve.grid import histogram
+from pipelines.serve.page import EVERYTHING, Chips, Page, merged
+from pipelines.serve.pools import WorkPool
+from pipelines.serve.question import SnapshotId, SnapshotSelector
 
-_ALL_OWNERS = np.empty(0, np.uint32)
-
-
-@dataclass(frozen=True)
-class ChangesPart:
-    """A shard's pairs, and where it ends."""
-
-    pairs: Chips
-    """The first k pairs in order"""
-    counts_D: Int64s
-    """All pairs at each distance"""
-    edge: Edge
-
-
-@dataclass(frozen=True)
-class ChangesLookup:
-    """Pairs of chips of one place within each shard."""
-
-    request: ChangesRequest
-    is_heavy: ClassVar[bool] = True
-
-    @property
-    def key(self) -> str:
-        """What the pairs depend on, beside the snapshot."""
-        return f"changes {self.request.model_dump_json(exclude={'snapshot'})}"
-
-    def answer(self, snapshot: Snapshot, *, is_whole: bool) -> ChangesPart | Refusal:
-        """Return a snapshot's pairs; with several shards the cells of its chips too."""
-        request, index = self.request, snapshot.index
-        refusal = why_not_comparable(request, snapshot)
-        if refusal is not None:
-            return refusal
-        comparison = comparison_of(snapshot.code, request.compare, request.kind_weight)
-        rows_M = selected(index, request)
-        columns = index.columns
-        places = Places(
-            index.codes.arrays.codes_WN,
-            columns.boxes_N4,
-            columns.times_N,
-            columns.collections_N,
-            index.codes.arrays.ranks_N,
-            _ALL_OWNERS,
-        )
-        found, distances = pairs_among(places, rows_M, request, comparison, index.codes.part_bits)
-        before_K, after_K = found
-        names = _names(request)
-        chips = pair_columns(
-            index.rows.columns(before_K, ["chip_id", "datetime"]), index.rows.columns(after_K, names)
-        )
-        chips |= distances.columns(snapshot)
-        edge = EMPTY_EDGE if is_whole else edge_of(columns.boxes_N4[rows_M])
-        return ChangesPart(chips, distances.counts_D, edge)
+_JOINING = WorkPool("changes", 1)
+USUAL_OF_PAIRS = (
+    "before",
+    "after",
+    "distance",
+    "before_datetime",
+    "after_datetime",
+    "lon",
+    "lat",
+    "bbox",
+    "collection",
+)
 
 
-@dataclass(frozen=True)
-class PairDistances:
-    """How different the pairs of an answer are."""
-
-    distances_K: Int64s
-    part_distances_KP: Int64s
-    counts_D: Int64s
-
-    def columns(self, snapshot: Snapshot) -> Chips:
-        """Return the columns of distances."""
-        return self.named(tuple(part.name for part in snapshot.code.parts))
-
-    def named(self, parts: tuple[str, ...]) -> Chips:
-        """Return the columns of distances of codes that have these parts."""
-        columns: Chips = {"distance": self.distances_K.tolist()}
-        if len(parts) > 1:
-            columns |= {
-                f"{name}_distance": self.part_distances_KP[:, number].tolist()
-                for number, name in enumerate(parts)
-            }
-        return columns
+async def changes(shards: Shards, request: ChangesRequest) -> Page:
+    """Return the answer, without ``took_ms``. Raises RefusedRequest."""
+    selector = SnapshotSelector(version=request.snapshot)
+    snapshot_id, parts = await shards.look(ChangesLookup(request), selector)
+    found = [(part.pairs, part.counts_D) for part in parts]
+    if len(parts) > 1:
+        level, cells_A = await _JOINING.run(meeting_cells, [part.edge for part in parts])
+        selector = replace(selector, number=snapshot_id.number)
+        _, edges = await shards.look(EdgeLookup(request, level, cells_A), selector)
+        found.append(await _JOINING.run(_across, request, snapshot_id, edges))
+    return await _JOINING.run(_page, request, snapshot_id, found)
 
 
-@dataclass(frozen=True)
-class EdgeChips:
-    """The chips of a shard that may be in a pair with a chip of another one."""
-
-    codes: bytes
-    boxes_M4: NDArray[np.float64]
-    times_M: Int64s
-    chips: Chips
-
-
-@dataclass(frozen=True)
-class EdgeLookup:
-    """The chips at the edges of the shards."""
-
-    request: ChangesRequest
-    level: int
-    cells_A: Int64s
-    """Cells that lie at an edge, ascending"""
-    is_heavy: ClassVar[bool] = False
-    key: ClassVar[str] = ""
-
-    def answer(self, snapshot: Snapshot, *, is_whole: bool) -> EdgeChips:  # noqa: ARG002
-        """Return a snapshot's chips in these cells."""
-        index = snapshot.index
-        rows_M = selected(index, self.request)
-        rows_M = rows_M[~np.isnan(index.columns.boxes_N4[rows_M, 0])]
-        cells_M = cells_at(index.columns.boxes_N4[rows_M], self.level)
-        rows_M = rows_M[np.isin(cells_M, self.cells_A)]
-        return EdgeChips(
-            b"".join(index.codes.code(row).tobytes() for row in rows_M.tolist()),
-            index.columns.boxes_N4[rows_M],
-            index.columns.times_N[rows_M],
-            index.rows.columns(rows_M, [*_names(self.request)]),
-        )
+def _across(
+    request: ChangesRequest, snapshot_id: SnapshotId, edges: Sequence[EdgeChips]
+) -> tuple[Chips, np.ndarray]:
+    """Return the pairs of chips of two shards, and how many there are at each distance."""
+    part_bits = tuple(part.bits for part in snapshot_id.code.parts)
+    chips = {name: [value for edge in edges for value in edge.chips[name]] for name in edges[0].chips}
+    codes_NY = np.frombuffer(b"".join(edge.codes for edge in edges), np.uint8).reshape(
+        -1, sum(part_bits) // 8
+    )
+    codes_WN = np.empty((words_of(part_bits), len(codes_NY)), np.uint64)
+    reorder(codes_NY.copy(), lookup_table(np.arange(sum(part_bits)), part_bits), codes_WN)
+    _, collections_N = np.unique(np.array(chips["collection"], np.str_), return_inverse=True)
+    ranks_N = np.empty(len(codes_NY), np.uint32)
+    ranks_N[np.argsort(np.array(chips["chip_id"], np.str_))] = np.arange(len(codes_NY))
+    places = Places(
+        codes_WN,
+        np.concatenate([edge.boxes_M4 for edge in edges]),
+        np.concatenate([edge.times_M for edge in edges]),
+        collections_N.astype(np.uint32),
+        ranks_N,
+        np.repeat(np.arange(len(edges)), [len(edge.times_M) for edge in edges]).astype(np.uint32),
+    )
+    rows_M = np.arange(len(codes_NY))
+    (before_K, after_K), distances = pairs_among(places, rows_M, request, snapshot_id.code)
+    pairs = pair_columns(_taken(chips, before_K), _taken(chips, after_K))
+    names = tuple(part.name for part in snapshot_id.code.parts)
+    return pairs | distances.named(names), distances.counts_D
 
 
-def selected(index: TableIndex, request: ChangesRequest) -> Int64s:
-    """Return the rows that pass the filters."""
-    if not request.has_filters:
-        return np.arange(len(index.codes))
-    return rows_of(select(index, request))
+def _taken(chips: Chips, rows_K: np.ndarray) -> Chips:
+    return {name: [values[row] for row in rows_K.tolist()] for name, values in chips.items()}
 
 
-def pairs_among(
-    places: Places,
-    rows_M: Int64s,
-    request: ChangesRequest,
-    comparison: Comparison,
-    part_bits: tuple[int, ...],
-) -> tuple[tuple[Int64s, Int64s], PairDistances]:
-    """Return the earlier and the later rows of the first k pairs among some rows, and their distances."""
-    limits = [criteria(interval=interval) for interval in request.intervals]
-    before, after = ((each.first, each.last) for each in limits)
-    words_P = [words_of([bits]) for bits in part_bits]
-    weights_W = np.repeat(np.array(comparison.weights, np.int64), words_P)
-    greatest = comparison.greatest_distance(part_bits)
-    found = find_pairs(places, rows_M, (before, after), weights_W, greatest, request.k, request.min_distance)
-    different_WK: Words = places.codes_WN[:, found.before_K] ^ places.codes_WN[:, found.after_K]
-    bits_WK = np.bitwise_count(different_WK).astype(np.int64)
-    ends = pairwise(np.cumsum([0, *words_P]).tolist())
-    part_distances_KP = np.stack([bits_WK[first:last].sum(axis=0) for first, last in ends], axis=1)
-    distances = PairDistances(found.distances_K, part_distances_KP, found.counts_D)
-    return (found.before_K, found.after_K), distances
-
-
-def pair_columns(before: Chips, after: Chips) -> Chips:
-    """Return the columns of pairs, given those of their chips."""
-    ids = zip(before["chip_id"], after["chip_id"], strict=True)
-    columns: Chips = {
-        "chip_id": [f"{earlier}/{later}" for earlier, later in ids],
-        "before": before["chip_id"],
-        "after": after["chip_id"],
-        "before_datetime": before["datetime"],
-        "after_datetime": after["datetime"],
-        "collection": after["collection"],
+def _page(
+    request: ChangesRequest, snapshot_id: SnapshotId, found: Sequence[tuple[Chips, np.ndarray]]
+) -> Page:
+    comparison = comparison_of(snapshot_id.code, request.compare, request.kind_weight)
+    counts_D = np.sum([counts_D for _, counts_D in found], axis=0)
+    chips = merged([pairs for pairs, _ in found], [_most_different, "before", "after"], request.k)
+    chips["rank"] = list(range(1, len(chips["before"]) + 1))
+    parts = zip(snapshot_id.code.parts, comparison.weights, strict=True)
+    about: dict[str, Any] = {
+        "numberMatched": int(counts_D[request.min_distance :].sum()),
+        "numberReturned": len(chips["before"]),
+        "histogram": histogram(0, counts_D),
+        "snapshot": snapshot_id.version,
+        "model_id": snapshot_id.model_id,
+        "compare": request.compare,
+        "parts": [{"name": part.name, "bits": part.bits, "weight": weight} for part, weight in parts],
+        "links": [],
     }
-    return columns | {name: after[name] for name in ("bbox", "geometry") if name in after}
+    return Page(chips, about, request.format == "columns", request.fields or EVERYTHING, usual=USUAL_OF_PAIRS)
 
 
-def _names(request: ChangesRequest) -> list[str]:
-    """Return which columns of the table the answer needs of the later chip."""
-    wants_geometry = (request.fields or Fields()).wants("geometry")
-    if request.format == "columns":
-        wants_geometry = request.fields is not None and "geometry" in (request.fields.include or ())
-    return ["chip_id", "datetime", "collection", "bbox", *(["geometry"] if wants_geometry else [])]
+def _most_different(chips: Chips) -> list[int]:
+    return [-distance for distance in chips["distance"]]

@@ -23,7 +23,7 @@ from pipelines.api.explore_answers import (
     GridAnswer,
 )
 from pipelines.serve.answer_features import chip_features
-from pipelines.serve.changed import USUAL_OF_PAIRS, changes
+from pipelines.serve.changes import USUAL_OF_PAIRS, changes
 from pipelines.serve.facts import CollectionsLookup, CoverageLookup, collections_answer, coverage_answer
 from pipelines.serve.fanout import Shards
 from pipelines.serve.grid import grid

@@ -7,16 +7,13 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.api.requests import SearchRequest
 from pipelines.hamming.answer import Hits
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.examples import search_examples
-from pipelines.hamming.parted import FEWEST_TOGETHER
 from pipelines.hamming.row_filter import EVERY_ROW
 from pipelines.index.request_filters import select
 from pipelines.index.table_index import TableIndex
@@ -58,25 +55,6 @@ class PreparedSearch:
         """Greatest distance of a hit, in units of the index; None: no limit."""
         max_distance = self.question.request.max_distance
         return None if max_distance is None else max_distance * self.ranking.unit
-
-
-def warm_up(snapshot: Snapshot) -> None:
-    """Run each kind of search once, because compiling one that is new on this machine takes seconds."""
-    index = snapshot.index
-    if not len(index.codes):
-        return
-    code, chip_ids = index.codes.code(0).tobytes().hex(), (index.rows.chip_id(0),)
-    parts = [part.name for part in snapshot.code.parts]
-    for filters in ({}, {"bbox": (-180, -90, 180, 90)}):
-        queries: list[dict[str, Any]] = [
-            {"chip_ids": chip_ids, "max_distance": 0},
-            {"chip_ids": chip_ids * 2},
-            {"code": code, "bit_weights": "8" * snapshot.code.bits},
-        ]
-        # enough of each to be searched as a batch too
-        queries += [{"code": code, "compare": compare} for compare in ("both", *parts)] * FEWEST_TOGETHER
-        questions = [Question(SearchRequest.model_validate(query | filters)) for query in queries]
-        answer(snapshot, questions, is_whole=True)
 
 
 def answer(snapshot: Snapshot, questions: Sequence[Question], *, is_whole: bool) -> list[ShardReply]:

@@ -15,7 +15,7 @@ from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.index.files import building
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.find import answer, warm_up
+from pipelines.serve.find import answer
 from pipelines.serve.follow import Follower, RefusedPublication
 from pipelines.serve.lookup import HeavyLookups, Lookup, Part
 from pipelines.serve.picture_form import ChipSource
@@ -23,6 +23,7 @@ from pipelines.serve.prometheus import LastNightMetrics, SnapshotMetrics
 from pipelines.serve.question import Question, Sample, ShardReplies, SnapshotId, SnapshotSelector
 from pipelines.serve.refusals import NOT_READY, Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
+from pipelines.serve.warm_up import warm_up
 from pipelines.serve.why_refused import why_refused
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published

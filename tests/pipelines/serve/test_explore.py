@@ -30,7 +30,7 @@ from pipelines.api.explore_answers import (
     CoverageAnswer,
     GridAnswer,
 )
-from pipelines.serve.changed import changes
+from pipelines.serve.changes import changes
 from pipelines.serve.facts import CollectionsLookup, CoverageLookup, collections_answer, coverage_answer
 from pipelines.serve.grid import grid
 from pipelines.serve.here import ChipLookup, DatesLookup, HereLookup, dates_page, here_page

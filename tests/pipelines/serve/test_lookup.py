@@ -9,8 +9,8 @@ from typing import Any
 
 from pipelines.api.explore import ChangesRequest, GridRequest
 from pipelines.api.requests import SearchRequest
-from pipelines.serve.changes import ChangesLookup
-from pipelines.serve.grid import GridQuestion
+from pipelines.serve.changes_part import ChangesLookup
+from pipelines.serve.grid_part import GridQuestion
 from pipelines.serve.lookup import MOST_WAITING, HeavyLookups
 from pipelines.serve.question import Question
 from pipelines.serve.refusals import QUEUE_FULL
