@@ -182,7 +182,7 @@ def _write_scene(store: Store, uri: str, seed: int, west: float | None) -> None:
 def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> list[dict[str, object]]:
     with open_raster(store.read(uri)) as dataset:
         chips = list(read_chips(dataset, None, Grid(16), PixelSpec((1, 2, 3))))
-        places = [footprint(georeference(dataset), chip.window) for chip in chips]
+        outlines = [footprint(georeference(dataset), chip.window) for chip in chips]
     codes_NY = network.encode(torch.from_numpy(np.stack([chip.pixels_HWC for chip in chips])))
     return [
         {
@@ -190,9 +190,9 @@ def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> li
             "uri": uri,
             "etag": f"etag-{number}",
             "window": dict(zip("xywh", chip.window, strict=True)),
-            "bbox": place and place.bbox,
-            "geometry": place and place.geometry,
-            "datetime": datetime(2025, 1, 1 + number, tzinfo=UTC) if number else None,
+            "bbox": outline and outline.bbox,
+            "geometry": outline and outline.geometry,
+            "datetime": datetime(2025, 1, 1 + number, tzinfo=UTC) if number or place % 2 else None,
             "collection": "tests",
             "properties": [],
             "valid_fraction": 1.0,
@@ -201,7 +201,7 @@ def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> li
             "run_id": "run",
             "encoded_at": datetime(2026, 1, 1, tzinfo=UTC),
         }
-        for chip, place, code_Y in zip(chips, places, codes_NY, strict=True)
+        for place, (chip, outline, code_Y) in enumerate(zip(chips, outlines, codes_NY, strict=True))
     ]
 
 

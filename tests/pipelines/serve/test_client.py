@@ -8,6 +8,7 @@ import inspect
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -200,7 +201,7 @@ FILTERS: list[tuple[dict[str, Any], Callable[[Row], bool]]] = [
     ({"collections": ("others",)}, lambda row: False),
     (
         {"bbox": (0, 0, 9, 9), "datetime": "2025-01-02T01:00:00+01:00", "min_valid_fraction": 0.5},
-        lambda row: overlaps(0, 0, 9, 9)(row) and row["datetime"] is not None,
+        lambda row: overlaps(0, 0, 9, 9)(row) and row["datetime"] == datetime(2025, 1, 2, tzinfo=UTC),
     ),
 ]
 

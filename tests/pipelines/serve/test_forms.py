@@ -43,7 +43,7 @@ def ask(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Ask:
         index_folder=tmp_path_factory.mktemp("indices"),
         poll_seconds=3600,
     )
-    app = Ingress(config, [], None).__serve_build_asgi_app__()  # type: ignore[arg-type]
+    app = Ingress(config, [], None, None).__serve_build_asgi_app__()  # type: ignore[arg-type]
 
     async def asked(method: str, path: str, **options: Any) -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
