@@ -51,8 +51,8 @@ class WatchSummary(BaseModel):
     """Number of the newest publication that it has looked at; 0: none yet"""
     model_id: str
     """The model that the example's code is of"""
-    hits: int | None
-    """Number of hits so far; null if there are too many to count them for an answer"""
+    hits: int
+    """Number of hits so far"""
 
 
 class WatchesAnswer(BaseModel):
@@ -62,7 +62,7 @@ class WatchesAnswer(BaseModel):
     """False: the service was started without watches, so it can't show any"""
     watches: Sequence[WatchSummary]
     unreadable: Sequence[str]
-    """Names of watches whose files aren't valid: `jobs.watch list` says what is wrong"""
+    """Names of watches whose files aren't valid, or too large: `jobs.watch list` says what is wrong"""
 
 
 class HitsParameters(BaseModel):

@@ -6,7 +6,7 @@ A file of GeoJSON may be large. It is read in pieces: a place in it is where a h
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.api.geojson import chip_properties, json_number, located
 from pipelines.api.watches import Hit, HitCollection, HitProperties
@@ -73,8 +73,16 @@ def hit_files(folder: str, watch: str, store: Store) -> dict[int, ObjectInfo]:
             return dict(sorted(files.items(), reverse=True))
 
 
-def read_hits(file: ObjectInfo, place: int, most: int, store: Store) -> tuple[list[bytes], int | None]:
-    """Return some hits of a file, each as its GeoJSON, and the place of the next one; None: there is none.
+class FileHit(NamedTuple):
+    """A hit as a file has it."""
+
+    place: int
+    """Where it begins [bytes]"""
+    json: bytes
+
+
+def read_hits(file: ObjectInfo, place: int, most: int, store: Store) -> tuple[list[FileHit], int | None]:
+    """Return some hits of a file, and the place of the next one; None: there is none.
 
     ``place``: where the first of them begins; 0: the file's first hit. Returns at least one hit and at most
     ``most``, and reads a megabyte. Raises ValueError if no hit begins there, StorageError.
@@ -84,7 +92,7 @@ def read_hits(file: ObjectInfo, place: int, most: int, store: Store) -> tuple[li
     wanted = place, place + _PIECE
     piece = content[slice(*wanted)] if isinstance(content, bytes) else content.read([wanted])[0]
     text = piece.decode("latin-1")  # one character a byte; all that isn't ASCII stands within strings
-    hits: list[bytes] = []
+    hits: list[FileHit] = []
     start = 0
     while len(hits) < most:
         try:
@@ -96,7 +104,7 @@ def read_hits(file: ObjectInfo, place: int, most: int, store: Store) -> tuple[li
             break
         hit = piece[start:end]
         Hit.model_validate_json(hit)
-        hits.append(hit)
+        hits.append(FileHit(place + start, hit))
         start = end + 1
         if following == "]":
             return hits, None

@@ -3,6 +3,7 @@
 docs/guide/watch.md specifies them.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, TypeVar
 
@@ -114,7 +115,12 @@ def summary_of(watch: Watch, state: State) -> WatchSummary:
 
 def watch_names(folder: str, store: Store) -> list[str]:
     """Return the names of all watches, sorted. Raises StorageError if the folder can't be listed."""
-    names = (found.uri.rpartition("/")[2] for found in store.list(folder, recursive=False))
+    return names_in(found.uri for found in store.list(folder, recursive=False))
+
+
+def names_in(uris: Iterable[str]) -> list[str]:
+    """Return the names of the watches among some files, sorted."""
+    names = (uri.rpartition("/")[2] for uri in uris)
     return sorted(
         name.removesuffix(_WATCH) for name in names if name.endswith(_WATCH) and not name.endswith(_STATE)
     )
