@@ -72,7 +72,7 @@ function Row({ watch }: { watch: Watch }): JSX.Element {
         {watch.notes && <span class="notes">{watch.notes}</span>}
         <small>{within} · {ran}</small>
       </button>
-      <button onClick={() => { close(); openAsQuery(watch); }} aria-label={`Open ${watch.name} as a query`}>Open as a query</button>
+      <button onClick={() => { close(); openAsQuery(watch); }} aria-label={`Open as a query: ${watch.name}`}>Open as a query</button>
     </li>
   );
 }

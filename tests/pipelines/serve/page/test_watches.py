@@ -113,7 +113,7 @@ def test_a_watch_as_a_query_and_back(watched: Watched, http, visit) -> None:
     visitor.page.wait_for_selector(".state")
     assert "What are you looking for?" in visitor.page.inner_text(".state")
     visitor.page.keyboard.press("w")
-    visitor.page.click("[aria-label='Open fields as a query']")
+    visitor.page.click("[aria-label='Open as a query: fields']")
     visitor.page.wait_for_selector(".card")
     visitor.settle()
     asked = {"chip_ids": [watched.example], "max_distance": watched.max_distance}
