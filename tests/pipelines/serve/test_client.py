@@ -26,7 +26,6 @@ from pipelines.client import (
     Fields,
     GridRequest,
     HereParameters,
-    HitsParameters,
     ImageLimits,
     SearchLimits,
     SearchRequest,
@@ -39,9 +38,6 @@ from pipelines.errors import (
     SnapshotGoneError,
     UnauthorizedError,
 )
-from pipelines.watch.add import add_watch, remove_watch
-from pipelines.watch.config import AddWatchConfig, RemoveWatchConfig, RunWatchesConfig
-from pipelines.watch.run import run_watches
 from tests.pipelines.serve.conftest import ADMIN_KEY, KEY, Archive, png, wait_for
 
 TRIANGLE = {"type": "Polygon", "coordinates": [[[0.3, 5], [3, 5], [3, 9.1], [0.3, 5]]]}
@@ -171,28 +167,6 @@ def test_what_lies_where(archive: Archive, url: str) -> None:
     assert ask(url, "collections", version).snapshot == version
     with pytest.raises(SnapshotGoneError):
         ask(url, "collections", 10**6)
-
-
-def test_watches_and_their_hits(archive: Archive, url: str) -> None:
-    folders = {"watches": f"{archive.root}/watches", "store": archive.store.config, "name": "fields"}
-    chip = archive.ids()[4]
-    nearest = archive.nearest(archive.code(4), leave_out=chip)[:20]
-    within = nearest[-1][0]
-    expected = [pair for pair in archive.nearest(archive.code(4), leave_out=chip) if pair[0] <= within]
-    options = {"table": archive.table, "chip_id": (chip,), "max_distance": within, "from_start": True}
-    add_watch(AddWatchConfig(**folders, **options))
-    try:
-        run_watches(RunWatchesConfig(**folders, output=f"{archive.root}/hits"))
-        (watch,) = ask(url, "watches").watches
-        assert (watch.name, watch.example.chip_ids, watch.hits) == ("fields", (chip,), len(expected))
-        hits = [(hit.properties.distance, hit.id) for hit in ask(url, "hits", "fields").features]
-        assert hits == expected
-        page = ask(url, "hits", "fields", HitsParameters(limit=3))
-        assert [hit.id for hit in page.features] == [chip_id for _, chip_id in expected[:3]]
-        with pytest.raises(NotFoundError, match="boats"):
-            ask(url, "hits", "boats")
-    finally:
-        remove_watch(RemoveWatchConfig(**folders))
 
 
 def overlaps(west: float, south: float, east: float, north: float) -> Callable[[Row], bool]:
