@@ -261,6 +261,8 @@ def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFact
         index_folder=tmp_path_factory.mktemp("indices"),
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
         cors_origins=(ORIGIN,),
+        watches=f"{archive.root}/watches",
+        watch_hits=f"{archive.root}/hits",
         poll_seconds=0.2,
         timeout_seconds=10,
         shards=2,

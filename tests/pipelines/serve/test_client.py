@@ -91,7 +91,7 @@ def test_both_clients_have_the_same_methods() -> None:
         for client in (Client, AsyncClient)
     )
     assert sync == asynchronous
-    assert len(sync) == 20
+    assert len(sync) == 22
 
 
 def test_every_method(archive: Archive, url: str) -> None:
