@@ -284,7 +284,7 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 def wait_for(http: httpx.Client, version: int) -> None:
     """Wait until all replicas of the shards follow, and the encoder."""
-    deadline, right = time.monotonic() + 20, 0
+    deadline, right = time.monotonic() + 60, 0
     while right < 10:  # in a row: of each shard another replica may answer
         served = http.get("/v1/snapshot").json()
         follows = (served["snapshot"], served["refused"]) == (version, None)
