@@ -31,6 +31,7 @@ SHARE_A_SERVICE = {"cluster", "page", "serve"}
 STARTS_A_SERVER = {"cluster", "ray_local", "remote_store", "store"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads which tests stay together
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make quick` leaves out, tests of which a fixture starts Ray or an S3 server; and what stays
     together if the tests run in several processes: those of a file, or of a folder whose files share a
