@@ -33,8 +33,8 @@ SHARE_A_SERVICE = {"cluster", "page", "serve"}
 STARTS_A_SERVER = {"cluster", "ray_local", "remote_store", "store"}
 
 
-class TogetherInOneProcess(LoadScopeScheduling):
-    """Keeps the tests of a file in one process, or those of a folder whose files share a cluster or a service."""
+class TogetherInOneProcess(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keeps tests of a file in one process, and those of a folder whose files share a cluster or service."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.split("::")[0])
