@@ -32,6 +32,7 @@ def haproxy() -> Iterator[None]:
             "HAPROXY_STATS_PORT": str(_free_port()),
             "HAPROXY_METRICS_PORT": str(_free_port()),
             "DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # no other load balancer needs time to notice
+            "PROXY_READY_CHECK_TIMEOUT_S": "60",  # at 5 s, a busy machine's proxy is killed as it starts
         }
         before = dict(os.environ)
         os.environ |= {f"RAY_SERVE_{name}": value for name, value in ours.items()} | before
