@@ -26,7 +26,6 @@ from pipelines.api.fields import MEMBERS, PROPERTIES, Fields
 from pipelines.client.tables import about, frame_of, joined, read_table
 from pipelines.serve.answer_features import geojson
 from pipelines.serve.app import Ingress
-from pipelines.serve.config import ServeConfig
 from pipelines.serve.media import ARROW, PARQUET, WINDOW_BYTES, packed
 from tests.pipelines.serve.conftest import Archive
 
@@ -34,16 +33,9 @@ Ask = Callable[..., httpx.Response]
 
 
 @pytest.fixture(scope="module")
-def ask(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Ask:
+def ask(alone: Ingress) -> Ask:
     """Send a request to a service in this process."""
-    config = ServeConfig(
-        table=archive.table,
-        store=archive.store.config,
-        open=True,
-        index_folder=tmp_path_factory.mktemp("indices"),
-        poll_seconds=3600,
-    )
-    app = Ingress(config, [], None, None).__serve_build_asgi_app__()  # type: ignore[arg-type]
+    app = alone.__serve_build_asgi_app__()
 
     async def asked(method: str, path: str, **options: Any) -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
