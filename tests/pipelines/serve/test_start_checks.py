@@ -33,8 +33,10 @@ def test_a_taken_port_is_one_line(taken, monkeypatch):
     check_port(config)  # a cluster's own Serve may listen there
 
 
-def test_a_proxy_has_a_minute_to_start():
+def test_a_proxy_has_a_minute_to_start(monkeypatch):
     """Ray's own constants say so, in a process that is started as a cluster's are."""
+    # a service that other tests share may have set it
+    monkeypatch.delenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", raising=False)
     ask = "from ray.serve._private.constants import PROXY_READY_CHECK_TIMEOUT_S as limit; print(limit)"
     for context in (patience, haproxy):
         with context():
