@@ -145,7 +145,7 @@ def relabel(page: Page) -> float:
 
 
 def footprints(page: Page, url: str, example: str) -> float:
-    """Return the time from an answer of 10,000 chips to all of them on the map, page loaded [milliseconds]."""
+    """Return the time from an answer of 10,000 chips to all of them on the map [milliseconds]."""
     before = page.evaluate(_SEARCH_TIME)[1]
     page.goto(f"{url}/#for={example}&most={_FOOTPRINTS}")
     page.wait_for_function(

@@ -74,7 +74,8 @@ def table_rows(rows: slice, codes_NY: codes.Codes) -> pa.Table:
     numbers = np.arange(rows.start, rows.stop)
     count, scenes = len(numbers), numbers // _SCENE
     places = numbers % _PLACES
-    strips = places // _SCENE * _SCATTER % (_STRIPS_AROUND * 1700)  # a scene is a strip somewhere in the world
+    # a scene is a strip somewhere in the world
+    strips = places // _SCENE * _SCATTER % (_STRIPS_AROUND * 1700)
     west = (strips % _STRIPS_AROUND * _SCENE + places % _SCENE) / 10 - 180
     south = strips // _STRIPS_AROUND / 10 - 85
     boxes = shapely.box(west, south, west + 0.1, south + 0.1)
