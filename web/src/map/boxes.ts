@@ -39,14 +39,19 @@ const UNIFORMS = ["matrix", "centre", "world", "dots_below", "radius", "range", 
 
 type Uniforms = Record<(typeof UNIFORMS)[number], WebGLUniformLocation | null>;
 
-interface Drawn {
-  readonly gl: WebGL2RenderingContext;
+interface Program {
   readonly program: WebGLProgram;
+  readonly at: Uniforms;
+}
+
+interface Drawn extends Program {
+  readonly gl: WebGL2RenderingContext;
   readonly array: WebGLVertexArrayObject;
   readonly numbers: WebGLBuffer;
   readonly triangles: WebGLBuffer;
-  readonly at: Uniforms;
 }
+
+const programs = new WeakMap<WebGL2RenderingContext, Program>(); // all layers of a map share one
 
 export class Boxes implements CustomLayerInterface {
   readonly type = "custom";
@@ -126,11 +131,9 @@ export class Boxes implements CustomLayerInterface {
     return -1;
   }
 
-  onAdd(map: Map, gl: WebGL2RenderingContext): void {
-    const program = linked(gl);
-    const at = Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)])) as Uniforms;
+  onAdd(map: Map): void {
     this.map = map;
-    this.drawn = { gl, program, array: gl.createVertexArray(), numbers: gl.createBuffer(), triangles: gl.createBuffer(), at };
+    this.drawn = null;
     this.isStale = true;
   }
 
@@ -138,9 +141,10 @@ export class Boxes implements CustomLayerInterface {
     this.drawn = null;
   }
 
-  render(_: WebGL2RenderingContext, { defaultProjectionData }: CustomRenderMethodInput): void {
-    if (!this.drawn || !this.map || !this.isVisible || this.first >= this.count) return;
-    const { gl, program, array, at } = this.drawn;
+  render(gl: WebGL2RenderingContext, { defaultProjectionData }: CustomRenderMethodInput): void {
+    if (!this.map || !this.isVisible || this.first >= this.count) return;
+    this.drawn ??= prepared(gl); // not before there is something to draw: compiling shaders takes a moment
+    const { program, array, at } = this.drawn;
     const world = 512 * 2 ** this.map.getZoom();
     const centre = placeOf(this.map.getCenter().lng, this.map.getCenter().lat);
     gl.useProgram(program);
@@ -206,7 +210,14 @@ function turnsInSight(map: Map, isOverEdge: boolean): number[] {
   return Array.from({ length: to - from + 1 }, (_, place) => from + place);
 }
 
-function linked(gl: WebGL2RenderingContext): WebGLProgram {
+function prepared(gl: WebGL2RenderingContext): Drawn {
+  const known = programs.get(gl);
+  const shared = known && gl.isProgram(known.program) ? known : linked(gl); // a reset of the card takes programs along
+  programs.set(gl, shared);
+  return { gl, ...shared, array: gl.createVertexArray(), numbers: gl.createBuffer(), triangles: gl.createBuffer() };
+}
+
+function linked(gl: WebGL2RenderingContext): Program {
   const program = gl.createProgram();
   for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]] as const) {
     const shader = gl.createShader(kind)!;
@@ -216,5 +227,5 @@ function linked(gl: WebGL2RenderingContext): WebGLProgram {
   }
   gl.linkProgram(program);
   if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) throw new Error(`The map's shader: ${gl.getProgramInfoLog(program)}`);
-  return program;
+  return { program, at: Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)])) as Uniforms };
 }
