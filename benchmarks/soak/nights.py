@@ -1,7 +1,7 @@
 """A night after the other by the real jobs, with what is done by hand between them; each is checked.
 
-The source changes, a night encodes it, watches run. By turns the table is then compacted, or what was
-published is rolled back, and each third night another model takes over.
+The source changes, a night encodes it, watches run. Each third night another model takes over, and
+is rolled back; the night after that publishes it again, and then the table is compacted.
 """
 
 import json
@@ -82,7 +82,7 @@ class Nights:
             self.one()
             if self.count % 3 == 1:
                 self._job("maintain", {"table": self.places.table})
-            elif self.count % 3 == 2:
+            elif self.count % 3 == 0:  # the first night of another model
                 self._job("publish", {"table": self.places.table}, "--rollback")
             time.sleep(max(0.0, min(began + EVERY_SECONDS, end) - time.monotonic()))
 
@@ -100,7 +100,7 @@ class Nights:
         """Encode what is new, again if objects couldn't be read; return whether the table was checked."""
         bundle = self.bundles[self.count // 3 % len(self.bundles)]
         flags = {"source": self.places.source, "table": self.places.table, "bundle": bundle}
-        flags |= {"chip-size": str(CHIP), "objects-per-unit": "20", "encoders": "1"}
+        flags |= {"chip-size": str(CHIP), "objects-per-unit": "25", "encoders": "1"}
         # a model that comes back misses what was removed in several nights
         flags |= {"max-prune-share": "0.5"}
         for _ in range(_ATTEMPTS):

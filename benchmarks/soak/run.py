@@ -41,7 +41,7 @@ _KEY = "a key for the soak"
 _BITS = 32
 _MODELS = {"one": (_BITS, 0), "two": (_BITS // 2, _BITS // 2)}
 """Bits of kind and look, by name."""
-_DISK_MB = 64
+_DISK_MB = 200
 _FOLLOW_SECONDS = 120.0
 _STOP_SECONDS = 60
 _SERVICE = {

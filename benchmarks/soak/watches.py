@@ -45,7 +45,10 @@ class WatchedVersions:
 
     def follow(self, watches: str, table_uri: str, oracle: Oracle, store: Store) -> None:
         """Look at the publication that the watch's state says it has looked at last."""
-        state = json.loads(store.read(f"{watches}/{self.name}.state.json"))
+        try:
+            state = json.loads(store.read(f"{watches}/{self.name}.state.json"))
+        except FileNotFoundError:
+            return  # no run has ended yet
         number = state["progress"]["publication"]
         if number > self.publication:
             version = _version(oracle, next(p for p in publications(table_uri, store) if p.number == number))

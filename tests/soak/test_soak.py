@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.server,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1500),
     pytest.mark.skipif(
         os.getuid() != 0 or shutil.which("ip") is None, reason="it takes root's rights and ip(8)"
     ),
