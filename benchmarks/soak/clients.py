@@ -31,7 +31,8 @@ RATE = 50.0
 """Requests a second of all clients together."""
 _CLIENTS = 64
 _TIMEOUT_SECONDS = 60.0
-_PATIENCE_SECONDS = 3.0
+_PATIENCE_SECONDS = 15.0
+_IDLE_SECONDS = 2.0  # connections are closed by clients, before a server does it beside a request
 _GATEWAY = (500, 502, 503, 504)
 
 Ended = Literal["answered", "busy", "lost", "refused"]
@@ -69,7 +70,9 @@ class Clients:
             self._failure = error
 
     async def _all(self) -> None:
-        limits = httpx.Limits(max_connections=_CLIENTS, max_keepalive_connections=_CLIENTS)
+        limits = httpx.Limits(
+            max_connections=_CLIENTS, max_keepalive_connections=_CLIENTS, keepalive_expiry=_IDLE_SECONDS
+        )
         options = settings(self._url, self._key, _TIMEOUT_SECONDS)
         async with httpx.AsyncClient(**options, limits=limits) as http:
             await asyncio.gather(*(self._client(http) for _ in range(_CLIENTS)))

@@ -19,7 +19,7 @@ from benchmarks.soak.watches import WatchedVersions, begin, delivered, lost_doub
 from pipelines.storage.store import Store
 from pipelines.table.pointer import read_pointer
 
-EVERY_SECONDS = 60.0
+_EVERY_SECONDS = 60.0
 _ATTEMPTS = 3
 _SHOWN = 5  # examples of a harm
 _OUTPUT = 3000  # characters of a job's output that are kept
@@ -80,11 +80,15 @@ class Nights:
         """Run nights until a time of the monotonic clock, one each minute if they don't take longer."""
         while (began := time.monotonic()) < end:
             self.one()
-            if self.count % 3 == 1:
-                self._job("maintain", {"table": self.places.table})
-            elif self.count % 3 == 0:  # the first night of another model
-                self._job("publish", {"table": self.places.table}, "--rollback")
-            time.sleep(max(0.0, min(began + EVERY_SECONDS, end) - time.monotonic()))
+            self.by_hand()
+            time.sleep(max(0.0, min(began + _EVERY_SECONDS, end) - time.monotonic()))
+
+    def by_hand(self) -> None:
+        """Do what is done between two nights: compact the table, or roll back, by turns."""
+        if self.count % 3 == 1:
+            self._job("maintain", {"table": self.places.table})
+        elif self.count % 3 == 0:  # the first night of another model
+            self._job("publish", {"table": self.places.table}, "--rollback")
 
     def one(self) -> None:
         """Run a night: change the source, encode, look at the table, and let the watches run."""
@@ -110,14 +114,14 @@ class Nights:
             report = json.loads(next(line for line in output.splitlines() if line.startswith('{"run_id"')))
             self.ledger.note("night", number=self.count, **report)
             if not report["failed"]:
-                self._check_rows(report)
+                self.check_rows(report["model_id"], report["table_version"])
                 return True
         self.ledger.harm("unexplained_errors", what="a night can't read its objects", failed=report["failed"])
         return False
 
-    def _check_rows(self, report: Mapping[str, object]) -> None:
-        model, version = str(report["model_id"]), int(str(report["table_version"]))
-        found = rows_of(self.places.table, self.store, model, version)
+    def check_rows(self, model_id: str, version: int) -> None:
+        """Compare a version of the table with what the source holds."""
+        found = rows_of(self.places.table, self.store, model_id, version)
         lost, doubled = lost_and_doubled(found, self.archive.rows())
         for kind, rows in (("lost_rows", lost), ("doubled_rows", doubled)):
             if rows:
