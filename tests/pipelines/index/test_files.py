@@ -147,17 +147,14 @@ def test_a_lock_that_is_removed_while_others_wait_still_lets_one_in_at_a_time(tm
     assert names(tmp_path) == []
 
 
-SEARCH = """
-import sys
+KERNELS = """
 import numpy as np
-from pipelines.hamming import multi_index, scan
+from numba.core.dispatcher import Dispatcher
+from pipelines.hamming import bit_order, groups, tables
 from pipelines.hamming.arrays import build_arrays
-from pipelines.hamming.code_index import CodeIndex
-codes_NY = np.random.default_rng(0).integers(0, 256, (20_000, 8), np.uint8)
-index = CodeIndex(build_arrays(codes_NY))
-for method in sys.argv[1:]:
-    assert index.search(codes_NY[5], 1, method=method).rows_K.tolist() == [5]
-print(sum(len(kernel.stats.cache_misses) for kernel in (multi_index.search_tables, scan.scan_groups)))
+build_arrays(np.random.default_rng(0).integers(0, 256, (20_000, 8), np.uint8))
+kernels = [each for module in (bit_order, groups, tables) for each in vars(module).values()]
+print(sum(len(each.stats.cache_misses) for each in kernels if isinstance(each, Dispatcher)))
 """
 
 
@@ -166,8 +163,9 @@ def run(*command, **environment):
 
 
 def test_kernels_are_compiled_once_for_all_processes(tmp_path):
-    command, cache = [sys.executable, "-c", SEARCH, "mih", "scan"], {"NUMBA_CACHE_DIR": str(tmp_path)}
-    assert [run(*command, **cache).stdout.strip() for _ in range(2)] == ["2", "0"]
+    command, cache = [sys.executable, "-c", KERNELS], {"NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (int(run(*command, **cache).stdout) for _ in range(2))
+    assert (first > 3, second) == (True, 0)
 
 
 def test_works_where_nothing_can_be_written():
@@ -176,7 +174,7 @@ def test_works_where_nothing_can_be_written():
     if run("unshare", "-m", "sh", "-c", readonly, **os.environ).returncode:
         pytest.skip("this machine doesn't let a test mount its install read-only")
     finished = run(
-        "unshare", "-m", "sh", "-c", f'{readonly} && exec "$0" "$@"', sys.executable, "-c", SEARCH, "scan",
+        "unshare", "-m", "sh", "-c", f'{readonly} && exec "$0" "$@"', sys.executable, "-c", KERNELS,
         HOME="/dev/null/home", PATH=os.environ["PATH"],
     )  # fmt: skip
-    assert (finished.stdout.strip(), finished.stderr) == ("1", "")  # compiled, and not kept
+    assert (int(finished.stdout) > 3, finished.stderr) == (True, "")  # compiled, and not kept
