@@ -12,7 +12,7 @@ import psutil
 from benchmarks.soak.nodes import Cluster
 
 _EVERY_SECONDS = 3.0
-_YOUNG_SECONDS = 60.0  # a process that has just started loads its libraries and first versions
+_YOUNG_SECONDS = 180.0  # on a busy machine a process loads its libraries and first versions so long
 _LEAST_SECONDS = 60.0  # of a process, for a slope
 _TITLES = ("ServeReplica:scenehash:", "ServeController", "ProxyActor", "HAProxyManager")
 
@@ -66,7 +66,7 @@ class Memory:
 def slopes(samples: Mapping[Key, Sequence[Sample]]) -> dict[Key, float]:
     """Return how fast the memory of processes grows, over the second half of the run [MB a minute].
 
-    A process counts that lived for a minute of that, after its own first minute.
+    A process counts that lived for a minute of that, after its own first three.
     """
     times = [at for taken in samples.values() for at, _ in taken]
     if not times:
