@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.machines import Network
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY
 from pipelines.storage.store import Store
 from tests.cluster import store_server
-from tests.cluster.machines import Network
 from tests.cluster.ray_nodes import REPOSITORY, Cluster
 
 _STORE_SECONDS = 60

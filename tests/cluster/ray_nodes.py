@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.cluster.machines import Machine, Network
+from benchmarks.machines import Machine, Network
 
 REPOSITORY = Path(__file__).parents[2]
 _BIN = Path(sys.executable).parent

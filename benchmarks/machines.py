@@ -48,10 +48,12 @@ class Machine:
         """Unplug it: it runs on, but no packet reaches it or leaves it."""
         ip("-n", _SWITCH, "link", "set", self.name, "down")
 
-    def start(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Run a command there; what it prints goes to `log`."""
+    def start(
+        self, command: Sequence[str | Path], environment: Mapping[str, str], output: Path | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Run a command there; what it prints goes to ``output``, by default to `log`."""
         command = ["ip", "netns", "exec", self._namespace, *command]
-        with self.log.open("ab") as log:
+        with (output or self.log).open("ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
             )
@@ -65,7 +67,7 @@ class Machine:
 
     def runs(self, name: str) -> bool:
         """Return whether a process runs there whose name begins so."""
-        for process in self._processes():
+        for process in self.processes():
             with suppress(psutil.Error):
                 if process.name().startswith(name[:15]):  # the kernel keeps no more of it
                     return True
@@ -74,7 +76,7 @@ class Machine:
     def kill(self) -> None:
         """Kill all that runs there, and wait until it is gone."""
         deadline = time.monotonic() + _DEATH_SECONDS
-        while processes := self._processes():
+        while processes := self.processes():
             assert time.monotonic() < deadline, f"{self.name}: {processes} can't be killed"
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
@@ -83,7 +85,8 @@ class Machine:
         for process in self._started:
             process.wait()
 
-    def _processes(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
+        """Return all that runs there."""
         found = []
         for pid in ip("netns", "pids", self._namespace).split():
             with suppress(psutil.NoSuchProcess):
@@ -129,8 +132,13 @@ class Network:
             machine.kill()
         self._janitor.communicate()
 
+    @property
+    def address(self) -> str:
+        """The address of this machine on the network."""
+        return f"{_SUBNET}.1"
+
 
 def ip(*arguments: str) -> str:
-    """Run ip(8) and return what it prints."""
+    """Run the command ip, and return what it prints."""
     done = subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
     return done.stdout
