@@ -1,10 +1,19 @@
-"""Objects to chips: the work of one reading task, on its share of a unit."""
+"""Objects to chips.
 
+Shapes: N chips, H x W pixels, C bands.
+"""
+
+import math
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import structlog
+from numpy.typing import NDArray
 
+from pipelines.encode.fetch import fetched
 from pipelines.errors import RejectedObject, RejectReason, StorageError
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.footprints import footprint
@@ -19,7 +28,7 @@ from pipelines.table.schema import FILE_SCHEMA
 CHIP, FAILED = "chip", "failed"
 TOO_SMALL: RejectReason = "too_small"
 
-CHIP_SCHEMA = pa.schema(
+ROW_SCHEMA = pa.schema(
     [
         pa.field("outcome", pa.string()),  # CHIP, FAILED (tried again next time) or a RejectReason
         pa.field("detail", pa.string()),
@@ -31,16 +40,15 @@ CHIP_SCHEMA = pa.schema(
         pa.field("bytes_read", pa.int64()),  # of the object, in one of its rows; so are the next two
         pa.field("pixels_opened", pa.int64()),
         pa.field("pixels_covered", pa.int64()),  # those of them that lie in a window of the grid
-        pa.field("pixels", pa.binary()),  # chip_HWC, row by row
     ]
 )
-"""One row for each chip; one row without pixels for an object that gave no chips.
+"""One row for each chip; one row for an object that gave no chips.
 
-A large scene may turn out to be broken after some of its chips were yielded. It then ends with a row without
-pixels, and `shards.write_unit` drops its chips.
+A large scene may turn out to be broken after some of its chips were yielded. It then ends with a row that
+says so, and `shards.write_unit` drops its chips.
 """
 
-_BATCH_BYTES = 64 << 20  # most bytes of chips in memory before they are yielded, however large a scene is
+_BATCH_BYTES = 64 << 20  # most bytes of chips in a batch, however large a scene is
 
 _COUNTS = ("bytes_read", "pixels_opened", "pixels_covered")
 
@@ -49,77 +57,125 @@ Row = dict[str, object]
 log = structlog.get_logger()
 
 
-def read_objects(objects: pa.Table, chip_specs: ChipSpecs, store: Store) -> Iterator[pa.Table]:
-    """Yield the chips of a batch of objects, as tables of `CHIP_SCHEMA`. One bad object never costs another.
+@dataclass(frozen=True)
+class ChipBatch:
+    """Some chips, and what the table says of them."""
+
+    rows: pa.Table
+    """Of `ROW_SCHEMA`."""
+    chips_NHWC: NDArray[np.uint8]
+    """The pixels of those rows that are chips, in their order: one tensor."""
+
+
+def read_objects(
+    objects: pa.Table, chip_specs: ChipSpecs, store: Store, batch_size: int | None = None
+) -> Iterator[ChipBatch]:
+    """Yield the chips of some objects, in their order. One bad object never costs another.
 
     ``objects`` has the columns uri, etag and collection, and datetime and properties if the source has them.
+    A batch has at most ``batch_size`` chips and 64 MiB. Objects are fetched ahead while others are decoded.
     """
-    default = chip_specs.default
-    chip_bytes = default.grid.chip_size**2 * len(default.pixels.bands)
-    waiting: list[Row] = []
-    waiting_bytes = 0
-    for listed in objects.to_pylist():
-        chip_spec = chip_specs.of(listed["collection"])
-        entry = listed | {"cut": chip_spec.text()}
-        row_bytes = chip_bytes + len(str(listed))  # each chip repeats the metadata of its object
-        rows: list[Row] = []
-        counts = dict.fromkeys(_COUNTS, 0)  # of the object, that no row has yet
-        try:
-            content = _content(entry, store)
-            counts["bytes_read"] = len(content)
-            for row in _chips_of(entry, content, chip_spec, counts):
-                rows.append(row | counts)
-                counts.update(dict.fromkeys(_COUNTS, 0))
-                if waiting_bytes + (len(rows) + 1) * row_bytes > _BATCH_BYTES:
-                    yield pa.Table.from_pylist(waiting + rows, schema=CHIP_SCHEMA)
-                    waiting, rows, waiting_bytes = [], [], 0
-        except RejectedObject as rejected:
-            rows = [_without_chips(entry, rejected.reason, rejected.detail, rows, counts)]
-        except (FileNotFoundError, StorageError) as error:
-            rows = [_without_chips(entry, FAILED, str(error), rows, counts)]
-        except Exception as error:  # noqa: BLE001 - an unforeseen error costs this object, not the night
-            rows = [_without_chips(entry, FAILED, f"unforeseen: {error!r}", rows, counts)]
-        waiting += rows
-        waiting_bytes += len(rows) * row_bytes
-    if waiting:
-        yield pa.Table.from_pylist(waiting, schema=CHIP_SCHEMA)
+    batch = _Batch(chip_specs.default, batch_size)
+    with closing(fetched(objects.to_pylist(), store)) as contents:
+        for listed, content in contents:
+            chip_spec = chip_specs.of(str(listed["collection"]))
+            entry = dict(listed) | {"cut": chip_spec.text()}
+            first = len(batch.rows)  # of this object, in the present batch
+            counts = dict.fromkeys(_COUNTS, 0)  # of the object, that no row has yet
+            metadata_bytes = len(str(entry))  # each chip repeats them
+            try:
+                for row, chip_HWC in _chips_of(entry, content, chip_spec, counts):
+                    if batch.is_full(metadata_bytes):
+                        yield batch.take()
+                        first = 0
+                    batch.add(row | counts, chip_HWC, metadata_bytes)
+                    counts.update(dict.fromkeys(_COUNTS, 0))
+            except RejectedObject as rejected:
+                batch.replace(first, _without_chips(entry, rejected.reason, rejected.detail, counts))
+            except (FileNotFoundError, StorageError) as error:
+                batch.replace(first, _without_chips(entry, FAILED, str(error), counts))
+            except Exception as error:  # noqa: BLE001 - an unforeseen error costs this object, not the night
+                batch.replace(first, _without_chips(entry, FAILED, f"unforeseen: {error!r}", counts))
+    if batch.rows:
+        yield batch.take()
 
 
-def _without_chips(entry: Row, outcome: str, detail: str, rows: list[Row], counts: dict[str, int]) -> Row:
-    """Return the row that replaces an object's ``rows``; it counts the bytes that they counted.
+class _Batch:
+    """A batch as it grows: rows, and chips in one tensor that is handed on without another copy."""
 
-    The pixels count only if there are chips of them, or if the object is too small for any.
+    def __init__(self, chip_spec: ChipSpec, batch_size: int | None) -> None:
+        side = chip_spec.grid.chip_size
+        self._shape = side, side, len(chip_spec.pixels.bands)
+        self._chip_bytes = math.prod(self._shape)
+        self._capacity = min(batch_size or _BATCH_BYTES, max(1, _BATCH_BYTES // self._chip_bytes))
+        self._begin()
+
+    def _begin(self) -> None:
+        self.rows: list[Row] = []
+        self._chips_NHWC = np.empty((0, *self._shape), np.uint8)
+        self._count = self._metadata_bytes = 0
+
+    def is_full(self, metadata_bytes: int) -> bool:
+        """Return whether there is no room for one more chip with so many bytes of metadata."""
+        held = self._count * self._chip_bytes + self._metadata_bytes
+        too_large = held + self._chip_bytes + metadata_bytes > _BATCH_BYTES
+        return self._count == self._capacity or (bool(self.rows) and too_large)
+
+    def add(self, row: Row, chip_HWC: NDArray[np.uint8], metadata_bytes: int) -> None:
+        """Append a chip."""
+        if self._count == len(self._chips_NHWC):
+            self._grow()
+        self._chips_NHWC[self._count] = chip_HWC
+        self._count += 1
+        self._metadata_bytes += metadata_bytes
+        self.rows.append(row)
+
+    def _grow(self) -> None:
+        larger_NHWC = np.empty((min(self._capacity, max(16, 2 * self._count)), *self._shape), np.uint8)
+        larger_NHWC[: self._count] = self._chips_NHWC[: self._count]
+        self._chips_NHWC = larger_NHWC
+
+    def replace(self, first: int, row: Row) -> None:
+        """Put one row in the place of those from ``first`` on, the last object's; it counts what they did."""
+        replaced = self.rows[first:]
+        if replaced:
+            row = row | {"bytes_read": replaced[0]["bytes_read"]}
+        self._count -= len(replaced)
+        self.rows[first:] = [row]
+
+    def take(self) -> ChipBatch:
+        """Return what is there, and begin anew."""
+        rows = pa.Table.from_pylist(self.rows, schema=ROW_SCHEMA)
+        batch = ChipBatch(rows, self._chips_NHWC[: self._count])
+        self._begin()
+        return batch
+
+
+def _without_chips(entry: Row, outcome: str, detail: str, counts: dict[str, int]) -> Row:
+    """Return the row of an object without chips.
+
+    Its pixels count only if there are chips of them, or if the object is too small for any.
     """
     if outcome == FAILED:
         log.warning("not read", uri=entry["uri"], reason=detail)
-    counted: Row = {name: rows[0][name] if rows else counts[name] for name in _COUNTS}
-    if outcome != TOO_SMALL:
-        counted |= {"pixels_opened": 0, "pixels_covered": 0}
-    return entry | {"outcome": outcome, "detail": detail} | counted
+    pixels = {} if outcome == TOO_SMALL else {"pixels_opened": 0, "pixels_covered": 0}
+    return entry | {"outcome": outcome, "detail": detail} | counts | pixels
 
 
-def _content(entry: Row, store: Store) -> bytes:
-    """Return the content of the version of an object that was listed.
-
-    Raises FileNotFoundError, and StorageError, also if the object was replaced since: the next night lists
-    the new version, and encodes it under its own etag.
-    """
-    uri = str(entry["uri"])
-    try:
-        return store.read_version(uri, str(entry["etag"]))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{uri} has gone since it was listed") from error
-
-
-def _chips_of(entry: Row, content: bytes, chip_spec: ChipSpec, counts: dict[str, int]) -> Iterator[Row]:
-    """Yield the rows of an object's chips; its pixels are in ``counts`` before the first of them."""
+def _chips_of(
+    entry: Row, content: bytes | Exception, chip_spec: ChipSpec, counts: dict[str, int]
+) -> Iterator[tuple[Row, NDArray[np.uint8]]]:
+    """Yield an object's chips with their rows; its size and pixels are in ``counts`` before the first."""
+    if isinstance(content, Exception):
+        raise content
+    counts["bytes_read"] = len(content)
     with open_raster(content) as dataset:
         place, acquired = georeference(dataset), acquired_at(dataset)
         counts["pixels_covered"] = covered_pixels(dataset, place, chip_spec.grid)
         counts["pixels_opened"] = dataset.width * dataset.height
         for chip in read_chips(dataset, place, chip_spec.grid, chip_spec.pixels):
             outline = footprint(place, chip.window)
-            yield entry | {
+            row = entry | {
                 "outcome": CHIP,
                 "chip_id": chip_id(str(entry["uri"]), chip.window),
                 "window": dict(zip("xywh", chip.window, strict=True)),
@@ -127,5 +183,5 @@ def _chips_of(entry: Row, content: bytes, chip_spec: ChipSpec, counts: dict[str,
                 "geometry": outline.geometry if outline else None,
                 "datetime": entry.get("datetime") or acquired,  # a source knows better than a tag in a file
                 "valid_fraction": chip.valid_fraction,
-                "pixels": chip.pixels_HWC.tobytes(),
             }
+            yield row, chip.pixels_HWC

@@ -1,6 +1,6 @@
 """What a night has to do: the archive compared with the tables, joined on disk in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +48,14 @@ class Plan:
     vanished: tuple[str, ...]
     """The first few of them, by uri."""
 
-    def units(self, objects_per_unit: int) -> Iterator[pa.Table]:
-        """Yield units, in the order of the file: each is a table of at most so many objects to encode."""
-        return in_pieces(read_spilled(self.new), objects_per_unit)
+    def units(self, objects_per_unit: int, without: Collection[str] = ()) -> Iterator[pa.Table]:
+        """Yield units, in the order of the file: each is a table of at most so many objects to encode.
+
+        The objects in ``without`` (uri) are left out.
+        """
+        others = pa.array(without, pa.string())
+        pieces = (piece.filter(pc.invert(pc.is_in(piece["uri"], others))) for piece in read_spilled(self.new))
+        return in_pieces(pieces, objects_per_unit)
 
     def has(self, objects: set[tuple[str, str]]) -> bool:
         """Return whether all of some objects (uri, etag) are to be encoded."""

@@ -1,6 +1,6 @@
 """The rows of one unit: its chips become sorted shards, its rejects and failures are split off."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,14 +41,11 @@ class UnitResult:
     usage: Usage
 
 
-def write_unit(
-    table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table | Callable[[], pa.Table]
-) -> UnitResult:
+def write_unit(table_uri: str, store: Store, lineage: Lineage, blocks: Iterable[pa.Table]) -> UnitResult:
     """Write the chips of a unit as shards; return them with its rejects and failures. Commits nothing.
 
-    A block is a table, or a function that returns one and is called when the block's turn comes. So memory
-    grows with the unit only by some 32 bytes for each chip (`pipelines.table.sorting`), and by the rejects
-    and failures, at most one for each object.
+    One block is in memory at a time. So memory grows with the unit only by some 32 bytes for each chip
+    (`pipelines.table.sorting`), and by the rejects and failures, at most one for each object.
     """
     non_chips = _NonChips()
     with TemporaryDirectory(prefix="scenehash-unit-") as folder:
@@ -74,10 +71,9 @@ class _NonChips:
         self.failed: list[pa.Table] = []
         self._rejects: list[pa.Table] = []
 
-    def chips_of(self, blocks: Iterable[pa.Table | Callable[[], pa.Table]]) -> Iterator[pa.Table]:
+    def chips_of(self, blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Yield the chips of each block; keep its other rows."""
-        for block in blocks:
-            rows = block if isinstance(block, pa.Table) else block()
+        for rows in blocks:
             is_chip, is_failed = pc.equal(rows["outcome"], CHIP), pc.equal(rows["outcome"], FAILED)
             self.usage += Usage.of(rows)
             self.failed.append(rows.filter(is_failed).select(_REJECT_COLUMNS).combine_chunks())

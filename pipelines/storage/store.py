@@ -1,6 +1,6 @@
 """Objects at URIs: `s3://` and local paths behind one interface; `https://` can only be read.
 
-Only this module and `s3.py` know S3.
+Only this module, `s3.py` and `s3_reads.py` know S3.
 """
 
 import fcntl
@@ -25,6 +25,7 @@ from pipelines.storage.listings import ObjectInfo, Page, Trail
 from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
 from pipelines.storage.refusals import refusal
 from pipelines.storage.retry import call_with_retries
+from pipelines.storage.s3_reads import Admit, S3Reads
 from pipelines.storage.web import read_web, web_etag
 from pipelines.uris import absolute, is_web
 
@@ -61,6 +62,10 @@ class Store:
             config_kwargs={"retries": {"total_max_attempts": 1}},  # `call_with_retries` repeats calls
         )
 
+    @cached_property
+    def _s3_reads(self) -> S3Reads:
+        return S3Reads(self.config)
+
     def _resolve(self, uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         """Return a URI's file system and its path there. Raises StorageError for names that can't be used."""
         try:
@@ -87,8 +92,11 @@ class Store:
         except FileNotFoundError as error:
             raise _missing(uri, error) from error
 
-    def read_version(self, uri: str, etag: str) -> bytes:
+    def read_version(self, uri: str, etag: str, admit: Admit | None = None) -> bytes:
         """Return an object's content if it is still the version that was listed with this etag.
+
+        ``admit`` may wait. It is called once with the object's size [bytes], before its content is taken into
+        memory; not at all where the size isn't known before.
 
         Etags are compared only if both have the same form: a source may tell versions apart by other means,
         or know the etag of a copy that was uploaded in other parts.
@@ -98,9 +106,11 @@ class Store:
             return self.read(uri)
         filesystem, path = self._resolve(uri)
         if isinstance(filesystem, S3FileSystem):
-            content, found = self.read_with_etag(uri)
+            content, found = self._s3_reads.read(path, admit or _admit) or self.read_with_etag(uri)
         else:
-            before = file_info(path).etag
+            listed = file_info(path)
+            before = listed.etag
+            (admit or _admit)(listed.size)
             content = self.read(uri)
             # a file may be replaced while it is read
             found = file_info(path).etag
@@ -301,6 +311,10 @@ class Store:
         if self.config.requester_pays:
             options["request_payer"] = "true"
         return options
+
+
+def _admit(size: int) -> None:
+    """Let an object of any size in at once."""
 
 
 def _missing(uri: str, error: FileNotFoundError) -> FileNotFoundError | StorageError:

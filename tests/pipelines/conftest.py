@@ -15,7 +15,8 @@ import shapely
 from model.bundle import Manifest, pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.encode.chips import CHIP, CHIP_SCHEMA
+from pipelines.encode.chips import CHIP
+from pipelines.encode.encoding import ENCODED_SCHEMA
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.registry.bundles import write_bundle
 from pipelines.storage.store import Store
@@ -75,12 +76,9 @@ class Night:
             for x, y in [(float(hash_of(uri, number) % 359 - 180), float(hash_of(uri, number) % 177 - 89))]
         ]
         rows += [{"outcome": "empty", "detail": "", "uri": uri, "etag": etag, "cut": CUT} for uri in rejected]
-        columns = pa.schema([field for field in CHIP_SCHEMA if field.name != "pixels"])
-        for field in (("code", pa.binary()), ("cpu_seconds", pa.float64()), ("gpu_seconds", pa.float64())):
-            columns = columns.append(pa.field(*field))
-        block = pa.Table.from_pylist(rows, schema=columns)
+        block = pa.Table.from_pylist(rows, schema=ENCODED_SCHEMA)
         lineage = Lineage(self.model_id, "run")
-        return write_unit(self.table.uri, self.table.store, lineage, block)
+        return write_unit(self.table.uri, self.table.store, lineage, [block])
 
     @staticmethod
     def random_codes(objects: int, chips: int, seed: int = 0, num_bytes: int = 4) -> dict[str, np.ndarray]:

@@ -3,22 +3,23 @@
 Shapes: H x W pixels, C bands.
 """
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
+from pipelines.encode.encoding import Coded, encode_objects, packed, unpacked
 from pipelines.encode.run import run_encode
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
-from pipelines.encode.usage import metered
 from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
@@ -129,21 +130,57 @@ class Archive:
         return len(orphans)
 
 
-def encode_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nights encode their units in this process, without Ray."""
-    encoder = cache(Encoder)
+@dataclass(frozen=True, eq=False)
+class Done:
+    value: float | UnitResult
+    rows: pa.Buffer | None = None
 
-    def encode_unit(
-        unit: pa.Table, config: EncodeConfig, bundle_uri: str, chip_specs: ChipSpecs, lineage: Lineage
-    ) -> UnitResult:
-        store = Store(config.store)
-        network = encoder(bundle_uri, store, config.chip_size)
-        chips = metered(read_objects(unit, chip_specs, store))
-        return write_unit(config.table, store, lineage, *(rows for table in chips for rows in network(table)))
 
-    monkeypatch.setattr("pipelines.encode.unit.encode_unit", encode_unit)
-    monkeypatch.setattr("pipelines.encode.run.connected", nullcontext)
-    monkeypatch.setattr("pipelines.encode.run.warn_if_short", lambda cpus: None)
+class InProcess:
+    """The workers of a night without Ray: what is to be done is done at once, in this process."""
+
+    encoder = staticmethod(cache(Encoder))
+    one_at_a_time = threading.Lock()  # two threads can't load a network at once (torch.fx)
+
+    def __init__(
+        self, config: EncodeConfig, bundle_uri: str, chip_specs: ChipSpecs, lineage: Lineage, objects: int
+    ) -> None:
+        self.store, self.chip_specs, self.batch_size = Store(config.store), chip_specs, config.batch_size
+        with self.one_at_a_time:
+            self.network = self.encoder(bundle_uri, self.store)
+        self.write_unit = partial(write_unit, config.table, self.store, lineage)
+
+    def slots(self) -> int:
+        return 4
+
+    def encode(self, objects: pa.Table) -> "Done":
+        rows = encode_objects(objects, self.chip_specs, self.store, self._send, self.batch_size)
+        return Done(0.1, packed(rows))
+
+    def _send(self, chips_NHWC: np.ndarray) -> Future[Coded]:
+        coded: Future[Coded] = Future()
+        coded.set_result(self.network.encode(chips_NHWC))
+        return coded
+
+    def write(self, parts: list["Done"]) -> "Done":
+        return Done(self.write_unit(rows for part in parts for rows in unpacked(part.rows)))
+
+    def ended(self, running: Collection["Done"], seconds: float) -> list["Done"]:
+        return list(running)
+
+    def value(self, running: "Done") -> float | UnitResult:
+        return running.value
+
+    def close(self) -> None:
+        pass
+
+
+def encode_in_process(monkeypatch: pytest.MonkeyPatch, open_units: int = 1) -> None:
+    """Let nights encode in this process, without Ray; with one open unit their operations have one order."""
+    monkeypatch.setattr("pipelines.encode.workers.RayWorkers", InProcess)
+    monkeypatch.setattr("pipelines.encode.stream.OPEN_UNITS", open_units)
+    monkeypatch.setattr("pipelines.encode.night.connected", nullcontext)
+    monkeypatch.setattr("pipelines.encode.night.warn_if_short", lambda cpus: None)
 
 
 def wait_for_commits(archive: Archive, at_least: int, going_on: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ import ray
 import shapely
 import torch
 
-import pipelines.encode.run
+import pipelines.encode.carry_out
 from model.bundle import Manifest, pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
@@ -199,7 +199,7 @@ def test_pruning_removes_what_has_gone_and_an_idle_night_starts_nothing(archive,
     def refuse() -> None:
         raise AssertionError("Ray isn't needed here")
 
-    monkeypatch.setattr("pipelines.encode.run.connected", refuse)
+    monkeypatch.setattr("pipelines.encode.night.connected", refuse)
     kept = run_encode(archive.config)
     assert (kept.vanished, kept.vanished_examples) == (1, (f"{archive.config.source}/001.tif",))
     assert (kept.objects, kept.new, kept.removed, kept.table_version) == (5, 0, 0, version)
@@ -245,7 +245,7 @@ def test_a_version_in_which_an_object_stands_twice_is_never_published(archive, g
     first = run_encode(archive.config)
     uri = f"{archive.config.source}/001.tif"
     archive.store.write(uri, geotiff(np.full((64, 64, 3), 77, np.uint8)))
-    work = pipelines.encode.run.remove_versions
+    work = pipelines.encode.carry_out.remove_versions
     calls = []
 
     def commit_between(table, model_id, *rest) -> int:
@@ -262,7 +262,7 @@ def test_a_version_in_which_an_object_stands_twice_is_never_published(archive, g
             table.commit_unit([shard], model_id, table.commits(model_id) + 1, {})
         return removed
 
-    monkeypatch.setattr("pipelines.encode.run.remove_versions", commit_between)
+    monkeypatch.setattr("pipelines.encode.carry_out.remove_versions", commit_between)
     report = run_encode(archive.config)
     assert calls
     assert (report.chips, report.removed) == (16, 16 + 1)

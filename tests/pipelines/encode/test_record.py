@@ -2,13 +2,12 @@
 
 import pytest
 
-import pipelines.encode.unit
 from pipelines.encode.run import run_encode
 from pipelines.errors import ConflictError, GateError, StorageError, TableError
 from pipelines.gate.config import GateConfig
 from pipelines.table.code_table import CodeTable
 from pipelines.table.night_record import RECORD, find_night
-from tests.pipelines.encode.changing import Archive, encode_in_process
+from tests.pipelines.encode.changing import Archive, InProcess, encode_in_process
 
 
 @pytest.fixture
@@ -67,11 +66,11 @@ def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeyp
     monkeypatch.setattr("pipelines.table.conflicts.FIRST_PAUSE", 1e-4)
     config = archive.night("codes")
     encoded, commit_unit = [], CodeTable.commit_unit
-    encode_unit = pipelines.encode.unit.encode_unit
+    encode = InProcess.encode
 
-    def counted(unit, *rest):
-        encoded.extend(unit["uri"].to_pylist())
-        return encode_unit(unit, *rest)
+    def counted(workers, objects):
+        encoded.extend(objects["uri"].to_pylist())
+        return encode(workers, objects)
 
     def met(table, shards, model_id, number, lineage, **rest):
         if met.times:
@@ -79,7 +78,7 @@ def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeyp
             commit_unit(table, [], model_id, number, {"run_id": "another"})
         return commit_unit(table, shards, model_id, number, lineage, **rest)
 
-    monkeypatch.setattr("pipelines.encode.unit.encode_unit", counted)
+    monkeypatch.setattr(InProcess, "encode", counted)
     monkeypatch.setattr(CodeTable, "commit_unit", met)
     met.times = 2
     report = run_encode(config)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-import pipelines.encode.unit
+import pipelines.encode.run
 from pipelines.encode.run import run_encode
-from tests.pipelines.encode.changing import CHIPS, Archive, encode_in_process
+from tests.pipelines.encode.changing import CHIPS, Archive, InProcess, encode_in_process
 
 SCENES = 14
-SECONDS = 0.4  # that a unit takes at least, so that both nights are at work all the time
+SECONDS = 1.0  # that a unit takes at least: much longer than planning again, as in real nights
 
 
 @pytest.fixture
@@ -31,15 +31,14 @@ def archive(store, tmp_path, write_model, geotiff, monkeypatch):
 def encoded(monkeypatch):
     """How often each object was encoded, by uri."""
     counted: Counter[str] = Counter()
-    encode_unit, one_at_a_time = pipelines.encode.unit.encode_unit, threading.Lock()
+    encode = InProcess.encode
 
-    def encode_slowly(unit, *rest):
-        counted.update(unit["uri"].to_pylist())
+    def encode_slowly(workers, objects):
+        counted.update(objects["uri"].to_pylist())
         time.sleep(SECONDS)
-        with one_at_a_time:  # two threads can't load a network at once (torch.fx)
-            return encode_unit(unit, *rest)
+        return encode(workers, objects)
 
-    monkeypatch.setattr("pipelines.encode.unit.encode_unit", encode_slowly)
+    monkeypatch.setattr(InProcess, "encode", encode_slowly)
     return counted
 
 
@@ -84,12 +83,12 @@ def test_a_night_alone_encodes_nothing_twice(archive, encoded):
 def test_units_from_the_end_hold_what_units_from_the_front_do(archive, monkeypatch):
     """The rows are the same, whichever end a night begins at."""
     run_encode(archive.night("front"))
-    init = pipelines.encode.run._Night.__init__
+    init = pipelines.encode.run.Night.__init__
 
     def from_the_end(night, *rest):
         init(night, *rest)
         night.from_the_end = True
 
-    monkeypatch.setattr(pipelines.encode.run._Night, "__init__", from_the_end)
+    monkeypatch.setattr(pipelines.encode.run.Night, "__init__", from_the_end)
     run_encode(archive.night("end"))
     assert archive.state("front")["publications"] == archive.state("end")["publications"]

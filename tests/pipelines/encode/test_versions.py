@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.encode.chips import CHIP, CHIP_SCHEMA
+from pipelines.encode.chips import CHIP
+from pipelines.encode.encoding import ENCODED_SCHEMA
 from pipelines.encode.shards import Lineage, write_unit
-from pipelines.encode.usage import metered
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConflictError
 from pipelines.runtime.spill import read_spilled, spill
@@ -40,9 +40,8 @@ def commit(table: CodeTable, number: int, objects: list[tuple[str, str]], model_
     ]  # fmt: skip
     chips.append({"outcome": "empty", "detail": "", "uri": f"reject {number}", "etag": "1", "cut": "{}"})
     random.Random(0).shuffle(chips)
-    schema = CHIP_SCHEMA.remove(CHIP_SCHEMA.get_field_index("pixels")).append(pa.field("code", pa.binary()))
-    (rows,) = metered(iter([pa.Table.from_pylist(chips, schema)]))
-    unit = write_unit(table.uri, table.store, Lineage(model_id, "run"), rows)
+    rows = pa.Table.from_pylist(chips, ENCODED_SCHEMA)
+    unit = write_unit(table.uri, table.store, Lineage(model_id, "run"), [rows])
     table.commit_rejects(unit.rejects)
     table.commit_unit(unit.shards, model_id, number, {})
 
