@@ -12,7 +12,7 @@ from pipelines.uris import is_web
 OBJECTS_AHEAD = 32
 """Requests at a time: at 40 ms each, 800 objects a second."""
 BYTES_AHEAD = 256 << 20
-"""Most bytes of objects that are fetched and not decoded yet; one object alone may be larger."""
+"""Most bytes of objects that are fetched and wait to be decoded; one alone may be larger."""
 _FROM_THE_WEB = threading.BoundedSemaphore(4)  # requests of a process at a time: others use these servers too
 
 Listed = Mapping[str, object]
@@ -32,8 +32,8 @@ def fetched(
     with closing(mapped_ahead(work, enumerate(objects), OBJECTS_AHEAD)) as contents:
         try:
             for listed, (size, content) in zip(objects, contents, strict=True):
+                room.leave(size)  # the next one can come while this one is decoded, however large both are
                 yield listed, content
-                room.leave(size)
         finally:
             room.open_to_all()  # else the threads would wait for ever
 

@@ -14,7 +14,6 @@ from pipelines.encode.versions import read_encoded, read_rejected
 from pipelines.errors import ConfigError
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.registry.bundles import read_manifest
-from pipelines.runtime.cluster import connected, warn_if_short
 from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.listing import list_source
 from pipelines.storage.store import Store
@@ -22,7 +21,7 @@ from pipelines.table.code_table import CodeTable
 from pipelines.table.conflicts import Conflicts
 
 if TYPE_CHECKING:
-    from pipelines.encode.prometheus import NightMetrics  # ray: seconds that a night without work saves
+    from pipelines.encode.prometheus import NightMetrics
 
 
 class Night:
@@ -58,11 +57,13 @@ class Night:
     def start(self, objects: int) -> Stream:
         """Return the stream. The first call connects to Ray or starts it here, for so many objects."""
         if self.stream is None:
+            # here: Ray takes seconds to import, which a night without work saves
             from pipelines.encode.prometheus import NightMetrics
-            from pipelines.encode.workers import ENCODER_CPUS, READ_CPUS, RayWorkers
+            from pipelines.encode.workers import CPUS_BESIDE, ENCODER_CPUS, RayWorkers
+            from pipelines.runtime.cluster import connected, warn_if_short
 
             self._cluster.enter_context(connected())
-            warn_if_short(max(1, self.config.encoders) * ENCODER_CPUS + READ_CPUS)
+            warn_if_short(max(1, self.config.encoders) * ENCODER_CPUS + CPUS_BESIDE)
             self._metrics = NightMetrics(self.lineage.model_id)
             workers = RayWorkers(self.config, self.bundle_uri, self.chip_specs, self.lineage, objects)
             self.stream = self._cluster.enter_context(Stream(workers, self.discard))

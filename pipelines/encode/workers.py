@@ -1,6 +1,7 @@
 """The cluster's part of a night: tasks that read, actors that encode, and one that writes units."""
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import structlog
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import RayError
 
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
@@ -26,10 +27,12 @@ ENCODER_CPUS = 0.45
 WRITER_CPUS = 0.05
 """CPUs of a task that reads, of an actor that encodes on one thread, and of the one that writes: together
 they fill one CPU. A reading task mostly waits for the encoders."""
+CPUS_BESIDE = READ_CPUS + WRITER_CPUS
+"""CPUs that a night needs beside its encoders."""
 
 _OBJECTS_PER_ENCODER = 16  # at least; fewer objects don't need one more
 _THREADS_ON_GPU = 2  # of an encoder: one batch is copied to the GPU while the other one is encoded
-_TRIES = 5  # of a reading task whose process or node dies: its objects may be why
+_TRIES = 5  # of a reading task, or of loading an encoder: it may itself be why its process dies
 _LOOKED_AT = 5.0  # seconds after which the cluster's size is looked at again
 
 log = structlog.get_logger()
@@ -65,7 +68,9 @@ class RayWorkers:
         )
         self._encoders: list[Any] = []
         self._loading: dict[Any, Any] = {}  # ref of `ready` -> encoder
-        self._read = ray.remote(num_cpus=READ_CPUS, num_returns=2, max_retries=_TRIES)(_encode).remote
+        self._lost: Counter[Any] = Counter()  # how often each encoder was lost while it was loading
+        options = {"num_cpus": READ_CPUS, "scheduling_strategy": "SPREAD", "max_retries": _TRIES}
+        self._read = ray.remote(num_returns=2, **options)(_encode).remote
         self._rest = ray.put((chip_specs, store, config.batch_size, lineage.run_id))
         self._next_look = 0.0
         self._slots = 1
@@ -125,10 +130,12 @@ class RayWorkers:
         encoder = self._loading.pop(ref)
         try:
             ray.get(ref)
-        except ActorUnavailableError:  # its node was lost meanwhile; it starts on another one
-            self._loading[encoder.ready.remote()] = encoder
         except RayError as error:
-            raise _plain(error) from error
+            reason = _plain(error)
+            self._lost[encoder] += 1
+            if not isinstance(reason, EncodingError) or self._lost[encoder] == _TRIES:
+                raise reason from error
+            self._loading[encoder.ready.remote()] = encoder  # it starts again, maybe on another node
 
     def value(self, running: Running) -> Any:  # noqa: ANN401
         """Return the seconds of a reading task that has ended, or the `UnitResult` of a unit.
@@ -162,7 +169,8 @@ class Writer:
 
 def _start(actor_class: type, *args: object, **options: Any) -> Any:  # noqa: ANN401
     """Start an actor; if its node is lost, it starts again wherever there is room."""
-    return ray.remote(max_restarts=-1, **options)(actor_class).remote(*args)
+    spread = {"scheduling_strategy": "SPREAD", "max_restarts": -1}
+    return ray.remote(**spread, **options)(actor_class).remote(*args)
 
 
 def _encode(objects: pa.Table, encoders: list[Any], rest: tuple[Any, ...]) -> tuple[float, pa.Buffer]:

@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING
 
 import botocore.session
 import obstore
-import structlog
-from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from pipelines.config import StoreConfig
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config, S3Credential
-
-log = structlog.get_logger()
 
 Admit = Callable[[int], None]
 """Is called with an object's size [bytes] before its content is taken into memory, and may wait."""
@@ -50,7 +46,7 @@ class S3Reads:
             return None
         try:
             answer = obstore.get(self._bucket(bucket), key)
-        except BaseError:
+        except Exception:  # noqa: BLE001 - s3fs will meet it too, and say what it means
             return None
         etag = answer.meta["e_tag"]
         if etag is None:
@@ -58,7 +54,7 @@ class S3Reads:
         admit(answer.meta["size"])
         try:
             return answer.bytes().to_bytes(), etag.strip('"')
-        except BaseError:
+        except Exception:  # noqa: BLE001 - as above
             return None
 
     def _bucket(self, name: str) -> S3Store:

@@ -179,8 +179,8 @@ def encode_in_process(monkeypatch: pytest.MonkeyPatch, open_units: int = 1) -> N
     """Let nights encode in this process, without Ray; with one open unit their operations have one order."""
     monkeypatch.setattr("pipelines.encode.workers.RayWorkers", InProcess)
     monkeypatch.setattr("pipelines.encode.stream.OPEN_UNITS", open_units)
-    monkeypatch.setattr("pipelines.encode.night.connected", nullcontext)
-    monkeypatch.setattr("pipelines.encode.night.warn_if_short", lambda cpus: None)
+    monkeypatch.setattr("pipelines.runtime.cluster.connected", nullcontext)
+    monkeypatch.setattr("pipelines.runtime.cluster.warn_if_short", lambda cpus: None)
 
 
 def wait_for_commits(archive: Archive, at_least: int, going_on: Callable[[], bool]) -> None:

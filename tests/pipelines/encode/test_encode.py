@@ -199,7 +199,7 @@ def test_pruning_removes_what_has_gone_and_an_idle_night_starts_nothing(archive,
     def refuse() -> None:
         raise AssertionError("Ray isn't needed here")
 
-    monkeypatch.setattr("pipelines.encode.night.connected", refuse)
+    monkeypatch.setattr("pipelines.runtime.cluster.connected", refuse)
     kept = run_encode(archive.config)
     assert (kept.vanished, kept.vanished_examples) == (1, (f"{archive.config.source}/001.tif",))
     assert (kept.objects, kept.new, kept.removed, kept.table_version) == (5, 0, 0, version)
