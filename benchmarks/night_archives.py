@@ -20,7 +20,7 @@ from model.bundle import pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.encode.chips import CHIP
-from pipelines.encode.encoding import ENCODED_SCHEMA
+from pipelines.encode.parcels import ENCODED_SCHEMA
 from pipelines.encode.shards import Lineage, write_unit
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
@@ -91,12 +91,13 @@ def put_known(count: int, table_uri: str, bundle_uri: str, store: Store) -> str:
     cut = ChipSpec(Grid(SMALL_SIDE, edges="shift"), PixelSpec((1, 2, 3))).text()
     uris = [f"s3://bench/known/{number:06}.jpg" for number in range(count)]
     chips = {"outcome": CHIP, "etag": "1", "collection": "default", "valid_fraction": 1.0, "cut": cut}
+    chips |= {"position": 0, "is_last": True}
     chips |= {"window": dict(zip("xywh", (0, 0, SMALL_SIDE, SMALL_SIDE), strict=True)), "code": b"12345678"}
     rows = [chips | {"uri": uri, "chip_id": uri[-20:]} for uri in uris]
     table = CodeTable(table_uri, store)
     table.create()
     block = pa.Table.from_pylist(rows, schema=ENCODED_SCHEMA)
-    unit = write_unit(table_uri, store, Lineage(model_id, "bench"), [block])
+    unit = write_unit(table_uri, store, Lineage(model_id, "bench"), block, [block])
     table.commit_unit(unit.shards, model_id, 1, {})
     manifest, content = f"{table_uri}-manifest.parquet", io.BytesIO()
     pq.write_table(pa.table({"uri": uris, "etag": ["1"] * count}), content)

@@ -54,6 +54,7 @@ def measure(kind: str, blocks: int) -> tuple[float, float, float]:
             f"{folder}/codes",
             Store(StoreConfig()),
             Lineage("bench@0", "run"),
+            pa.table({"uri": [f"s3://bucket/{number}.tif" for number in range(blocks)]}),
             (block(number, *_KINDS[kind][:2]) for number in range(blocks)),
         )
     return before, _peak_mb(), time.perf_counter() - started
@@ -77,6 +78,8 @@ def block(number: int, outline_bytes: int, property_bytes: int) -> pa.Table:
             pa.repeat(rng.bytes(property_bytes // 2).hex(), _ROWS),
         ),
         "chip_id": pa.array([f"{number:012}{chip:012}" for chip in range(_ROWS)]),
+        "position": pa.array(np.arange(_ROWS, dtype=np.int32)),
+        "is_last": pa.array(np.arange(_ROWS) == _ROWS - 1),
     }
     constant = {
         "outcome": CHIP,

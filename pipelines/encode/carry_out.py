@@ -1,11 +1,10 @@
 """Carries out a night's plan: takes units from the stream, commits them, removes old rows, publishes.
 
-Another night may commit in between. Then what is left is planned again, and of the units that are open those
-go on that the new plan has too.
+Another night may commit in between. Then what is left is planned again, and the stream goes on: each of its
+units is committed if the new plan has it too.
 """
 
 import time
-from collections.abc import Iterator
 
 import structlog
 
@@ -21,6 +20,10 @@ from pipelines.gate.verdict import ArchiveCounts
 log = structlog.get_logger()
 
 
+class _PlanAgain(Exception):  # noqa: N818 - it is no error
+    """The stream has nothing more of the plan, or the unit at hand isn't in the plan."""
+
+
 def bring_up_to_date(night: Night, plan: Plan) -> Outcome:
     """Carry out the plan and publish. If another run commits in between, plan again what is left.
 
@@ -29,13 +32,13 @@ def bring_up_to_date(night: Night, plan: Plan) -> Outcome:
     while True:
         try:
             version = _carry_out(night, plan)
+        except _PlanAgain:
+            plan = _plan_again(night)
         except ConflictError as conflict:
-            if night.stream:
-                night.stream.feed(())  # no unit of a plan that doesn't hold any more is begun
             try:
                 night.conflicts.wait(conflict, "run again when fewer jobs change this table")
             except ConflictError:
-                _drop_open(night, None)
+                night.end_stream(discard=True)
                 _discard_uncommitted(night)
                 raise
             plan = _plan_again(night)
@@ -49,16 +52,11 @@ def _carry_out(night: Night, plan: Plan) -> int:
     In that version a changed object has only the chips of its present version. Raises ConflictError if
     another run has committed in the meantime, as the version's content is unknown then.
     """
-    model_id, commits = night.lineage.model_id, plan.encoded.commits
+    model_id = night.lineage.model_id
     night.known_rejects = plan.num_rejected
     started = time.monotonic()
     try:
-        with progress(plan.num_new) as advance:
-            for encoded, is_last in _units(night, plan):
-                commits += 1
-                _commit(night, encoded, commits, is_last=is_last and not plan.num_old)
-                advance(len(encoded.unit))
-                log.info("unit done", objects=len(encoded.unit), chips=night.tally.chips)
+        commits = _encode(night, plan)
     finally:
         night.tally.seconds += time.monotonic() - started
     if plan.num_old:
@@ -79,22 +77,37 @@ def _carry_out(night: Night, plan: Plan) -> int:
     return version
 
 
-def _units(night: Night, plan: Plan) -> Iterator[tuple[WrittenUnit, bool]]:
-    """Yield the plan's units, each when it is written, and whether it is the last one.
+def _encode(night: Night, plan: Plan) -> int:
+    """Commit units until nothing of the plan is left; return the number of the last commit."""
+    commits, left = plan.encoded.commits, plan.num_new
+    with progress(left) as advance:
+        while left:
+            encoded = night.uncommitted or _take(night, plan)
+            commits += 1
+            left -= _shared(night, plan, encoded)
+            _commit(night, encoded, commits, is_last=not left and not plan.num_old)
+            advance(len(encoded.unit))
+            log.info("unit done", objects=len(encoded.unit), chips=night.tally.chips)
+    night.tally.encoded_for_nothing += night.end_stream(discard=True)
+    return commits
 
-    First comes the one whose commit lost a race, if there is one, then those that are open already.
-    """
-    if not plan.num_new:
-        return
-    stream, lost = night.start(plan.num_new), night.uncommitted
-    held = [*stream.open_units(), *([lost.unit] if lost else [])]
-    without = {uri for unit in held for uri in unit["uri"].to_pylist()}
-    stream.feed(plan.units(night.config.objects_per_unit, without))
-    if lost:
-        yield lost, stream.is_exhausted
-    while not stream.is_exhausted:
-        encoded = stream.take()
-        yield encoded, stream.is_exhausted
+
+def _take(night: Night, plan: Plan) -> WrittenUnit:
+    """Return the next unit of the stream, which the first call begins. Raises _PlanAgain."""
+    stream = night.stream or night.start(plan)
+    written = stream.take()
+    if written is None:
+        night.end_stream()
+        raise _PlanAgain
+    if night.streamed is not plan and not plan.has(written.objects()):
+        night.uncommitted = written
+        raise _PlanAgain
+    return written
+
+
+def _shared(night: Night, plan: Plan, encoded: WrittenUnit) -> int:
+    """Return how many of a unit's objects are in the plan."""
+    return len(encoded.unit) if night.streamed is plan else plan.count(objects_of(encoded.unit))
 
 
 def _commit(night: Night, encoded: WrittenUnit, number: int, *, is_last: bool) -> None:
@@ -108,7 +121,7 @@ def _commit(night: Night, encoded: WrittenUnit, number: int, *, is_last: bool) -
     night.table.commit_unit(
         result.shards, night.lineage.model_id, number, night.metadata(number), is_last=is_last
     )
-    night.let_go()
+    night.uncommitted = None
     night.conflicts.reset()
     night.known_rejects += len(result.rejects)
     night.tally.add(result)
@@ -123,12 +136,11 @@ def _plan_again(night: Night) -> Plan:
     plan = plan_of(night)
     lost = night.uncommitted
     if lost is None or plan.has(lost.objects()):
-        _drop_open(night, plan)
         return plan
     done = len(lost.unit)
     _discard_uncommitted(night)
     night.from_the_end = not night.from_the_end
-    done += _drop_open(night, None)  # the other run is at work on these too
+    done += night.end_stream(discard=True)  # the other run is at work on these too
     night.tally.encoded_for_nothing += done
     log.warning(
         "another run has committed objects that this one has just encoded; going on from the other end",
@@ -141,14 +153,7 @@ def _plan_again(night: Night) -> Plan:
 def _discard_uncommitted(night: Night) -> None:
     if night.uncommitted is not None:
         night.discard(night.uncommitted.result)
-        night.let_go()
-
-
-def _drop_open(night: Night, plan: Plan | None) -> int:
-    """Drop the open units that a plan doesn't have as they are; return how many objects were done already."""
-    if night.stream is None:
-        return 0
-    return night.stream.drop(lambda unit: plan is not None and plan.has(objects_of(unit)))
+        night.uncommitted = None
 
 
 def _publish(night: Night, version: int) -> Outcome:

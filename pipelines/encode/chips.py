@@ -40,12 +40,15 @@ ROW_SCHEMA = pa.schema(
         pa.field("bytes_read", pa.int64()),  # of the object, in one of its rows; so are the next two
         pa.field("pixels_opened", pa.int64()),
         pa.field("pixels_covered", pa.int64()),  # those of them that lie in a window of the grid
+        pa.field("position", pa.int32()),  # of the row among those of its object, from 0
+        pa.field("is_last", pa.bool_()),  # of its object
     ]
 )
 """One row for each chip; one row for an object that gave no chips.
 
 A large scene may turn out to be broken after some of its chips were yielded. It then ends with a row that
-says so, and `shards.write_unit` drops its chips.
+says so, and `shards.write_unit` drops its chips. By ``position`` and ``is_last`` one sees that an object is
+whole (`completeness`).
 """
 
 _BATCH_BYTES = 64 << 20  # most bytes of chips in a batch, however large a scene is
@@ -81,21 +84,28 @@ def read_objects(
             chip_spec = chip_specs.of(str(listed["collection"]))
             entry = dict(listed) | {"cut": chip_spec.text()}
             first = len(batch.rows)  # of this object, in the present batch
+            earlier = 0  # rows of this object, in batches before the present one
             counts = dict.fromkeys(_COUNTS, 0)  # of the object, that no row has yet
             metadata_bytes = len(str(entry))  # each chip repeats them
+            broken: Row | None = None
             try:
                 for row, chip_HWC in _chips_of(entry, content, chip_spec, counts):
                     if batch.is_full(metadata_bytes):
+                        earlier += len(batch.rows) - first
                         yield batch.take()
                         first = 0
-                    batch.add(row | counts, chip_HWC, metadata_bytes)
+                    place = {"position": earlier + len(batch.rows) - first, "is_last": False}
+                    batch.add(row | counts | place, chip_HWC, metadata_bytes)
                     counts.update(dict.fromkeys(_COUNTS, 0))
             except RejectedObject as rejected:
-                batch.replace(first, _without_chips(entry, rejected.reason, rejected.detail, counts))
+                broken = _without_chips(entry, rejected.reason, rejected.detail, counts)
             except (FileNotFoundError, StorageError) as error:
-                batch.replace(first, _without_chips(entry, FAILED, str(error), counts))
+                broken = _without_chips(entry, FAILED, str(error), counts)
             except Exception as error:  # noqa: BLE001 - an unforeseen error costs this object, not the night
-                batch.replace(first, _without_chips(entry, FAILED, f"unforeseen: {error!r}", counts))
+                broken = _without_chips(entry, FAILED, f"unforeseen: {error!r}", counts)
+            if broken:
+                batch.replace(first, broken | {"position": earlier})
+            batch.rows[-1]["is_last"] = True
     if batch.rows:
         yield batch.take()
 

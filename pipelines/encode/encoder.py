@@ -1,4 +1,4 @@
-"""The actor that holds the network: batches of chips to codes. It lives as long as the night.
+"""The actor that holds the network: chips of a parcel to codes. It lives as long as the night's execution.
 
 Shapes: N chips, H x W pixels, C bands.
 """
@@ -7,9 +7,9 @@ import threading
 import time
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 
-from pipelines.encode.encoding import Coded
+from pipelines.encode.parcels import chips_of, encoded_parcel
 from pipelines.encode.usage import Cost
 from pipelines.registry.bundles import read_bundle
 from pipelines.runtime.logs import log_in_worker
@@ -17,9 +17,17 @@ from pipelines.storage.store import Store
 
 
 class Encoder:
-    """Encodes batches. Two threads may call it at once: see `BatchEncoder`."""
+    """Encodes parcels. An actor of Ray Data; two threads may call it at once: see `BatchEncoder`."""
 
-    def __init__(self, bundle_uri: str, store: Store, gpus: float = 0, run_id: str = "") -> None:
+    def __init__(
+        self,
+        bundle_uri: str,
+        store: Store,
+        chip_size: int,
+        batch_size: int,
+        gpus: float = 0,
+        run_id: str = "",
+    ) -> None:
         """Load the network, onto the actor's GPU if Ray has given it one.
 
         ``gpus`` is how many GPUs the actor holds, to count their time. ``run_id`` is the night's; the lines
@@ -31,20 +39,21 @@ class Encoder:
 
         log_in_worker(run_id)
         torch.set_num_threads(1)  # more actors, not more threads, use more CPUs
-        _, network = read_bundle(bundle_uri, store)
+        manifest, network = read_bundle(bundle_uri, store)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._encoder, self._gpus = BatchEncoder(network, device), gpus
+        self._encoder, self._gpus, self._batch_size = BatchEncoder(network, device), gpus, batch_size
+        self._shape_HWC = chip_size, chip_size, len(manifest.input.bands)
         self._counting = threading.Lock()
         self._counted_cpu, self._counted = time.process_time(), time.perf_counter()
 
-    def ready(self) -> None:
-        """Return once the network is loaded."""
-
-    def encode(self, chips_NHWC: NDArray[np.uint8]) -> Coded:
-        """Return the codes of some chips, and what they cost."""
+    def __call__(self, parcel: pa.Table) -> pa.Table:
+        """Return a parcel with codes in the place of chips."""
         started = time.perf_counter()
-        codes_NY = self._encoder.encode(chips_NHWC)
-        return Coded(codes_NY, self._cost_since(started))
+        chips_NHWC = chips_of(parcel, self._shape_HWC)
+        starts = range(0, len(chips_NHWC), self._batch_size)
+        codes = [self._encoder.encode(chips_NHWC[start : start + self._batch_size]) for start in starts]
+        codes_NY = np.concatenate(codes) if codes else None
+        return encoded_parcel(parcel, codes_NY, self._cost_since(started), time.perf_counter() - started)
 
     def _cost_since(self, started: float) -> Cost:
         """Return what this process spent since ``started``, but for what another thread has counted."""

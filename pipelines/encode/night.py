@@ -1,12 +1,13 @@
 """The state of one night, and the plan of what is left."""
 
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import __version__
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.plan import Plan, make_plan
+from pipelines.encode.plan import Plan, make_plan, units_of
 from pipelines.encode.report import Tally
 from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.stream import Stream, WrittenUnit
@@ -43,6 +44,7 @@ class Night:
         self.known_rejects = 0
         self.conflicts = Conflicts()
         self.stream: Stream | None = None
+        self.streamed: Plan | None = None  # the one that the stream was begun with
         self.uncommitted: WrittenUnit | None = None  # is being committed, or its commit lost a race
         self.from_the_end = False  # whether units are taken from the end of the plan
         self._cluster = cluster
@@ -54,26 +56,30 @@ class Night:
         assert self._metrics  # noqa: S101 - `start` has made it
         return self._metrics
 
-    def start(self, objects: int) -> Stream:
-        """Return the stream. The first call connects to Ray or starts it here, for so many objects."""
-        if self.stream is None:
-            # here: Ray takes seconds to import, which a night without work saves
-            from pipelines.encode.prometheus import NightMetrics
-            from pipelines.encode.workers import CPUS_BESIDE, ENCODER_CPUS, RayWorkers
-            from pipelines.runtime.cluster import connected, warn_if_short
+    def start(self, plan: Plan) -> Stream:
+        """Begin with a plan's units. The first call connects to Ray or starts it here."""
+        # here: Ray takes seconds to import, which a night without work saves
+        from pipelines.encode.execution import CPUS_BESIDE, ENCODER_CPUS, RayExecution
+        from pipelines.encode.prometheus import NightMetrics
+        from pipelines.runtime.cluster import connected, warn_if_short
 
+        if self._metrics is None:
             self._cluster.enter_context(connected())
+            self._cluster.callback(self.end_stream)
             warn_if_short(max(1, self.config.encoders) * ENCODER_CPUS + CPUS_BESIDE)
             self._metrics = NightMetrics(self.lineage.model_id)
-            workers = RayWorkers(self.config, self.bundle_uri, self.chip_specs, self.lineage, objects)
-            self.stream = self._cluster.enter_context(Stream(workers, self.discard))
+        objects = Path(shutil.copy(plan.new, self.folder / "streamed.parquet"))  # another plan replaces it
+        execution = RayExecution(
+            self.config, self.bundle_uri, self.chip_specs, self.lineage, objects, plan.num_new
+        )
+        units = units_of(objects, self.config.objects_per_unit)
+        self.stream, self.streamed = Stream(units, execution, self.discard), plan
         return self.stream
 
-    def let_go(self) -> None:
-        """Be done with the unit at hand, so that the stream opens another one."""
-        if self.stream and self.uncommitted:
-            self.stream.release(self.uncommitted)
-        self.uncommitted = None
+    def end_stream(self, *, discard: bool = False) -> int:
+        """End the stream, if there is one (`Stream.close`)."""
+        stream, self.stream = self.stream, None
+        return stream.close(discard=discard) if stream else 0
 
     def discard(self, result: UnitResult) -> None:
         """Remove the shards of a unit that is not to be committed."""

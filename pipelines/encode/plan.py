@@ -1,12 +1,13 @@
 """What a night has to do: the archive compared with the tables, joined on disk in bounded memory."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import structlog
 
 from pipelines.encode.versions import Encoded
@@ -48,23 +49,20 @@ class Plan:
     vanished: tuple[str, ...]
     """The first few of them, by uri."""
 
-    def units(self, objects_per_unit: int, without: Collection[str] = ()) -> Iterator[pa.Table]:
-        """Yield units, in the order of the file: each is a table of at most so many objects to encode.
-
-        The objects in ``without`` (uri) are left out.
-        """
-        others = pa.array(without, pa.string())
-        pieces = (piece.filter(pc.invert(pc.is_in(piece["uri"], others))) for piece in read_spilled(self.new))
-        return in_pieces(pieces, objects_per_unit)
+    def count(self, objects: set[tuple[str, str]]) -> int:
+        """Return how many of some objects (uri, etag) are to be encoded."""
+        if not objects:
+            return 0
+        uris = pa.array({uri for uri, _ in objects}, pa.string())
+        uri = pc.field("uri")
+        near = (uri >= pc.min(uris)) & (uri <= pc.max(uris))  # the file is in order: others aren't even read
+        rows = pq.read_table(self.new, columns=["uri", "etag"], filters=near & uri.isin(uris))
+        found = set(zip(rows["uri"].to_pylist(), rows["etag"].to_pylist(), strict=True))
+        return len(objects & found)
 
     def has(self, objects: set[tuple[str, str]]) -> bool:
         """Return whether all of some objects (uri, etag) are to be encoded."""
-        uris = pa.array({uri for uri, _ in objects}, pa.string())
-        found: set[tuple[str, str]] = set()
-        for piece in read_spilled(self.new):
-            same = piece.filter(pc.is_in(piece["uri"], uris))
-            found.update(zip(same["uri"].to_pylist(), same["etag"].to_pylist(), strict=True))
-        return objects <= found
+        return self.count(objects) == len(objects)
 
     def sample(self, objects: int) -> list[dict[str, str]]:
         """Return uri, etag and collection of at most so many objects to encode, evenly spread over them."""
@@ -76,6 +74,11 @@ class Plan:
             found += chosen.select(["uri", "etag", "collection"]).to_pylist()
             seen += len(piece)
         return found
+
+
+def units_of(new: Path, objects_per_unit: int) -> Iterator[pa.Table]:
+    """Yield the units of a file like `Plan.new`, in its order: tables of at most so many objects."""
+    return in_pieces(read_spilled(new), objects_per_unit)
 
 
 def make_plan(

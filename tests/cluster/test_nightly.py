@@ -63,7 +63,7 @@ def wait_for_encoder(cluster, night):
     """Wait until there is an encoder on a worker, and return that."""
     while night.poll() is None:
         for worker in cluster.workers:
-            if worker.runs("ray::Encoder"):
+            if worker.runs("ray::MapWorker"):
                 return worker
         time.sleep(0.05)
     pytest.fail(f"the night is over\n{night.communicate()[0]}")

@@ -102,7 +102,7 @@ def test_the_night_fits_its_cluster_at_its_largest(manifests, nightly):
         for group, limit in zip(groups, limits, strict=True)
     )
     assert nightly.encoders * nightly.gpus_per_encoder <= gpus
-    assert nightly.encoders * 0.45 + 0.5 <= cpus  # pipelines/encode/workers.py
+    assert nightly.encoders * 0.45 + 0.5 <= cpus  # pipelines/encode/execution.py
     assert bool(gpus) == bool(nightly.gpus_per_encoder)
 
 

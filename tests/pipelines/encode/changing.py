@@ -5,11 +5,12 @@ Shapes: H x W pixels, C bands.
 
 import threading
 import time
-from collections.abc import Callable, Collection
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pytest
 
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
-from pipelines.encode.encoding import Coded, encode_objects, packed, unpacked
+from pipelines.encode.parcels import Label, label_of, portions, read_portion, rows_of
 from pipelines.encode.run import run_encode
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.sources.chip_specs import ChipSpecs
@@ -130,46 +131,43 @@ class Archive:
         return len(orphans)
 
 
-@dataclass(frozen=True, eq=False)
-class Done:
-    value: float | UnitResult
-    rows: pa.Buffer | None = None
-
-
 class InProcess:
-    """The workers of a night without Ray: what is to be done is done at once, in this process."""
+    """A night's execution without Ray: what is to be done is done at once, in this process."""
 
     encoder = staticmethod(cache(Encoder))
     one_at_a_time = threading.Lock()  # two threads can't load a network at once (torch.fx)
 
     def __init__(
-        self, config: EncodeConfig, bundle_uri: str, chip_specs: ChipSpecs, lineage: Lineage, objects: int
+        self,
+        config: EncodeConfig,
+        bundle_uri: str,
+        chip_specs: ChipSpecs,
+        lineage: Lineage,
+        plan: Path,
+        objects: int,
     ) -> None:
-        self.store, self.chip_specs, self.batch_size = Store(config.store), chip_specs, config.batch_size
+        self.plan, self.config, self.chip_specs, self.store = plan, config, chip_specs, Store(config.store)
         with self.one_at_a_time:
-            self.network = self.encoder(bundle_uri, self.store)
+            self.network = self.encoder(bundle_uri, self.store, config.chip_size, config.batch_size)
         self.write_unit = partial(write_unit, config.table, self.store, lineage)
 
-    def slots(self) -> int:
-        return 4
+    def parcels(self) -> Iterator[tuple[Label, pa.Table]]:
+        for portion in portions(self.plan, self.config.objects_per_unit, repeat(16)):
+            for parcel in self.read(portion):
+                encoded = self.network(parcel)
+                yield label_of(encoded), encoded
 
-    def encode(self, objects: pa.Table) -> "Done":
-        rows = encode_objects(objects, self.chip_specs, self.store, self._send, self.batch_size)
-        return Done(0.1, packed(rows))
+    def read(self, portion: pa.Table) -> Iterator[pa.Table]:
+        return read_portion(portion, self.chip_specs, self.store, self.config.batch_size)
 
-    def _send(self, chips_NHWC: np.ndarray) -> Future[Coded]:
-        coded: Future[Coded] = Future()
-        coded.set_result(self.network.encode(chips_NHWC))
-        return coded
+    def write(self, unit: pa.Table, parcels: Sequence[pa.Table]) -> UnitResult:
+        return self.write_unit(unit, map(rows_of, parcels))
 
-    def write(self, parts: list["Done"]) -> "Done":
-        return Done(self.write_unit(rows for part in parts for rows in unpacked(part.rows)))
+    def is_written(self, writing: UnitResult) -> bool:
+        return True
 
-    def ended(self, running: Collection["Done"], seconds: float) -> list["Done"]:
-        return list(running)
-
-    def value(self, running: "Done") -> float | UnitResult:
-        return running.value
+    def written(self, writing: UnitResult) -> UnitResult:
+        return writing
 
     def close(self) -> None:
         pass
@@ -177,7 +175,7 @@ class InProcess:
 
 def encode_in_process(monkeypatch: pytest.MonkeyPatch, open_units: int = 1) -> None:
     """Let nights encode in this process, without Ray; with one open unit their operations have one order."""
-    monkeypatch.setattr("pipelines.encode.workers.RayWorkers", InProcess)
+    monkeypatch.setattr("pipelines.encode.execution.RayExecution", InProcess)
     monkeypatch.setattr("pipelines.encode.stream.OPEN_UNITS", open_units)
     monkeypatch.setattr("pipelines.runtime.cluster.connected", nullcontext)
     monkeypatch.setattr("pipelines.runtime.cluster.warn_if_short", lambda cpus: None)

@@ -72,7 +72,7 @@ def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, g
         greys += [row["pixels"][0] for row in chip_rows(batch) if row["uri"].endswith("b.tif")]
     assert greys == [number % 251 + 1 for number in range(400)]
 
-    result = write_unit(f"{root}/codes", store, Lineage("m", "r"), tables)
+    result = write_unit(f"{root}/codes", store, Lineage("m", "r"), listed(store, root), tables)
     assert [shard.rows for shard in result.shards] == [1 + 400 + 1]
     assert result.rejects.select(["uri", "reason"]).to_pylist() == [
         {"uri": f"{root}/c.tif", "reason": "truncated"}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipelines.encode.parcels import objects_of
 from pipelines.encode.run import run_encode
 from pipelines.errors import ConflictError, GateError, StorageError, TableError
 from pipelines.gate.config import GateConfig
@@ -66,11 +67,11 @@ def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeyp
     monkeypatch.setattr("pipelines.table.conflicts.FIRST_PAUSE", 1e-4)
     config = archive.night("codes")
     encoded, commit_unit = [], CodeTable.commit_unit
-    encode = InProcess.encode
+    read = InProcess.read
 
-    def counted(workers, objects):
-        encoded.extend(objects["uri"].to_pylist())
-        return encode(workers, objects)
+    def counted(execution, portion):
+        encoded.extend(objects_of(portion)["uri"].to_pylist())
+        return read(execution, portion)
 
     def met(table, shards, model_id, number, lineage, **rest):
         if met.times:
@@ -78,7 +79,7 @@ def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeyp
             commit_unit(table, [], model_id, number, {"run_id": "another"})
         return commit_unit(table, shards, model_id, number, lineage, **rest)
 
-    monkeypatch.setattr(InProcess, "encode", counted)
+    monkeypatch.setattr(InProcess, "read", counted)
     monkeypatch.setattr(CodeTable, "commit_unit", met)
     met.times = 2
     report = run_encode(config)

@@ -1,8 +1,6 @@
-"""The stream of units: few are open, whatever order their parts end in; those not wanted leave nothing."""
+"""The stream of units: few are open, in order; dropped ones leave nothing; what comes twice is left out."""
 
-import random
-import threading
-import time
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -10,165 +8,130 @@ import pyarrow as pa
 import pytest
 
 from pipelines.encode import stream as streams
+from pipelines.encode.parcels import Label
 from pipelines.encode.shards import UnitResult
 from pipelines.encode.stream import Stream
 from pipelines.encode.usage import Usage
 
 NO_REJECTS = pa.table({"uri": pa.array([], pa.string())})
+SIZES = [100, 1, 33, 500, 2, 2, 2, 64, 16, 17]
 
 
-@dataclass(eq=False)
-class Job:
-    uris: list[str]
-    value: object = 0.5
+def units(sizes):
+    ends = list(itertools.accumulate(sizes))
+    for start, end in zip([0, *ends], ends, strict=False):
+        yield pa.table({"uri": [f"{number}" for number in range(start, end)], "etag": ["1"] * (end - start)})
+
+
+def parcels_of(sizes, most=10):
+    """Parcels of at most ``most`` objects of each unit: label, uris."""
+    for number, unit in enumerate(units(sizes)):
+        uris = unit["uri"].to_pylist()
+        for begin in range(0, len(uris), most):
+            some = uris[begin : begin + most]
+            yield Label(number, begin + most >= len(uris), len(some), 0.1, 0.1), some
 
 
 @dataclass
-class Workers:
-    """Work that ends in a random order, some of it each time that the stream asks."""
+class Execution:
+    """Gives out parcels; writes as soon as it is waited for, or as soon as ``quick`` says."""
 
-    slots_: int = 4
-    broken: str = ""
-    draw: random.Random = field(default_factory=lambda: random.Random(0))
-    encoded: Counter = field(default_factory=Counter)
-    most_open: int = 0
+    given: list
+    quick: bool = True
+    taken: list = field(default_factory=list)
     is_closed: bool = False
-    stalled: threading.Event = field(default_factory=threading.Event)
 
-    def slots(self):
-        return self.slots_
+    def parcels(self):
+        for label, uris in self.given:
+            self.taken.append(label)
+            yield label, uris
 
-    def encode(self, objects):
-        self.encoded.update(objects["uri"].to_pylist())
-        return Job(objects["uri"].to_pylist())
+    def write(self, unit, parcels):
+        uris = [uri for parcel in parcels for uri in parcel]
+        return UnitResult([], NO_REJECTS, uris, Usage())
 
-    def write(self, parts):
-        uris = [uri for part in parts for uri in part.uris]
-        return Job(uris, UnitResult([], NO_REJECTS, uris, Usage()))
+    def is_written(self, writing):
+        return self.quick
 
-    def ended(self, running, seconds):
-        assert len(running) <= self.slots_ + streams.OPEN_UNITS
-        time.sleep(0.001)
-        if self.stalled.is_set():
-            return []
-        return self.draw.sample(running, self.draw.randint(0, len(running)))
-
-    def value(self, job):
-        if self.broken in job.uris and self.broken:
-            raise ValueError(self.broken)
-        return job.value
+    def written(self, writing):
+        return writing
 
     def close(self):
         self.is_closed = True
 
 
-def units(sizes):
-    start = 0
-    for size in sizes:
-        yield pa.table({"uri": [f"{number}" for number in range(start, start + size)], "etag": ["1"] * size})
-        start += size
+def stream_of(execution, sizes=SIZES, discard=lambda result: pytest.fail("nothing is dropped")):
+    return Stream(units(sizes), execution, discard)
 
 
-SIZES = [100, 1, 33, 500, 2, 2, 2, 64, 16, 17]
+def take_all(stream):
+    return list(iter(stream.take, None))
 
 
-def test_each_unit_comes_once_and_whole(monkeypatch):
-    workers, taken = Workers(), []
-    with Stream(workers, discard=lambda result: pytest.fail("nothing is dropped")) as stream:
-        stream.feed(units(SIZES))
-        while not stream.is_exhausted:
-            written = stream.take()
-            assert len(stream.open_units()) < streams.OPEN_UNITS
-            assert sorted(written.result.failed) == sorted(written.unit["uri"].to_pylist())
-            taken.append(written)
-            stream.release(written)
-    assert workers.is_closed
-    assert set(workers.encoded.values()) == {1}
-    assert sorted(len(each.unit) for each in taken) == sorted(SIZES)
-    assert sum(len(each.unit) for each in taken) == len(workers.encoded)
+@pytest.mark.parametrize("quick", [True, False])
+def test_each_unit_comes_once_whole_and_in_order(quick):
+    execution = Execution(list(parcels_of(SIZES)), quick)
+    stream = stream_of(execution)
+    taken = take_all(stream)
+    assert [each.unit.to_pydict() for each in taken] == [each.to_pydict() for each in units(SIZES)]
+    assert all(each.result.failed == each.unit["uri"].to_pylist() for each in taken)
+    assert stream.close(discard=True) == 0
+    assert execution.is_closed
 
 
-def test_no_more_units_are_begun_than_are_said(monkeypatch):
-    workers = Workers(slots_=100)
-    with Stream(workers, discard=lambda result: None) as stream:
-        stream.feed(units([3] * 10))
-        taken = [stream.take() for _ in range(streams.OPEN_UNITS)]
-        time.sleep(0.1)
-        assert len(workers.encoded) == 3 * streams.OPEN_UNITS, "none is released"
-        stream.release(taken[0])
-        stream.take()
-        assert len(workers.encoded) == 3 * (streams.OPEN_UNITS + 1)
+@pytest.mark.parametrize("open_units", [1, 2, 3])
+def test_no_more_units_are_begun_than_are_said(monkeypatch, open_units):
+    monkeypatch.setattr(streams, "OPEN_UNITS", open_units)
+    execution = Execution(list(parcels_of(SIZES)), quick=False)
+    stream = stream_of(execution)
+    for committed, _ in enumerate(iter(stream.take, None)):
+        begun = {label.unit for label in execution.taken}
+        assert len(begun) <= committed + open_units
+    assert committed + 1 == len(SIZES)
 
 
-def test_what_is_dropped_is_discarded_and_the_rest_goes_on():
-    workers, discarded, taken = Workers(), [], []
-    with Stream(workers, discard=lambda result: discarded.extend(result.failed)) as stream:
-        stream.feed(units([5] * 6))
-        first = stream.take()
-        stream.feed(())
-        kept = stream.open_units()[:1]
-        stream.drop(lambda unit: any(unit is each for each in kept))
-        stream.feed(pa.table({"uri": [f"new {n}"], "etag": ["1"]}) for n in range(3))
-        stream.release(first)
-        while not stream.is_exhausted:
-            taken.append(stream.take())
-            stream.release(taken[-1])
-    uris = {uri for each in taken for uri in each.result.failed}
-    assert uris == {*kept[0]["uri"].to_pylist(), "new 0", "new 1", "new 2"}
-    assert not uris & set(discarded)
+def test_a_written_unit_doesnt_wait_for_the_next_one_to_end():
+    execution = Execution(list(parcels_of([1, 500])))
+    stream = stream_of(execution, [1, 500])
+    stream.take()
+    assert len(execution.taken) <= 2
 
 
-def test_of_a_dropped_unit_that_is_being_written_nothing_is_left():
-    workers, discarded = Workers(), []
-    with Stream(workers, discard=lambda result: discarded.extend(result.failed)) as stream:
-        stream.feed(units([1, 1]))
-        first = stream.take()
-        stream.feed(())
-        while not any(each.written for each in stream._open if not each.is_taken):
-            time.sleep(0.01)
-        assert stream.drop(lambda unit: False) == 1
-        assert len(discarded) == 1
-        assert stream.is_exhausted
-        stream.release(first)
+def test_of_what_is_closed_early_nothing_is_left(monkeypatch):
+    discarded = []
+    execution = Execution(list(parcels_of([5] * 6)), quick=False)
+    stream = stream_of(execution, [5] * 6, lambda result: discarded.extend(result.failed))
+    first = stream.take()
+    written = {label.unit for label in execution.taken} - {0}
+    assert stream.close(discard=True) == 5 * len(written) == len(discarded)
+    assert not set(discarded) & set(first.result.failed)
+    assert stream.take() is None
+    assert execution.is_closed
 
 
 def test_what_breaks_is_raised_where_units_are_taken():
-    def take_all(stream):
-        while True:
-            stream.release(stream.take())
+    class Broken(Execution):
+        def parcels(self):
+            yield from super().parcels()
+            raise ValueError("7")
 
-    with Stream(Workers(broken="7"), discard=lambda result: None) as stream:
-        stream.feed(units([4, 4, 4]))
-        with pytest.raises(ValueError, match="7"):
-            take_all(stream)
-
-
-def test_closing_waits_for_nothing():
-    workers = Workers()
-    workers.stalled.set()
-    with Stream(workers, discard=lambda result: None) as stream:
-        stream.feed(units([4] * 4))
-        time.sleep(0.05)
-    assert workers.is_closed
+    with pytest.raises(ValueError, match="7"):
+        take_all(stream_of(Broken(list(parcels_of([4, 4])))))
 
 
-def test_tasks_grow_where_objects_are_quick_and_stay_small_where_they_are_slow(monkeypatch):
-    sizes = {}
-    for seconds in (0.001, 100.0):
-        workers = Workers(slots_=1)
-        encode = workers.encode
-        seen = []
+def test_what_a_repeated_task_yields_behind_the_end_of_its_unit_is_left_out():
+    given = list(parcels_of([30, 30]))
+    taken = take_all(stream_of(Execution([*given[:3], given[2], *given[3:]]), [30, 30]))
+    assert Counter(uri for each in taken for uri in each.result.failed) == Counter(map(str, range(60)))
 
-        def sized(objects, encode=encode, seen=seen, seconds=seconds):
-            seen.append(len(objects))
-            job = encode(objects)
-            job.value = seconds * len(objects)
-            return job
 
-        workers.encode = sized
-        with Stream(workers, discard=lambda result: None) as stream:
-            stream.feed(units([5000]))
-            stream.take()
-        sizes[seconds] = max(seen)
-    assert sizes[0.001] > 250
-    assert sizes[100.0] == 16
+@pytest.mark.parametrize("lost", [2, 5, (0, 1, 2), (3, 4, 5), (2, 3, 4, 5)])
+def test_a_unit_whose_last_parcel_is_lost_is_written_without_it(lost):
+    sizes = [30, 30, 30]
+    given = list(parcels_of(sizes))
+    lost = lost if isinstance(lost, tuple) else (lost,)
+    kept = [each for number, each in enumerate(given) if number not in lost]
+    taken = take_all(stream_of(Execution(kept), sizes))
+    assert [len(each.unit) for each in taken] == sizes
+    for number, each in enumerate(taken):
+        assert each.result.failed == [uri for label, uris in kept if label.unit == number for uri in uris]

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import pipelines.encode.run
+from pipelines.encode.parcels import objects_of
 from pipelines.encode.run import run_encode
 from tests.pipelines.encode.changing import CHIPS, Archive, InProcess, encode_in_process
 
@@ -31,14 +32,14 @@ def archive(store, tmp_path, write_model, geotiff, monkeypatch):
 def encoded(monkeypatch):
     """How often each object was encoded, by uri."""
     counted: Counter[str] = Counter()
-    encode = InProcess.encode
+    read = InProcess.read
 
-    def encode_slowly(workers, objects):
-        counted.update(objects["uri"].to_pylist())
+    def read_slowly(execution, portion):
+        counted.update(objects_of(portion)["uri"].to_pylist())
         time.sleep(SECONDS)
-        return encode(workers, objects)
+        return read(execution, portion)
 
-    monkeypatch.setattr(InProcess, "encode", encode_slowly)
+    monkeypatch.setattr(InProcess, "read", read_slowly)
     return counted
 
 

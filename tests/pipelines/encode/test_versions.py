@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.encode.chips import CHIP
-from pipelines.encode.encoding import ENCODED_SCHEMA
 from pipelines.encode.shards import Lineage, write_unit
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConflictError
 from pipelines.runtime.spill import read_spilled, spill
 from pipelines.table.code_table import CodeTable, files_of
 from pipelines.table.shard_files import GEO_METADATA
+from tests.pipelines.unit_rows import as_unit
 
 MODEL = "demo@0123456789ab"
 OLD_SCHEMA = pa.schema([*((name, pa.string()) for name in ("uri", "etag", "cut")), ("file", pa.int32())])
@@ -40,8 +40,8 @@ def commit(table: CodeTable, number: int, objects: list[tuple[str, str]], model_
     ]  # fmt: skip
     chips.append({"outcome": "empty", "detail": "", "uri": f"reject {number}", "etag": "1", "cut": "{}"})
     random.Random(0).shuffle(chips)
-    rows = pa.Table.from_pylist(chips, ENCODED_SCHEMA)
-    unit = write_unit(table.uri, table.store, Lineage(model_id, "run"), [rows])
+    objects, block = as_unit(chips)
+    unit = write_unit(table.uri, table.store, Lineage(model_id, "run"), objects, [block])
     table.commit_rejects(unit.rejects)
     table.commit_unit(unit.shards, model_id, number, {})
 

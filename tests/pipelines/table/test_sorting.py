@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.encode.chips import CHIP
-from pipelines.encode.encoding import ENCODED_SCHEMA
+from pipelines.encode.parcels import ENCODED_SCHEMA
 from pipelines.encode.shards import Lineage, write_unit
 from pipelines.table import shard_files as shards
 from pipelines.table import sorting
@@ -81,6 +81,7 @@ def block(objects, properties):
             "outcome": CHIP, "uri": uri, "etag": "1", "chip_id": f"{uri}-{number}", "collection": "c",
             "window": {"x": number, "y": 0, "w": 1, "h": 1}, "valid_fraction": 1.0, "cut": "{}",
             "properties": [("p", properties)], "code": b"12345678",
+            "position": number, "is_last": number == 7 and uri != "a1",
             "bbox": dict.fromkeys(("xmin", "xmax"), rng.uniform(-180, 180))
             | dict.fromkeys(("ymin", "ymax"), rng.uniform(-90, 90)),
         }
@@ -102,10 +103,13 @@ def test_a_unit_is_written_in_pieces_whatever_its_size(store, tmp_path, little, 
     monkeypatch.setattr(shards.ShardWriter, "add", watched)
     names = [[f"{letter}{number}" for number in range(4)] for letter in "abc"]
     blocks = (block(some, "x" * 150) for some in names)
+    objects = pa.table({"uri": [uri for some in names for uri in some]})
     broken = block(["a1"], "").slice(0, 1)
     broken = broken.set_column(0, "outcome", pa.array(["truncated"]))
+    for name, value in (("position", pa.array([8], pa.int32())), ("is_last", pa.array([True]))):
+        broken = broken.set_column(broken.column_names.index(name), name, value)
     broken = broken.set_column(1, "detail", pa.array(["at the end"]))
-    unit = write_unit(str(tmp_path / "codes"), store, Lineage("m@1", "run"), chain(blocks, [broken]))
+    unit = write_unit(str(tmp_path / "codes"), store, Lineage("m@1", "run"), objects, chain(blocks, [broken]))
     assert all(len(rows) <= ROWS and rows.combine_chunks().nbytes <= BYTES for rows in written)
     assert [shard.rows for shard in unit.shards] == [40, 40, 8]
     assert unit.rejects["uri"].to_pylist() == ["a1"], "what broke off gives its chips back"
