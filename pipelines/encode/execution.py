@@ -4,7 +4,7 @@ portions (one task) -> read (tasks) -> Encoder (a pool of actors) -> parcels, in
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ CPUS_BESIDE = READ_CPUS + WRITER_CPUS
 
 _THREADS_ON_GPU = 2  # of an encoder: one batch is copied to the GPU while the other one is encoded
 _OBJECTS_PER_ENCODER = 16  # at least; fewer objects don't need one more
-_AHEAD_PER_CPU = 4  # portions under way: twice the tasks that run; an autoscaler sees those that wait
+_AHEAD_PER_CPU = 4  # portions under way: twice the tasks that run
 _LOOKED_AT = 5.0  # seconds after which the cluster's size is looked at again
 
 
@@ -106,8 +106,10 @@ class RayExecution:
                 )
             )
 
-    def parcels(self) -> Iterator[tuple[Label, Any]]:
+    def parcels(self) -> Generator[tuple[Label, Any]]:
         """Yield what each parcel says of itself and an ObjectRef of it, in order.
+
+        Closing the generator ends the execution.
 
         Raises a ScenehashError of a task as it is, and EncodingError for any other failure in Ray.
         """

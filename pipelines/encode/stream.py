@@ -23,7 +23,7 @@ OPEN_UNITS = 3
 class Execution(Protocol):
     """What reads, encodes and writes; `execution.RayExecution` says what each method does."""
 
-    def parcels(self) -> Iterator[tuple[Label, Any]]: ...  # noqa: D102
+    def parcels(self) -> Generator[tuple[Label, Any]]: ...  # noqa: D102
     def write(self, unit: pa.Table, parcels: Sequence[Any]) -> Any: ...  # noqa: ANN401, D102
     def is_written(self, writing: Any) -> bool: ...  # noqa: ANN401, D102
     def written(self, writing: Any) -> UnitResult: ...  # noqa: ANN401, D102
@@ -72,6 +72,7 @@ class Stream:
         self._held: list[Any] = []  # its parcels
         self._began = time.monotonic()
         self._writing: deque[_Writing] = deque()
+        self._parcels = execution.parcels()
         self._run = self._written_units()
 
     def take(self) -> WrittenUnit | None:
@@ -87,6 +88,7 @@ class Stream:
         With ``discard`` no shard is left of the units that weren't taken; returns how many objects they have.
         """
         self._run.close()
+        self._parcels.close()
         dropped = [*self._writing] if discard else []
         for each in dropped:
             self._discard(self._execution.written(each.job))
@@ -94,7 +96,7 @@ class Stream:
         return sum(len(each.unit) for each in dropped)
 
     def _written_units(self) -> Generator[WrittenUnit]:
-        for label, parcel in self._execution.parcels():
+        for label, parcel in self._parcels:
             if label.unit < self._number:
                 continue  # a task was repeated and yields more than before: see `completeness`
             while label.unit > self._number and self._write():

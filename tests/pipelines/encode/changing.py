@@ -5,7 +5,7 @@ Shapes: H x W pixels, C bands.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
@@ -151,7 +151,7 @@ class InProcess:
             self.network = self.encoder(bundle_uri, self.store, config.chip_size, config.batch_size)
         self.write_unit = partial(write_unit, config.table, self.store, lineage)
 
-    def parcels(self) -> Iterator[tuple[Label, pa.Table]]:
+    def parcels(self) -> Generator[tuple[Label, pa.Table]]:
         for portion in portions(self.plan, self.config.objects_per_unit, repeat(16)):
             for parcel in self.read(portion):
                 encoded = self.network(parcel)
