@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,14 +71,14 @@ class Bench:
         )
         return night
 
-    def small(self, count: int) -> dict[str, object]:
+    def small(self, count: int) -> dict[str, Any]:
         """Return the flags of a night over so many small objects, which are written first."""
         prefix = f"s3://bench/small-{self.objects(count)}"
         if self.store.page(prefix).objects == []:
             put_small(self.objects(count), prefix, self.store)
         return {"source": prefix, "chip_size": SMALL_SIDE}
 
-    def large(self) -> dict[str, object]:
+    def large(self) -> dict[str, Any]:
         """Return the flags of a night over the large scenes, which are written first."""
         prefix = "s3://bench/large"
         if self.store.page(prefix).objects == []:
@@ -180,8 +181,8 @@ def idle(bench: Bench) -> dict[str, float]:
     bundle = put_bundle(costless_network(), "costless", bench.store)
     table = f"s3://bench/tables/known-{time.time_ns()}"
     source = put_known(bench.objects(_KNOWN), table, bundle, bench.store)
-    flags = {"source": source, "chip_size": SMALL_SIDE, "table": table, "bundle": bundle}
-    skipped = {"gate.min_objects": 10**9, "gate.min_chips": 10**9}  # the codes are all one
+    flags: dict[str, Any] = {"source": source, "chip_size": SMALL_SIDE, "table": table, "bundle": bundle}
+    skipped: dict[str, Any] = {"gate.min_objects": 10**9, "gate.min_chips": 10**9}  # the codes are all one
     bench.night("the first night", **flags, **skipped)
     return {"idle_s": bench.night("nothing new", **flags).seconds}
 

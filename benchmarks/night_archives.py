@@ -110,7 +110,8 @@ def _scene(side: int, seed: int) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (side // 12 + 1, side // 12 + 1, 3), np.uint8))
     smooth_HWC = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), np.int16)
-    return np.clip(smooth_HWC + rng.integers(-3, 4, smooth_HWC.shape, np.int16), 1, 255).astype(np.uint8)
+    noisy_HWC = smooth_HWC + rng.integers(-3, 4, smooth_HWC.shape, np.int16)
+    return np.asarray(np.clip(noisy_HWC, 1, 255), np.uint8)
 
 
 def _jpeg(pixels_HWC: NDArray[np.uint8]) -> bytes:

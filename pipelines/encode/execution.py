@@ -53,14 +53,11 @@ class RayExecution:
         """Start it. ``plan`` is the file of so many objects; it must stay as it is."""
         here = ray.get_runtime_context().get_node_id()
         store = Store(config.store)
-        writer_class = ray.remote(
-            num_cpus=WRITER_CPUS,
-            max_restarts=-1,  # if its node is lost, it is given its parcels again
-            max_task_retries=-1,
-            concurrency_groups={"look": 1},
-        )(Writer)
-        self._writer = writer_class.remote(config.table.rstrip("/"), store, lineage)
-        self._pacer = ray.remote(num_cpus=0, label_selector={"ray.io/node-id": here})(Pacer).remote()
+        of_writer: dict[str, Any] = {"num_cpus": WRITER_CPUS, "concurrency_groups": {"look": 1}}
+        # if its node is lost, it is given its parcels again
+        of_writer |= {"max_restarts": -1, "max_task_retries": -1}
+        self._writer: Any = ray.remote(**of_writer)(Writer).remote(config.table.rstrip("/"), store, lineage)
+        self._pacer: Any = ray.remote(num_cpus=0, label_selector={"ray.io/node-id": here})(Pacer).remote()
         self._pace = _Pace(self._pacer)
         with ray.data.DataContext.current(_context()):
             self._dataset = (
