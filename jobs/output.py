@@ -6,15 +6,14 @@ are text for a person. Through a pipe a table is tab-separated lines, and a repo
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
 
+from pipelines.runtime.plain_values import is_empty, text_of
 from pipelines.runtime.text_table import TextTable, plain, print_table
-
-_MOST = 5  # of a list or mapping that a summary shows
 
 TableOf = Callable[[Any], TextTable | None]
 """Returns a result's table, or None if the result is a report."""
@@ -37,28 +36,6 @@ def print_result(result: BaseModel | None, table_of: TableOf | None = None, *, a
 
 def summary(result: BaseModel) -> list[str]:
     """Return the lines of a report for a person: a field each, without those that are empty."""
-    shown = {name.replace("_", " "): _text(value) for name, value in result if not _is_empty(value)}
+    shown = {name.replace("_", " "): text_of(value) for name, value in result if not is_empty(value)}
     width = max(map(len, shown), default=0)
     return [f"{name:{width}}  {text}" for name, text in shown.items()]
-
-
-def _is_empty(value: object) -> bool:
-    return value is None or value is False or value in ("", (), [], {})
-
-
-def _text(value: object) -> str:
-    if isinstance(value, BaseModel):
-        value = dict(value)
-    if isinstance(value, Mapping):
-        known = {name: each for name, each in value.items() if not _is_empty(each)}
-        return _joined([f"{str(name).replace('_', ' ')} {_text(each)}" for name, each in known.items()], ", ")
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return _joined([_text(each) for each in value], "; " if isinstance(value[0], BaseModel) else ", ")
-    if isinstance(value, bool):
-        return "yes"
-    return f"{value:.4g}" if isinstance(value, float) and value % 1 else f"{value}"
-
-
-def _joined(texts: Sequence[str], separator: str) -> str:
-    more = [f"and {len(texts) - _MOST} more (--json)"] if len(texts) > _MOST + 1 else []
-    return separator.join([*(texts[:_MOST] if more else texts), *more])

@@ -5,7 +5,8 @@ In a Serve config, as KubeRay deploys it, the application is `import_path: jobs.
 
 from typing import TYPE_CHECKING
 
-from jobs.config import load_config, run_job
+from jobs.command import run_job
+from jobs.config import load_config
 from pipelines.serve.config import ServeConfig
 
 if TYPE_CHECKING:
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def _run(config: ServeConfig) -> None:
-    from pipelines.serve.port import check_port
+    from pipelines.serve.start_checks import check_port, check_published
 
     check_port(config)
+    check_published(config)
     from pipelines.serve.run import run_serve  # imported late: it needs Ray and torch
 
     run_serve(config)

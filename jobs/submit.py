@@ -1,6 +1,6 @@
 """Start a night on Kubernetes and wait for it: `python -m jobs.submit --template nightly`."""
 
-from jobs.config import run_job
+from jobs.command import run_job
 from pipelines.submit.config import SubmitConfig
 from pipelines.submit.run import run_submit
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from jobs.config import run_job
+from jobs.command import run_job
+from jobs.program import called
 from pipelines.watch.config import AddWatchConfig, ListWatchesConfig, RemoveWatchConfig, RunWatchesConfig
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     if command in _COMMANDS:
         return run_job(f"watch {command}", *_COMMANDS[command], arguments[1:], _table)
     if command in ("-h", "--help"):
-        print(f"usage: python -m jobs.watch {{{','.join(_COMMANDS)}}} ...\n\n{__doc__}")  # noqa: T201
+        print(f"usage: {called('watch')} {{{','.join(_COMMANDS)}}} ...\n\n{__doc__}")  # noqa: T201
         for name, (config_type, _) in _COMMANDS.items():
             print(f"  {name:8} {config_type.__doc__}")  # noqa: T201 - help is a CLI's output
         return 0

@@ -31,8 +31,12 @@ STARTS_A_SERVER = {"cluster", "ray_local", "remote_store", "store"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make quick` leaves out: tests of which a fixture starts Ray or an S3 server."""
+    """Mark what `make quick` leaves out, tests of which a fixture starts Ray or an S3 server; and what stays
+    together if the tests run in several processes: those of a file, as they share fixtures.
+    """
     for item in items:
+        together = item.path.parent if "cluster" in item.path.parts else item.path
+        item.add_marker(pytest.mark.xdist_group(str(together)))
         fixtures = set(getattr(item, "fixturenames", ()))
         in_a_bucket = hasattr(item, "callspec") and item.callspec.params.get("any_root") == "s3"
         if in_a_bucket or fixtures & STARTS_A_SERVER:

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from model.spec import Compare
+from pipelines.api.fields import Fields, FieldsParameter, Format
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -176,7 +177,22 @@ def parse_geometry(geometry: dict[str, Any]) -> "BaseGeometry":
     return shape
 
 
-class SearchLimits(Filters):
+class Compared(Filters):
+    """What everything that compares codes has besides its example."""
+
+    compare: Compare = "both"
+    """Which parts of the codes are compared: kind (what the labels say), look (what the pixels look like) or
+    both. With kind, chips at one distance are in the order of look; with look, in the order of kind"""
+    kind_weight: int | None = Field(default=None, ge=0, le=MAX_KIND_WEIGHT)
+    """How often each bit of kind counts if both parts are compared [0..8]; by default as the model says. 0 is
+    the same as compare: look"""
+    model_id: str | None = None
+    """Refuse to answer (409) unless this is the model being served"""
+    snapshot: int | None = Field(default=None, ge=0)
+    """Answer from this version of the table; 410 if it is no longer kept"""
+
+
+class SearchLimits(Compared):
     """What every search has besides its example."""
 
     k: int | None = Field(default=None, ge=1, le=MAX_K)
@@ -184,23 +200,17 @@ class SearchLimits(Filters):
     max_distance: int | None = Field(default=None, ge=0, le=MAX_DISTANCE)
     """Only chips at most this far away, in the distance that the answer gives; without k all of them, page by
     page"""
-    compare: Compare = "both"
-    """Which parts of the codes are compared: kind (what the labels say), look (what the pixels look like) or
-    both. With kind, chips at one distance are in the order of look; with look, in the order of kind"""
-    kind_weight: int | None = Field(default=None, ge=0, le=MAX_KIND_WEIGHT)
-    """How often each bit of kind counts if both parts are compared [0..8]; by default as the model says. 0 is
-    the same as compare: look"""
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_K)
     """Chips in a page [1..10000]; the link `next` of an answer leads on"""
-    model_id: str | None = None
-    """Refuse to answer (409) unless this is the model being served"""
-    snapshot: int | None = Field(default=None, ge=0)
-    """Answer from this version of the table; 410 if it is no longer kept"""
     token: str | None = Field(default=None, max_length=1000)
     """From the link `next`: the page after that answer, of the same query and snapshot"""
+    format: Format = "features"
+    """How an answer in JSON is laid out: features (GeoJSON), or columns, an array for each property"""
+    fields: Fields | None = None
+    """What the answer should have (STAC Fields); by default all of a feature, or the usual columns"""
 
 
-def _split(values: object) -> object:
+def split_parameter(values: object) -> object:
     """Return the values of a query parameter, which may be sent as "a,b,c" or as repeated parameters."""
     return values[0].split(",") if isinstance(values, list) and len(values) == 1 else values
 
@@ -216,16 +226,17 @@ class ImageLimits(SearchLimits):
 class ImageParameters(ImageLimits):
     """What a search by image has besides the image, as query parameters."""
 
-    bbox: Annotated[BBox | None, BeforeValidator(_split)] = None
+    bbox: Annotated[BBox | None, BeforeValidator(split_parameter)] = None
     """West, south, east, north [degrees]: chips that touch it; west > east: over the antimeridian"""
     intersects: Json[dict[str, Any]] | None = None
     """GeoJSON geometry (RFC 7946) in degrees: chips whose footprint touches it; not with bbox"""
-    collections: Annotated[tuple[str, ...] | None, BeforeValidator(_split)] = None
+    collections: Annotated[tuple[str, ...] | None, BeforeValidator(split_parameter)] = None
     """Chips of these collections"""
+    fields: FieldsParameter = None
 
 
-class SearchRequest(SearchLimits):
-    """A search by exactly one of ``chip_ids``, ``code`` and ``point``."""
+class Example(Compared):
+    """Exactly one of ``chip_ids``, ``code`` and ``point``, and what goes with it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -260,6 +271,7 @@ class SearchRequest(SearchLimits):
         "bbox",
         "point",
         mode="before",
+        check_fields=False,
     )
     @classmethod
     def _is_of_numbers(cls, value: object) -> object:
@@ -289,6 +301,10 @@ class SearchRequest(SearchLimits):
             if len(self.bit_weights) != 4 * len(self.code):
                 raise ValueError(f"bit_weights: give one hex digit a bit of the code, {4 * len(self.code)}")
         return self
+
+
+class SearchRequest(SearchLimits, Example):
+    """A search by exactly one of ``chip_ids``, ``code`` and ``point``."""
 
 
 class BatchRequest(BaseModel):

@@ -5,14 +5,33 @@
             for match in page.features:
                 print(match.properties.distance, match.id)
 
-An answer is dumped as GeoJSON (RFC 7946). The chips' ids stand beside their properties, so set them:
+    frame = client.frame(SearchRequest(point=(-62.2, -3.1), max_distance=8))  # a GeoDataFrame, all pages
 
-    frame = geopandas.GeoDataFrame.from_features(answer.model_dump(mode="json"), crs="EPSG:4326")
-    frame.index = [match.id for match in answer.features]
+`frame` needs geopandas (`pip install scenehash[frame]`); `table` gives the same as an Arrow table.
 """
 
+from pipelines.api.explore import (
+    ChangesRequest,
+    CoverageParameters,
+    DatesParameters,
+    GridRequest,
+    HereParameters,
+)
+from pipelines.api.fields import Fields
 from pipelines.api.requests import ImageLimits, SearchLimits, SearchRequest
 from pipelines.client.asynchronous import AsyncClient
 from pipelines.client.synchronous import Client
 
-__all__ = ["AsyncClient", "Client", "ImageLimits", "SearchLimits", "SearchRequest"]
+__all__ = [
+    "AsyncClient",
+    "ChangesRequest",
+    "Client",
+    "CoverageParameters",
+    "DatesParameters",
+    "Fields",
+    "GridRequest",
+    "HereParameters",
+    "ImageLimits",
+    "SearchLimits",
+    "SearchRequest",
+]

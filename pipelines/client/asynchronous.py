@@ -1,17 +1,36 @@
 """A client of the query service for asyncio: many calls at a time."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import httpx
+import pyarrow as pa
 from tenacity import AsyncRetrying
 
 from pipelines.api.answers import BatchAnswer, Chip, EncodeAnswer, SearchAnswer, SnapshotInfo, Status
+from pipelines.api.explore import (
+    ChangesRequest,
+    CoverageParameters,
+    DatesParameters,
+    GridRequest,
+    HereParameters,
+)
+from pipelines.api.explore_answers import (
+    ChangesAnswer,
+    ChipsAnswer,
+    CollectionsAnswer,
+    CoverageAnswer,
+    GridAnswer,
+)
 from pipelines.api.requests import SearchLimits, SearchRequest
 from pipelines.client import calls
 from pipelines.client.calls import Answer, Call
 from pipelines.client.connection import settings
 from pipelines.client.retries import Outcome, retry_options
+from pipelines.client.tables import frame_of, joined
+
+if TYPE_CHECKING:
+    import geopandas
 
 
 class AsyncClient:
@@ -61,13 +80,64 @@ class AsyncClient:
         async for page in self._pages(await self.search_image(content, limits), None):
             yield page
 
+    async def table(self, request: SearchRequest | ChangesRequest) -> pa.Table:
+        """Return all pages of an answer as one Arrow table, footprints as WKB; `about` reads its metadata.
+
+        ``request.fields`` names the columns. Raises SnapshotGoneError as `pages` does.
+        """
+        pages: list[pa.Table] = []
+        following: SearchRequest | ChangesRequest | None = request
+        while following is not None:
+            pages.append(await self._send(calls.table(following)))
+            following = calls.next_table(pages[-1], following)
+        return joined(pages)
+
+    async def frame(self, request: SearchRequest | ChangesRequest) -> "geopandas.GeoDataFrame":
+        """Return all pages of an answer as a GeoDataFrame, chip ids as its index; needs geopandas."""
+        return frame_of(await self.table(request))
+
+    async def grid(self, request: GridRequest) -> GridAnswer:
+        """Count the chips in each cell of a view, and at each distance in the whole table."""
+        return await self._send(calls.grid(request))
+
+    async def changes(self, request: ChangesRequest) -> ChangesAnswer:
+        """Find pairs of chips of one place and two dates, the most different first."""
+        return await self._send(calls.changes(request))
+
+    async def chips(self, place: HereParameters) -> ChipsAnswer:
+        """Return the chips that lie in a place: a page of them; ``after`` leads on."""
+        return await self._send(calls.chips(place))
+
+    async def dates(self, chip_id: str, parameters: DatesParameters | None = None) -> ChipsAnswer:
+        """Return the chips of other scenes at a chip's place, and the chip itself, in the order of time."""
+        return await self._send(calls.dates(chip_id, parameters or DatesParameters()))
+
+    async def coverage(self, parameters: CoverageParameters | None = None) -> CoverageAnswer:
+        """Return how many chips lie where."""
+        return await self._send(calls.coverage(parameters or CoverageParameters()))
+
+    async def collections(self, snapshot: int | None = None) -> CollectionsAnswer:
+        """Return what each collection spans, and its chips of each month."""
+        return await self._send(calls.collections(snapshot))
+
     async def chip(self, chip_id: str) -> Chip:
         """Return one chip."""
         return await self._send(calls.chip(chip_id))
 
-    async def thumbnail(self, chip_id: str) -> bytes:
-        """Return one chip's pixels as PNG."""
-        return await self._send(calls.thumbnail(chip_id))
+    async def thumbnail(
+        self,
+        chip_id: str,
+        size: Literal[64, 128, 256, 512] | None = None,
+        context: Literal[1, 3] = 1,
+        version: str | None = None,
+    ) -> bytes:
+        """Return a picture of one chip as PNG.
+
+        ``size``: its longest side [pixels], None: the chip's own pixels, at most 1024 a side. ``context``: 3
+        shows the chip in the middle of its surroundings. ``version``: of the picture, as links of answers
+        have it, None: what the chip is now. Raises NotFoundError if the picture of that version is gone.
+        """
+        return await self._send(calls.thumbnail(chip_id, size, context, version))
 
     async def encode(self, content: bytes) -> EncodeAnswer:
         """Return an image's code, and how much each bit of it should count."""

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
+import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
 from pipelines.api.answers import (
@@ -18,7 +19,22 @@ from pipelines.api.answers import (
     SnapshotInfo,
     Status,
 )
+from pipelines.api.explore import (
+    ChangesRequest,
+    CoverageParameters,
+    DatesParameters,
+    GridRequest,
+    HereParameters,
+)
+from pipelines.api.explore_answers import (
+    ChangesAnswer,
+    ChipsAnswer,
+    CollectionsAnswer,
+    CoverageAnswer,
+    GridAnswer,
+)
 from pipelines.api.requests import BatchRequest, SearchLimits, SearchRequest
+from pipelines.client.tables import about, read_table
 from pipelines.errors import (
     InvalidQueryError,
     NotFoundError,
@@ -28,6 +44,8 @@ from pipelines.errors import (
     UnauthorizedError,
     UnavailableError,
 )
+
+_ARROW = "application/vnd.apache.arrow.stream"
 
 Answer = TypeVar("Answer")
 Body = TypeVar("Body", bound=BaseModel)
@@ -62,11 +80,17 @@ class Call(Generic[Answer]):
     json: Mapping[str, Any] | None = None
     params: Mapping[str, str | int | float | Sequence[str]] | None = None
     content: bytes | None = None
+    accept: str = "application/json"
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """Return the request that ``http`` can send."""
         return http.build_request(
-            self.method, self.path, json=self.json, params=self.params, content=self.content
+            self.method,
+            self.path,
+            json=self.json,
+            params=self.params,
+            content=self.content,
+            headers={"Accept": self.accept},
         )
 
     def answer(self, outcome: httpx.Response | httpx.RequestError) -> Answer:
@@ -93,21 +117,69 @@ class Call(Generic[Answer]):
 
 def search(request: SearchRequest) -> Call[SearchAnswer]:
     """Find the chips most like examples of the table, a code, or the chip at a point."""
+    _check_form(request)
     return Call("POST", "/v1/search", _reader(SearchAnswer), json=_given(request))
+
+
+def table(request: SearchRequest | ChangesRequest) -> Call[pa.Table]:
+    """Find chips, or pairs of them: a page of the answer as an Arrow table."""
+    path = "/v1/changes" if isinstance(request, ChangesRequest) else "/v1/search"
+    return Call("POST", path, read_table, json=_given(request), accept=_ARROW)
+
+
+def next_table(page: pa.Table, request: SearchRequest | ChangesRequest) -> SearchRequest | None:
+    """Return the request for the page after a table, None after the last."""
+    link = next((link for link in about(page)["links"] if link["rel"] == "next"), None)
+    if link is None or not isinstance(request, SearchRequest):
+        return None
+    return SearchRequest.model_validate(_given(request) | link["body"])
+
+
+def grid(request: GridRequest) -> Call[GridAnswer]:
+    """Count the chips in each cell of a view, and at each distance in the whole table."""
+    return Call("POST", "/v1/search/grid", _reader(GridAnswer), json=_given(request))
+
+
+def changes(request: ChangesRequest) -> Call[ChangesAnswer]:
+    """Find pairs of chips of one place and two dates, the most different first."""
+    _check_form(request)
+    return Call("POST", "/v1/changes", _reader(ChangesAnswer), json=_given(request))
+
+
+def chips(place: HereParameters) -> Call[ChipsAnswer]:
+    """Return the chips that lie in a place: a page of them."""
+    _check_form(place)
+    return Call("GET", "/v1/chips", _reader(ChipsAnswer), params=_parameters(place))
+
+
+def dates(chip_id: str, parameters: DatesParameters) -> Call[ChipsAnswer]:
+    """Return the chips of other scenes at a chip's place, and the chip itself, in the order of time."""
+    _check_form(parameters)
+    return Call("GET", f"{_chip_path(chip_id)}/dates", _reader(ChipsAnswer), params=_parameters(parameters))
+
+
+def coverage(parameters: CoverageParameters) -> Call[CoverageAnswer]:
+    """Return how many chips lie where."""
+    return Call("GET", "/v1/coverage", _reader(CoverageAnswer), params=_parameters(parameters))
+
+
+def collections(snapshot: int | None) -> Call[CollectionsAnswer]:
+    """Return what each collection spans, and its chips of each month."""
+    params = {} if snapshot is None else {"snapshot": snapshot}
+    return Call("GET", "/v1/collections", _reader(CollectionsAnswer), params=params)
 
 
 def search_image(content: bytes, limits: SearchLimits) -> Call[SearchAnswer]:
     """Find the chips most like an image. The limits of the search go into the query string."""
-    given = _given(limits)
-    if "bbox" in given:
-        given["bbox"] = ",".join(str(degrees) for degrees in given["bbox"])
-    if "intersects" in given:
-        given["intersects"] = dumps(given["intersects"])
-    return Call("POST", "/v1/search/image", _reader(SearchAnswer), params=given, content=content)
+    _check_form(limits)
+    params = _parameters(limits)
+    return Call("POST", "/v1/search/image", _reader(SearchAnswer), params=params, content=content)
 
 
 def search_batch(requests: Sequence[SearchRequest]) -> Call[BatchAnswer]:
     """Answer several searches, in order and from one snapshot."""
+    for request in requests:
+        _check_form(request)
     body = _given(BatchRequest(queries=tuple(requests)))
     return Call("POST", "/v1/search/batch", _reader(BatchAnswer), json=body)
 
@@ -132,9 +204,11 @@ def chip(chip_id: str) -> Call[Chip]:
     return Call("GET", _chip_path(chip_id), _reader(Chip))
 
 
-def thumbnail(chip_id: str) -> Call[bytes]:
-    """Return one chip's pixels as PNG."""
-    return Call("GET", f"{_chip_path(chip_id)}/thumbnail", bytes)
+def thumbnail(chip_id: str, size: int | None, context: int, version: str | None) -> Call[bytes]:
+    """Return a picture of one chip as PNG."""
+    asked = {"size": size, "context": context, "version": version}
+    params = {name: value for name, value in asked.items() if value is not None}
+    return Call("GET", f"{_chip_path(chip_id)}/thumbnail", bytes, params=params, accept="image/png")
 
 
 def encode(content: bytes) -> Call[EncodeAnswer]:
@@ -154,6 +228,24 @@ def status() -> Call[Status]:
 
 def _given(model: BaseModel) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+
+def _parameters(model: BaseModel) -> dict[str, Any]:
+    """Return the query parameters."""
+    given = _given(model)
+    if "bbox" in given:
+        given["bbox"] = ",".join(str(degrees) for degrees in given["bbox"])
+    if "intersects" in given:
+        given["intersects"] = dumps(given["intersects"])
+    return given
+
+
+def _check_form(request: SearchLimits | ChangesRequest | HereParameters | DatesParameters) -> None:
+    """Raise InvalidQueryError if a request asks for another form than whole features."""
+    if request.format != "features" or request.fields is not None:
+        raise InvalidQueryError(
+            "this method reads whole features", "leave format and fields out, or take table() or frame()"
+        )
 
 
 def _reader(kind: type[Body]) -> Callable[[bytes], Body]:

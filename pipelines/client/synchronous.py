@@ -1,17 +1,36 @@
 """A client of the query service for ordinary Python: one call after the other."""
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import httpx
+import pyarrow as pa
 from tenacity import Retrying
 
 from pipelines.api.answers import BatchAnswer, Chip, EncodeAnswer, SearchAnswer, SnapshotInfo, Status
+from pipelines.api.explore import (
+    ChangesRequest,
+    CoverageParameters,
+    DatesParameters,
+    GridRequest,
+    HereParameters,
+)
+from pipelines.api.explore_answers import (
+    ChangesAnswer,
+    ChipsAnswer,
+    CollectionsAnswer,
+    CoverageAnswer,
+    GridAnswer,
+)
 from pipelines.api.requests import SearchLimits, SearchRequest
 from pipelines.client import calls
 from pipelines.client.calls import Answer, Call
 from pipelines.client.connection import settings
 from pipelines.client.retries import Outcome, retry_options
+from pipelines.client.tables import frame_of, joined
+
+if TYPE_CHECKING:
+    import geopandas
 
 
 class Client:
@@ -68,13 +87,64 @@ class Client:
         """Yield all pages of the answer to an image; see `pages`. The image is sent only once."""
         yield from self._pages(self.search_image(content, limits), None)
 
+    def table(self, request: SearchRequest | ChangesRequest) -> pa.Table:
+        """Return all pages of an answer as one Arrow table, footprints as WKB; `about` reads its metadata.
+
+        ``request.fields`` names the columns. Raises SnapshotGoneError as `pages` does.
+        """
+        pages: list[pa.Table] = []
+        following: SearchRequest | ChangesRequest | None = request
+        while following is not None:
+            pages.append(self._send(calls.table(following)))
+            following = calls.next_table(pages[-1], following)
+        return joined(pages)
+
+    def frame(self, request: SearchRequest | ChangesRequest) -> "geopandas.GeoDataFrame":
+        """Return all pages of an answer as a GeoDataFrame, chip ids as its index; needs geopandas."""
+        return frame_of(self.table(request))
+
+    def grid(self, request: GridRequest) -> GridAnswer:
+        """Count the chips in each cell of a view, and at each distance in the whole table."""
+        return self._send(calls.grid(request))
+
+    def changes(self, request: ChangesRequest) -> ChangesAnswer:
+        """Find pairs of chips of one place and two dates, the most different first."""
+        return self._send(calls.changes(request))
+
+    def chips(self, place: HereParameters) -> ChipsAnswer:
+        """Return the chips that lie in a place: a page of them; ``after`` leads on."""
+        return self._send(calls.chips(place))
+
+    def dates(self, chip_id: str, parameters: DatesParameters | None = None) -> ChipsAnswer:
+        """Return the chips of other scenes at a chip's place, and the chip itself, in the order of time."""
+        return self._send(calls.dates(chip_id, parameters or DatesParameters()))
+
+    def coverage(self, parameters: CoverageParameters | None = None) -> CoverageAnswer:
+        """Return how many chips lie where."""
+        return self._send(calls.coverage(parameters or CoverageParameters()))
+
+    def collections(self, snapshot: int | None = None) -> CollectionsAnswer:
+        """Return what each collection spans, and its chips of each month."""
+        return self._send(calls.collections(snapshot))
+
     def chip(self, chip_id: str) -> Chip:
         """Return one chip."""
         return self._send(calls.chip(chip_id))
 
-    def thumbnail(self, chip_id: str) -> bytes:
-        """Return one chip's pixels as PNG."""
-        return self._send(calls.thumbnail(chip_id))
+    def thumbnail(
+        self,
+        chip_id: str,
+        size: Literal[64, 128, 256, 512] | None = None,
+        context: Literal[1, 3] = 1,
+        version: str | None = None,
+    ) -> bytes:
+        """Return a picture of one chip as PNG.
+
+        ``size``: its longest side [pixels], None: the chip's own pixels, at most 1024 a side. ``context``: 3
+        shows the chip in the middle of its surroundings. ``version``: of the picture, as links of answers
+        have it, None: what the chip is now. Raises NotFoundError if the picture of that version is gone.
+        """
+        return self._send(calls.thumbnail(chip_id, size, context, version))
 
     def encode(self, content: bytes) -> EncodeAnswer:
         """Return an image's code, and how much each bit of it should count."""

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client, SearchRequest
+from pipelines.demo.browser import Question
 from pipelines.demo.pictures import Answer, Hit
 from pipelines.demo.world import chip_centre
 from pipelines.imagery.pixels import PixelSpec, read_window
@@ -45,6 +46,18 @@ def ask(client: Client, labels: pa.Table, store: Store, console: Console) -> lis
     picture = _png(_nearest(held_out, *_UPLOADED), store)
     answers.append(_show(client, console, "an uploaded PNG", picture, client.search_image(picture)))
     return answers
+
+
+def questions_to_click(labels: pa.Table, answers: list[Answer]) -> list[Question]:
+    """Return the same questions for the page: where to click, and at last the picture that was uploaded."""
+    held_out = labels.filter(pc.equal(labels["split"], "test")).to_pylist()
+    places = []
+    for label, place in _EXAMPLES.values():
+        example = _nearest(held_out, label, place)
+        places.append(chip_centre(example["uri"], _window(example)))
+    names = ["desert", "ice", "rain_forest", "coast"]
+    clicks = [Question(name, place) for name, place in zip(names, [*places, _COAST], strict=True)]
+    return [*clicks, Question("picture", None, answers[-1].query)]
 
 
 def _nearest(chips: list[dict[str, Any]], label: str, place: tuple[float, float]) -> dict[str, Any]:

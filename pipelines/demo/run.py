@@ -17,16 +17,18 @@ from rich.console import Console
 
 from pipelines.client import Client
 from pipelines.config import StoreConfig, TrackingConfig
+from pipelines.demo.browser import ask_by_clicking, find_chromium, has_page
 from pipelines.demo.code_quality import NEIGHBOURS, Precision, measure_precision
 from pipelines.demo.config import DemoConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.demo.pictures import Answer, contact_sheet, world_map
 from pipelines.demo.processes import run_job, running, running_job
-from pipelines.demo.queries import ask
+from pipelines.demo.queries import ask, questions_to_click
 from pipelines.demo.world import CHIP_SIZE, world_image
 from pipelines.demo.world_archive import Archive, upload_world
 from pipelines.errors import ConfigError
 from pipelines.registry.bundles import read_manifest
+from pipelines.registry.tracking import experiment_page
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 
@@ -119,7 +121,8 @@ def run_demo(config: DemoConfig) -> DemoReport:
         with demo.step("serve", "5  Serve the table, and ask"), _served(demo), Client(demo.service) as client:
             answers = ask(client, archive.labels, demo.store, demo.console)
             _draw(demo, answers)
-            _print_figures(demo, precision)
+            shots = [] if config.keep else _click(demo, archive, answers)
+            _print_figures(demo, precision, shots)
             if config.keep:
                 _wait(demo)
     figures = DemoFigures(
@@ -207,7 +210,18 @@ def _draw(demo: _Demo, answers: Sequence[Answer]) -> None:
     (demo.folder / "world_map.png").write_bytes(world_map(world_image(), answers))
 
 
-def _print_figures(demo: _Demo, precision: Precision) -> None:
+def _click(demo: _Demo, archive: Archive, answers: list[Answer]) -> list[Path]:
+    """Ask the same questions on the page, where there is a browser; return the files with what it showed."""
+    chromium = find_chromium()
+    if chromium is None or not has_page(demo.service):
+        lacking = "the page isn't built (make page)" if chromium else "Chromium or Playwright isn't installed"
+        demo.console.print(f"{lacking}, so nobody asks on the page")
+        return []
+    questions = questions_to_click(archive.labels, answers)
+    return ask_by_clicking(chromium, demo.service, questions, demo.folder)
+
+
+def _print_figures(demo: _Demo, precision: Precision, shots: Sequence[Path]) -> None:
     say = demo.console.print
     say(
         f"precision@{NEIGHBOURS} over {precision.queries} held-out land chips: [bold]{precision.codes:.3f}[/]"
@@ -215,18 +229,20 @@ def _print_figures(demo: _Demo, precision: Precision) -> None:
     say(f"chips at the distance of the tenth: {precision.tied:.0f} (median)")
     say(f"the same with plain colour statistics: {precision.colour:.3f}")
     say(f"pictures   {demo.folder}/contact_sheet.png and world_map.png")
+    if shots:
+        say(f"the page   {', '.join(path.name for path in shots)}, in the same folder")
     say(f"MLflow UI  {demo.mlflow_command}")
-    say(f"API docs   {demo.service}/docs (while the service runs: make demo KEEP=1)")
+    say(f"page, API  {demo.service}/ and {demo.service}/docs (while the service runs: make demo KEEP=1)")
 
 
 def _wait(demo: _Demo) -> None:
     """Keep the service running, and the MLflow UI, until Ctrl-C."""
     interrupted = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
-    with running(
-        demo.mlflow_command.split(), demo.log("mlflow"), f"http://127.0.0.1:{demo.config.mlflow_port}/health"
-    ):
+    mlflow = f"http://127.0.0.1:{demo.config.mlflow_port}"
+    with running(demo.mlflow_command.split(), demo.log("mlflow"), f"{mlflow}/health"):
         demo.console.print(
-            f"running: {demo.service}/docs and http://127.0.0.1:{demo.config.mlflow_port}; Ctrl-C stops both"
+            f"running: the service, MLflow at {experiment_page(demo.tracking, mlflow)}; Ctrl-C stops both"
         )
+        demo.console.print(f"[bold]open {demo.service}/ and click on the map")
         interrupted.wait()

@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import structlog
 from numpy.typing import NDArray
 
-from pipelines.encode.fetch import fetched
+from pipelines.encode.fetch import Opened, opened
 from pipelines.errors import RejectedObject, RejectReason, StorageError
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.footprints import footprint
@@ -37,7 +38,8 @@ ROW_SCHEMA = pa.schema(
         *(FILE_SCHEMA.field(name).with_nullable(True) for name in ("collection", "properties")),
         pa.field("valid_fraction", pa.float32()),
         pa.field("cut", pa.string()),
-        pa.field("bytes_read", pa.int64()),  # of the object, in one of its rows; so are the next two
+        pa.field("bytes_read", pa.int64()),  # of the object, since its row before
+        # of the object, in one of its rows; so is the next one
         pa.field("pixels_opened", pa.int64()),
         pa.field("pixels_covered", pa.int64()),  # those of them that lie in a window of the grid
         pa.field("position", pa.int32()),  # of the row among those of its object, from 0
@@ -79,7 +81,7 @@ def read_objects(
     A batch has at most ``batch_size`` chips and 64 MiB. Objects are fetched ahead while others are decoded.
     """
     batch = _Batch(chip_specs.default, batch_size)
-    with closing(fetched(objects.to_pylist(), store)) as contents:
+    with closing(opened(objects.to_pylist(), store)) as contents:
         for listed, content in contents:
             chip_spec = chip_specs.of(str(listed["collection"]))
             entry = dict(listed) | {"cut": chip_spec.text()}
@@ -146,12 +148,11 @@ class _Batch:
         self._chips_NHWC = larger_NHWC
 
     def replace(self, first: int, row: Row) -> None:
-        """Put one row in the place of those from ``first`` on, the last object's; it counts what they did."""
+        """Put one row in the place of those from ``first`` on, the last object's; add the bytes of all."""
         replaced = self.rows[first:]
-        if replaced:
-            row = row | {"bytes_read": replaced[0]["bytes_read"]}
+        bytes_read = sum(cast(int, each["bytes_read"]) for each in (*replaced, row))
         self._count -= len(replaced)
-        self.rows[first:] = [row]
+        self.rows[first:] = [row | {"bytes_read": bytes_read}]
 
     def take(self) -> ChipBatch:
         """Return what is there, and begin anew."""
@@ -173,17 +174,29 @@ def _without_chips(entry: Row, outcome: str, detail: str, counts: dict[str, int]
 
 
 def _chips_of(
-    entry: Row, content: bytes | Exception, chip_spec: ChipSpec, counts: dict[str, int]
+    entry: Row, content: Opened, chip_spec: ChipSpec, counts: dict[str, int]
 ) -> Iterator[tuple[Row, NDArray[np.uint8]]]:
-    """Yield an object's chips with their rows; its size and pixels are in ``counts`` before the first."""
+    """Yield an object's chips with their rows. Raises ``content`` if it is an error.
+
+    The object's pixels are in ``counts`` before the first chip, and what was read since the one before each.
+    """
     if isinstance(content, Exception):
         raise content
-    counts["bytes_read"] = len(content)
+    counted = 0
+
+    def count() -> None:
+        nonlocal counted
+        now = len(content) if isinstance(content, bytes) else content.bytes_read
+        counts["bytes_read"] += now - counted
+        counted = now
+
+    count()
     with open_raster(content) as dataset:
         place, acquired = georeference(dataset), acquired_at(dataset)
         counts["pixels_covered"] = covered_pixels(dataset, place, chip_spec.grid)
         counts["pixels_opened"] = dataset.width * dataset.height
         for chip in read_chips(dataset, place, chip_spec.grid, chip_spec.pixels):
+            count()
             outline = footprint(place, chip.window)
             row = entry | {
                 "outcome": CHIP,

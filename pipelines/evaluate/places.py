@@ -26,6 +26,7 @@ from pipelines.imagery.raster import acquired_at, open_raster
 from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.config import ArchiveConfig
 from pipelines.sources.listing import list_source
+from pipelines.storage.ranges import FOR_CHIPS
 from pipelines.storage.store import Store
 
 log = structlog.get_logger()
@@ -95,7 +96,7 @@ def _chips(config: ArchiveConfig, network: HashNetwork, store: Store) -> Iterato
 
 
 def _chips_of(scene: dict[str, Any], chip_spec: ChipSpec, store: Store) -> Iterator[_Chip]:
-    with open_raster(store.read(scene["uri"])) as dataset:
+    with open_raster(store.open_version(scene["uri"], "", FOR_CHIPS)) as dataset:
         place = georeference(dataset)
         acquired = scene["datetime"] or acquired_at(dataset)
         date = acquired.date().isoformat() if acquired else str(scene["uri"])

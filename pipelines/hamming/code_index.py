@@ -15,6 +15,7 @@ from pipelines.hamming.answer import Hits
 from pipelines.hamming.arrays import IndexArrays
 from pipelines.hamming.bit_order import bit_places, lookup_table, reorder, restore
 from pipelines.hamming.comparison import Comparison, all_alike
+from pipelines.hamming.heat import Heat, Scale, View, scale_of
 from pipelines.hamming.jit import Words
 from pipelines.hamming.kernel_calls import Kernels
 from pipelines.hamming.multi_index import Query
@@ -27,7 +28,7 @@ from pipelines.hamming.parted import (
     search_parts,
     search_parts_together,
 )
-from pipelines.hamming.row_filter import EVERY_ROW, RowFilter
+from pipelines.hamming.row_filter import EVERY_ROW, Floats, RowFilter
 from pipelines.hamming.top_k import ALL
 
 Codes = NDArray[np.uint8]
@@ -164,6 +165,37 @@ class CodeIndex:
         ]
         answers = search_one_part_batch(self._kernels, queries, method, self._workers)
         return [_weighted(hits, weight, tie_weight) for hits in answers]
+
+    def heat(
+        self,
+        positives_EY: Codes,
+        negatives_EY: Codes,
+        boxes_N4: Floats,
+        view: View,
+        max_distance: int | None = None,
+        *,
+        comparison: Comparison | None = None,
+        bit_weights_K: NDArray[np.integer] | None = None,
+        weight_of_a_bit: int = 1,
+        excluded_rows: Sequence[int] = (),
+        row_filter: RowFilter = EVERY_ROW,
+    ) -> tuple[Scale, Heat]:
+        """Return what lies in the cells of a view and how many rows lie at each distance; and their scale.
+
+        Distances are those of `search`, of `search_values` with ``bit_weights_K``, of which
+        ``weight_of_a_bit`` is one bit, and of `search_examples` with several examples. ``boxes_N4``: the box
+        of each row, as of `Columns`. ``max_distance``: of rows in cells [bits]. Raises ValueError as `search`
+        does.
+        """
+        comparison = self.checked(comparison, None, max_distance)
+        own_K = np.ones(self.bits, np.int64) if bit_weights_K is None else bit_weights_K[self.arrays.order_K]
+        weights_B = np.zeros(self.arrays.codes_WN.shape[0] * 64, np.int64)
+        weights_B[self._places_K] = own_K * np.repeat(comparison.weights, self.part_bits)
+        examples = (self.words(positives_EY), self.words(negatives_EY.reshape(-1, self.bits // 8)))
+        scale = scale_of(*examples, weights_B, weight_of_a_bit)
+        farthest = scale.greatest if max_distance is None else max_distance * scale.unit
+        excluded_X = np.array(excluded_rows, np.int64)
+        return scale, self._kernels.heat(scale, boxes_N4, view, farthest, excluded_X, row_filter)
 
     def checked(self, comparison: Comparison | None, k: int | None, max_distance: int | None) -> Comparison:
         """Return the comparison; by default each bit counts once.

@@ -4,7 +4,7 @@ numba takes as long to unwrap a named tuple as eight arrays, and hardly any time
 kernels that Python calls take and return plain tuples. What never changes in an index is made plain once.
 
 Shapes: N rows, W words a code, V words of the first part, Q queries, M items, P parts, B blocks, C centres, K
-rows of an answer, S fields of a state, R kept rows.
+rows of an answer, S fields of a state, R kept rows, X excluded rows.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,11 @@ from pipelines.hamming.block_scan import (
     scan_together,
 )
 from pipelines.hamming.groups import find_group
+from pipelines.hamming.heat import Heat, Scale, View, heat_of_rows
 from pipelines.hamming.jit import Int64s, Plain, Words
 from pipelines.hamming.multi_index import Query
 from pipelines.hamming.near import Asked
-from pipelines.hamming.row_filter import EVERY_ROW, RowFilter
+from pipelines.hamming.row_filter import EVERY_ROW, PASS_ALL, Floats, RowFilter, every_row_in_blocks
 from pipelines.hamming.scan import scan_groups
 from pipelines.hamming.top_k import TopK
 
@@ -107,6 +108,23 @@ class Kernels:
             self._first_part, query[1:], limits, tuple(asked), tuple(wanted), row_filter
         )
         return Kept(state_S, items_R2) if is_finished else None
+
+    def heat(
+        self,
+        scale: Scale,
+        boxes_N4: Floats,
+        view: View,
+        farthest: int,
+        excluded_X: Int64s,
+        row_filter: RowFilter,
+    ) -> Heat:
+        """Count the rows that pass a filter, by cell and by distance; ``farthest``: in cells [units]."""
+        if row_filter.kind == PASS_ALL:
+            row_filter = every_row_in_blocks(self.arrays.codes_WN.shape[1])
+        lowest, highest = (-(-distance // scale.unit) for distance in (scale.least, scale.greatest))
+        bounds, plain = (scale.unit, farthest, lowest, highest), (tuple(view), excluded_X, _plain(row_filter))
+        found = heat_of_rows(self.arrays.codes_WN, boxes_N4, scale.tables_TV, bounds, *plain)
+        return Heat(found[0], found[1], lowest, found[2])
 
     def first_rows(self, kept: Kept, k: int, query_W: Words) -> FirstRows:
         """Return the first k of the kept rows in order."""

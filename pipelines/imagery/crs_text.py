@@ -7,7 +7,12 @@ or a device there would block the reader for ever.
 import re
 from collections.abc import Iterator
 
-_TEXT_START = b"esri pe string"  # of a GeoTIFF's citation; what follows is WKT, up to a zero byte
+MARKER = b"esri pe string"
+"""Begins the text in a GeoTIFF's citation, in any case; what follows is WKT, up to a zero byte."""
+LONGEST = 1 << 20
+"""Bytes of a text in an object that is read by ranges; a longer one isn't read."""
+NAMES_A_FILE = "its coordinate system names a file, which would be opened"
+"""Why an object with such a text is refused."""
 _PIECE = 1 << 22  # bytes that are searched at a time
 
 _NAMES_A_FILE = re.compile(
@@ -27,21 +32,22 @@ def names_a_file(content: bytes) -> bool:
     GDAL itself writes a PROJ string into such a text for things that WKT 1 can't express, such as the sweep
     of a geostationary satellite. Such a string names no file, and is allowed.
     """
-    return any(_text_names_a_file(text) for text in _crs_texts(content))
+    return any(text_names_a_file(text) for text in _crs_texts(content))
 
 
 def _crs_texts(content: bytes) -> Iterator[bytes]:
     """Yield each text of a coordinate system. Each byte is read a bounded number of times."""
     done = 0  # texts up to here have been yielded
     for start in range(0, len(content), _PIECE):
-        piece = content[start : start + _PIECE + len(_TEXT_START) - 1].lower()
-        while (at := piece.find(_TEXT_START, max(0, done - start))) >= 0:
+        piece = content[start : start + _PIECE + len(MARKER) - 1].lower()
+        while (at := piece.find(MARKER, max(0, done - start))) >= 0:
             end = content.find(b"\0", start + at)
             done = end if end >= 0 else len(content)
             yield content[start + at : done]
 
 
-def _text_names_a_file(text: bytes) -> bool:
+def text_names_a_file(text: bytes) -> bool:
+    """Return whether one such text names a file, or anything that can't be told from one."""
     if _NAMES_A_FILE.search(text):
         return True
     return any(not _is_harmless(text, found.end()) for found in _PROJ4.finditer(text))

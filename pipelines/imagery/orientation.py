@@ -7,7 +7,7 @@ Shapes: the last two axes of an array are the rows and columns of a raster.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from pipelines.imagery.window import WindowTuple
 Value = TypeVar("Value", bound=np.generic)
 
 _TAG, _SHORT = 274, 3  # Orientation, and the type that its value has
+_MOST_ENTRIES = 4096  # of a directory that are looked at
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -70,21 +71,30 @@ def orientation_by_number(number: int | str | None) -> Orientation:
 
 def tiff_orientation(content: bytes) -> Orientation:
     """Return the orientation in the first directory of a TIFF, or of an Exif block, which is alike."""
-    order = {b"II": "<", b"MM": ">"}.get(content[:2])
+    return read_orientation(lambda start, stop: content[start:stop])
+
+
+def read_orientation(read: Callable[[int, int], bytes]) -> Orientation:
+    """Return what `tiff_orientation` returns; ``read`` gives the bytes from one place to another."""
+    order = {b"II": "<", b"MM": ">"}.get(read(0, 2))
     if order is None:
         return AS_STORED
+
+    def number(form: str, start: int) -> int:
+        (value,) = struct.unpack(f"{order}{form}", read(start, start + struct.calcsize(f"{order}{form}")))
+        return int(value)
+
     try:
-        version = struct.unpack_from(f"{order}H", content, 2)[0]
-        if version == 42:
-            at, count_form, entry_size, value_at = struct.unpack_from(f"{order}I", content, 4)[0], "H", 12, 8
+        if number("H", 2) == 42:
+            at, count_form, entry_size, value_at = number("I", 4), "H", 12, 8
         else:
-            at, count_form, entry_size, value_at = struct.unpack_from(f"{order}Q", content, 8)[0], "Q", 20, 12
-        (count,) = struct.unpack_from(f"{order}{count_form}", content, at)
+            at, count_form, entry_size, value_at = number("Q", 8), "Q", 20, 12
         start = at + struct.calcsize(f"{order}{count_form}")
-        for entry in range(start, min(start + count * entry_size, len(content)), entry_size):
-            tag, kind = struct.unpack_from(f"{order}HH", content, entry)
+        entries = read(start, start + min(number(count_form, at), _MOST_ENTRIES) * entry_size)
+        for entry in range(0, len(entries), entry_size):
+            tag, kind = struct.unpack_from(f"{order}HH", entries, entry)
             if tag == _TAG and kind == _SHORT:
-                return orientation_by_number(struct.unpack_from(f"{order}H", content, entry + value_at)[0])
+                return orientation_by_number(struct.unpack_from(f"{order}H", entries, entry + value_at)[0])
             if tag > _TAG:
                 break  # entries are sorted
     except struct.error:  # a broken file: if that matters, GDAL will say so

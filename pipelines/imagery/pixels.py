@@ -3,6 +3,7 @@
 Shapes: H x W pixels, C bands, S = side of a resampled chip.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipelines.imagery.samples import Values, bits_of, black_and_white, has_pale
 from pipelines.imagery.values import read_values
 from pipelines.imagery.window import WindowTuple
 
+_NEARLY = 1.02
 _SURVEY_SIDE = 512  # a scene's percentiles are taken from at most so many pixels a side
 
 
@@ -117,28 +119,30 @@ def with_own_range(dataset: Raster, spec: PixelSpec) -> PixelSpec:
 def read_window(dataset: Raster, window: WindowTuple, spec: PixelSpec, size: int | None = None) -> Chip:
     """Read one chip: the window as it is, or resampled to ``size`` pixels a side.
 
-    The window is in the upright image (`pipelines.imagery.orientation`). It may cross the right and lower
-    edge; pixels beyond aren't valid. Resampling is antialiased, invalid pixels have no weight, and large
-    reductions start from an overview if there is one.
+    The window is in the upright image (`pipelines.imagery.orientation`). It may cross the edges; pixels
+    beyond aren't valid. Resampling is antialiased, invalid pixels have no weight, and reductions start from
+    the smallest overview that isn't smaller than the chip.
     Raises RejectedObject: ``wrong_bands``, ``truncated``, or ``too_small`` if the window lies outside.
     """
     check_bands(dataset, spec)
     x, y, w, h = window
     width, height = dataset.upright_size
-    if not (0 <= x < width and 0 <= y < height):
+    if not (-w < x < width and -h < y < height):
         message = f"window {x}, {y}, {w}, {h} lies outside of {width} x {height} pixels"
         raise RejectedObject("too_small", message)
-    across, down = (max(1.0, side / (2 * size)) if size else 1.0 for side in (w, h))
-    inside = Window(x, y, min(w, width - x), min(h, height - y))
-    shape = max(1, round(inside.height / down)), max(1, round(inside.width / across))
+    across, down = (_reduction(dataset, side / size) if size else 1 for side in (w, h))
+    left, top = max(0, x), max(0, y)
+    inside = Window(left, top, min(x + w, width) - left, min(y + h, height) - top)
+    shape = _reduced(inside.height, down), _reduced(inside.width, across)
     values_HWC, valid_HW = read_values(
         dataset, inside, spec.bands, shape, Resampling.average, nodata=spec.nodata, mask=spec.mask
     )
-    whole = max(shape[0], round(h / down)), max(shape[1], round(w / across))
+    whole = max(shape[0], _reduced(h, down)), max(shape[1], _reduced(w, across))
     if whole != shape:
-        below, right = whole[0] - shape[0], whole[1] - shape[1]
-        values_HWC = np.pad(values_HWC, ((0, below), (0, right), (0, 0)))
-        valid_HW = np.pad(valid_HW, ((0, below), (0, right)))
+        rows = _margins(top - y, down, whole[0] - shape[0])
+        columns = _margins(left - x, across, whole[1] - shape[1])
+        values_HWC = np.pad(values_HWC, (rows, columns, (0, 0)))
+        valid_HW = np.pad(valid_HW, (rows, columns))
     valid_fraction = np.count_nonzero(valid_HW) / valid_HW.size
     if size and whole != (size, size):
         values_HWC, valid_HW = _resized(values_HWC, valid_HW, size)
@@ -146,6 +150,27 @@ def read_window(dataset: Raster, window: WindowTuple, spec: PixelSpec, size: int
     if valid_fraction < 1:
         pixels_HWC[~valid_HW] = 0
     return Chip(window, pixels_HWC, valid_fraction)
+
+
+def _reduction(dataset: Raster, ratio: float) -> float:
+    """Return by how much GDAL reduces pixels, of which ``ratio`` become one: at least 1.
+
+    To twice as many as are wanted, which are then resampled with antialiasing; or to the pixels of an
+    overview. It may be 2 % coarser than the ratio, as metres per pixel are rarely whole.
+    """
+    overviews = [factor for factor in dataset.overviews(1) if factor <= ratio * _NEARLY]
+    return float(max(1, ratio / 2, *overviews))
+
+
+def _reduced(pixels: float, reduction: float) -> int:
+    """Return how many pixels are left, rounded down: GDAL takes no overview that has fewer than asked for."""
+    return max(1, math.floor(pixels / reduction + 1e-6))
+
+
+def _margins(outside: int, reduction: float, missing: int) -> tuple[int, int]:
+    """Return how many of the missing pixels stand before and after those that there are, along one axis."""
+    before = min(_reduced(outside, reduction), missing) if outside else 0
+    return before, missing - before
 
 
 def _in_own_values(dataset: Raster, spec: PixelSpec) -> PixelSpec:

@@ -12,15 +12,17 @@ from rasterio.enums import Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
-from pipelines.errors import RejectedObject, one_line
-from pipelines.imagery.crs_text import names_a_file
+from pipelines.errors import RejectedObject, RejectReason, one_line
+from pipelines.imagery.crs_text import NAMES_A_FILE, names_a_file
 from pipelines.imagery.orientation import (
     AS_STORED,
     Orientation,
     orientation_by_number,
     png_orientation,
+    read_orientation,
     tiff_orientation,
 )
+from pipelines.imagery.ranged import NAME, RangedFile, Ranges, is_tiff
 
 DRIVERS = ("GTiff", "JPEG", "PNG", "JP2OpenJPEG")
 """GDAL drivers that may open an object. None of them opens further files or addresses, as VRT would."""
@@ -37,7 +39,9 @@ _MOST_PIXELS_A_BYTE = 100_000
 _MOST_BLOCK_BYTES = 1 << 30  # a block is decoded as a whole
 _MOST_DIRECTORIES = 100  # of a TIFF with a mask
 
-_UUID = "-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12))  # a MemoryFile's name
+_UUID = "-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12))
+# of a MemoryFile; of what is read by ranges
+_TEMPORARY_NAME = rf"(/vsimem/)?({_UUID}/)?{_UUID}\.?\w*|(/vsiriopener_[0-9a-f]+/)?{NAME}\b"
 
 
 class Raster(DatasetReader):  # type: ignore[misc]  # rasterio has no types
@@ -45,47 +49,111 @@ class Raster(DatasetReader):  # type: ignore[misc]  # rasterio has no types
 
     orientation: Orientation = AS_STORED
     """How its pixels are turned when they are read; windows of chips are in the upright raster."""
+    file: RangedFile | None = None
+    """What it is read from, if it isn't in memory as a whole."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
         """Width and height [pixels] after turning."""
         return self.orientation.size(self.width, self.height)
 
+    @contextmanager
+    def reading(self, reason: RejectReason) -> Iterator[None]:
+        """Raise errors of reading this raster as RejectedObject for a reason, or as what caused them.
+
+        Also raises what has failed without GDAL's saying so, if the object is read by ranges.
+        """
+        try:
+            with _rejected(reason):
+                yield
+        except RejectedObject:
+            if self.file:
+                self.file.raise_failure()
+            raise
+        if self.file:
+            self.file.raise_failure()
+
 
 @contextmanager
-def open_raster(content: bytes) -> Iterator[Raster]:
-    """Open an object's content as a raster.
+def open_raster(content: bytes | Ranges, *, is_checked: bool = False) -> Iterator[Raster]:
+    """Open an object's content, or a large object by ranges, as a raster. Only a TIFF is read by ranges.
 
-    Raises RejectedObject: ``zero_bytes``, ``not_an_image`` or ``too_large``.
+    ``is_checked``: the sizes in its header have been looked at before.
+    Raises RejectedObject: ``zero_bytes``, ``not_an_image`` or ``too_large``; of ranges, what reading them
+    raises.
     """
+    if not isinstance(content, bytes) and not is_tiff(content.read([(0, 4)])[0]):
+        (content,) = content.read([(0, content.size)])
+    opened = _in_memory(content) if isinstance(content, bytes) else _by_ranges(content)
+    with rasterio.Env(**_GDAL_OPTIONS), opened as dataset:
+        if not is_checked:
+            with dataset.reading("not_an_image"):
+                _check_size(dataset, len(content) if isinstance(content, bytes) else content.size)
+        yield dataset
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[Raster]:
     if not content:
         raise RejectedObject("zero_bytes", "the object has no content")
     if names_a_file(content):
-        raise RejectedObject("not_an_image", "its coordinate system names a file, which would be opened")
-    with rasterio.Env(**_GDAL_OPTIONS), MemoryFile(content) as memory:
-        try:
-            with warnings.catch_warnings():
-                # images without georeference are allowed: their footprint is null
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = Raster(memory.name, driver=list(DRIVERS))
-        except RasterioError as error:
-            raise RejectedObject("not_an_image", gdal_message(error)) from error
+        raise RejectedObject("not_an_image", NAMES_A_FILE)
+    with MemoryFile(content) as memory:
+        with _rejected("not_an_image"), _unplaced_allowed():
+            dataset = Raster(memory.name, driver=list(DRIVERS))
         with dataset:
-            _check_size(dataset, len(content))
             dataset.orientation = _orientation(dataset, content)
             yield dataset
 
 
+@contextmanager
+def _by_ranges(ranges: Ranges) -> Iterator[Raster]:
+    file = RangedFile(ranges)
+    try:
+        with _rejected("not_an_image"), _unplaced_allowed():
+            dataset = rasterio.open(NAME, driver="GTiff", opener=file)
+    except RejectedObject:
+        file.raise_failure()
+        raise
+    with dataset:
+        dataset.__class__ = Raster  # rasterio.open makes no other one, and rasters in memory have no opener
+        dataset.file = file
+        file.raise_failure()
+        if not _has_place(dataset):
+            dataset.orientation = read_orientation(lambda start, stop: ranges.read([(start, stop)])[0])
+        yield dataset
+
+
+@contextmanager
+def _rejected(reason: RejectReason) -> Iterator[None]:
+    """Raise an error of rasterio as RejectedObject for a reason."""
+    try:
+        yield
+    except RasterioError as error:
+        raise RejectedObject(reason, gdal_message(error)) from error
+
+
+@contextmanager
+def _unplaced_allowed() -> Iterator[None]:
+    """Open images without georeference without a warning: their footprint is null."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
 def _orientation(dataset: DatasetReader, content: bytes) -> Orientation:
     """Return how viewers turn an image; a georeferenced raster is taken as stored, as in GIS software."""
-    has_place = dataset.crs is not None or bool(dataset.gcps[0]) or not dataset.transform.is_identity
-    if has_place:
+    if _has_place(dataset):
         return AS_STORED
     if dataset.driver == "JPEG":
         return orientation_by_number(dataset.tags().get("EXIF_Orientation"))
     if dataset.driver == "GTiff":
         return tiff_orientation(content)
     return png_orientation(content) if dataset.driver == "PNG" else AS_STORED
+
+
+def _has_place(dataset: DatasetReader) -> bool:
+    return dataset.crs is not None or bool(dataset.gcps[0]) or not dataset.transform.is_identity
 
 
 def _check_size(dataset: DatasetReader, content_bytes: int) -> None:
@@ -132,9 +200,8 @@ def rasters_in(dataset: DatasetReader) -> Iterator[DatasetReader]:
 
 
 def _opened(name: str, **options: int) -> DatasetReader:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(name, driver="GTiff", **options)
+    with _unplaced_allowed():
+        return DatasetReader(name, driver="GTiff", **options)
 
 
 def acquired_at(dataset: DatasetReader) -> datetime | None:
@@ -150,4 +217,4 @@ def acquired_at(dataset: DatasetReader) -> datetime | None:
 def gdal_message(error: Exception) -> str:
     """Return GDAL's message about an object, without the object's temporary name."""
     cause = error.__cause__ if "previous exception" in str(error) and error.__cause__ else error
-    return re.sub(rf"(/vsimem/)?({_UUID}/)?{_UUID}\.?\w*", "the object", one_line(cause))[:300]
+    return re.sub(_TEMPORARY_NAME, "the object", one_line(cause))[:300]

@@ -9,12 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import RasterioIOError
-from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from pipelines.errors import RejectedObject
-from pipelines.imagery.raster import Raster, gdal_message
+from pipelines.imagery.raster import Raster
 from pipelines.imagery.samples import Mask, Values, has_few_bits, has_palette, palette, read_mean
 
 
@@ -65,7 +62,7 @@ def read_values(
 
 
 def _read_palette(
-    dataset: DatasetReader,
+    dataset: Raster,
     window: Window,
     bands: Sequence[int],
     shape: tuple[int, int],
@@ -83,18 +80,16 @@ def _read_palette(
 
 
 def _read(
-    dataset: DatasetReader,
+    dataset: Raster,
     window: Window,
     bands: Sequence[int],
     shape: tuple[int, int],
     resampling: Resampling,
 ) -> Values:
-    try:
+    with dataset.reading("truncated"):
         values_CHW: Values = dataset.read(
             list(bands), window=window, out_shape=(len(bands), *shape), resampling=resampling
         )
-    except RasterioIOError as error:
-        raise RejectedObject("truncated", gdal_message(error)) from error
     return values_CHW
 
 
@@ -118,7 +113,7 @@ def _find_valid(values_CHW: Values, nodata_C: Sequence[float | None]) -> Mask:
     return valid_HW
 
 
-def _apply_masks(valid_HW: Mask, dataset: DatasetReader, window: Window, bands: Sequence[int]) -> None:
+def _apply_masks(valid_HW: Mask, dataset: Raster, window: Window, bands: Sequence[int]) -> None:
     """Clear valid_HW where an alpha band or the file's mask is 0. Raises RejectedObject (``truncated``)."""
     for band, kind in enumerate(dataset.colorinterp, start=1):
         # GDAL takes the fourth of any four 8-bit bands for alpha: it isn't if it is one of the chip's bands
@@ -126,7 +121,5 @@ def _apply_masks(valid_HW: Mask, dataset: DatasetReader, window: Window, bands: 
             valid_HW &= _read(dataset, window, [band], valid_HW.shape, Resampling.nearest)[0] > 0
     flags = dataset.mask_flag_enums[0]
     if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        try:
+        with dataset.reading("truncated"):
             valid_HW &= dataset.read_masks(bands[0], window=window, out_shape=valid_HW.shape) > 0
-        except RasterioIOError as error:
-            raise RejectedObject("truncated", gdal_message(error)) from error

@@ -1,11 +1,14 @@
 """Turns `compare` and `kind_weight` of a request or a watch into weights of the parts."""
 
+from functools import lru_cache
+
 from model.spec import CodeSpec, Compare
 from pipelines.api.requests import CONTRADICTION
 from pipelines.errors import ComparisonError
 from pipelines.hamming.comparison import Comparison
 
 
+@lru_cache(64)
 def comparison_of(code: CodeSpec, compare: Compare = "both", kind_weight: int | None = None) -> Comparison:
     """Return how codes are compared.
 

@@ -4,6 +4,7 @@ Shapes: N rows, M rows asked for.
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pipelines.index.cells import cells
 ANSWER_COLUMNS = ["chip_id", "uri", "etag", "window", "bbox", "geometry", "datetime", "collection"]
 
 ROW_COLUMNS = [*ANSWER_COLUMNS, "cut"]
-"""Columns of the file. The chip spec is needed to show a chip; answers do not have it."""
+"""Columns of the file. Answers show no chip spec, but it decides what a chip's picture is."""
 
 
 class Rows:
@@ -31,8 +32,8 @@ class Rows:
             self._schema = reader.schema
             self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
-        self._columns = [[(name, cells(batch[name])) for name in ANSWER_COLUMNS] for batch in self._batches]
-        self._chip_ids = [dict(columns)["chip_id"] for columns in self._columns]
+        self._cells = {name: [cells(batch[name]) for batch in self._batches] for name in ROW_COLUMNS}
+        self._chip_ids = self._cells["chip_id"]
         self._order_N = order_N
 
     def __len__(self) -> int:
@@ -48,6 +49,12 @@ class Rows:
         row = int(self._order_N[place])
         return row if self.chip_id(row) == chip_id else None
 
+    def rank_behind(self, chip_id: str) -> int:
+        """Return how many chip ids come before this one, or are it; the id needn't be the table's."""
+        return bisect_right(
+            range(len(self)), chip_id, key=lambda rank: self.chip_id(int(self._order_N[rank]))
+        )
+
     def first(self, count: int) -> list[int]:
         """Return the rows of the first chip ids, in their order."""
         rows: list[int] = self._order_N[:count].tolist()
@@ -59,20 +66,18 @@ class Rows:
         chip_id: str = self._chip_ids[batch](row - self._starts[batch])
         return chip_id
 
-    def cut(self, row: int) -> str:
-        """Return the chip spec of a row, as text: see `pipelines.imagery.chip_spec`."""
-        batch = bisect_right(self._starts, row) - 1
-        cut: str = self._batches[batch]["cut"][row - self._starts[batch]].as_py()
-        return cut
-
     def take(self, rows_M: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Return `ANSWER_COLUMNS` of some rows, in their order."""
-        taken = []
-        for row in rows_M.tolist():
-            batch = bisect_right(self._starts, row) - 1
-            offset = row - self._starts[batch]
-            taken.append({name: cell(offset) for name, cell in self._columns[batch]})
-        return taken
+        """Return `ROW_COLUMNS` of some rows, in their order."""
+        columns = self.columns(rows_M, ROW_COLUMNS)
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def columns(self, rows_M: NDArray[np.int64], names: Sequence[str]) -> dict[str, list[Any]]:
+        """Return some of `ROW_COLUMNS` of some rows, each as a list in the order of the rows."""
+        starts = self._starts
+        places = [(bisect_right(starts, row) - 1, row) for row in rows_M.tolist()]
+        return {
+            name: [self._cells[name][batch](row - starts[batch]) for batch, row in places] for name in names
+        }
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a whole column."""

@@ -18,6 +18,8 @@ from pipelines.errors import StaleIndexError, TableError
 from pipelines.hamming.arrays import build_arrays, joined, separate
 from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.row_filter import NO_TIME, Columns
+from pipelines.index.coverage import Coverage, coverage_of
+from pipelines.index.extents import Extents, extents_of
 from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, spans_of
 from pipelines.index.rows import ROW_COLUMNS, Rows
@@ -44,6 +46,8 @@ class TableIndex:
     collections: tuple[str, ...]
     """Their names, by number."""
     rows: Rows
+    coverage: Coverage
+    extents: Extents
 
     def sample(self) -> tuple[list[str], NDArray[np.uint8]]:
         """Return the ids of the `SAMPLE` chips whose ids come first, in their order, and their codes_SY.
@@ -114,8 +118,14 @@ def _build(
         arrays
         | columns._asdict()
         | spans_of(columns)._asdict()
+        | _prefixed("coverage", coverage_of(columns.boxes_N4)._asdict())
+        | _prefixed("extents", extents_of(columns, len(names))._asdict())
         | {"order_N": order_N, "collections": collections}
     )
+
+
+def _prefixed(prefix: str, arrays: Arrays) -> Arrays:
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
 
 
 def codes_of(column: pa.Array, width: int, where: str) -> NDArray[np.uint8]:
@@ -163,4 +173,6 @@ def _opened(folder: Path, arrays: Arrays, threads: int) -> TableIndex:
         Spans(*(arrays[name] for name in Spans._fields)),
         tuple(arrays["collections"].tolist()),
         Rows(folder / _ROWS, arrays["order_N"]),
+        Coverage(*(arrays[f"coverage.{name}"] for name in Coverage._fields)),
+        Extents(*(arrays[f"extents.{name}"] for name in Extents._fields)),
     )

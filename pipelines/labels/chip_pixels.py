@@ -23,6 +23,7 @@ from pipelines.imagery.pixels import PixelSpec, grey_as_colours, read_window, wi
 from pipelines.imagery.raster import Raster, open_raster
 from pipelines.imagery.window import WindowTuple
 from pipelines.labels.label_manifest import SIDES
+from pipelines.storage.ranges import FOR_CHIPS
 from pipelines.storage.store import Store
 
 log = structlog.get_logger()
@@ -125,7 +126,7 @@ def _read_object(entry: dict[str, Any], pixels: PixelSpec, store: Store) -> list
     """Return the rows of all windows of one object."""
     sides = zip(*(entry[f"window.{side}_list"] for side in SIDES), strict=True)
     try:
-        with open_raster(store.read(entry["uri"])) as dataset:
+        with open_raster(store.open_version(entry["uri"], "", FOR_CHIPS)) as dataset:
             if "cut_list" in entry:  # an object is of one collection, so all its chips have one chip spec
                 cut = ChipSpec.read(entry["cut_list"][0])
                 ranged = with_own_range(dataset, cut.pixels)

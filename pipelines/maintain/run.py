@@ -38,6 +38,13 @@ def run_maintain(config: MaintainConfig) -> MaintainReport:
     """
     table = CodeTable(config.table, Store(config.store))
     table.store.require_bucket(table.uri)
+    with translate_store_errors(table.uri, "maintained"):  # most of the work is Delta's own
+        report = _maintain(table, config)
+    log.info("maintained", **report.model_dump())
+    return report
+
+
+def _maintain(table: CodeTable, config: MaintainConfig) -> MaintainReport:
     if config.dry_run:
         merged = sum(len(files) for files in small_files(table.open()).values())
     else:

@@ -13,7 +13,7 @@ def history_table(report: PublishReport) -> TextTable | None:
         rows=[_row(publication) for publication in report.publications],
         details=("why", "run", "bundle"),
         numbers=("number", "version", "chips"),
-        summary=f"{len(report.publications)} publications of {report.table}, the served one first",
+        summary=f"publications of {report.table}: {len(report.publications)}, the served one first",
     )
 
 

@@ -1,13 +1,17 @@
 """Configuration of jobs.query. It imports little, because `--help` reads this module."""
 
+from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from model.spec import Compare
 from pipelines.api.filter_flags import FilterFlags
 from pipelines.api.requests import MAX_K, MAX_KIND_WEIGHT, RankBy
 from pipelines.config import LocalPath
+
+EXPORTS = (".parquet", ".arrow", ".geojson", ".csv")
+"""Endings of files that an answer can be exported to."""
 
 
 class QueryConfig(FilterFlags):
@@ -45,6 +49,16 @@ class QueryConfig(FilterFlags):
     """Show a contact sheet in the browser: the example's picture and those of the first 200 chips"""
     output: LocalPath | None = None
     """File for the contact sheet, with or without open; empty: with open, a temporary file"""
+
+    export: LocalPath | None = None
+    """File for all chips of the answer, however many: .parquet (GeoParquet), .arrow, .geojson or .csv"""
+
+    @field_validator("export")
+    @classmethod
+    def _has_a_known_ending(cls, file: Path | None) -> Path | None:
+        if file is not None and file.suffix.lower() not in EXPORTS:
+            raise ValueError(f"the file's name must end in {', '.join(EXPORTS)}")
+        return file
 
     @model_validator(mode="after")
     def _has_one_example(self) -> Self:

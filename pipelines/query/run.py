@@ -10,12 +10,13 @@ from pipelines.api.answers import Match, SearchAnswer
 from pipelines.client import Client
 from pipelines.errors import ConfigError
 from pipelines.query.config import QueryConfig
+from pipelines.query.export import export, table_request
 from pipelines.query.search_request import image_limits, read_image, search_request
 from pipelines.query.sheet import make_sheet, render
 
 
 def run_query(config: QueryConfig) -> SearchAnswer:
-    """Ask the service, write or show the contact sheet if it is wanted, and return the answer.
+    """Ask the service, write the contact sheet and the export that are wanted, and return the answer.
 
     Raises QueryError if the service gives no answer, ConfigError if the query isn't valid or the sheet can't
     be written.
@@ -26,6 +27,8 @@ def run_query(config: QueryConfig) -> SearchAnswer:
         if config.open or config.output is not None:
             file = _write(render(make_sheet(client, config, answer)), config.output)
             _print_file(file, is_shown=config.open and webbrowser.open(file.as_uri()))
+        if config.export is not None:
+            export(client.table(table_request(client, config, answer)), config.export)
     return answer
 
 

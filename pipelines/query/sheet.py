@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
@@ -21,7 +22,7 @@ from pipelines.runtime.threads import mapped_ahead
 MOST_PICTURES = 200
 """How many chips of an answer are shown: the nearest ones."""
 
-_SIDE = 256  # pixels: the longest side of a picture
+_SIDE: Literal[256] = 256  # pixels: the longest side of a picture
 _REQUESTS = 8  # thumbnails that are fetched at the same time
 
 _TEMPLATES = Environment(
@@ -144,7 +145,7 @@ def _at_point(client: Client, text: str, snapshot: int) -> Tile:
 
 def _thumbnail(client: Client, chip_id: str) -> str | None:
     try:
-        return _picture(client.thumbnail(chip_id))
+        return _picture(client.thumbnail(chip_id, _SIDE))
     except NotFoundError:
         return None
 

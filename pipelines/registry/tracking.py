@@ -30,6 +30,9 @@ PATIENCE = 60.0
 PARENT_RUN = "mlflow.parentRunId"
 """Tag of a run: MLflow's pages show it below the run with this id."""
 
+_KIND = "mlflow.experimentKind"
+"""Tag of an experiment: MLflow's pages show its runs and their figures, not traces of chats."""
+
 Answer = TypeVar("Answer")
 
 _SQLITE = "sqlite:///"
@@ -184,7 +187,9 @@ def _create_run(
     experiment = mlflow.get_experiment_by_name(config.experiment)
     if experiment is None:
         beside = _artifacts_beside(address(config))
-        experiment_id = mlflow.create_experiment(config.experiment, artifact_location=beside)
+        experiment_id = mlflow.create_experiment(
+            config.experiment, artifact_location=beside, tags={_KIND: "custom_model_development"}
+        )
     elif experiment.lifecycle_stage == "deleted":
         raise ConfigError(
             f"the MLflow experiment {config.experiment} at {address(config)} has been deleted; restore it, "
@@ -195,6 +200,12 @@ def _create_run(
     started = int(started_at.timestamp() * 1000) if started_at else None
     run = mlflow.create_run(experiment_id, start_time=started, run_name=name, tags=dict(tags))
     return str(run.info.run_id)
+
+
+def experiment_page(config: TrackingConfig, server: str) -> str:
+    """Return the page of an MLflow server that lists the runs of our experiment. Raises TrackingError."""
+    found = in_time(config, lambda: client(config).get_experiment_by_name(config.experiment))
+    return f"{server}/#/experiments/{found.experiment_id}/runs" if found else server
 
 
 def _artifacts_beside(uri: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from pipelines.runtime.plain_values import is_empty, text_of
 from pipelines.runtime.screen import PROGRESS, screen
 
 _RAY_LOGGERS = ("ray", "ray.data", "ray.serve")  # these write to the terminal in a format of their own
@@ -60,10 +61,11 @@ def _is_for_a_reader(record: logging.LogRecord) -> bool:
 
 
 def _show(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Show a line of ours on the screen, if there is one, beside the log."""
+    """Show a line of ours on the screen, if there is one and the line isn't for the log alone."""
     text = str(event["event"])
     event["event"] = text.removeprefix(PROGRESS)
-    if shown := screen():
+    shown = screen()
+    if event.pop("on_screen", True) and shown:
         if event["level"] == "info":
             shown.show(event["event"])
         if not text.startswith(PROGRESS):
@@ -81,7 +83,9 @@ def _render(_: object, __: str, event: MutableMapping[str, Any]) -> str:
 def _line(event: MutableMapping[str, Any]) -> str:
     """Return the line of an event for a person."""
     values = [
-        f"{name} {value}" for name, value in event.items() if name not in _NOT_SHOWN and value not in ("", {})
+        f"{name.replace('_', ' ')} {text_of(value)}"
+        for name, value in event.items()
+        if name not in _NOT_SHOWN and not is_empty(value)
     ]
     level = f"{event['level']}: " if event["level"] != "info" else ""
     return f"{event['timestamp'][11:19]}  {level}{event['event']}{': ' if values else ''}{', '.join(values)}"

@@ -13,12 +13,12 @@ class FeatureDict(TypedDict):
     """A `Feature`."""
 
     type: Literal["Feature"]
-    id: str
+    id: NotRequired[str]
     geometry: object
     """orjson.Fragment with a GeoJSON geometry, or None"""
-    bbox: NotRequired[tuple[float, float, float, float]]
+    bbox: NotRequired[tuple[float, ...]]
     properties: dict[str, Any]
-    assets: dict[str, dict[str, str]]
+    assets: NotRequired[dict[str, dict[str, str]]]
 
 
 class ComparedPartDict(TypedDict):
@@ -56,14 +56,3 @@ class LinkDict(TypedDict):
     href: str
     merge: bool
     body: dict[str, Any]
-
-
-class SearchAnswerDict(TypedDict):
-    """A `SearchAnswer`."""
-
-    type: Literal["FeatureCollection"]
-    numberMatched: int
-    numberReturned: int
-    features: list[FeatureDict]
-    search: SearchInfoDict
-    links: list[LinkDict]

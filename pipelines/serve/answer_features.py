@@ -1,60 +1,107 @@
-"""Turns rows of a table into GeoJSON features: `Match` and `Chip` of `pipelines.api.answers`, as dicts."""
+"""Turns a page's columns into GeoJSON features: `Match` and `Chip` of `pipelines.api.answers`, as dicts.
 
-import math
+Shapes: M chips, P positions of all their outlines.
+"""
+
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from itertools import count, repeat
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import orjson
 import shapely
+from numpy.typing import NDArray
 
-from pipelines.api.geojson import chip_properties, json_number
+from pipelines.api.fields import Fields
+from pipelines.api.geojson import json_number
+from pipelines.api.pictures import picture_version
+from pipelines.imagery.footprints import ACCURACY
 from pipelines.serve.answer_dicts import FeatureDict
+from pipelines.serve.page import EVERYTHING, Chips, Page, Ranked
+
+_OF_PAIRS = ("rank", "before", "after", "before_datetime", "after_datetime")
+_OF_TABLE = ("datetime", "collection", "uri", "etag")
+_DISTANCES = ("distance", "kind_distance", "look_distance")
+_DECIMALS = (3, 9)
+"""Fewest and most decimals of a position in degrees: 100 m, and 0.1 mm."""
 
 
-class _BBox(TypedDict, total=False):
-    bbox: tuple[float, float, float, float]
+def features_answer(page: Page) -> dict[str, Any]:
+    """Return a page as GeoJSON: for a search a `SearchAnswer`."""
+    features = chip_features(page.chips, page.fields)
+    if page.ranked is not None:
+        _add_ranks(page.ranked, page, features)
+    return {"type": "FeatureCollection", **page.about, "features": features}
 
 
-def match_features(
-    chips: Sequence[dict[str, Any]], first_rank: int, greatest_distance: float, chance_distance: float | None
-) -> list[FeatureDict]:
-    """Return the chips of a page as `Match`, the first of them with rank ``first_rank``.
-
-    ``chips``: rows as `PartialResult.chips` has them.
-    """
-    features = _features(chips)
-    chance = math.inf if chance_distance is None else chance_distance
-    for rank, (feature, row) in enumerate(zip(features, chips, strict=True), start=first_rank):
-        distance = row["distance"]
-        ranked = {"rank": rank, "distance": json_number(distance)}
-        ranked |= {name: json_number(row[name]) for name in ("kind_distance", "look_distance") if name in row}
-        if distance > chance:
-            ranked["beyond_chance"] = True
-        feature["properties"] |= ranked | {"similarity": 1 - distance / (greatest_distance or 1)}
-    return features
-
-
-def chip_feature(row: dict[str, Any], snapshot: int, model_id: str) -> dict[str, Any]:
-    """Return one row as a `Chip` of version ``snapshot``."""
-    return {**_features([row])[0], "snapshot": snapshot, "model_id": model_id}
-
-
-def _features(rows: Sequence[dict[str, Any]]) -> list[FeatureDict]:
-    footprints = shapely.from_wkb(np.array([row["geometry"] for row in rows], object))
+def chip_features(chips: Chips, fields: Fields = EVERYTHING) -> list[FeatureDict]:
+    """Return chips as features with the wanted members and properties."""
+    has_boxes, has_windows = (fields.wants(name) and name in chips for name in ("bbox", "window"))
+    has_ids, has_assets = fields.wants("id"), fields.wants("assets") and "before" not in chips
+    names = [name for name in (*_OF_PAIRS, *_OF_TABLE) if name in chips and fields.wants(name)]
+    distances = [name for name in _DISTANCES if name in chips and fields.wants(name)]
+    outlines = geojson(chips["geometry"]) if fields.wants("geometry") else repeat(None)
     features: list[FeatureDict] = []
-    for row, geometry in zip(rows, shapely.to_geojson(footprints), strict=True):
-        bbox: _BBox = {} if row["bbox"] is None else {"bbox": tuple(row["bbox"].values())}
-        thumbnail = f"/v1/chips/{quote(row['chip_id'], safe='')}/thumbnail"
-        features.append(
-            {
-                "type": "Feature",
-                "id": row["chip_id"],
-                "geometry": None if geometry is None else orjson.Fragment(geometry),
-                **bbox,
-                "properties": chip_properties(row),
-                "assets": {"thumbnail": {"href": thumbnail, "type": "image/png"}},
-            }
-        )
+    for place, (chip_id, outline) in enumerate(zip(chips["chip_id"], outlines, strict=False)):
+        properties = {name: chips[name][place] for name in names}
+        properties |= {name: json_number(chips[name][place]) for name in distances}
+        if has_windows:
+            properties["window"] = tuple(chips["window"][place].values())
+        feature: FeatureDict = {"type": "Feature", "geometry": outline, "properties": properties}
+        if has_ids:
+            feature["id"] = chip_id
+        if has_boxes and chips["bbox"][place] is not None:
+            feature["bbox"] = tuple(chips["bbox"][place].values())
+        if has_assets:
+            feature["assets"] = {"thumbnail": {"href": thumbnail(chips, place), "type": "image/png"}}
+        features.append(feature)
     return features
+
+
+def thumbnail(chips: Chips, place: int) -> str:
+    """Return the path of a chip's picture, with its version: what is there then never changes."""
+    version = picture_version(chips["etag"][place], chips["cut"][place])
+    return f"/v1/chips/{quote(chips['chip_id'][place], safe='')}/thumbnail?version={version}"
+
+
+def geojson(outlines: Sequence[bytes | None]) -> list[orjson.Fragment | None]:
+    """Return outlines (WKB) as GeoJSON, with as many decimals as `ACCURACY` needs: a few bytes a position."""
+    shapes_M = shapely.from_wkb(np.array(outlines, object))
+    positions_P2, owners_P = shapely.get_coordinates(shapely.force_2d(shapes_M), return_index=True)
+    scales_P = _scales(shapes_M)[owners_P, None]
+    rounded = shapely.set_coordinates(shapes_M, np.round(positions_P2 * scales_P) / scales_P)
+    return [None if text is None else orjson.Fragment(text) for text in shapely.to_geojson(rounded)]
+
+
+def _scales(shapes_M: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return 10 to the power of the decimals that each outline needs.
+
+    Half a unit of the last decimal is at most `ACCURACY` of the shortest side of the outline's box.
+    """
+    west_M, south_M, east_M, north_M = shapely.bounds(shapes_M).T
+    shortest_M = np.minimum(east_M - west_M, north_M - south_M)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decimals_M = np.ceil(-np.log10(2 * ACCURACY * shortest_M))
+    return np.asarray(10.0 ** np.clip(np.nan_to_num(decimals_M, nan=_DECIMALS[0]), *_DECIMALS))
+
+
+def _add_ranks(ranked: Ranked, page: Page, features: Sequence[FeatureDict]) -> None:
+    """Add the properties that only an answer to a search has."""
+    has_rank, has_chance, has_similarity = (
+        page.fields.wants(name) for name in ("rank", "beyond_chance", "similarity")
+    )
+    ranks = count(ranked.first_rank)
+    for feature, rank, distance in zip(features, ranks, page.chips["distance"], strict=False):
+        properties = feature["properties"]
+        if has_rank:
+            properties["rank"] = rank
+        if has_chance and distance > ranked.chance_distance:
+            properties["beyond_chance"] = True
+        if has_similarity:
+            properties["similarity"] = similarity(distance, ranked.greatest_distance)
+
+
+def similarity(distance: float, greatest_distance: float) -> float:
+    """Return 1 - distance / the greatest distance that two codes can have."""
+    return 1 - distance / (greatest_distance or 1)

@@ -1,88 +1,69 @@
 """The HTTP ingress: FastAPI routes over the deployments."""
 
 import asyncio
-import time
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import orjson
-from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 
 from pipelines.api.answers import (
-    BatchAnswer,
-    Chip,
     EncodeAnswer,
     ErrorBody,
-    SearchAnswer,
     SnapshotInfo,
     Status,
 )
+from pipelines.api.answers_by_form import AnyAnswer, AnyBatchAnswer
+from pipelines.api.pictures import FORMATS, PictureParameters, accepted_format
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.access import AccessMiddleware
-from pipelines.serve.answer_dicts import SearchAnswerDict
-from pipelines.serve.bodies import with_hint
+from pipelines.serve.bodies import SEARCH_BODY, parse_search, with_hint
 from pipelines.serve.config import ServeConfig
+from pipelines.serve.explore_routes import ChipId, ExploreRoutes
 from pipelines.serve.fanout import Shards
+from pipelines.serve.media import MediaType, media_type
 from pipelines.serve.merge import snapshot_info, status_of
 from pipelines.serve.middleware import HeadRequests, cors_options
-from pipelines.serve.pools import WorkPool
+from pipelines.serve.page import Page
+from pipelines.serve.picture_form import ChipSource, PictureForm
+from pipelines.serve.pictures import Pictures
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.question import Encoded
-from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest, add_handlers
+from pipelines.serve.refusals import NOT_READY, QUEUE_FULL, Refusal, RefusedRequest, add_handlers
+from pipelines.serve.rendering import forms, in_form, respond, respond_batch
 from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
 from pipelines.serve.shard_calls import LocalShard, RemoteShard
-from pipelines.serve.uploads import read_thumbnail
-from pipelines.storage.store import Store
+from pipelines.serve.web_page import add_page
 from pipelines.table.row_ranges import RowRange
 
 if TYPE_CHECKING:
-    from pipelines.serve.query_encoder import Encoder  # imports torch
+    from pipelines.serve.query_encoder import Encoder
 
 Answer = TypeVar("Answer")
-ChipId = Annotated[str, Path(min_length=1, max_length=200)]
 
-_THUMBNAIL_THREADS = 8  # few, because each reads a whole source object into memory
-
+_BINARY = {"type": "string", "format": "binary"}
 # with content: otherwise FastAPI would document errors with the success media type
 _ERROR_CONTENT = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorBody.__name__}"}}}
 _ERRORS: dict[int | str, dict[str, object]] = {
     "default": {"description": "What was wrong", "content": _ERROR_CONTENT}
 }
+_PICTURES: dict[int | str, dict[str, object]] = {
+    200: {"description": "The picture", "content": {kind: {"schema": _BINARY} for kind in FORMATS}},
+    304: {"description": "The picture that If-None-Match names is still the right one"},
+}
+_FOR_EVER = "private, max-age=31536000, immutable"
 _IMAGE_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in ("image/jpeg", "image/png", "image/tiff", "image/jp2")
+            kind: {"schema": _BINARY} for kind in ("image/jpeg", "image/png", "image/tiff", "image/jp2")
         },
     }
 }
-
-
-class Json(JSONResponse):
-    """A JSON body, written from plain values without the routes' response models, which only document it."""
-
-    def render(self, content: object) -> bytes:
-        """Return the body."""
-        return orjson.dumps(content, option=orjson.OPT_UTC_Z)
-
-
-class GeoJSON(Json):
-    """A GeoJSON body (RFC 7946)."""
-
-    media_type = "application/geo+json"
-
-
-class Png(Response):
-    """A PNG image."""
-
-    media_type = "image/png"
 
 
 class Ingress:
@@ -93,47 +74,51 @@ class Ingress:
         config: ServeConfig,
         shards: list[DeploymentHandle[Shard]],
         encoder: "DeploymentHandle[Encoder]",
+        pictures: DeploymentHandle[Pictures],
     ) -> None:
         """Prepare what the routes need. If ``shards`` is empty, load the whole table in this process.
 
         Raises what `Shard` raises.
         """
         gather_logs()
-        # reading a thumbnail must end before the request times out
-        patience = min(config.store.patience, config.timeout_seconds / 2)
-        self._config, self._store = config, Store(config.store.model_copy(update={"patience": patience}))
-        self._encoder = encoder
+        self._config, self._encoder, self._pictures = config, encoder, pictures
+        self._waiting_pictures = asyncio.Semaphore(max(1, config.max_requests // 2))
         if shards:
             self._shards = Shards([RemoteShard(shard) for shard in shards])
         else:
             self._shards = Shards([LocalShard(Shard(config, RowRange(0, 1)))])
         self._metrics = RequestMetrics()
-        self._thumbnails = WorkPool("thumbnail", _THUMBNAIL_THREADS, max(1, config.max_requests // 2))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app. Ray Serve calls this in each replica."""
-        app = FastAPI(title="Scenehash", summary="Search a satellite image archive by example", version="1")
+        app = self._described()
         app.add_middleware(HeadRequests)
         app.add_middleware(AccessMiddleware, config=self._config, metrics=self._metrics)
         if self._config.cors_origins:  # outermost: a preflight request carries no API key
             app.add_middleware(CORSMiddleware, **cors_options(self._config.cors_origins))
         add_handlers(app, self._metrics)
+        add_page(app.router, wanted=self._config.page)
+        return app
+
+    def _described(self) -> FastAPI:
+        """Return an app with the routes that `/openapi.json` describes."""
+        summary = "Search a satellite image archive by example"
+        # /docs is a part of the page: FastAPI's own would be loaded from another host
+        app = FastAPI(title="Scenehash", summary=summary, version="1", docs_url=None, redoc_url=None)
         app.include_router(self._routes())
         return app
 
     def _routes(self) -> APIRouter:
         router = APIRouter(responses=_ERRORS)
         post, get = router.post, router.get
-        post("/v1/search", response_model=SearchAnswer, response_class=GeoJSON)(self.search)
+        in_forms = forms("ColumnsAnswer")
+        post("/v1/search", response_model=AnyAnswer, openapi_extra=SEARCH_BODY, **in_forms)(self.search)
         post(
-            "/v1/search/image",
-            response_model=SearchAnswer,
-            response_class=GeoJSON,
-            openapi_extra=_IMAGE_BODY,
+            "/v1/search/image", response_model=AnyAnswer, openapi_extra=_IMAGE_BODY, **forms("ColumnsAnswer")
         )(self.search_image)
-        post("/v1/search/batch", response_model=BatchAnswer)(self.search_batch)
-        get("/v1/chips/{chip_id}", response_model=Chip, response_class=GeoJSON)(self.chip)
-        get("/v1/chips/{chip_id}/thumbnail", response_class=Png)(self.thumbnail)
+        post("/v1/search/batch", response_model=AnyBatchAnswer)(self.search_batch)
+        ExploreRoutes(self._shards).add_to(router)
+        get("/v1/chips/{chip_id}/thumbnail", response_class=Response, responses=_PICTURES)(self.thumbnail)
         post("/v1/encode", openapi_extra=_IMAGE_BODY)(self.encode)
         get("/v1/snapshot")(self.snapshot)
         get("/v1/status")(self.status)
@@ -141,12 +126,15 @@ class Ingress:
         get("/readyz")(self.readyz)
         return router
 
-    async def search(self, request: Request, query: SearchRequest) -> Response:
+    async def search(self, request: Request) -> Response:
         """Find the chips most like examples of the table, a code, or the chip at a point."""
-        return self._respond(await search(self._shards, query), request)
+        query = parse_search(await request.body())
+        kind = media_type(request.headers)
+        return await self._respond(await search(self._shards, in_form(query, kind)), kind, request)
 
     async def search_image(self, request: Request, limits: Annotated[ImageParameters, Query()]) -> Response:
         """Find the chips most like an uploaded image. The body is the raw bytes of the image."""
+        kind = media_type(request.headers)
         encoded = await self._encoded(request)
         if limits.model_id not in (None, encoded.model_id):
             message = f"images are encoded with {encoded.model_id}, not {limits.model_id}"
@@ -159,29 +147,40 @@ class Ingress:
             query = SearchRequest.model_validate(given)
         except ValidationError as error:
             raise RequestValidationError(error.errors()) from error
-        return self._respond(await search(self._shards, query, encoded.model_id), request)
+        page = await search(self._shards, in_form(query, kind), encoded.model_id)
+        return await self._respond(page, kind, request)
 
     async def search_batch(self, request: Request, batch: BatchRequest) -> Response:
         """Answer several searches, in order and from one snapshot."""
         answers = await search_batch(self._shards, batch.queries)
         for answer in answers:
             if not isinstance(answer, Refusal):
-                self._measure(answer, request)
-        bodies = [answer.body.model_dump() if isinstance(answer, Refusal) else answer for answer in answers]
-        return Json({"answers": bodies})
+                self._count(answer)
+        return await respond_batch(answers, request)
 
-    async def chip(self, chip_id: ChipId) -> Response:
-        """Return one chip."""
-        chip = await self._shards.chip(chip_id)
-        return GeoJSON(_or_raise(chip or no_such_chip(chip_id)))
-
-    async def thumbnail(self, chip_id: ChipId) -> Response:
-        """Return one chip's pixels as PNG."""
-        source = _or_raise(await self._shards.chip_source(chip_id) or no_such_chip(chip_id))
-        png = await self._thumbnails.run(
-            read_thumbnail, source.uri, source.window, source.pixels, self._store, source.etag
-        )
-        return Png(_or_raise(png))
+    async def thumbnail(
+        self, request: Request, chip_id: ChipId, asked: Annotated[PictureParameters, Query()]
+    ) -> Response:
+        """Return a picture of one chip, in a format that the header Accept takes; PNG if it takes any."""
+        source: ChipSource = _or_raise(await self._shards.chip_source(chip_id) or no_such_chip(chip_id))
+        media_type = accepted_format(request.headers.get("accept"))
+        if media_type is None:
+            message = f"Accept takes none of {', '.join(FORMATS)}"
+            raise RefusedRequest(Refusal(406, "not_acceptable", message, "accept one of these, or any type"))
+        form, version = PictureForm(asked.size, asked.context, media_type), asked.version or source.version
+        headers = {
+            "ETag": form.tag(version),
+            # without a version the same address shows another picture once the chip is encoded anew
+            "Cache-Control": "private, no-cache" if asked.version is None else _FOR_EVER,
+            "Vary": "Accept",
+        }
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if self._waiting_pictures.locked():  # the other half of all requests is left for searches
+            raise RefusedRequest(QUEUE_FULL)
+        async with self._waiting_pictures:
+            picture: bytes | Refusal = await self._pictures.picture.remote(source, form, version)
+        return Response(_or_raise(picture), media_type=media_type, headers=headers)
 
     async def encode(self, request: Request) -> EncodeAnswer:
         """Return the code of an uploaded image. The body is the raw bytes of the image."""
@@ -220,15 +219,21 @@ class Ingress:
             raise RefusedRequest(NOT_READY)
         return {"status": "ready"}
 
-    def _respond(self, answer: SearchAnswerDict, request: Request) -> Response:
-        self._measure(answer, request)
-        return GeoJSON(answer)
+    async def _respond(self, page: Page, kind: MediaType, request: Request) -> Response:
+        self._count(page)
+        return await respond(page, kind, request)
 
-    def _measure(self, answer: SearchAnswerDict, request: Request) -> None:
-        """Add the time taken to an answer, and count the search in the metrics."""
-        search = answer["search"]
-        search["took_ms"] = round((time.perf_counter() - request.state.started) * 1000, 3)
+    def _count(self, page: Page) -> None:
+        """Count a search in the metrics."""
+        search = page.about["search"]
         self._metrics.searched(search["method"], search["codes_compared"])
+
+
+def openapi() -> dict[str, Any]:
+    """Return the description of the routes, as `/openapi.json` has it. Nothing is loaded for it."""
+    ingress = Ingress.__new__(Ingress)
+    ingress._shards = Shards([])
+    return ingress._described().openapi()
 
 
 def _or_raise(answer: Answer | Refusal) -> Answer:

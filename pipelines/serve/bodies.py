@@ -3,13 +3,16 @@
 import zlib
 from dataclasses import replace
 
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
+from pipelines.api.requests import SearchRequest
 from pipelines.serve.refusals import Refusal, RefusedRequest
 
 _IMAGE_PATHS = ("/v1/search/image", "/v1/encode")
-_JSON_PATHS = ("/v1/search", "/v1/search/batch")
+_JSON_PATHS = ("/v1/search", "/v1/search/batch", "/v1/search/grid", "/v1/changes")
 _GZIP = ("gzip", "x-gzip")
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
@@ -20,6 +23,16 @@ _AS_JSON = "send a JSON object with the header 'Content-Type: application/json',
 _TO_IMAGE_PATH = "pictures go to POST /v1/search/image, their bytes alone as the body"
 _TO_SEARCH = "queries in JSON go to POST /v1/search, pictures here"
 _BINARY = "curl -d alters what it sends: use curl --data-binary @picture.png"
+
+SEARCH_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": f"#/components/schemas/{SearchRequest.__name__}"}}
+        },
+    }
+}
+"""Of `POST /v1/search`, for its description: FastAPI doesn't see what `parse_search` reads."""
 
 _BAD_GZIP = Refusal(
     400, "bad_gzip", "the body isn't whole gzip", "send it without Content-Encoding, or pack it again"
@@ -61,6 +74,18 @@ def with_hint(refusal: Refusal, headers: Headers) -> Refusal:
     if media_type(headers) == "application/x-www-form-urlencoded" and refusal.status == 415:
         return replace(refusal, hint=_BINARY)
     return refusal
+
+
+def parse_search(body: bytes) -> SearchRequest:
+    """Return the search in a request's body. Raises RequestValidationError as FastAPI does.
+
+    FastAPI's own way, by Python objects and its dependencies, would take as long as a quick search.
+    """
+    try:
+        return SearchRequest.model_validate_json(body)
+    except ValidationError as error:
+        details = [{**detail, "loc": ("body", *detail["loc"])} for detail in error.errors()]
+        raise RequestValidationError(details) from error
 
 
 class Body:

@@ -42,6 +42,8 @@ class ServeConfig(StageConfig):
     """Address to listen on; 0.0.0.0: all of the machine's"""
     port: int = Field(default=8000, ge=1, le=65535)
     """TCP port to listen on [1..65535]"""
+    page: bool = True
+    """Show the page at /, which searches by eye; --no-page leaves it out"""
     open: bool = False
     """Answer without an API key"""
     key_hashes: tuple[str, ...] = ()
@@ -60,6 +62,10 @@ class ServeConfig(StageConfig):
     """Largest request body [MB of 10^6 bytes]"""
     max_image_pixels: int = Field(default=4_194_304, ge=1)
     """Largest uploaded image, width x height [pixels]"""
+    picture_replicas: int = Field(default=1, ge=1)
+    """Replicas that make pictures of chips"""
+    picture_cache_mb: float = Field(default=1000.0, ge=0)
+    """Disk space for pictures of chips, below index_folder; 0: none is kept [MB of 10^6 bytes]"""
     encode_batch: int = Field(default=8, ge=1)
     """Most uploaded images that go through the network together [images]"""
     encode_wait_ms: float = Field(default=5.0, ge=0)

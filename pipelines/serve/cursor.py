@@ -8,7 +8,14 @@ from dataclasses import asdict, dataclass
 from pipelines.api.requests import SearchRequest
 from pipelines.serve.refusals import Refusal, RefusedRequest
 
-_NOT_THE_QUERY = {"token", "limit", "snapshot", "model_id"}  # fields that may differ from page to page
+_NOT_THE_QUERY = {
+    "token",
+    "limit",
+    "snapshot",
+    "model_id",
+    "format",
+    "fields",
+}  # fields that may differ from page to page
 _MOST_RETURNED = (1 << 32) - 1  # most rows of an index
 _FARTHEST = 1e9  # this limit also refuses NaN and infinity
 BAD_TOKEN = Refusal(

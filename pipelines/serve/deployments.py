@@ -1,4 +1,4 @@
-"""The Serve application: ingress, encoder, and as many shards as the table is divided into."""
+"""The Serve application: ingress, encoder, pictures, and as many shards as the table is divided into."""
 
 from ray import serve
 from ray.serve import Application
@@ -7,6 +7,7 @@ from ray.serve.schema import LoggingConfig
 
 from pipelines.serve.app import Ingress
 from pipelines.serve.config import ServeConfig
+from pipelines.serve.pictures import Pictures
 from pipelines.serve.query_encoder import Encoder
 from pipelines.serve.shard import Shard
 from pipelines.table.row_ranges import RowRange
@@ -20,7 +21,8 @@ _LOGS_WITHOUT_ACCESS = LoggingConfig(encoding="JSON", enable_access_log=False)  
 def build_app(config: ServeConfig) -> Application:
     """Return the application. If the table has one shard, it is a part of the ingress, which saves a call."""
     numbers = range(config.shards) if config.shards > 1 else ()
-    return _ingress(config, [_shard(config, number) for number in numbers], _encoder(config))
+    shards = [_shard(config, number) for number in numbers]
+    return _ingress(config, shards, _encoder(config), _pictures(config))
 
 
 def _shard(config: ServeConfig, number: int) -> Application:
@@ -50,7 +52,22 @@ def _encoder(config: ServeConfig) -> Application:
     return deployment(Encoder).bind(config)
 
 
-def _ingress(config: ServeConfig, shards: list[Application], encoder: Application) -> Application:
+def _pictures(config: ServeConfig) -> Application:
+    deployment = serve.deployment(
+        num_replicas=config.picture_replicas,
+        max_replicas_per_node=config.max_replicas_per_node,
+        health_check_period_s=_HEALTH_CHECK_SECONDS,
+        max_ongoing_requests=config.max_requests,
+        max_queued_requests=config.max_requests,
+        ray_actor_options={"num_cpus": 0},  # it mostly waits for the store
+        logging_config=_LOGS_WITHOUT_ACCESS,
+    )
+    return deployment(Pictures).bind(config)
+
+
+def _ingress(
+    config: ServeConfig, shards: list[Application], encoder: Application, pictures: Application
+) -> Application:
     # the ingress limits its requests itself, so that refusals have a body; Serve's own limits are higher
     deployment = serve.deployment(
         num_replicas=config.ingress_replicas if shards else config.shard_replicas,
@@ -62,4 +79,4 @@ def _ingress(config: ServeConfig, shards: list[Application], encoder: Applicatio
         ray_actor_options={"num_cpus": 0 if shards else config.shard_cpus},
         logging_config=LOGS,
     )
-    return deployment(serve.ingress()(Ingress)).bind(config, shards, encoder)
+    return deployment(serve.ingress()(Ingress)).bind(config, shards, encoder, pictures)

@@ -2,20 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
-from pipelines.serve.answer_features import chip_feature
 from pipelines.serve.chance import ChanceDistances
+from pipelines.serve.lookup import Lookup, Part
+from pipelines.serve.picture_form import ChipSource
 from pipelines.serve.question import (
     Question,
     Sample,
-    ShardReplies,
     ShardReply,
     SnapshotId,
     SnapshotSelector,
 )
 from pipelines.serve.refusals import NOT_READY, Refusal, RefusedRequest
-from pipelines.serve.shard import ChipSource, ShardInfo
+from pipelines.serve.shard import ShardInfo
 from pipelines.serve.shard_calls import ShardCalls
 
 _ATTEMPTS = 20
@@ -42,16 +43,34 @@ class Shards:
         A question that one shard refuses has that refusal instead of replies. Raises RefusedRequest if the
         selected snapshot isn't kept, or if the shards have no snapshot in common for two seconds.
         """
+        snapshot_id, answers = await self._agreed(lambda shard, asked: shard.ask(questions, asked), selector)
+        return snapshot_id, [_replies_or_refusal(each) for each in zip(*answers, strict=True)]
+
+    async def look(self, lookup: Lookup[Part], selector: SnapshotSelector) -> tuple[SnapshotId, list[Part]]:
+        """Return the snapshot that all shards answered from, and each shard's part of the answer.
+
+        Raises RefusedRequest if a shard refuses, if the selected snapshot isn't kept, or if the shards have
+        no snapshot in common for two seconds.
+        """
+        return await self._agreed(lambda shard, asked: shard.look(lookup, asked), selector)
+
+    async def _agreed(
+        self,
+        call: Callable[[ShardCalls, SnapshotSelector], Awaitable[tuple[SnapshotId, Reply] | Refusal]],
+        selector: SnapshotSelector,
+    ) -> tuple[SnapshotId, list[Reply]]:
+        """Call all shards until all answer from one snapshot; return it and their replies."""
         asked = selector
         for attempt in range(_ATTEMPTS):
-            answers, refusals = await self._ask_once(questions, asked)
+            answers = await self._from_all(partial(_called, call, asked))
+            replies = [each for each in answers if not isinstance(each, Refusal)]
+            refusals = [each for each in answers if isinstance(each, Refusal)]
             if any(refusal != NOT_READY for refusal in refusals):
                 raise RefusedRequest(next(refusal for refusal in refusals if refusal != NOT_READY))
-            numbers = {snapshot_id.number for snapshot_id, _ in answers}
-            tables = {snapshot_id.table_id for snapshot_id, _ in answers}
+            numbers = {snapshot_id.number for snapshot_id, _ in replies}
+            tables = {snapshot_id.table_id for snapshot_id, _ in replies}
             if not refusals and len(numbers) == len(tables) == 1:
-                replies = zip(*(replies for _, replies in answers), strict=True)
-                return answers[0][0], [_replies_or_refusal(each) for each in replies]
+                return replies[0][0], [reply for _, reply in replies]
             # the shards that are ahead still keep the older snapshot; the others may never load the newer one
             can_agree = len(tables) == 1 and not refusals  # numbers of two tables can't be compared
             asked = (
@@ -60,14 +79,6 @@ class Shards:
             if attempt:
                 await asyncio.sleep(_PAUSE_SECONDS)
         raise RefusedRequest(NOT_READY)
-
-    async def _ask_once(
-        self, questions: Sequence[Question], selector: SnapshotSelector
-    ) -> tuple[list[tuple[SnapshotId, ShardReplies]], list[Refusal]]:
-        """Return what the shards answer: the snapshots with their replies, and the refusals."""
-        answers = await self._from_all(lambda shard: shard.ask(questions, selector))
-        refusals = [each for each in answers if isinstance(each, Refusal)]
-        return [each for each in answers if not isinstance(each, Refusal)], refusals
 
     async def sample(self, snapshot_id: SnapshotId) -> Sample:
         """Return each shard's chips with the smallest ids, from a snapshot that they have answered from.
@@ -86,15 +97,6 @@ class Shards:
             await asyncio.sleep(_PAUSE_SECONDS)
         raise RefusedRequest(NOT_READY)
 
-    async def chip(self, chip_id: str) -> dict[str, Any] | None:
-        """Return a chip as `pipelines.api.answers.Chip` describes it; None if no shard has it."""
-        answers = await self._from_all(lambda shard: shard.chip(chip_id))
-        found = next((each for each in answers if each is not None), None)
-        if found is None:
-            return None
-        row, snapshot_id = found
-        return chip_feature(row, snapshot_id.version, snapshot_id.model_id)
-
     async def chip_source(self, chip_id: str) -> ChipSource | None:
         """Return where a chip's pixels are; None if no shard has the chip."""
         answers = await self._from_all(lambda shard: shard.chip_source(chip_id))
@@ -109,6 +111,14 @@ class Shards:
         if len(self._shards) == 1:  # a task would take longer than the call itself
             return [await call(self._shards[0])]
         return list(await asyncio.gather(*(call(shard) for shard in self._shards)))
+
+
+def _called(
+    call: Callable[[ShardCalls, SnapshotSelector], Awaitable[Reply]],
+    selector: SnapshotSelector,
+    shard: ShardCalls,
+) -> Awaitable[Reply]:
+    return call(shard, selector)
 
 
 def _replies_or_refusal(replies: Sequence[ShardReply | Refusal]) -> list[ShardReply] | Refusal:

@@ -7,21 +7,19 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.api.requests import SearchRequest
 from pipelines.hamming.answer import Hits
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.examples import search_examples
-from pipelines.hamming.parted import FEWEST_TOGETHER
 from pipelines.hamming.row_filter import EVERY_ROW
 from pipelines.index.request_filters import select
 from pipelines.index.table_index import TableIndex
 from pipelines.serve.chip_at import Preference, chip_at
 from pipelines.serve.cursor import START, Cursor
+from pipelines.serve.page import wanted_of_table
 from pipelines.serve.question import Example, PartialResult, Question, ShardReply
 from pipelines.serve.ranking import Ranking
 from pipelines.serve.snapshot import Snapshot
@@ -32,7 +30,7 @@ _Held = dict[str, tuple[int, Preference | None]]  # chip id -> row, and the pref
 
 
 @dataclass(frozen=True)
-class _Search:
+class PreparedSearch:
     """A question with the codes of its examples."""
 
     question: Question
@@ -59,25 +57,6 @@ class _Search:
         return None if max_distance is None else max_distance * self.ranking.unit
 
 
-def warm_up(snapshot: Snapshot) -> None:
-    """Run each kind of search once, because compiling one that is new on this machine takes seconds."""
-    index = snapshot.index
-    if not len(index.codes):
-        return
-    code, chip_ids = index.codes.code(0).tobytes().hex(), (index.rows.chip_id(0),)
-    parts = [part.name for part in snapshot.code.parts]
-    for filters in ({}, {"bbox": (-180, -90, 180, 90)}):
-        queries: list[dict[str, Any]] = [
-            {"chip_ids": chip_ids, "max_distance": 0},
-            {"chip_ids": chip_ids * 2},
-            {"code": code, "bit_weights": "8" * snapshot.code.bits},
-        ]
-        # enough of each to be searched as a batch too
-        queries += [{"code": code, "compare": compare} for compare in ("both", *parts)] * FEWEST_TOGETHER
-        questions = [Question(SearchRequest.model_validate(query | filters)) for query in queries]
-        answer(snapshot, questions, is_whole=True)
-
-
 def answer(snapshot: Snapshot, questions: Sequence[Question], *, is_whole: bool) -> list[ShardReply]:
     """Return a snapshot's reply to each question.
 
@@ -88,20 +67,31 @@ def answer(snapshot: Snapshot, questions: Sequence[Question], *, is_whole: bool)
     """
     index = snapshot.index
     replies: list[ShardReply] = []
-    searches: dict[int, _Search] = {}
+    searches: dict[int, PreparedSearch] = {}
     for place, question in enumerate(questions):
-        held = _held_examples(index, question)
-        resolved, examples = question, tuple[Example, ...]()
-        if not question.is_resolved:
-            examples = tuple(_example(index, *each) for each in held.items())
-            resolved = question.with_examples(examples) if is_whole else question
+        examples, search = prepare(snapshot, question, is_whole=is_whole)
         replies.append(ShardReply(examples))
-        if resolved.is_resolved:
-            excluded = [row for row, _ in held.values()] if question.excludes_examples else []
-            searches[place] = _search_of(resolved, Ranking.of(resolved.request, snapshot.code), excluded)
+        if search is not None:
+            searches[place] = search
     for place, hits in _all_hits(index, searches).items():
         replies[place] = replace(replies[place], result=_partial_result(index, searches[place], hits))
     return replies
+
+
+def prepare(
+    snapshot: Snapshot, question: Question, *, is_whole: bool
+) -> tuple[tuple[Example, ...], PreparedSearch | None]:
+    """Return the examples that are here, if codes are missing, and the search if none is missing any more."""
+    index = snapshot.index
+    held = _held_examples(index, question)
+    resolved, examples = question, tuple[Example, ...]()
+    if not question.is_resolved:
+        examples = tuple(_example(index, *each) for each in held.items())
+        resolved = question.with_examples(examples) if is_whole else question
+    if not resolved.is_resolved:
+        return examples, None
+    excluded = [row for row, _ in held.values()] if question.excludes_examples else []
+    return examples, _search_of(resolved, Ranking.of(resolved.request, snapshot.code), excluded)
 
 
 def _held_examples(index: TableIndex, question: Question) -> _Held:
@@ -119,13 +109,13 @@ def _example(index: TableIndex, chip_id: str, found: tuple[int, Preference | Non
     return Example(chip_id, index.codes.code(row).tobytes(), preference)
 
 
-def _search_of(question: Question, ranking: Ranking, excluded_rows: list[int]) -> _Search:
+def _search_of(question: Question, ranking: Ranking, excluded_rows: list[int]) -> PreparedSearch:
     request = question.request
     if request.code is not None:
-        return _Search(question, ranking, _stacked([bytes.fromhex(request.code)]), _stacked([]), [])
+        return PreparedSearch(question, ranking, _stacked([bytes.fromhex(request.code)]), _stacked([]), [])
     negative_ids = request.negative_ids or ()
     positives = question.example_ids[: len(question.example_ids) - len(negative_ids)]
-    return _Search(
+    return PreparedSearch(
         question,
         ranking,
         _stacked([question.codes[chip_id] for chip_id in positives]),
@@ -140,7 +130,7 @@ def _stacked(codes: Sequence[bytes]) -> Codes:
     )
 
 
-def _all_hits(index: TableIndex, searches: dict[int, _Search]) -> dict[int, Hits]:
+def _all_hits(index: TableIndex, searches: dict[int, PreparedSearch]) -> dict[int, Hits]:
     """Return the hits of each search. Searches that differ only in their code run as one batch."""
     hits: dict[int, Hits] = {}
     alike: dict[tuple[int, int | None, Comparison], list[int]] = defaultdict(list)
@@ -170,7 +160,7 @@ def _reach(index: TableIndex, question: Question) -> int:
     return max(1, min(question.reach, len(index.codes)))
 
 
-def _hits(index: TableIndex, search: _Search) -> Hits:
+def _hits(index: TableIndex, search: PreparedSearch) -> Hits:
     request, comparison = search.question.request, search.ranking.comparison
     k = _reach(index, search.question)
     row_filter = select(index, request) if request.has_filters else EVERY_ROW
@@ -206,21 +196,19 @@ def _hits(index: TableIndex, search: _Search) -> Hits:
     )
 
 
-def _partial_result(index: TableIndex, search: _Search, hits: Hits) -> PartialResult:
+def _partial_result(index: TableIndex, search: PreparedSearch, hits: Hits) -> PartialResult:
     """Return what the ingress needs from the hits to make its page."""
     question, parts = search.question, search.ranking.code.parts
     distances = (hits.distances_K / search.ranking.unit).tolist()
     ties = (hits.ties_K / search.ranking.unit).tolist()
     first = _passed(index, question.cursor, hits.rows_K, distances, ties)
     page = slice(first, first + question.page_size)
-    chips = index.rows.take(hits.rows_K[page])
-    columns = {"distance": distances[page], "tie": ties[page]}
+    names = wanted_of_table(question.request.format, question.request.fields)
+    chips = index.rows.columns(hits.rows_K[page], names)
+    chips |= {"distance": distances[page], "tie": ties[page]}
     if len(parts) > 1:
         for number, part in enumerate(parts):
-            columns[f"{part.name}_distance"] = hits.part_distances_KP[page, number].tolist()
-    for name, values in columns.items():
-        for chip, value in zip(chips, values, strict=True):
-            chip[name] = value
+            chips[f"{part.name}_distance"] = hits.part_distances_KP[page, number].tolist()
     return PartialResult(
         chips,
         tuple(Counter(zip(distances, ties, strict=True)).items()),

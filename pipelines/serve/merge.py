@@ -1,16 +1,15 @@
 """Merges what the shards reply into one answer, which doesn't depend on the number of shards."""
 
-import heapq
+import math
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 from pipelines.api.answers import ShardStatus, SnapshotInfo, Status
 from pipelines.api.geojson import json_number
-from pipelines.serve.answer_dicts import LinkDict, SearchAnswerDict
-from pipelines.serve.answer_features import match_features
+from pipelines.serve.answer_dicts import LinkDict, SearchInfoDict
 from pipelines.serve.cursor import Cursor, write_token
+from pipelines.serve.page import EVERYTHING, Chips, Page, Ranked, merged
 from pipelines.serve.question import EncoderInfo, PartialResult, Question, SnapshotId
 from pipelines.serve.ranking import Ranking
 from pipelines.serve.shard import ShardInfo
@@ -23,40 +22,40 @@ def merge_results(
     chance_distance: float | None,
     *,
     is_image: bool = False,
-) -> SearchAnswerDict:
-    """Return one page of an answer, without ``took_ms``.
+) -> Page:
+    """Return one page of an answer.
 
     ``results``: one of each shard, all from the same snapshot. ``is_image``: the client sent an image, and
     the request has the image's code in its place.
     """
     ranking = Ranking.of(question.request, snapshot_id.code)
-    chips = _page(question, results)
+    chips = _nearest(question, [result.chips for result in results])
     matched, kth_distance, ties = _summary(question, results)
-    returned = question.cursor.returned + len(chips)
-    has_more = bool(chips) and returned < matched
-    return {
-        "type": "FeatureCollection",
-        "numberMatched": matched,
-        "numberReturned": len(chips),
-        "features": match_features(
-            chips, question.cursor.returned + 1, ranking.greatest_distance, chance_distance
-        ),
-        "search": {
-            "model_id": snapshot_id.model_id,
-            "bits": snapshot_id.code.bits,
-            "compare": question.request.compare,
-            "parts": ranking.compared_parts(),
-            "rank_by": "bits" if ranking.bit_weights is None else "values",
-            "chance_distance": None if chance_distance is None else json_number(chance_distance),
-            "snapshot": snapshot_id.version,
-            "exact": True,
-            "method": "mih" if all(result.method == "mih" for result in results) else "scan",
-            "kth_distance": kth_distance,
-            "ties_at_cutoff": ties,
-            "codes_compared": sum(result.codes_compared for result in results),
-        },
-        "links": [_next_link(question, snapshot_id, chips, is_image=is_image)] if has_more else [],
+    page_size = len(chips["chip_id"])
+    has_more = 0 < page_size < matched - question.cursor.returned
+    search: SearchInfoDict = {
+        "model_id": snapshot_id.model_id,
+        "bits": snapshot_id.code.bits,
+        "compare": question.request.compare,
+        "parts": ranking.compared_parts(),
+        "rank_by": "bits" if ranking.bit_weights is None else "values",
+        "chance_distance": None if chance_distance is None else json_number(chance_distance),
+        "snapshot": snapshot_id.version,
+        "exact": True,
+        "method": "mih" if all(result.method == "mih" for result in results) else "scan",
+        "kth_distance": kth_distance,
+        "ties_at_cutoff": ties,
+        "codes_compared": sum(result.codes_compared for result in results),
     }
+    links = [_next_link(question, snapshot_id, chips, is_image=is_image)] if has_more else []
+    chance = math.inf if chance_distance is None else chance_distance
+    return Page(
+        chips,
+        {"numberMatched": matched, "numberReturned": page_size, "search": search, "links": links},
+        question.request.format == "columns",
+        question.request.fields or EVERYTHING,
+        Ranked(question.cursor.returned + 1, ranking.greatest_distance, chance),
+    )
 
 
 def snapshot_info(infos: Sequence[ShardInfo]) -> SnapshotInfo:
@@ -93,13 +92,11 @@ def status_of(infos: Sequence[ShardInfo], encoder: EncoderInfo) -> Status:
     return Status(shards=shards, encoder_model_id=encoder.model_id, encoder_device=encoder.device)
 
 
-def _page(question: Question, results: Sequence[PartialResult]) -> list[dict[str, Any]]:
+def _nearest(question: Question, parts: Sequence[Chips]) -> Chips:
     """Return the nearest chips of all shards, as many as the page has."""
-    nearest = heapq.merge(
-        *(result.chips for result in results),
-        key=lambda chip: (chip["distance"], chip["tie"], chip["chip_id"]),
-    )
-    return list(islice(nearest, question.page_size))
+    if len(parts) == 1:  # the shard has taken as many already
+        return parts[0]
+    return merged(parts, ["distance", "tie", "chip_id"], question.page_size)
 
 
 def _summary(question: Question, results: Sequence[PartialResult]) -> tuple[int, int | float | None, int]:
@@ -112,11 +109,11 @@ def _summary(question: Question, results: Sequence[PartialResult]) -> tuple[int,
     rows_at: Counter[tuple[float, float]] = Counter()
     for result in results:
         rows_at.update(dict(result.distances))
-    taken, last, ties = 0, None, 0
+    taken, last, ties, reach = 0, None, 0, question.reach
     for place, rows in sorted(rows_at.items()):
-        if taken == question.reach:
+        if taken == reach:
             break
-        added = min(question.reach - taken, rows)
+        added = min(reach - taken, rows)
         taken, last, ties = taken + added, place, rows - added
     kth_distance = None if last is None else json_number(last[0])
     if question.k is None:
@@ -125,13 +122,11 @@ def _summary(question: Question, results: Sequence[PartialResult]) -> tuple[int,
     return taken, kth_distance, ties
 
 
-def _next_link(
-    question: Question, snapshot_id: SnapshotId, chips: Sequence[dict[str, Any]], *, is_image: bool
-) -> LinkDict:
+def _next_link(question: Question, snapshot_id: SnapshotId, chips: Chips, *, is_image: bool) -> LinkDict:
     """Return the link to the page after this one. An image isn't sent again: the link's body has its code."""
-    last = chips[-1]
-    returned = question.cursor.returned + len(chips)
-    cursor = Cursor(returned, last["distance"], last["tie"], last["chip_id"], snapshot_id.table_id)
+    distance, tie, chip_id = (chips[name][-1] for name in ("distance", "tie", "chip_id"))
+    returned = question.cursor.returned + len(chips["chip_id"])
+    cursor = Cursor(returned, distance, tie, chip_id, snapshot_id.table_id)
     body: dict[str, Any] = {"token": write_token(question.request, snapshot_id.version, cursor)}
     if is_image:
         body = question.request.model_dump(mode="json", exclude_unset=True, exclude={"token"}) | body

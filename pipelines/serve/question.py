@@ -6,12 +6,13 @@ is a part of the answer.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from model.spec import CodeSpec
 from pipelines.api.requests import DEFAULT_K, SearchRequest
 from pipelines.serve.chip_at import Preference
 from pipelines.serve.cursor import START, Cursor
+from pipelines.serve.page import Chips
 from pipelines.serve.refusals import Refusal
 from pipelines.table.pointer import Published
 
@@ -118,9 +119,10 @@ class Example:
 class PartialResult:
     """One shard's part of an answer."""
 
-    chips: list[dict[str, Any]]
+    chips: Chips
     """The shard's rows for this page, nearest first, at most ``page_size``. Besides the columns of the table
-    a row has ``distance`` and ``tie``, and if codes have two parts ``kind_distance`` and ``look_distance``"""
+    that the answer needs there are ``distance`` and ``tie``, and if codes have two parts ``kind_distance``
+    and ``look_distance``"""
     distances: tuple[tuple[tuple[float, float], int], ...]
     """How many of the shard's ``reach`` nearest rows lie at each (distance, tie), the nearest first"""
     ties: int

@@ -59,6 +59,8 @@ class Ranking:
     @property
     def greatest_distance(self) -> float:
         """The greatest distance that two codes can have [bits]."""
+        if self.bit_weights is None:
+            return self.comparison.greatest_distance(self.part_bits)
         return int(self.full_weights.sum()) / self.unit
 
     def compared_parts(self) -> list[ComparedPartDict]:

@@ -12,13 +12,11 @@ from ray import serve
 from ray.exceptions import RayTaskError
 
 from pipelines.errors import ConfigError
-from pipelines.registry.bundles import read_manifest
 from pipelines.runtime.cluster import connected
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.deployments import LOGS, build_app
 from pipelines.serve.proxy import haproxy
-from pipelines.storage.store import Store
-from pipelines.table.pointer import check_model, read_pointer
+from pipelines.serve.start_checks import check_published
 
 _APP = "scenehash"
 _READY_SECONDS = 60
@@ -47,9 +45,7 @@ def serving(config: ServeConfig) -> Iterator[str]:
 
     Joins the Ray cluster that ``RAY_ADDRESS`` names, or starts one. At the end it stops only what it started.
     """
-    store = Store(config.store)
-    published = read_pointer(config.table, store)
-    check_model(published, read_manifest(published.bundle_uri, store))
+    check_published(config)
     with nullcontext() if config.open else haproxy(), connected():
         owns_serve = not serve.status().proxies
         try:

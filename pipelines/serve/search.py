@@ -5,21 +5,21 @@ from dataclasses import replace
 from functools import partial
 
 from pipelines.api.requests import SearchRequest
-from pipelines.serve.answer_dicts import SearchAnswerDict
 from pipelines.serve.cursor import BAD_TOKEN, read_token
 from pipelines.serve.fanout import Shards
 from pipelines.serve.merge import merge_results
+from pipelines.serve.page import Page
 from pipelines.serve.pools import WorkPool
-from pipelines.serve.question import Question, ShardReply, SnapshotId, SnapshotSelector
+from pipelines.serve.question import Example, Question, ShardReply, SnapshotId, SnapshotSelector
 from pipelines.serve.refusals import Refusal, RefusedRequest
 
-Answer = SearchAnswerDict | Refusal
+Answer = Page | Refusal
 
 _MERGING = WorkPool("merging", 2)
 _LARGE_PAGE = 100  # chips: larger pages are merged in a thread, so that other requests don't wait
 
 
-async def search(shards: Shards, request: SearchRequest, image_model: str | None = None) -> SearchAnswerDict:
+async def search(shards: Shards, request: SearchRequest, image_model: str | None = None) -> Page:
     """Return the answer to a search. ``image_model``: the model that encoded the client's image, if any.
 
     Raises RefusedRequest.
@@ -104,15 +104,19 @@ async def _answer(
         return BAD_TOKEN  # our own tokens have the right number of chips before the page
     chance_distance = await shards.chances.distance(question, snapshot_id)
     merge = partial(merge_results, question, snapshot_id, results, chance_distance, is_image=is_image)
-    is_large = sum(len(result.chips) for result in results) > _LARGE_PAGE
+    is_large = sum(len(result.chips["chip_id"]) for result in results) > _LARGE_PAGE
     return await _MERGING.run(merge) if is_large else merge()
 
 
 def _with_all_codes(question: Question, replies: list[ShardReply] | Refusal) -> Question | Refusal:
-    """Return the question with the codes of all its examples, or a refusal that names one no shard has."""
     if isinstance(replies, Refusal):
         return replies
-    resolved = question.with_examples(example for reply in replies for example in reply.examples)
+    return with_examples(question, [example for reply in replies for example in reply.examples])
+
+
+def with_examples(question: Question, examples: Sequence[Example]) -> Question | Refusal:
+    """Return the question with the codes of all its examples, or a refusal that names one no shard has."""
+    resolved = question.with_examples(examples)
     if resolved.is_resolved:
         return resolved
     point = question.request.point

@@ -5,45 +5,31 @@ It is a deployment of its own or, if the table has only one shard, a part of the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ray import serve
 
 from pipelines.api.answers import RefusedSnapshot
-from pipelines.api.requests import CONTRADICTION
-from pipelines.errors import ComparisonError
+from pipelines.api.pictures import picture_version
 from pipelines.imagery.chip_spec import ChipSpec
-from pipelines.imagery.pixels import PixelSpec
-from pipelines.imagery.window import WindowTuple
 from pipelines.index.files import building
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.find import answer, warm_up
+from pipelines.serve.find import answer
 from pipelines.serve.follow import Follower, RefusedPublication
+from pipelines.serve.lookup import HeavyLookups, Lookup, Part
+from pipelines.serve.picture_form import ChipSource
 from pipelines.serve.prometheus import LastNightMetrics, SnapshotMetrics
 from pipelines.serve.question import Question, Sample, ShardReplies, SnapshotId, SnapshotSelector
-from pipelines.serve.ranking import Ranking
 from pipelines.serve.refusals import NOT_READY, Refusal
 from pipelines.serve.snapshot import Snapshot, load_snapshot
+from pipelines.serve.warm_up import warm_up
+from pipelines.serve.why_refused import why_refused
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published
 from pipelines.table.row_ranges import RowRange
 
 _SMALL = 4_000_000  # codes: a scan of so many takes about a millisecond
-
-
-@dataclass(frozen=True)
-class ChipSource:
-    """Where a chip's pixels are."""
-
-    uri: str
-    window: WindowTuple
-    """x, y, width, height [pixels]"""
-    pixels: PixelSpec
-    """How the chip's pixels were made from the object's values"""
-    etag: str
-    """The object's etag when it was encoded"""
 
 
 @dataclass(frozen=True)
@@ -67,9 +53,15 @@ class Shard:
         """Load the published version. Raises TableError, BundleError, StorageError."""
         gather_logs()
         self._row_range = row_range
+        self._heavy = HeavyLookups()
 
         def load(published: Published, kept: Sequence[Snapshot]) -> Snapshot:
-            return load_snapshot(config, published, row_range, kept)
+            loaded = load_snapshot(config, published, row_range, kept)
+            if not any(each.is_of(published) for each in kept):
+                # of each publication, as its codes may have other parts than those before
+                with building(config.index_folder / "kernels"):  # one replica compiles, the others wait
+                    warm_up(loaded)
+            return loaded
 
         snapshot, night = (
             SnapshotMetrics(row_range.number),
@@ -81,8 +73,6 @@ class Shard:
             night.show()
 
         self._follower = Follower(config, load, show)
-        with building(config.index_folder / "kernels"):  # one replica compiles, the others wait
-            warm_up(self._follower.current)
 
     def ask(
         self, questions: Sequence[Question], selector: SnapshotSelector
@@ -121,11 +111,20 @@ class Shard:
         chip_ids, codes_SY = snapshot.index.sample()
         return [(chip_id, code_Y.tobytes()) for chip_id, code_Y in zip(chip_ids, codes_SY, strict=True)]
 
-    def chip(self, chip_id: str) -> tuple[dict[str, Any], SnapshotId] | None:
-        """Return a chip's row and the snapshot that has it; None if this shard doesn't have the chip."""
-        snapshot = self._follower.current
-        row = _row(snapshot, chip_id)
-        return None if row is None else (row, _id_of(snapshot))
+    def look(self, lookup: Lookup[Part], selector: SnapshotSelector) -> tuple[SnapshotId, Part] | Refusal:
+        """Return the snapshot that answers, and its part of the answer to a lookup, or a refusal.
+
+        Heavy lookups are answered one at a time, while some wait; their parts are kept for a while.
+        """
+        snapshot = self._snapshot(selector)
+        if isinstance(snapshot, Refusal):
+            return snapshot
+        is_whole = self._row_range.parts == 1
+        if not lookup.is_heavy:
+            part = lookup.answer(snapshot, is_whole=is_whole)
+        else:
+            part = self._heavy.answer(lookup, snapshot, is_whole=is_whole)
+        return part if isinstance(part, Refusal) else (_id_of(snapshot), part)
 
     def chip_source(self, chip_id: str) -> ChipSource | None:
         """Return where a chip's pixels are; None if this shard doesn't have the chip."""
@@ -135,7 +134,9 @@ class Shard:
             return None
         chip = rows.take(np.array([row]))[0]
         x, y, w, h = chip["window"].values()
-        return ChipSource(chip["uri"], (x, y, w, h), ChipSpec.read(rows.cut(row)).pixels, chip["etag"])
+        etag, cut = chip["etag"], chip["cut"]
+        version = picture_version(etag, cut)
+        return ChipSource(chip["uri"], (x, y, w, h), ChipSpec.read(cut).pixels, etag, version)
 
     def info(self) -> ShardInfo:
         """Return what this replica holds."""
@@ -169,11 +170,6 @@ class Shard:
         return Refusal(410, "not_kept", message, "leave snapshot and token out, and start again")
 
 
-def _row(snapshot: Snapshot, chip_id: str) -> dict[str, Any] | None:
-    row = snapshot.index.rows.find(chip_id)
-    return None if row is None else snapshot.index.rows.take(np.array([row]))[0]
-
-
 def _id_of(snapshot: Snapshot) -> SnapshotId:
     published = snapshot.published
     return SnapshotId(
@@ -186,23 +182,3 @@ def _refused_snapshot(refused: RefusedPublication) -> RefusedSnapshot:
     return RefusedSnapshot(
         snapshot=published.table_version, published_at=published.published_at, reason=refused.reason
     )
-
-
-def why_refused(question: Question, snapshot: Snapshot) -> Refusal | None:
-    """Return why a snapshot can't answer a question; None if it can."""
-    request, published, bits = question.request, snapshot.published, snapshot.code.bits
-    if question.cursor.table_id not in ("", published.table_id):
-        message = "the table of the pages before this one has been replaced"
-        return Refusal(410, "not_kept", message, "leave snapshot and token out, and start again")
-    if request.model_id not in (None, published.model_id):
-        message = f"the codes served are of model {published.model_id}, not {request.model_id}"
-        return Refusal(409, "other_model", message, "encode the example with the model that is served")
-    if request.code is not None and len(request.code) * 4 != bits:
-        message = f"code: it has {len(request.code) * 4} bits, this model's codes have {bits}"
-        return Refusal(422, "invalid", message, f"send {bits // 4} hex digits")
-    try:
-        Ranking.of(request, snapshot.code)
-    except ComparisonError as error:
-        status = 400 if error.code == CONTRADICTION else 422
-        return Refusal(status, error.code, error.message, error.hint)
-    return None

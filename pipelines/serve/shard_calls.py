@@ -1,14 +1,16 @@
 """How the ingress calls a shard: in its own process, or in a deployment. Both ways have the same methods."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from ray.serve.handle import DeploymentHandle
 
+from pipelines.serve.lookup import MOST_WAITING, Lookup, Part
+from pipelines.serve.picture_form import ChipSource
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Question, Sample, ShardReplies, SnapshotId, SnapshotSelector
 from pipelines.serve.refusals import Refusal
-from pipelines.serve.shard import ChipSource, Shard, ShardInfo
+from pipelines.serve.shard import Shard, ShardInfo
 
 _SEARCH_THREADS = 8  # more would slow each other down: the Python part of each search holds the GIL
 _LOOKUP_THREADS = 4
@@ -25,8 +27,10 @@ class ShardCalls(Protocol):
     async def sample(self, selector: SnapshotSelector) -> Sample | Refusal:
         """Call `Shard.sample`."""
 
-    async def chip(self, chip_id: str) -> tuple[dict[str, Any], SnapshotId] | None:
-        """Call `Shard.chip`."""
+    async def look(
+        self, lookup: Lookup[Part], selector: SnapshotSelector
+    ) -> tuple[SnapshotId, Part] | Refusal:
+        """Call `Shard.look`."""
 
     async def chip_source(self, chip_id: str) -> ChipSource | None:
         """Call `Shard.chip_source`."""
@@ -46,6 +50,7 @@ class LocalShard:
         self._shard = shard
         self._searches = WorkPool("search", _SEARCH_THREADS)
         self._lookups = WorkPool("lookup", _LOOKUP_THREADS)
+        self._heavy = WorkPool("heavy", MOST_WAITING + 1, MOST_WAITING + 1)
 
     async def ask(
         self, questions: Sequence[Question], selector: SnapshotSelector
@@ -59,9 +64,12 @@ class LocalShard:
         """Call `Shard.sample`."""
         return await self._lookups.run(self._shard.sample, selector)
 
-    async def chip(self, chip_id: str) -> tuple[dict[str, Any], SnapshotId] | None:
-        """Call `Shard.chip`."""
-        return await self._lookups.run(self._shard.chip, chip_id)
+    async def look(
+        self, lookup: Lookup[Part], selector: SnapshotSelector
+    ) -> tuple[SnapshotId, Part] | Refusal:
+        """Call `Shard.look`."""
+        pool = self._heavy if lookup.is_heavy else self._lookups
+        return await pool.run(self._shard.look, lookup, selector)
 
     async def chip_source(self, chip_id: str) -> ChipSource | None:
         """Call `Shard.chip_source`."""
@@ -90,9 +98,11 @@ class RemoteShard:
         reply: Sample | Refusal = await self._handle.sample.remote(selector)
         return reply
 
-    async def chip(self, chip_id: str) -> tuple[dict[str, Any], SnapshotId] | None:
-        """Call `Shard.chip`."""
-        reply: tuple[dict[str, Any], SnapshotId] | None = await self._handle.chip.remote(chip_id)
+    async def look(
+        self, lookup: Lookup[Part], selector: SnapshotSelector
+    ) -> tuple[SnapshotId, Part] | Refusal:
+        """Call `Shard.look`."""
+        reply: tuple[SnapshotId, Part] | Refusal = await self._handle.look.remote(lookup, selector)
         return reply
 
     async def chip_source(self, chip_id: str) -> ChipSource | None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from model.bundle import Manifest
@@ -27,7 +28,7 @@ class Snapshot:
     manifest: Manifest
     index: TableIndex
 
-    @property
+    @cached_property
     def code(self) -> CodeSpec:
         """The parts of the codes."""
         return self.manifest.network.code

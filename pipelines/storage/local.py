@@ -2,14 +2,16 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
-from pipelines.errors import StorageError
+from pipelines.errors import ReplacedError, StorageError
 from pipelines.runtime.threads import mapped_ahead
 from pipelines.storage.listings import ObjectInfo, PassedOver
+from pipelines.storage.ranges import Piece, Range
 
 _FOLDERS = 16  # read at a time
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, in seconds since 1970
@@ -31,13 +33,34 @@ class Folder:
 
 def read_file(path: str) -> bytes:
     """Return a file's content. Raises what `require_regular` raises."""
+    with _opened(path) as file:
+        return file.read()
+
+
+def read_pieces(path: str, wanted: Sequence[Range]) -> list[Piece]:
+    """Return ranges of a file, shorter ones where it ends.
+
+    Raises what `require_regular` raises, and ReplacedError if the file is written meanwhile.
+    """
+    with _opened(path) as file:
+        before = _info(path, os.fstat(file.fileno()))
+        pieces = [
+            Piece(start, os.pread(file.fileno(), stop - start, start), before.etag, before.size)
+            for start, stop in wanted
+        ]
+        if _info(path, os.fstat(file.fileno())).etag != before.etag:
+            raise ReplacedError(f"{path} was replaced while it was read")
+        return pieces
+
+
+def _opened(path: str) -> BinaryIO:
     require_regular(path)
     # non-blocking: a pipe may have taken the file's place since
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise StorageError(f"{path} was replaced while it was opened")
-        return file.read()
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise StorageError(f"{path} was replaced while it was opened")
+    return file
 
 
 def require_regular(path: str) -> None:

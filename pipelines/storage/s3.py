@@ -1,4 +1,4 @@
-"""Requests to S3 that s3fs has no function for. Each function here sends one request."""
+"""Requests to S3 that s3fs has no function for; each function sends one."""
 
 import re
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from s3fs import S3FileSystem
 
 from pipelines.errors import StorageError
 from pipelines.storage.listings import ObjectInfo, Page
+from pipelines.storage.ranges import Piece, Range
 
 _ETAG = re.compile(r"[0-9a-f]{32}(-\d+)?")
 
@@ -25,6 +26,30 @@ def read_object(filesystem: S3FileSystem, path: str) -> tuple[bytes, str]:
         raise
     content = bytes(fsspec.asyn.sync(filesystem.loop, answer["Body"].read))
     return content, str(answer["ETag"]).strip('"')
+
+
+def read_piece(filesystem: S3FileSystem, path: str, wanted: Range, etag: str | None) -> Piece:
+    """Return a range of an object, shorter where the object ends. Raises FileNotFoundError.
+
+    ``etag``: the version that it must be of; the store refuses another one with a PreconditionFailed.
+    """
+    bucket, _, key = path.partition("/")
+    start, stop = wanted
+    asked = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}"}
+    if etag is not None:
+        asked["IfMatch"] = f'"{etag}"'
+    try:
+        answer = filesystem.call_s3("get_object", **asked)
+    except OSError as error:
+        if error_code(error) != "InvalidRange":
+            raise
+        answer = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
+        return Piece(start, b"", str(answer["ETag"]).strip('"'), answer["ContentLength"])
+    content = bytes(fsspec.asyn.sync(filesystem.loop, answer["Body"].read))
+    # a server that doesn't know ranges sends everything, without Content-Range
+    size = int(str(answer.get("ContentRange", f"/{len(content)}")).rpartition("/")[2])
+    found = str(answer["ETag"]).strip('"')
+    return Piece(start, content if "ContentRange" in answer else content[start:stop], found, size)
 
 
 def read_info(filesystem: S3FileSystem, path: str) -> ObjectInfo:

@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,18 +20,21 @@ from s3fs import S3FileSystem
 
 from pipelines.config import StoreConfig
 from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageError, one_line
-from pipelines.storage import s3
+from pipelines.runtime.threads import mapped_ahead
+from pipelines.storage import local, s3
 from pipelines.storage.listings import ObjectInfo, Page, Trail
 from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
+from pipelines.storage.ranges import ObjectRanges, Piece, Range, Reading
 from pipelines.storage.refusals import refusal
 from pipelines.storage.retry import call_with_retries
-from pipelines.storage.s3_reads import Admit, S3Reads
-from pipelines.storage.web import read_web, web_etag
+from pipelines.storage.s3_reads import S3Reads
+from pipelines.storage.web import read_web, read_web_piece, web_etag
 from pipelines.uris import absolute, is_web
 
 Answer = TypeVar("Answer")
 
 _ARROW_PAUSE = 0.025  # seconds, doubled each time (AWS SDK for C++, DefaultRetryStrategy)
+_REQUESTS = 16  # for ranges of an object, at a time
 _NO_LIMIT = 1_000_000  # tries; their total time is limited instead
 
 ABSENT = ""
@@ -92,33 +95,59 @@ class Store:
         except FileNotFoundError as error:
             raise _missing(uri, error) from error
 
-    def read_version(self, uri: str, etag: str, admit: Admit | None = None) -> bytes:
-        """Return an object's content if it is still the version that was listed with this etag.
+    def open_version(self, uri: str, etag: str, reading: Reading) -> bytes | ObjectRanges:
+        """Return an object that is still the version with this etag: its content, or ranges of it if large.
 
-        ``admit`` may wait. It is called once with the object's size [bytes], before its content is taken into
-        memory; not at all where the size isn't known before.
-
-        Etags are compared only if both have the same form: a source may tell versions apart by other means,
-        or know the etag of a copy that was uploaded in other parts.
+        All ranges are of one version. Etags are compared only if both have the same form: a source may tell
+        versions apart by other means, or know the etag of a copy that was uploaded in other parts.
         Raises FileNotFoundError, ReplacedError if another version is there now, StorageError if access fails.
         """
+        (first,) = self._pieces(uri, None, [(0, reading.first)])
+        if not is_web(uri):
+            _require_version(uri, etag, first.etag)
+        if first.size <= len(first.content):
+            return first.content
+        if first.size <= reading.whole:
+            remaining = len(first.content), first.size
+            (rest,) = self._pieces(uri, first.etag, [remaining])
+            return first.content + (rest.part(remaining) or b"")
+        return ObjectRanges(uri, first, partial(self._pieces, uri, first.etag), reading)
+
+    def _pieces(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
+        """Return ranges of an object, of the version with this etag if it is given."""
+        replaced = f"{uri} was replaced while it was read: its etag isn't {etag} any more"
+        try:
+            pieces = self._fetch(uri, etag, wanted)
+        except FileNotFoundError as error:
+            raise _missing(uri, error) from error
+        except StorageError as error:
+            if s3.error_code(error.__cause__) in _CONFLICTS:
+                raise ReplacedError(replaced) from error
+            raise
+        if etag is not None and any(piece.etag != etag for piece in pieces):
+            raise ReplacedError(replaced)
+        return pieces
+
+    def _fetch(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
         if is_web(uri):
-            return self.read(uri)
-        filesystem, path = self._resolve(uri)
-        if isinstance(filesystem, S3FileSystem):
-            content, found = self._s3_reads.read(path, admit or _admit) or self.read_with_etag(uri)
+            hosts, patience = self.config.private_hosts, self.config.patience
+            read = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
         else:
-            listed = file_info(path)
-            before = listed.etag
-            (admit or _admit)(listed.size)
-            content = self.read(uri)
-            # a file may be replaced while it is read
-            found = file_info(path).etag
-            if found != before:
-                raise ReplacedError(f"{uri} was replaced while it was read")
-        if etag != found and _form(etag) == _form(found) is not None:
-            raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
-        return content
+            filesystem, path = self._resolve(uri)
+            if not isinstance(filesystem, S3FileSystem):
+                return self._call(f"{uri} can't be read", local.read_pieces, path, wanted)
+            read = partial(self._s3_piece, uri, filesystem, path, etag)
+        if len(wanted) == 1:
+            return [read(wanted[0])]
+        return list(mapped_ahead(read, wanted, min(len(wanted), _REQUESTS)))
+
+    def _s3_piece(
+        self, uri: str, filesystem: S3FileSystem, path: str, etag: str | None, wanted: Range
+    ) -> Piece:
+        piece = self._s3_reads.read(path, wanted, etag)
+        if piece is not None:
+            return piece
+        return self._call(f"{uri} can't be read", s3.read_piece, filesystem, path, wanted, etag)
 
     def write(self, uri: str, content: bytes) -> None:
         """Write an object completely or not at all. Raises StorageError if access fails."""
@@ -313,8 +342,10 @@ class Store:
         return options
 
 
-def _admit(size: int) -> None:
-    """Let an object of any size in at once."""
+def _require_version(uri: str, etag: str, found: str) -> None:
+    """Raise ReplacedError if two etags have the same form and differ."""
+    if etag != found and _form(etag) == _form(found) is not None:
+        raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
 
 
 def _missing(uri: str, error: FileNotFoundError) -> FileNotFoundError | StorageError:

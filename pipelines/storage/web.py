@@ -13,7 +13,7 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cache
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import httpx
 
 from pipelines.errors import StorageError, StoreDownError
+from pipelines.storage.ranges import Piece, Range
 from pipelines.storage.retry import call_with_retries, is_busy
 
 Answer = TypeVar("Answer")
@@ -33,6 +34,7 @@ _TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # seconds without a byte, and unti
 _MOST_SECONDS = 1800.0  # for a whole object
 _REDIRECTS = 5
 _GONE = (404, 410)
+_PARTIAL, _BEYOND = 206, 416  # a range, and one that lies beyond the end
 _GRACE = 60.0  # seconds in which nothing waits again for a server that ran out of patience
 
 _given_up: dict[str, tuple[float, bool]] = {}
@@ -52,6 +54,34 @@ def read_web(uri: str, *, private_hosts: bool, patience: float = 0) -> bytes:
                 raise FileNotFoundError(uri)
             answer.raise_for_status()
             return _content(answer, uri)
+
+    return _call_server(f"{uri} can't be read", uri, patience, call)
+
+
+def read_web_piece(uri: str, wanted: Range, *, private_hosts: bool, patience: float = 0) -> Piece:
+    """Return a range of what is at an address; all of it if the server doesn't know ranges.
+
+    Its etag is that of `web_etag`, "" if there is none. Raises what `read_web` raises.
+    """
+    start, stop = wanted
+    # identity: a range of compressed content would be of other bytes
+    asked = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+
+    def call() -> Piece:
+        with _opened("GET", uri, private_hosts=private_hosts, headers=asked) as answer:
+            if answer.status_code in _GONE:
+                raise FileNotFoundError(uri)
+            etag, stated = _version(answer.headers) or "", answer.headers.get("Content-Range", "")
+            size = stated.rpartition("/")[2]
+            if answer.status_code == _BEYOND and size.isdecimal():
+                return Piece(start, b"", etag, int(size))
+            answer.raise_for_status()
+            content = _content(answer, uri)
+            if answer.status_code != _PARTIAL:
+                return Piece(0, content, etag, len(content))
+            if not (size.isdecimal() and stated.startswith(f"bytes {start}-")):
+                raise StorageError(f"{uri} can't be read: {stated!r} isn't the range that was asked for")
+            return Piece(start, content[: stop - start], etag, int(size))
 
     return _call_server(f"{uri} can't be read", uri, patience, call)
 
@@ -153,11 +183,15 @@ def _content(answer: httpx.Response, uri: str) -> bytes:
 
 
 @contextmanager
-def _opened(method: str, uri: str, *, private_hosts: bool) -> Iterator[httpx.Response]:
+def _opened(
+    method: str, uri: str, *, private_hosts: bool, headers: Mapping[str, str] | None = None
+) -> Iterator[httpx.Response]:
     """Yield the answer to a request, with its body unread; redirects are followed."""
     with (
         web_client() as client,
-        _sent(client, client.build_request(method, uri), private_hosts=private_hosts) as answer,
+        _sent(
+            client, client.build_request(method, uri, headers=headers), private_hosts=private_hosts
+        ) as answer,
     ):
         yield answer
 

@@ -31,6 +31,7 @@ from pipelines.labels.features import compute_features
 from pipelines.runtime.spill import database
 from pipelines.sources.chip_specs import ChipSpecs, chip_specs_of
 from pipelines.sources.listing import list_source
+from pipelines.storage.ranges import FOR_CHIPS, ObjectRanges
 from pipelines.storage.store import Store
 from pipelines.train.config import TrainConfig
 from pipelines.train.inputs import FeatureRows
@@ -142,7 +143,7 @@ def _draw(scenes: pa.Table, each: int, seed: int, chip_specs: ChipSpecs, store: 
     for scene in scenes.to_pylist():
         chip_spec = chip_specs.of(scene["collection"])
         try:
-            content = store.read_version(scene["uri"], scene["etag"])
+            content = store.open_version(scene["uri"], scene["etag"], FOR_CHIPS)
             found = _scene_windows(content, chip_spec, each, f"{seed}#{scene['uri']}")
             same = {"uri": scene["uri"], "etag": scene["etag"], "cut": chip_spec.text()}
             rows = [same | {"window": dict(zip("xywh", window, strict=True))} for window in found]
@@ -153,7 +154,9 @@ def _draw(scenes: pa.Table, each: int, seed: int, chip_specs: ChipSpecs, store: 
         yield pa.Table.from_pylist(rows, schema=_WINDOW_SCHEMA)
 
 
-def _scene_windows(content: bytes, chip_spec: ChipSpec, each: int, seed: str) -> list[WindowTuple]:
+def _scene_windows(
+    content: bytes | ObjectRanges, chip_spec: ChipSpec, each: int, seed: str
+) -> list[WindowTuple]:
     """Return at most ``each`` windows of a scene, one from each of as many equal stretches of its grid.
 
     Windows with too few valid pixels are left out. Raises RejectedObject if none is left.

@@ -15,7 +15,7 @@ from pipelines.table.pointer import publications, read_pointer
 from tests.docs.blocks import CONFIGS, REPOSITORY, blocks, run, understood
 
 GUIDE = REPOSITORY / "docs/guide"
-ORDER = ("README", "train", "evaluate", "night", "publish", "serve", "query", "watch")
+ORDER = ("README", "train", "evaluate", "night", "publish", "serve", "query", "page", "watch")
 """Of the pages, and so of the commands: a night comes before what reads its table."""
 PAGES = [GUIDE / f"{name}.md" for name in ORDER]
 BLOCKS = [block for page in [REPOSITORY / "README.md", *PAGES] for block in blocks(page)]

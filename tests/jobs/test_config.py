@@ -3,15 +3,16 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from jobs.config import _all_configs, load_config, run_job
+from jobs.command import run_job
+from jobs.config import _all_configs, load_config
 from pipelines.encode.config import EncodeConfig
 from pipelines.errors import ConfigError, GateError, ScenehashError
 from pipelines.evaluate.config import EvaluateConfig
@@ -307,15 +308,12 @@ def test_the_report_is_one_line_of_json(capsys):
 
 @pytest.mark.parametrize("job", JOBS)
 def test_help_lists_every_field_and_is_quick(job):
-    seconds = []
-    for _ in range(3):  # the quickest of three: the machine may be busy
-        started = time.perf_counter()
-        command = [sys.executable, "-m", f"jobs.{job}", "--help"]
-        done = subprocess.run(command, capture_output=True, check=True)
-        seconds.append(time.perf_counter() - started)
-        if seconds[-1] < 1.5:
-            break
-    assert min(seconds) < 1.5
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", f"jobs.{job}", "--help"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # the processor's seconds, not the clock's: other tests run beside this one
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1.5
     assert f"python -m jobs.{job}" in done.stdout.decode()
     heavy = f"import sys, jobs.{job}; print([m for m in ('torch', 'ray', 'mlflow') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, check=True)

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from jobs.config import load_config, run_job
+from jobs.command import run_job
+from jobs.config import load_config
 from jobs.help import _JOBS_GROUPS, FIRST, GROUPS, group_of, help_text, options_of
 from pipelines.demo.config import DemoConfig
 from pipelines.encode.config import EncodeConfig

@@ -1,7 +1,7 @@
 """Objects are whole, or they are named: whatever a repeated task puts in the place of its first rows."""
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.encode.completeness import Completeness
@@ -29,11 +29,13 @@ def in_blocks(rows, size):
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(1, 7))
 def test_objects_that_come_as_they_are_read_are_whole(counts, size):
     assert not_whole(in_blocks(rows_of(counts), size), len(counts)) == set()
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 6), min_size=1, max_size=8),
     st.data(),

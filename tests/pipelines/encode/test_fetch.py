@@ -1,4 +1,4 @@
-"""Objects are fetched ahead: in order, as many bytes as are allowed, whatever goes wrong with some."""
+"""Objects are opened ahead: in order, as many as are allowed, whatever goes wrong with some."""
 
 import threading
 import time
@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from pipelines.encode import fetch
-from pipelines.encode.fetch import fetched
+from pipelines.encode.fetch import OBJECTS_AHEAD, opened
 from pipelines.errors import ReplacedError, StorageError
+from pipelines.storage.ranges import FOR_CHIPS, ObjectRanges
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def objects(store, any_root):
 
 
 def test_all_come_in_their_order(store, objects):
-    found = list(fetched(objects, store))
+    found = list(opened(objects, store))
     assert [listed for listed, _ in found] == objects
     assert [content for _, content in found] == [store.read(each["uri"]) for each in objects]
 
@@ -31,7 +31,7 @@ def test_what_goes_wrong_with_some_costs_no_others(store, objects):
     store.remove(objects[3]["uri"])
     store.write(objects[7]["uri"], b"another")
     objects[9] = {"uri": "s3://no-such-bucket/x", "etag": "1"}
-    contents = [content for _, content in fetched(objects, store)]
+    contents = [content for _, content in opened(objects, store)]
     assert isinstance(contents[3], FileNotFoundError)
     assert "has gone since it was listed" in str(contents[3])
     assert isinstance(contents[7], ReplacedError)
@@ -39,47 +39,53 @@ def test_what_goes_wrong_with_some_costs_no_others(store, objects):
     assert sum(isinstance(content, bytes) for content in contents) == 37
 
 
+def test_of_a_large_object_only_the_beginning_waits(store, any_root):
+    content = bytes(FOR_CHIPS.whole + 1)
+    store.write(f"{any_root}/large", content)
+    store.write(f"{any_root}/small", content[:-1])
+    uris = [f"{any_root}/large", f"{any_root}/small"]
+    (_, large), (_, small) = opened([{"uri": uri, "etag": store.etag(uri)} for uri in uris], store)
+    assert small == content[:-1]
+    assert isinstance(large, ObjectRanges)
+    assert large.held_bytes == large.bytes_read == FOR_CHIPS.first
+    store.write(uris[0], b"another")
+    with pytest.raises(ReplacedError, match="replaced while it was read"):
+        large.read([(len(content) - 10, len(content))])
+
+
 class Slow:
-    """A store whose answers come in another order than they were asked for; it counts what is in memory."""
+    """A store whose answers come in another order than they were asked for; it counts its objects."""
 
-    def __init__(self, sizes):
-        self.sizes, self.lock = sizes, threading.Lock()
-        self.held = self.most = self.asked = self.at_once = self.most_at_once = 0
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.asked = self.at_once = self.most_at_once = 0
 
-    def read_version(self, uri, etag, admit):
+    def open_version(self, uri, etag, reading):
         with self.lock:
             self.asked += 1
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-        size = self.sizes[int(uri)]
-        time.sleep(0.001 * (int(uri) * 7 % 5))
-        if size % 2:  # of the others the size isn't known before
-            admit(size)
+        number = int(uri.rpartition("/")[2])
+        time.sleep(0.001 * (number * 7 % 5))
         with self.lock:
-            self.held += size
-            self.most = max(self.most, self.held)
             self.at_once -= 1
-        return bytes(size)
+        return str(number).encode()
 
 
-def test_bytes_in_memory_are_bounded_and_a_large_object_comes_alone(monkeypatch):
-    monkeypatch.setattr(fetch, "BYTES_AHEAD", 1000)
-    sizes = [301, 299, 5001, 333, 101, 999, 1001, 1, 777, 555] * 5
-    store = Slow(sizes)
-    objects = [{"uri": str(number), "etag": ""} for number in range(len(sizes))]
-    for listed, content in fetched(objects, store):
-        time.sleep(0.002)
-        assert len(content) == sizes[int(listed["uri"])]
-        with store.lock:
-            store.held -= len(content)
-    assert store.most <= 5001 + 1001, "one that is decoded; and one large one, or little ones, that wait"
-    assert store.most_at_once > 1
+@pytest.mark.parametrize(("prefix", "most"), [("s3://a/", OBJECTS_AHEAD), ("https://a.example/", 4)])
+def test_so_many_are_opened_ahead_and_no_more(prefix, most):
+    store = Slow()
+    objects = [{"uri": f"{prefix}{number}", "etag": ""} for number in range(100)]
+    with closing(opened(objects, store)) as found:
+        for number, (_, content) in enumerate(found):
+            assert content == str(number).encode()
+            assert store.asked <= number + 1 + most
+    assert 1 < store.most_at_once <= most
 
 
-def test_nobody_waits_for_a_reader_that_has_gone(monkeypatch):
-    monkeypatch.setattr(fetch, "BYTES_AHEAD", 100)
-    store = Slow([99] * 100)
-    with closing(fetched([{"uri": str(number), "etag": ""} for number in range(100)], store)) as contents:
-        next(contents)
+def test_nobody_waits_for_a_reader_that_has_gone():
+    store = Slow()
+    with closing(opened([{"uri": f"s3://a/{number}", "etag": ""} for number in range(100)], store)) as found:
+        next(found)
     assert store.at_once == 0, "all threads have ended"
-    assert store.asked <= 1 + fetch.OBJECTS_AHEAD + 1
+    assert store.asked <= 1 + OBJECTS_AHEAD

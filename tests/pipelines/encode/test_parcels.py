@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import StoreConfig
@@ -98,6 +98,7 @@ def test_portions_never_cross_units(plan):
     assert [unit for unit, _ in found] == [0, 0, 0, 1, 1, 1, 2]
 
 
+@settings(deadline=None)
 @given(st.floats(1e-9, 1e4))
 def test_portions_get_the_size_that_takes_as_long_as_wanted(seconds_per_object):
     size = FIRST_OBJECTS

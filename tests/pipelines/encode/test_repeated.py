@@ -18,10 +18,10 @@ from tests.pipelines.encode.changing import (
 class Unreadable(Store):
     """A store that doesn't give one object."""
 
-    def read_version(self, uri, etag, admit=None):
+    def open_version(self, uri, etag, reading):
         if uri.endswith("/002.tif"):
             raise StorageError(f"{uri} can't be read now")
-        return super().read_version(uri, etag, admit)
+        return super().open_version(uri, etag, reading)
 
 
 @pytest.fixture

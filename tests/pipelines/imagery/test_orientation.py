@@ -15,7 +15,9 @@ from pipelines.imagery.orientation import orientation_by_number, png_orientation
 from pipelines.imagery.picture import read_picture
 from pipelines.imagery.pixels import PixelSpec, read_window
 from pipelines.imagery.raster import open_raster
-from pipelines.serve.uploads import read_thumbnail
+from pipelines.serve.picture_form import ChipSource, PictureForm
+from pipelines.serve.picture_sources import PictureSources
+from pipelines.serve.pictures import make_picture
 from tests.pipelines.imagery.test_samples import label_row
 
 RGB = PixelSpec((1, 2, 3))
@@ -55,7 +57,8 @@ def test_pixels_are_as_viewers_show_them(store, tmp_path, kind, orientation):
     for chip in chips:
         x, y, w, h = chip.window
         np.testing.assert_array_equal(chip.pixels_HWC, query_HWC[y : y + h, x : x + w])
-        thumbnail = read_thumbnail(uri, chip.window, RGB, store)
+        source = ChipSource(uri, chip.window, RGB, "", "1")
+        thumbnail = make_picture(source, PictureForm(), PictureSources(store, 1 << 20))
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(thumbnail))), chip.pixels_HWC)
     assert label_row(tmp_path, content)["pixels"] == query_HWC.tobytes()
 

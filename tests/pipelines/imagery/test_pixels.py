@@ -251,6 +251,6 @@ def test_large_reductions_start_from_an_overview(geotiff, tmp_path):
 
 
 def test_a_window_outside_is_refused(geotiff, pixels_HWC):
-    for window in ((70, 0, 4, 4), (0, 50, 4, 4), (-1, 0, 4, 4)):
+    for window in ((70, 0, 4, 4), (0, 50, 4, 4), (-4, 0, 4, 4), (0, -4, 4, 4)):
         with pytest.raises(RejectedObject, match=r"too_small: window .* lies outside of 70 x 50"):
             read(geotiff(pixels_HWC), RGB, window)

@@ -122,9 +122,7 @@ def test_a_version_that_is_not_there_is_refused_with_those_that_are(local_night,
     night = type(local_night)(local_night.table, manifest.model_id)
     first = night.commit(night.random_codes(3, 4))
     last = night.commit(night.random_codes(3, 4, seed=1))
-    with pytest.raises(
-        TableError, match=f"no version 99; there are 0 to {last}, and published were none"
-    ):
+    with pytest.raises(TableError, match=f"no version 99; there are 0 to {last}, and published were none"):
         by_hand(night, version=99, bundle=uri)
     by_hand(night, version=first, bundle=uri, gate=SMALL)
     with pytest.raises(TableError, match=f"there are 0 to {last}, and published were {first} ") as caught:

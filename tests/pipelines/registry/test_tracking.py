@@ -88,6 +88,17 @@ def test_runs_without_a_store_go_to_the_users_data_folder(home):
     assert resolve_bundle("models:/scenehash@champion", TrackingConfig()) == "s3://b/bundle"
 
 
+def test_mlflows_pages_open_where_the_runs_are(home):
+    server = "http://127.0.0.1:5000"
+    assert tracking.experiment_page(TrackingConfig(), server) == server  # nothing has run yet
+    with tracking.tracked_run(TrackingConfig(), "a run", {"a": 1}):
+        pass
+    experiment = tracking.client(TrackingConfig()).get_experiment_by_name("scenehash")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    page = tracking.experiment_page(TrackingConfig(), server)
+    assert page == f"{server}/#/experiments/{experiment.experiment_id}/runs"
+
+
 def test_looking_for_a_model_makes_no_store(home):
     with pytest.raises(BundleError, match=r"isn't registered: there is no .*mlflow\.db yet"):
         resolve_bundle("models:/scenehash@champion", TrackingConfig())

@@ -13,7 +13,7 @@ SCRIPT = """
 import logging, os, subprocess, sys
 import structlog
 from pydantic import BaseModel
-from jobs.config import run_job
+from jobs.command import run_job
 from pipelines.errors import ConfigError
 from pipelines.maintain.config import MaintainConfig
 from pipelines.runtime.screen import PROGRESS

@@ -18,12 +18,14 @@ from model.codes import unpack
 from model.spec import CodeSpec
 from pipelines.api.answers import SearchAnswer
 from pipelines.api.requests import SearchRequest, parse_interval
-from pipelines.serve.answer_dicts import SearchAnswerDict
-from pipelines.serve.app import Json
+from pipelines.serve.answer_features import features_answer
 from pipelines.serve.chance import ChanceDistances
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer
+from pipelines.serve.page import Page
 from pipelines.serve.question import Question, Sample, ShardReply, SnapshotId, SnapshotSelector
+from pipelines.serve.refusals import Refusal, RefusedRequest
+from pipelines.serve.rendering import json_bytes
 from pipelines.serve.search import search
 from pipelines.serve.snapshot import Snapshot, load_snapshot
 from pipelines.table.row_ranges import RowRange
@@ -51,6 +53,14 @@ class Divided:
         replies = [answer(snapshot, questions, is_whole=whole) for snapshot in self.snapshots]
         return self.snapshot_id, [list(each) for each in zip(*replies, strict=True)]
 
+    async def look(self, lookup: Any, selector: SnapshotSelector) -> tuple[SnapshotId, list[Any]]:
+        whole = len(self.snapshots) == 1
+        parts = [lookup.answer(snapshot, is_whole=whole) for snapshot in self.snapshots]
+        for part in parts:
+            if isinstance(part, Refusal):
+                raise RefusedRequest(part)
+        return self.snapshot_id, parts
+
     async def sample(self, snapshot_id: SnapshotId) -> Sample:
         chips: Sample = []
         for snapshot in self.snapshots:
@@ -62,15 +72,17 @@ class Divided:
         return read(asyncio.run(search(self, SearchRequest.model_validate(query))))
 
 
-def divide(archive: Archive, version: int, folder: Path) -> dict[int, Divided]:
+def divide(
+    archive: Archive, version: int, folder: Path, divisions: Sequence[int] = DIVISIONS
+) -> dict[int, Divided]:
     """A version of the table, divided in each way."""
-    return {parts: Divided(archive, version, folder, parts) for parts in DIVISIONS}
+    return {parts: Divided(archive, version, folder, parts) for parts in divisions}
 
 
-def read(answer: SearchAnswerDict) -> SearchAnswer:
+def read(page: Page) -> SearchAnswer:
     """Return an answer as a client reads it."""
-    answer["search"]["took_ms"] = 1.0
-    return SearchAnswer.model_validate_json(bytes(Json(answer).body))
+    page.about["search"]["took_ms"] = 1.0
+    return SearchAnswer.model_validate_json(json_bytes(features_answer(page)))
 
 
 def weigh(code: CodeSpec, query: dict[str, Any]) -> tuple[list[int], list[int]]:

@@ -31,7 +31,7 @@ def alone(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Ingress
         index_folder=tmp_path_factory.mktemp("indices"),
         poll_seconds=3600,
     )
-    return Ingress(config, [], None)  # type: ignore[arg-type] - no image is asked with
+    return Ingress(config, [], None, None)  # type: ignore[arg-type] - no image is asked with, no picture for
 
 
 async def _asked(ingress: Ingress, calls: list[tuple[str, str, Any]]) -> list[httpx.Response]:

@@ -5,12 +5,12 @@ from typing import Any, NotRequired, get_origin, get_type_hints
 import pytest
 from pydantic import BaseModel
 
-from pipelines.api.answers import ComparedPart, Link, LinkedFeature, SearchAnswer, SearchInfo
+from pipelines.api.answers import ComparedPart, Link, LinkedFeature, SearchInfo
+from pipelines.api.answers_by_form import SelectedFeature
 from pipelines.serve.answer_dicts import (
     ComparedPartDict,
     FeatureDict,
     LinkDict,
-    SearchAnswerDict,
     SearchInfoDict,
 )
 
@@ -19,10 +19,10 @@ from pipelines.serve.answer_dicts import (
     ("written", "documented"),
     [
         (FeatureDict, LinkedFeature),
+        (FeatureDict, SelectedFeature),
         (ComparedPartDict, ComparedPart),
         (SearchInfoDict, SearchInfo),
         (LinkDict, Link),
-        (SearchAnswerDict, SearchAnswer),
     ],
 )
 def test_keys(written: Any, documented: type[BaseModel]) -> None:
@@ -31,5 +31,7 @@ def test_keys(written: Any, documented: type[BaseModel]) -> None:
 
 def test_only_keys_that_the_models_may_lack_are_optional() -> None:
     hints = get_type_hints(FeatureDict, include_extras=True)
-    assert [name for name, kind in hints.items() if get_origin(kind) is NotRequired] == ["bbox"]
+    optional = [name for name, kind in hints.items() if get_origin(kind) is NotRequired]
+    assert optional == ["id", "bbox", "assets"]
+    assert all(SelectedFeature.model_fields[name].exclude_if is not None for name in optional)
     assert LinkedFeature.model_fields["bbox"].exclude_if is not None

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.serve import query_encoder
 from pipelines.serve.config import ServeConfig
+from pipelines.serve.query_network import Upload
 from tests.pipelines.serve.conftest import Archive
 
 
@@ -36,6 +37,6 @@ def test_options_bound_a_batch_and_a_batch_gives_each_picture_its_code(
     assert bounds == {"max_batch_size": 4, "batch_wait_timeout_s": 0.02}
 
     model = encoder._follower.current
-    uploads = [query_encoder._Upload(archive.pixels(row), model) for row in range(4)]
+    uploads = [Upload(archive.pixels(row), model) for row in range(4)]
     answers = asyncio.run(encoder._encode_batch(uploads))
     assert [answer.code for answer in answers] == [archive.code(row).tobytes() for row in range(4)]

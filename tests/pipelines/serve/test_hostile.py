@@ -38,9 +38,9 @@ def replicas() -> dict[int, int]:
 def unharmed(archive: Archive, http: httpx.Client) -> Iterator[None]:
     """Check that all replicas are still there and have not grown, and that they answer."""
     until = time.monotonic() + 60
-    while len(before := replicas()) != 6 and time.monotonic() < until:
+    while len(before := replicas()) != 7 and time.monotonic() < until:
         time.sleep(0.5)  # one that another test has killed is on its way back
-    assert len(before) == 6
+    assert len(before) == 7
     yield
     after = replicas()
     assert after.keys() == before.keys()

@@ -1,6 +1,7 @@
 """The command line, over the real service: tables, GeoJSON, contact sheets, and errors of one line."""
 
 import base64
+import csv
 import io
 import json
 import os
@@ -11,12 +12,14 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import geopandas
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from jobs.config import run_job
+from jobs.command import run_job
 from jobs.query import _run, _table
 from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client, SearchRequest
@@ -54,6 +57,40 @@ def on_terminal(answer: SearchAnswer, width: int) -> str:
 def found(output: str) -> list[tuple[int, str]]:
     answer = SearchAnswer.model_validate_json(output)
     return [(match.properties.distance, match.id) for match in answer.features]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "geojson", "csv"])
+def test_an_export_has_every_chip(archive: Archive, query: Asked, tmp_path: Path, ending: str) -> None:
+    file, image = tmp_path / f"hits.{ending}", tmp_path / "chip.png"
+    image.write_bytes(png(archive.pixels(3)))
+    chip = archive.ids()[5]
+    wanted = archive.nearest(archive.code(5), leave_out=chip)
+    assert query("--chip-id", chip, "--max-distance", "32", "--export", str(file))[0] == 0
+    assert exported(file) == wanted
+    assert query("--image", str(image), "-k", "30", "--export", str(file))[0] == 0
+    assert exported(file) == archive.like_picture(archive.pixels(3))[:30]
+
+
+def exported(file: Path) -> list[tuple[float, str]]:
+    """Distance and id of each chip in a file, as tools of the field read them."""
+    if file.suffix == ".csv":
+        with file.open() as lines:
+            return [(float(row["distance"]), row["id"]) for row in csv.DictReader(lines)]
+    if file.suffix == ".arrow":
+        table = pa.ipc.open_file(str(file)).read_all()
+        return list(zip(table["distance"].to_pylist(), table["id"].to_pylist(), strict=True))
+    if file.suffix == ".geojson":
+        features = json.loads(file.read_text())["features"]
+        return [(feature["properties"]["distance"], feature["id"]) for feature in features]
+    frame = geopandas.read_parquet(file)
+    assert frame.crs == "OGC:CRS84"
+    return list(zip(frame["distance"], frame["id"], strict=True))
+
+
+def test_an_export_of_another_kind(archive: Archive, query: Asked, tmp_path: Path) -> None:
+    code, _, said = query("--chip-id", archive.ids()[0], "--export", str(tmp_path / "hits.xlsx"))
+    assert code == 2
+    assert ".parquet, .arrow, .geojson, .csv" in said
 
 
 def test_through_a_pipe_an_answer_is_tab_separated(archive: Archive, query: Asked, tmp_path: Path) -> None:

@@ -14,8 +14,15 @@ from pipelines.config import StoreConfig
 from pipelines.imagery.grid import Grid, read_chips
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.imagery.raster import open_raster
-from pipelines.serve.uploads import read_thumbnail
+from pipelines.serve.picture_form import ChipSource, PictureForm
+from pipelines.serve.picture_sources import PictureSources
+from pipelines.serve.pictures import make_picture
 from pipelines.storage.store import Store
+
+
+def read_thumbnail(uri, window, pixels, store, etag="", form=PictureForm()):  # noqa: B008
+    """A picture of a chip, from objects that nobody has opened before."""
+    return make_picture(ChipSource(uri, window, pixels, etag, "1"), form, PictureSources(store, 1 << 20))
 
 
 @pytest.mark.parametrize(

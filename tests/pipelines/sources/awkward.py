@@ -1,4 +1,4 @@
-"""Servers on loopback that behave as real ones do now and then: a small S3, and web servers that are busy."""
+"""Awkward sources, and servers that behave as real ones do now and then: a small S3, busy web servers."""
 
 import hashlib
 import json
@@ -6,12 +6,20 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pipelines.config import StoreConfig
+from pipelines.encode.config import EncodeConfig
+from pipelines.runtime.spill import read_spilled
+from pipelines.sources.listing import Listing, list_source
 from pipelines.storage.store import Store
 
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -187,3 +195,21 @@ def page(*items: object, following: dict[str, Any] | None = None) -> dict[str, A
     """Return a page of an API's answer; ``following``: its link to the next one, without rel."""
     links = [{"rel": "next"} | following] if following else []
     return {"type": "FeatureCollection", "features": list(items), "links": links}
+
+
+LOCAL = Store(StoreConfig(private_hosts=True, patience=2))
+JUNE = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def listing_of(source: object, folder: Path, **fields: object) -> Listing:
+    folder.mkdir(exist_ok=True)
+    return list_source(EncodeConfig(source=str(source), table="t", bundle="b", **fields), LOCAL, folder)
+
+
+def uris(listing: Listing) -> set[str]:
+    return {uri for table in read_spilled(listing.objects) for uri in table["uri"].to_pylist()}
+
+
+def parquet(path: Path, table: pa.Table) -> str:
+    pq.write_table(table, path)
+    return str(path)

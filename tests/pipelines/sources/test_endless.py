@@ -15,6 +15,7 @@ from pipelines.labels.dataset import read_labels
 from pipelines.registry.bundles import read_bundle
 from pipelines.sources.listing import list_source
 from pipelines.sources.stac import search_api
+from pipelines.storage.ranges import FOR_CHIPS
 from pipelines.storage.store import Store
 from tests.pipelines.sources.awkward import item, landing, page, s3_with, serving
 from tests.pipelines.sources.test_stac import listed
@@ -178,7 +179,7 @@ def test_what_is_no_regular_file_is_passed_over(no_files, tmp_path):
     "read",
     [
         lambda path: LOCAL.read(path),
-        lambda path: LOCAL.read_version(path, "1"),
+        lambda path: LOCAL.open_version(path, "1", FOR_CHIPS),
         lambda path: LOCAL.read_with_etag(path),
         lambda path: LOCAL.arrow_filesystem(path),
         lambda path: read_bundle(str(Path(path).parent), LOCAL),

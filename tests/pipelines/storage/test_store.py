@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.config import StoreConfig
 from pipelines.errors import ConflictError, StorageError, StoreDownError
+from pipelines.storage.ranges import FOR_CHIPS
 from pipelines.storage.retry import translate_store_errors
 from pipelines.storage.store import ABSENT, Store
 from pipelines.table.code_table import CodeTable
@@ -179,13 +180,15 @@ def test_only_the_version_that_was_listed_is_read(store, any_root):
     uri = f"{any_root}/a"
     store.write(uri, b"one")
     (listed,) = store.list(any_root)
-    assert store.read_version(uri, listed.etag) == b"one"
+    assert store.open_version(uri, listed.etag, FOR_CHIPS) == b"one"
     store.write(uri, b"another")
     with pytest.raises(StorageError, match="was replaced since it was listed"):
-        store.read_version(uri, listed.etag)
-    assert store.read_version(uri, "updated=2026-01-01") == b"another", "that tells nothing of what is stored"
+        store.open_version(uri, listed.etag, FOR_CHIPS)
+    assert store.open_version(uri, "updated=2026-01-01", FOR_CHIPS) == b"another", (
+        "that tells nothing of what is stored"
+    )
     with pytest.raises(FileNotFoundError):
-        store.read_version(f"{any_root}/nothing", listed.etag)
+        store.open_version(f"{any_root}/nothing", listed.etag, FOR_CHIPS)
 
 
 def test_what_is_on_the_web_is_read(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from pipelines.config import StoreConfig
 from pipelines.errors import StorageError, StoreDownError
 from pipelines.storage import web
+from pipelines.storage.ranges import FOR_CHIPS
 from pipelines.storage.store import Store
 from pipelines.storage.web import read_web, web_etag
 
@@ -76,7 +77,7 @@ def test_private_addresses_are_read_only_where_that_is_asked_for():
                 with pytest.raises(StorageError, match=r"in a private network.*--store.private-hosts"):
                     store.read(f"{name}/x")
                 with pytest.raises(StorageError, match="in a private network"):
-                    store.read_version(f"{name}/x", "updated=1")
+                    store.open_version(f"{name}/x", "updated=1", FOR_CHIPS)
                 with pytest.raises(StorageError, match="in a private network"):
                     store.etag(f"{name}/x")
         assert asked == []

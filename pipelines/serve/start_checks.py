@@ -1,11 +1,14 @@
-"""Whether the service's port is free: asked before anything slow is imported or started."""
+"""What can refuse a service: checked before anything slow is imported or started."""
 
 import os
 import socket
 from pathlib import Path
 
 from pipelines.errors import ConfigError
+from pipelines.registry.bundles import read_manifest
 from pipelines.serve.config import ServeConfig
+from pipelines.storage.store import Store
+from pipelines.table.pointer import check_model, read_pointer
 
 _RUNNING_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # noqa: S108 - `ray start` writes it, `ray.init` joins it
 
@@ -24,3 +27,10 @@ def check_port(config: ServeConfig) -> None:
         except OSError as error:
             address = f"{config.host}:{config.port}"
             raise ConfigError(f"{address} can't be listened on ({error.strerror}); try --port") from error
+
+
+def check_published(config: ServeConfig) -> None:
+    """Raise TableError if nothing is published, BundleError if the published version's bundle is missing."""
+    store = Store(config.store)
+    published = read_pointer(config.table, store)
+    check_model(published, read_manifest(published.bundle_uri, store))

@@ -1,4 +1,4 @@
-"""A port that is taken is refused before anything slow begins."""
+"""What refuses a service before anything slow begins."""
 
 import socket
 import subprocess
@@ -8,13 +8,13 @@ import pytest
 
 from pipelines.errors import ConfigError
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.port import check_port
+from pipelines.serve.start_checks import check_port
 
 
 @pytest.fixture
 def taken(monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("pipelines.serve.port._RUNNING_CLUSTER", tmp_path / "none")
+    monkeypatch.setattr("pipelines.serve.start_checks._RUNNING_CLUSTER", tmp_path / "none")
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -32,8 +32,6 @@ def test_a_taken_port_is_one_line(taken, monkeypatch):
 
 
 def test_nothing_slow_is_imported_before_the_refusal():
-    check = (
-        "import sys, pipelines.serve.port; print([m for m in ('ray', 'torch', 'mlflow') if m in sys.modules])"
-    )
+    check = "import sys, pipelines.serve.start_checks; print({'ray', 'torch', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"

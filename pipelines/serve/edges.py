@@ -1,0 +1,82 @@
+"""Where shards meet: which chips of each may be of one place with a chip of another shard.
+
+Two chips of one place have south-western corners less than a quarter of the earlier chip's size apart. So
+with square cells at least that wide, their corners lie in one cell, or in two that touch.
+
+Shapes: M boxes, A cells.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.hamming.jit import Int64s
+
+_COARSEST, _FINEST = 2, 26  # levels: at level z a cell is 360 / 2^z degrees wide
+_COLUMN_BITS = 32
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The cells with the corners of a shard's chips."""
+
+    level: int
+    """The finest level whose cells are as wide as a quarter of each chip."""
+    cells_A: Int64s
+    """(row << 32) + column, ascending."""
+
+
+EMPTY_EDGE = Edge(_FINEST, np.empty(0, np.int64))
+
+
+def edge_of(boxes_M4: NDArray[np.float64]) -> Edge:
+    """Return the cells of boxes; those without a place are left out."""
+    boxes_M4 = boxes_M4[~np.isnan(boxes_M4[:, 0])]
+    if not len(boxes_M4):
+        return EMPTY_EDGE
+    width_M = boxes_M4[:, 2] - boxes_M4[:, 0]
+    width_M[width_M < 0] += 360
+    reach = max(float(width_M.max()), float((boxes_M4[:, 3] - boxes_M4[:, 1]).max())) / 4
+    level = _FINEST if not reach else int(np.clip(np.floor(np.log2(360 / reach)), _COARSEST, _FINEST))
+    return Edge(level, np.unique(cells_at(boxes_M4, level)))
+
+
+def cells_at(boxes_M4: NDArray[np.float64], level: int) -> Int64s:
+    """Return the cell of each box's south-western corner."""
+    side = 2**level
+    column_M = np.floor((boxes_M4[:, 0] + 180) * (side / 360)).astype(np.int64) % side
+    row_M = np.floor((boxes_M4[:, 1] + 90) * (side / 360)).astype(np.int64)
+    return np.asarray((row_M << _COLUMN_BITS) + column_M)
+
+
+def meeting_cells(edges: Sequence[Edge]) -> tuple[int, Int64s]:
+    """Return a level, and its cells that have chips of a shard and touch a cell with chips of another."""
+    level = min(edge.level for edge in edges)
+    cells = [_coarser(edge, level) for edge in edges]
+    every, owners = np.unique(np.concatenate(cells), return_counts=True)
+    shared_A = every[owners > 1]
+    meeting = [shared_A]
+    for row_step in (-1, 0, 1):
+        for column_step in (-1, 0, 1):
+            if (row_step, column_step) != (0, 0):
+                meeting += _beside_others(cells, level, row_step, column_step)
+    return level, np.unique(np.concatenate(meeting))
+
+
+def _coarser(edge: Edge, level: int) -> Int64s:
+    shift = edge.level - level
+    column_A, row_A = edge.cells_A & ((1 << _COLUMN_BITS) - 1), edge.cells_A >> _COLUMN_BITS
+    return np.unique(((row_A >> shift) << _COLUMN_BITS) + (column_A >> shift))
+
+
+def _beside_others(cells: Sequence[Int64s], level: int, row_step: int, column_step: int) -> list[Int64s]:
+    """Return the cells of each shard that have a cell of another shard beside them in one direction."""
+    found = []
+    for number, own_A in enumerate(cells):
+        column_A = ((own_A & ((1 << _COLUMN_BITS) - 1)) + column_step) % 2**level
+        beside_A = (((own_A >> _COLUMN_BITS) + row_step) << _COLUMN_BITS) + column_A
+        others = [other_A for place, other_A in enumerate(cells) if place != number]
+        found.append(own_A[np.isin(beside_A, np.concatenate(others))])
+    return found

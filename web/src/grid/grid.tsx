@@ -1,0 +1,106 @@
+// The results, nearest first. Only cards in sight are in the document, with some rows above and below.
+import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { answer, focused, loadMore, places, shown } from "../state/store";
+import { Card } from "./card";
+import { Results } from "./results_head";
+
+const CARD_WIDTH = 116; // least, in CSS pixels
+const GAP = 8;
+const FACTS = 28; // below the picture
+const ROWS_AROUND = 4;
+
+export interface Layout {
+  readonly columns: number;
+  readonly rowHeight: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Return which rows of cards are in the document. */
+export function layoutOf(width: number, height: number, scrolled: number, count: number): Layout {
+  const columns = Math.max(2, Math.floor((width + GAP) / (CARD_WIDTH + GAP)));
+  const rowHeight = (width - GAP * (columns - 1)) / columns + FACTS + GAP;
+  const rows = Math.ceil(count / columns);
+  const first = Math.max(0, Math.floor(scrolled / rowHeight) - ROWS_AROUND);
+  const last = Math.min(rows, Math.ceil((scrolled + height) / rowHeight) + ROWS_AROUND);
+  return { columns, rowHeight, first, last };
+}
+
+export function Grid(): JSX.Element {
+  const scroller = useRef<HTMLDivElement>(null);
+  const [view, setView] = useState({ width: 400, height: 600, scrolled: 0 });
+  const found = answer.value;
+  const list = places.value;
+  const { columns, rowHeight, first, last } = layoutOf(view.width, view.height, view.scrolled, list.length);
+
+  useLayoutEffect(() => {
+    const element = scroller.current!;
+    const measure = (): void => setView({ width: element.clientWidth - 24, height: element.clientHeight, scrolled: element.scrollTop });
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    element.addEventListener("scroll", measure, { passive: true });
+    return () => {
+      observer.disconnect();
+      element.removeEventListener("scroll", measure);
+    };
+  }, []);
+  useEffect(() => scroller.current?.scrollTo({ top: 0 }), [found?.ids[0], found?.snapshot, found?.matched]);
+  useEffect(() => {
+    const isNearEnd = last * columns >= list.length;
+    if (found?.next && isNearEnd && shown.value === found.ids.length) void loadMore();
+  }, [last, list.length, found]);
+
+  const moveTo = (position: number): void => {
+    const target = list[position];
+    const element = scroller.current;
+    if (!target || !element) return;
+    const top = Math.floor(position / columns) * rowHeight;
+    if (top < element.scrollTop) element.scrollTop = top;
+    if (top + rowHeight > element.scrollTop + element.clientHeight) element.scrollTop = top + rowHeight - element.clientHeight + 24;
+    focused.value = target.row;
+    requestAnimationFrame(() => requestAnimationFrame(() => element.querySelector<HTMLElement>(`[data-row="${target.row}"]`)?.focus()));
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const steps: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const row = Number((event.target as HTMLElement).dataset["row"] ?? "NaN");
+    const position = list.findIndex((each) => each.row === row);
+    if (position < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+    const target = event.key === "Home" ? 0 : event.key === "End" ? list.length - 1 : position + (steps[event.key] ?? NaN);
+    if (Number.isNaN(target)) return;
+    event.preventDefault();
+    moveTo(Math.min(Math.max(target, 0), list.length - 1));
+  };
+
+  const least = found?.distances[0] ?? 0;
+  const greatest = found?.distances[shown.value - 1] ?? 0;
+  const inSight = list.slice(first * columns, last * columns);
+  const tabStop = inSight.some((each) => each.row === focused.value) ? focused.value : inSight[0]?.row;
+  return (
+    <section class="results" aria-label="Results">
+      <Results />
+      <div class="scroller" ref={scroller} onKeyDown={onKeyDown}>
+        {found && list.length > 0 && (
+          <ul
+            class="cards"
+            aria-label="Results, nearest first"
+            style={{ paddingTop: `${first * rowHeight}px`, height: `${Math.ceil(list.length / columns) * rowHeight}px`, gridTemplateColumns: `repeat(${columns}, 1fr)`, gridAutoRows: `${rowHeight - GAP}px` }}
+          >
+            {inSight.map((place, offset) => (
+              <Card
+                key={found.ids[place.row]}
+                answer={found}
+                place={place}
+                position={first * columns + offset}
+                total={list.length}
+                isTabStop={place.row === tabStop}
+                least={least}
+                greatest={greatest}
+              />
+            ))}
+          </ul>
+        )}
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,19 @@
+import { render } from "preact";
+import "./style/tokens.css";
+import "./style/parts.css";
+import "./style/layout.css";
+import { App } from "./app";
+import { startDropping } from "./dropping";
+import { startKeyboard } from "./keyboard";
+import { followArchive } from "./state/archive";
+import { watchWhatIsServed } from "./state/served";
+import { start } from "./state/store";
+import { startTheme } from "./state/theme";
+
+startTheme();
+render(<App />, document.getElementById("app")!);
+start();
+startKeyboard();
+startDropping();
+watchWhatIsServed();
+followArchive();

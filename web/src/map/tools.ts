@@ -1,0 +1,8 @@
+// What a click on the map does.
+import { signal } from "@preact/signals";
+
+export type Tool = "search" | "for" | "against" | "region";
+
+export const tool = signal<Tool>("search");
+/** Whether the results are on the map: without them, what is below can be seen. */
+export const showsFootprints = signal(true);

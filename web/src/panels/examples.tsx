@@ -1,0 +1,123 @@
+// The examples: chips for and against, or a picture, or a code; and where new ones come from.
+import type { JSX } from "preact";
+import { useRef, useState } from "preact/hooks";
+import { Picture } from "../grid/picture";
+import { change, clear, isPreparing, label, query, takeAt, takePicture, uploaded } from "../state/store";
+import { hasExample, type Compare } from "../state/query";
+import { parseFind } from "./find";
+import { Icon } from "./icons";
+
+export function Examples(): JSX.Element {
+  const { positive, negative, code, compare } = query.value;
+  return (
+    <section class="examples" aria-labelledby="examples-title">
+      <header class="head">
+        <h2 id="examples-title">Look for</h2>
+        {hasExample(query.value) && <button class="link" onClick={clear}>Clear</button>}
+      </header>
+      <Find />
+      {code && <PictureExample code={code} />}
+      <Row title="Like these" as="for" ids={positive} empty={code ? "" : "Click the map, or press P on a result."} />
+      <Row title="Unlike these" as="against" ids={negative} empty={positive.length || negative.length ? "Press N on a result that is wrong." : ""} />
+      <fieldset class="segments">
+        <legend>Compare</legend>
+        {(["both", "kind", "look"] as const).map((each) => (
+          <Choice key={each} value={each} chosen={compare} />
+        ))}
+      </fieldset>
+    </section>
+  );
+}
+
+const SAYS: Record<Compare, [string, string]> = {
+  both: ["Both", "What it is and what it looks like"],
+  kind: ["Kind", "What it is, as the labels say"],
+  look: ["Look", "What it looks like, without labels"],
+};
+
+function Choice({ value, chosen }: { value: Compare; chosen: Compare }): JSX.Element {
+  return (
+    <label title={SAYS[value][1]}>
+      <input type="radio" name="compare" checked={value === chosen} onChange={() => change({ compare: value, cutoff: null })} />
+      <span>{SAYS[value][0]}</span>
+    </label>
+  );
+}
+
+function Row({ title, as, ids, empty }: { title: string; as: "for" | "against"; ids: readonly string[]; empty: string }): JSX.Element | null {
+  if (!ids.length && !empty) return null;
+  return (
+    <div class={`row ${as}`}>
+      <h3>{title}</h3>
+      {!ids.length && <p class="hint">{empty}</p>}
+      <ul>
+        {ids.map((id) => (
+          <li key={id}>
+            <Picture id={id} size={64} alt="" />
+            <button aria-label={`Remove this example ${as}`} title="Remove" onClick={() => label(id, "none")}>
+              <Icon name="close" />
+            </button>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function PictureExample({ code }: { code: string }): JSX.Element {
+  return (
+    <div class="row for">
+      <h3>{uploaded.value ? "Like this picture" : "Like this code"}</h3>
+      <ul>
+        <li>
+          {uploaded.value ? <img class="picture" src={uploaded.value} alt="Your picture" /> : <span class="picture code">{code.slice(0, 8)}…</span>}
+          <button aria-label="Remove the picture" title="Remove" onClick={() => change({ code: "", weights: "", cutoff: null })}>
+            <Icon name="close" />
+          </button>
+        </li>
+      </ul>
+    </div>
+  );
+}
+
+/** Coordinates, a chip's id or a code, typed; or a picture from disk. */
+function Find(): JSX.Element {
+  const [problem, setProblem] = useState("");
+  const files = useRef<HTMLInputElement>(null);
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    const input = (event.currentTarget as HTMLFormElement).elements.namedItem("find") as HTMLInputElement;
+    const found = parseFind(input.value);
+    setProblem("why" in found ? found.why : "");
+    if ("place" in found) void takeAt(found.place[0], found.place[1], "search");
+    if ("id" in found) change({ positive: [found.id], negative: [], code: "", weights: "", cutoff: null });
+    if ("code" in found) change({ positive: [], negative: [], code: found.code, weights: "", cutoff: null });
+  };
+  return (
+    <>
+      <form class="find" onSubmit={submit}>
+        <label class="sr" for="find">Coordinates, chip id or code</label>
+        <input id="find" name="find" placeholder="Latitude, longitude" autocomplete="off" spellcheck={false} aria-describedby="find-problem" />
+        <button type="submit" class="bare" aria-label="Search from here" title="Search from here">
+          <Icon name="search" />
+        </button>
+        <button type="button" class="bare" aria-label="Search with a picture" title="Search with a picture: choose, drop or paste it" onClick={() => files.current?.click()}>
+          <Icon name="image" />
+        </button>
+        <input
+          ref={files}
+          type="file"
+          hidden
+          accept="image/*,.tif,.tiff,.jp2"
+          onChange={(event) => {
+            const [file] = event.currentTarget.files ?? [];
+            event.currentTarget.value = "";
+            if (file) void takePicture(file);
+          }}
+        />
+      </form>
+      <p id="find-problem" class="problem" role="alert">{problem}</p>
+      {isPreparing.value && <p class="hint" role="status">Reading the example…</p>}
+    </>
+  );
+}

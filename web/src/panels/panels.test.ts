@@ -1,0 +1,63 @@
+import { describe, expect, test } from "vitest";
+import { EMPTY } from "../state/query";
+import { asCsv, asCurl, asPython, asSql, asWatch } from "./export_text";
+import { parseFind } from "./find";
+import { rangeEnd } from "./histogram_range";
+import { daysOf, periodsOf } from "./periods";
+
+describe("what is typed to look for", () => {
+  test.each([
+    ["-3.1, -62.2", [-62.2, -3.1]],
+    ["-3.1 -62.2", [-62.2, -3.1]],
+    ["3.1 S, 62.2 W", [-62.2, -3.1]],
+    ["62.2W; 3.1S", [-62.2, -3.1]],
+    ["45°N, 9°E", [9, 45]],
+  ])("%s is a place", (text, place) => expect(parseFind(text)).toEqual({ place }));
+  test("an id and a code", () => {
+    expect(parseFind("0123456789ABCDEF01234567")).toEqual({ id: "0123456789abcdef01234567" });
+    expect(parseFind("00ff00ff")).toEqual({ code: "00ff00ff" });
+  });
+  test.each(["", "nowhere", "1", "1,2,3", "95, 10", "10, 190", "a, b"])("%s says what to write", (text) => {
+    expect(parseFind(text)).toHaveProperty("why");
+  });
+});
+
+describe("a query elsewhere", () => {
+  const query = { ...EMPTY, positive: ["a1"], negative: ["b2"], cutoff: 12.5, collections: ["it's"], region: { bbox: [1, 2, 3, 4] as const } };
+  test("for a shell nothing is left unquoted", () => {
+    expect(asCurl(query, "http://x", true)).toContain(`'{"compare":"both","bbox":[1,2,3,4],"collections":["it'"'"'s"],"chip_ids":["a1"],"negative_ids":["b2"],"max_distance":12}'`);
+    expect(asCurl(query, "http://x", false)).not.toContain("Authorization");
+    expect(asWatch(query)).toContain("--max-distance 12");
+    expect(asWatch(query)).toContain("no examples against");
+  });
+  test("Python has Python's values", () => {
+    expect(asPython(query, "http://x", true)).toContain('    chip_ids=["a1"],\n');
+    expect(asPython(query, "http://x", true)).toContain('os.environ["SCENEHASH_KEY"]');
+  });
+  test("SQL weighs the parts", () => {
+    const parts = [{ name: "kind", bits: 64, weight: 2 }, { name: "look", bits: 128, weight: 1 }];
+    expect(asSql(query, parts)).toContain("2 * bit_count(xor((a.code)[1:8]::BIT, b.code[1:8]::BIT)) + bit_count(xor((a.code)[9:24]::BIT, b.code[9:24]::BIT))");
+    expect(asSql(query, parts)).toContain("'it''s'");
+  });
+  test("CSV quotes what needs it", () => {
+    const answer = { ids: ["a"], distances: [3], boxes: [null], times: [null], collections: ['one, "two"'] };
+    expect(asCsv(answer as never, 1)).toBe('rank,chip_id,distance,west,south,east,north,datetime,collection\r\n1,a,3,,,,,,"one, ""two"""\r\n');
+  });
+});
+
+test("periods are months, or years where there are many", () => {
+  expect(periodsOf(["2024-11-03T00:00:00Z", null, "2025-01-09T00:00:00Z"], 3)).toEqual([
+    { name: "2024-11", count: 1 },
+    { name: "2024-12", count: 0 },
+    { name: "2025-01", count: 1 },
+  ]);
+  expect(periodsOf(["1990-11-03T00:00:00Z", "2025-01-09T00:00:00Z"], 2)).toHaveLength(36);
+  expect(periodsOf([null], 1)).toEqual([]);
+  expect([daysOf("2024-02"), daysOf("2023")]).toEqual([["2024-02-01", "2024-02-29"], ["2023-01-01", "2023-12-31"]]);
+});
+
+test("the histogram shows somewhat more than what is shown", () => {
+  expect(rangeEnd(0, 300, 0, 40, 50, null)).toBe(60);
+  expect(rangeEnd(0, 45, 0, 40, 50, null)).toBe(44);
+  expect(rangeEnd(10, 1, 10, 10, null, null)).toBe(18);
+});

@@ -1,0 +1,249 @@
+// What the page shows, and what can be done to it. Panels read these signals and call these functions.
+import { batch, computed, effect, signal } from "@preact/signals";
+import { type Answer, chipAt, encodePicture, joined, search } from "../api/search";
+import { type ApiError, asApiError, isAborted } from "../api/client";
+import { sentences } from "../panels/format";
+import { placesOf, type Place } from "./places";
+import { EMPTY, fromHash, hasExample, toHash, type Query } from "./query";
+import { asksForKey } from "./session";
+
+const LABEL_PAUSE_MS = 150;
+
+export const query = signal<Query>(fromHash(location.hash));
+export const answer = signal<Answer | null>(null);
+export const isSearching = signal(false);
+export const failure = signal<ApiError | null>(null);
+/** A line at the page's foot that goes away by itself. */
+export const notice = signal("");
+/** Row of the answer that has the focus, or the pointer over it; -1: none. */
+export const focused = signal(-1);
+export const hovered = signal(-1);
+export const onePerPlace = signal(false);
+/** Chips of this answer that the one before didn't have. */
+export const fresh = signal<ReadonlySet<string>>(new Set());
+/** The picture that was dropped, as an address for an image. */
+export const uploaded = signal("");
+/** What an example or a picture is fetched with takes a moment. */
+export const isPreparing = signal(false);
+
+const before: Query[] = [];
+export const canUndo = signal(false);
+
+/** How many rows of the answer lie within the cutoff. */
+export const shown = computed(() => {
+  const [found, cutoff] = [answer.value, query.value.cutoff];
+  if (!found) return 0;
+  return cutoff === null ? found.ids.length : countWithin(found.distances, cutoff);
+});
+
+/** What the grid has cards for. */
+export const places = computed<readonly Place[]>(() => {
+  const found = answer.value;
+  if (!found) return [];
+  if (onePerPlace.value) return placesOf(found.boxes, shown.value);
+  return Array.from({ length: shown.value }, (_, row) => ({ row, behind: [] }));
+});
+
+/** Return how many of the distances, which ascend, are at most the cutoff. */
+export function countWithin(distances: readonly number[], cutoff: number): number {
+  let [low, high] = [0, distances.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (distances[middle]! <= cutoff) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+let controller = new AbortController();
+let timer = 0;
+let answered: Query = EMPTY;
+
+/** Whether a query is another one refined: the same examples, and some more or fewer. Only then something is new. */
+export function isRefined(before: Query, now: Query): boolean {
+  return now.positive.some((id) => before.positive.includes(id)) || (now.code !== "" && now.code === before.code);
+}
+
+/** Change the query, remember the one before, and search. */
+export function change(changes: Partial<Query>, pauseMs = 0): void {
+  before.push(query.value);
+  canUndo.value = true;
+  query.value = { ...query.value, ...changes };
+  scheduleSearch(pauseMs);
+}
+
+/** Take the last change back. */
+export function undo(): void {
+  const last = before.pop();
+  canUndo.value = before.length > 0;
+  if (!last) return;
+  query.value = last;
+  scheduleSearch(0);
+}
+
+function scheduleSearch(pauseMs: number): void {
+  controller.abort();
+  clearTimeout(timer);
+  if (!hasExample(query.value)) {
+    batch(() => {
+      answer.value = null;
+      failure.value = null;
+      isSearching.value = false;
+    });
+    return;
+  }
+  isSearching.value = true;
+  timer = window.setTimeout(() => void run(), pauseMs);
+}
+
+/** Search again, as it is. */
+export const searchAgain = (): void => scheduleSearch(0);
+
+async function run(): Promise<void> {
+  controller = new AbortController();
+  const { signal } = controller;
+  const asked = query.value;
+  const known = new Set(isRefined(answered, asked) ? (answer.value?.ids ?? []) : []);
+  try {
+    const found = await search(asked, signal);
+    answered = asked;
+    batch(() => {
+      fresh.value = known.size ? new Set(found.ids.filter((id) => !known.has(id))) : new Set();
+      answer.value = found;
+      failure.value = null;
+      isSearching.value = false;
+      focused.value = -1;
+      if (query.value.snapshot === null) query.value = { ...query.value, snapshot: found.snapshot };
+    });
+  } catch (error) {
+    if (!isAborted(error)) fail(error);
+  }
+}
+
+/** Show why something has failed; a missing key is asked for. */
+export function fail(error: unknown): void {
+  const said = asApiError(error);
+  batch(() => {
+    isSearching.value = false;
+    if (said.status === 401) asksForKey.value = true;
+    else failure.value = said;
+  });
+}
+
+let isLoadingMore = false;
+
+/** Load the next page of an answer that has one. */
+export async function loadMore(): Promise<void> {
+  const first = answer.value;
+  if (!first?.next || isLoadingMore) return;
+  isLoadingMore = true;
+  try {
+    const more = await search(query.value, controller.signal, first.next);
+    if (answer.value === first) answer.value = joined(first, more);
+  } catch (error) {
+    if (!isAborted(error)) fail(error);
+  } finally {
+    isLoadingMore = false;
+  }
+}
+
+export type Label = "for" | "against" | "none";
+
+/** Return a query with a chip as an example for, an example against, or none. */
+export function labelled(of: Query, id: string, label: Label): Query {
+  const positive = of.positive.filter((each) => each !== id);
+  const negative = of.negative.filter((each) => each !== id);
+  if (label === "for") positive.push(id);
+  if (label === "against") negative.push(id);
+  // the service takes chips or a code, not both; and examples against only with examples for
+  const withoutCode = positive.length ? { code: "", weights: "" } : {};
+  return { ...of, ...withoutCode, positive, negative, cutoff: null };
+}
+
+/** Make a chip an example for, against, or none, and search again. */
+export function label(id: string, as: Label): void {
+  const next = labelled(query.value, id, as);
+  if (as === "against" && !next.positive.length) {
+    notice.value = "Choose an example for first: examples against only push others away from it.";
+    return;
+  }
+  if (query.value.code && next.positive.length) notice.value = "Chips are the examples now; the picture is left out.";
+  change(next, LABEL_PAUSE_MS);
+}
+
+/** Search from one chip, without the examples so far. */
+export function searchFrom(id: string): void {
+  change({ positive: [id], negative: [], code: "", weights: "", cutoff: null });
+}
+
+export const labelOf = (of: Query, id: string): Label =>
+  of.positive.includes(id) ? "for" : of.negative.includes(id) ? "against" : "none";
+
+/** Take the chip at a place as an example. */
+export async function takeAt(longitude: number, latitude: number, as: "search" | "for" | "against"): Promise<void> {
+  await prepared(async () => {
+    const id = await chipAt(longitude, latitude, query.value.snapshot);
+    if (as === "search") searchFrom(id);
+    else label(id, as);
+  });
+}
+
+/** Take a picture as the example. */
+export async function takePicture(picture: Blob): Promise<void> {
+  await prepared(async () => {
+    const { code, weights } = await encodePicture(picture);
+    URL.revokeObjectURL(uploaded.value);
+    uploaded.value = URL.createObjectURL(picture);
+    change({ positive: [], negative: [], code, weights, cutoff: null });
+  });
+}
+
+async function prepared(work: () => Promise<void>): Promise<void> {
+  isPreparing.value = true;
+  try {
+    await work();
+  } catch (error) {
+    const said = asApiError(error);
+    if (said.status === 401) asksForKey.value = true;
+    else notice.value = sentences(said.message, said.hint);
+  } finally {
+    isPreparing.value = false;
+  }
+}
+
+/** Set the cutoff. What is loaded is cut at once; the service is asked where more lies within it than is loaded. */
+export function setCutoff(cutoff: number | null): void {
+  const found = answer.value;
+  const last = found?.distances.at(-1) ?? -Infinity;
+  query.value = { ...query.value, cutoff };
+  const isWhole = found && (found.matched === found.ids.length && found.ties === 0 ? cutoff !== null && cutoff <= last : cutoff !== null && cutoff < last);
+  if (!isWhole) scheduleSearch(LABEL_PAUSE_MS);
+}
+
+/** Leave the snapshot of an address that isn't kept any more, and search what is served now. */
+export function searchNewest(): void {
+  query.value = { ...query.value, snapshot: null };
+  scheduleSearch(0);
+}
+
+/** Begin anew. */
+export function clear(): void {
+  change({ ...EMPTY });
+}
+
+let written = location.hash;
+
+/** Keep the address and the query the same, and search for what the address asks. */
+export function start(): void {
+  effect(() => {
+    const hash = toHash(query.value);
+    written = hash ? `#${hash}` : "";
+    if (written !== location.hash) history.replaceState(null, "", written || location.pathname + location.search);
+  });
+  addEventListener("hashchange", () => {
+    if (location.hash === written) return;
+    query.value = fromHash(location.hash);
+    scheduleSearch(0);
+  });
+  if (hasExample(query.value)) scheduleSearch(0);
+}
