@@ -108,9 +108,8 @@ class Store:
         if first.size <= len(first.content):
             return first.content
         if first.size <= reading.whole:
-            remaining = len(first.content), first.size
-            (rest,) = self._pieces(uri, first.etag, [remaining])
-            return first.content + (rest.part(remaining) or b"")
+            (rest,) = self._pieces(uri, first.etag, [(len(first.content), first.size)])
+            return first.content + rest.content
         return ObjectRanges(uri, first, partial(self._pieces, uri, first.etag), reading)
 
     def _pieces(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
