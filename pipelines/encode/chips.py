@@ -85,29 +85,18 @@ def read_objects(
         for listed, content in contents:
             chip_spec = chip_specs.of(str(listed["collection"]))
             entry = dict(listed) | {"cut": chip_spec.text()}
-            first = len(batch.rows)  # of this object, in the present batch
-            earlier = 0  # rows of this object, in batches before the present one
             counts = dict.fromkeys(_COUNTS, 0)  # of the object, that no row has yet
-            metadata_bytes = len(str(entry))  # each chip repeats them
             broken: Row | None = None
+            batch.begin_object(metadata_bytes=len(str(entry)))  # each chip repeats them
             try:
                 for row, chip_HWC in _chips_of(entry, content, chip_spec, counts):
-                    if batch.is_full(metadata_bytes):
-                        earlier += len(batch.rows) - first
+                    if batch.is_full():
                         yield batch.take()
-                        first = 0
-                    place = {"position": earlier + len(batch.rows) - first, "is_last": False}
-                    batch.add(row | counts | place, chip_HWC, metadata_bytes)
+                    batch.add(row | counts, chip_HWC)
                     counts.update(dict.fromkeys(_COUNTS, 0))
-            except RejectedObject as rejected:
-                broken = _without_chips(entry, rejected.reason, rejected.detail, counts)
-            except (FileNotFoundError, StorageError) as error:
-                broken = _without_chips(entry, FAILED, str(error), counts)
-            except Exception as error:  # noqa: BLE001 - an unforeseen error costs this object, not the night
-                broken = _without_chips(entry, FAILED, f"unforeseen: {error!r}", counts)
-            if broken:
-                batch.replace(first, broken | {"position": earlier})
-            batch.rows[-1]["is_last"] = True
+            except Exception as error:  # noqa: BLE001 - it costs this object, not the night
+                broken = _without_chips(entry, error, counts)
+            batch.end_object(broken)
     if batch.rows:
         yield batch.take()
 
@@ -125,48 +114,66 @@ class _Batch:
     def _begin(self) -> None:
         self.rows: list[Row] = []
         self._chips_NHWC = np.empty((0, *self._shape), np.uint8)
-        self._count = self._metadata_bytes = 0
+        self._count = self._held_metadata = 0
+        self._first = 0  # row of the present object
 
-    def is_full(self, metadata_bytes: int) -> bool:
-        """Return whether there is no room for one more chip with so many bytes of metadata."""
-        held = self._count * self._chip_bytes + self._metadata_bytes
-        too_large = held + self._chip_bytes + metadata_bytes > _BATCH_BYTES
+    def begin_object(self, metadata_bytes: int) -> None:
+        """Begin with another object. Each of its chips takes so many bytes besides its pixels."""
+        self._metadata_bytes = metadata_bytes
+        self._first, self._earlier = len(self.rows), 0  # rows of the object in batches before this one
+
+    def is_full(self) -> bool:
+        """Return whether there is no room for one more chip."""
+        held = self._count * self._chip_bytes + self._held_metadata
+        too_large = held + self._chip_bytes + self._metadata_bytes > _BATCH_BYTES
         return self._count == self._capacity or (bool(self.rows) and too_large)
 
-    def add(self, row: Row, chip_HWC: NDArray[np.uint8], metadata_bytes: int) -> None:
+    def add(self, row: Row, chip_HWC: NDArray[np.uint8]) -> None:
         """Append a chip."""
         if self._count == len(self._chips_NHWC):
             self._grow()
         self._chips_NHWC[self._count] = chip_HWC
         self._count += 1
-        self._metadata_bytes += metadata_bytes
-        self.rows.append(row)
+        self._held_metadata += self._metadata_bytes
+        position = self._earlier + len(self.rows) - self._first
+        self.rows.append(row | {"position": position, "is_last": False})
 
     def _grow(self) -> None:
         larger_NHWC = np.empty((min(self._capacity, max(16, 2 * self._count)), *self._shape), np.uint8)
         larger_NHWC[: self._count] = self._chips_NHWC[: self._count]
         self._chips_NHWC = larger_NHWC
 
-    def replace(self, first: int, row: Row) -> None:
-        """Put one row in the place of those from ``first`` on, the last object's; add the bytes of all."""
-        replaced = self.rows[first:]
-        bytes_read = sum(cast(int, each["bytes_read"]) for each in (*replaced, row))
-        self._count -= len(replaced)
-        self.rows[first:] = [row | {"bytes_read": bytes_read}]
+    def end_object(self, broken: Row | None) -> None:
+        """End the object; if it is broken, put one row in the place of those in this batch.
+
+        That row counts the bytes of all of them.
+        """
+        if broken:
+            replaced = self.rows[self._first :]
+            bytes_read = sum(cast(int, each["bytes_read"]) for each in (*replaced, broken))
+            self._count -= len(replaced)
+            self.rows[self._first :] = [broken | {"bytes_read": bytes_read, "position": self._earlier}]
+        self.rows[-1]["is_last"] = True
 
     def take(self) -> ChipBatch:
-        """Return what is there, and begin anew."""
+        """Return what is there, and begin anew, within an object or behind it."""
         rows = pa.Table.from_pylist(self.rows, schema=ROW_SCHEMA)
         batch = ChipBatch(rows, self._chips_NHWC[: self._count])
+        self._earlier += len(self.rows) - self._first
         self._begin()
         return batch
 
 
-def _without_chips(entry: Row, outcome: str, detail: str, counts: dict[str, int]) -> Row:
+def _without_chips(entry: Row, error: Exception, counts: dict[str, int]) -> Row:
     """Return the row of an object without chips.
 
     Its pixels count only if there are chips of them, or if the object is too small for any.
     """
+    outcome, detail = FAILED, f"unforeseen: {error!r}"
+    if isinstance(error, RejectedObject):
+        outcome, detail = error.reason, error.detail
+    elif isinstance(error, FileNotFoundError | StorageError):
+        detail = str(error)
     if outcome == FAILED:
         log.warning("not read", uri=entry["uri"], reason=detail)
     pixels = {} if outcome == TOO_SMALL else {"pixels_opened": 0, "pixels_covered": 0}

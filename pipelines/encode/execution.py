@@ -3,7 +3,6 @@
 portions (one task) -> read (tasks) -> Encoder (a pool of actors) -> parcels, in order -> Writer (one actor)
 """
 
-import time
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from ray.exceptions import RayError
 
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
-from pipelines.encode.pace import FIRST_OBJECTS, Pacer, next_size, sizes
+from pipelines.encode.pace import Pace, Pacer, sizes
 from pipelines.encode.parcels import Label, label_of, portions, read_portion, rows_of
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.errors import EncodingError, ScenehashError
@@ -24,18 +23,27 @@ from pipelines.runtime.logs import log_in_worker
 from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.store import Store
 
-READ_CPUS = 0.5
-ENCODER_CPUS = 0.45
-WRITER_CPUS = 0.05
-"""CPUs of a task that reads, of an actor that encodes on one thread, and of the one that writes: together
-they fill one CPU. Ray Data would fuse two stages with the same resources into one."""
-CPUS_BESIDE = READ_CPUS + WRITER_CPUS
-"""CPUs that a night needs beside its encoders."""
-
+_WRITER: dict[str, Any] = {"num_cpus": 0.05, "concurrency_groups": {"look": 1}}
+_WRITER |= {"max_restarts": -1, "max_task_retries": -1}  # if its node is lost, it is given its parcels again
+_OBJECTS_PER_ENCODER = 16  # of a plan: encoders that a night begins with; those that are busy get company
 _THREADS_ON_GPU = 2  # of an encoder: one batch is copied to the GPU while the other one is encoded
-_OBJECTS_PER_ENCODER = 16  # at least; fewer objects don't need one more
-_AHEAD_PER_CPU = 4  # portions under way: twice the tasks that run
-_LOOKED_AT = 5.0  # seconds after which the cluster's size is looked at again
+_PARCELS: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
+
+
+def _stage_cpus(config: EncodeConfig) -> tuple[float, float]:
+    """Return the CPUs of a task that reads, and of an encoder, which has one thread.
+
+    On CPUs they leave one CPU to each encoder and the task beside it: Ray Data adds encoders while they are
+    busy and there are CPUs. Beside a GPU two tasks read on each CPU, as they wait for the store. Stages with
+    the same resources would be fused into one.
+    """
+    return (0.5, 0.45) if config.gpus_per_encoder else (0.2, 0.75)
+
+
+def cpus_needed(config: EncodeConfig) -> float:
+    """Return how many CPUs a night needs at once: for its encoders, a task that reads, and what writes."""
+    read_cpus, encoder_cpus = _stage_cpus(config)
+    return max(1, config.encoders) * encoder_cpus + read_cpus + float(_WRITER["num_cpus"])
 
 
 class RayExecution:
@@ -51,57 +59,12 @@ class RayExecution:
         objects: int,
     ) -> None:
         """Start it. ``plan`` is the file of so many objects; it must stay as it is."""
-        here = ray.get_runtime_context().get_node_id()
-        store = Store(config.store)
-        of_writer: dict[str, Any] = {"num_cpus": WRITER_CPUS, "concurrency_groups": {"look": 1}}
-        # if its node is lost, it is given its parcels again
-        of_writer |= {"max_restarts": -1, "max_task_retries": -1}
-        self._writer: Any = ray.remote(**of_writer)(Writer).remote(config.table.rstrip("/"), store, lineage)
-        self._pacer: Any = ray.remote(num_cpus=0, label_selector={"ray.io/node-id": here})(Pacer).remote()
-        self._pace = _Pace(self._pacer)
-        with ray.data.DataContext.current(_context()):
-            self._dataset = (
-                ray.data.from_arrow(pa.table({"plan": [str(plan)]}))
-                .map_batches(
-                    partial(_portions, objects_per_unit=config.objects_per_unit, pacer=self._pacer),
-                    batch_size=1,
-                    batch_format="pyarrow",
-                    num_cpus=0,
-                    label_selector={"ray.io/node-id": here},  # where the file is
-                )
-                .map_batches(
-                    partial(
-                        _read,
-                        chip_specs=chip_specs,
-                        store=store,
-                        batch_size=config.batch_size,
-                        run_id=lineage.run_id,
-                    ),
-                    batch_size=1,
-                    batch_format="pyarrow",
-                    num_cpus=READ_CPUS,
-                )
-                .map_batches(
-                    Encoder,
-                    fn_constructor_kwargs={
-                        "bundle_uri": bundle_uri,
-                        "store": store,
-                        "chip_size": config.chip_size,
-                        "batch_size": config.batch_size,
-                        "gpus": config.gpus_per_encoder,
-                        "run_id": lineage.run_id,
-                    },
-                    batch_size=1,
-                    batch_format="pyarrow",
-                    compute=ray.data.ActorPoolStrategy(
-                        size=_count_encoders(config, objects),
-                        max_concurrent_calls_per_actor=_THREADS_ON_GPU if config.gpus_per_encoder else 1,
-                        enable_true_multi_threading=bool(config.gpus_per_encoder),
-                    ),
-                    num_cpus=ENCODER_CPUS,
-                    num_gpus=config.gpus_per_encoder or None,
-                )
-            )
+        writer: Any = ray.remote(**_WRITER)(Writer)
+        self._writer: Any = writer.remote(config.table.rstrip("/"), Store(config.store), lineage)
+        self._pacer: Any = ray.remote(num_cpus=0, label_selector=_here())(Pacer).remote()
+        self._pace = Pace(self._pacer)
+        planned = _planned(plan, config.objects_per_unit, self._pacer)
+        self._dataset = _encoded(planned, config, bundle_uri, chip_specs, lineage.run_id, objects)
 
     def parcels(self) -> Generator[tuple[Label, Any]]:
         """Yield what each parcel says of itself and an ObjectRef of it, in order.
@@ -142,46 +105,77 @@ class RayExecution:
             ray.kill(actor)
 
 
-def _context() -> ray.data.DataContext:
-    context = ray.data.DataContext.get_current().copy()
+def _here() -> dict[str, str]:
+    """Return the label of the driver's node, where the plan's file is."""
+    return {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+
+
+def _planned(plan: Path, objects_per_unit: int, pacer: Any) -> ray.data.Dataset:  # noqa: ANN401
+    """Return a plan's portions, each made when the pacer allows it, by one task."""
+    dataset = ray.data.from_arrow(pa.table({"plan": [str(plan)]}))
+    context = dataset.context  # of this execution alone, also where another night runs in this process
     context.execution_options.preserve_order = True  # units come one after the other
     context.target_max_block_size = 1  # a row is a block
     context.execution_no_progress_timeout_s = -1  # none: new nodes may be long in coming
     context.print_on_execution_start = False
-    return context
+    return dataset.map_batches(
+        partial(_portions, objects_per_unit=objects_per_unit, pacer=pacer),
+        compute=ray.data.TaskPoolStrategy(size=1),
+        num_cpus=0,
+        label_selector=_here(),
+        **_PARCELS,
+    )
 
 
-def _count_encoders(config: EncodeConfig, objects: int) -> int:
-    """Return how many actors encode so many objects."""
+def _encoded(
+    planned: ray.data.Dataset,
+    config: EncodeConfig,
+    bundle_uri: str,
+    chip_specs: ChipSpecs,
+    run_id: str,
+    objects: int,
+) -> ray.data.Dataset:
+    """Return the encoded parcels of portions."""
+    of_both: dict[str, Any] = {
+        "store": Store(config.store),
+        "batch_size": config.batch_size,
+        "run_id": run_id,
+    }
+    of_encoder = {"bundle_uri": bundle_uri, "chip_size": config.chip_size, "gpus": config.gpus_per_encoder}
+    read_cpus, encoder_cpus = _stage_cpus(config)
+    read = planned.map_batches(
+        partial(_read, chip_specs=chip_specs, **of_both), num_cpus=read_cpus, **_PARCELS
+    )
+    return read.map_batches(
+        Encoder,
+        fn_constructor_kwargs=of_both | of_encoder,
+        compute=encoder_pool(config, objects),
+        num_cpus=encoder_cpus,
+        num_gpus=config.gpus_per_encoder or None,
+        **_PARCELS,
+    )
+
+
+def encoder_pool(config: EncodeConfig, objects: int) -> ray.data.ActorPoolStrategy:
+    """Return the pool that encodes so many objects.
+
+    It has as many actors as the config says, or else it begins with those that fit the cluster now. More are
+    added while all are busy and the cluster has room for them, also on nodes that join later.
+    """
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     per_encoder = config.gpus_per_encoder
     fit = resources.get("GPU", 1) / per_encoder if per_encoder else resources.get("CPU", 1)
-    return max(1, min(config.encoders or int(fit), -(-objects // _OBJECTS_PER_ENCODER)))
-
-
-class _Pace:
-    """Allows as many portions beyond those taken as fit the cluster, of a size that takes seconds."""
-
-    def __init__(self, pacer: Any) -> None:  # noqa: ANN401
-        self._pacer = pacer
-        self._taken, self._size, self._encode_seconds = 0, FIRST_OBJECTS, 0.0
-        self._ahead, self._next_look = 0, 0.0
-        self._allow()
-
-    def taken(self, label: Label) -> None:
-        self._encode_seconds += label.encode_seconds
-        if label.objects:
-            slower = max(label.read_seconds, self._encode_seconds)
-            self._size = next_size(self._size, slower / label.objects)
-            self._taken, self._encode_seconds = self._taken + 1, 0.0
-            self._allow()
-
-    def _allow(self) -> None:
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _LOOKED_AT
-            cpus = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
-            self._ahead = max(_AHEAD_PER_CPU, int(_AHEAD_PER_CPU * cpus))
-        self._pacer.allow.remote(self._taken + self._ahead, self._size)
+    enough = -(-objects // _OBJECTS_PER_ENCODER)
+    size = (
+        {"size": config.encoders}
+        if config.encoders
+        else {"min_size": max(1, min(int(fit), enough)), "max_size": objects}
+    )
+    return ray.data.ActorPoolStrategy(
+        **size,
+        max_concurrent_calls_per_actor=_THREADS_ON_GPU if per_encoder else 1,
+        enable_true_multi_threading=bool(per_encoder),
+    )
 
 
 class Writer:

@@ -59,14 +59,14 @@ class Night:
     def start(self, plan: Plan) -> Stream:
         """Begin with a plan's units. The first call connects to Ray or starts it here."""
         # here: Ray takes seconds to import, which a night without work saves
-        from pipelines.encode.execution import CPUS_BESIDE, ENCODER_CPUS, RayExecution
+        from pipelines.encode.execution import RayExecution, cpus_needed
         from pipelines.encode.prometheus import NightMetrics
         from pipelines.runtime.cluster import connected, warn_if_short
 
         if self._metrics is None:
             self._cluster.enter_context(connected())
             self._cluster.callback(self.end_stream)
-            warn_if_short(max(1, self.config.encoders) * ENCODER_CPUS + CPUS_BESIDE)
+            warn_if_short(cpus_needed(self.config))
             self._metrics = NightMetrics(self.lineage.model_id)
         objects = Path(shutil.copy(plan.new, self.folder / "streamed.parquet"))  # another plan replaces it
         execution = RayExecution(

@@ -1,15 +1,18 @@
 """How far a night's execution may run ahead of the units that are written, and how much each task gets."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import ray
 
+from pipelines.encode.parcels import Label
+
 FIRST_OBJECTS, _MOST_OBJECTS = 4, 512  # of a portion: of the first ones, and of any
-_PORTION_SECONDS = (
-    2.0  # that reading or encoding a portion shall take: tasks' start is hidden, little is lost
-)
+_PORTION_SECONDS = 2.0  # that a portion shall take to read or to encode: a task's start is hidden
+_AHEAD_PER_CPU = 4  # portions under way: twice the tasks that run
+_LOOKED_AT = 5.0  # seconds after which the cluster's size is looked at again
 
 
 def next_size(size: int, seconds_per_object: float) -> int:
@@ -52,3 +55,30 @@ def sizes(pacer: Any) -> Iterator[int]:  # noqa: ANN401
     while True:
         yield ray.get(pacer.size_of.remote(portion))
         portion += 1
+
+
+class Pace:
+    """The driver's side: allows as many portions beyond those taken as fit the cluster, of fitting size."""
+
+    def __init__(self, pacer: Any) -> None:  # noqa: ANN401
+        """Allow the first portions. ``pacer`` is the actor's handle."""
+        self._pacer = pacer
+        self._taken, self._size, self._encode_seconds = 0, FIRST_OBJECTS, 0.0
+        self._ahead, self._next_look = 0, 0.0
+        self._allow()
+
+    def taken(self, label: Label) -> None:
+        """Count a parcel that has come out. The last one of its portion lets another portion be made."""
+        self._encode_seconds += label.encode_seconds
+        if label.objects:
+            slower = max(label.read_seconds, self._encode_seconds)
+            self._size = next_size(self._size, slower / label.objects)
+            self._taken, self._encode_seconds = self._taken + 1, 0.0
+            self._allow()
+
+    def _allow(self) -> None:
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _LOOKED_AT
+            cpus = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
+            self._ahead = max(_AHEAD_PER_CPU, int(_AHEAD_PER_CPU * cpus))
+        self._pacer.allow.remote(self._taken + self._ahead, self._size)
