@@ -4,6 +4,7 @@ Another night may commit in between. Then what is left is planned again, and the
 units is committed if the new plan has it too.
 """
 
+import math
 import time
 
 import structlog
@@ -79,15 +80,16 @@ def _carry_out(night: Night, plan: Plan) -> int:
 
 def _encode(night: Night, plan: Plan) -> int:
     """Commit units until nothing of the plan is left; return the number of the last commit."""
-    commits, left = plan.encoded.commits, plan.num_new
+    commits, left, done = plan.encoded.commits, plan.num_new, 0
     with progress(left) as advance:
         while left:
             encoded = night.uncommitted or _take(night, plan)
-            commits += 1
+            commits, done = commits + 1, done + 1
             left -= _shared(night, plan, encoded)
             _commit(night, encoded, commits, is_last=not left and not plan.num_old)
             advance(len(encoded.unit))
-            log.info("unit done", objects=len(encoded.unit), chips=night.tally.chips)
+            units = done + math.ceil(left / night.config.objects_per_unit)
+            log.info("unit done", unit=done, units=units, chips=night.tally.chips)
     night.tally.encoded_for_nothing += night.end_stream(discard=True)
     return commits
 
