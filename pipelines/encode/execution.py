@@ -25,7 +25,8 @@ from pipelines.storage.store import Store
 
 _WRITER: dict[str, Any] = {"num_cpus": 0.05, "concurrency_groups": {"look": 1}}
 _WRITER |= {"max_restarts": -1, "max_task_retries": -1}  # if its node is lost, it is given its parcels again
-_OBJECTS_PER_ENCODER = 16  # of a plan: encoders that a night begins with; those that are busy get company
+_OBJECTS_PER_ENCODER = 16  # of a plan, for those that a night begins with
+_OBJECTS_AT_LEAST = 4  # of a plan, for each; to start one takes seconds
 _THREADS_ON_GPU = 2  # of an encoder: one batch is copied to the GPU while the other one is encoded
 _PARCELS: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
 
@@ -165,12 +166,9 @@ def encoder_pool(config: EncodeConfig, objects: int) -> ray.data.ActorPoolStrate
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     per_encoder = config.gpus_per_encoder
     fit = resources.get("GPU", 1) / per_encoder if per_encoder else resources.get("CPU", 1)
-    enough = -(-objects // _OBJECTS_PER_ENCODER)
-    size = (
-        {"size": config.encoders}
-        if config.encoders
-        else {"min_size": max(1, min(int(fit), enough)), "max_size": objects}
-    )
+    smallest = max(1, min(int(fit), -(-objects // _OBJECTS_PER_ENCODER)))
+    largest = max(smallest, objects // _OBJECTS_AT_LEAST)
+    size = {"size": config.encoders} if config.encoders else {"min_size": smallest, "max_size": largest}
     return ray.data.ActorPoolStrategy(
         **size,
         max_concurrent_calls_per_actor=_THREADS_ON_GPU if per_encoder else 1,
