@@ -7,7 +7,7 @@ BIN := .venv/bin
 PAGE := pipelines/serve/built_page
 PAGE_SOURCES := $(shell find web -name node_modules -prune -o -name schema.d.ts -o -path 'web/src/map/*.json' -o -type f -print)
 
-.PHONY: setup page check test side-by-side quick coverage demo bench audit sbom clean
+.PHONY: setup page check test quick coverage demo bench audit sbom clean
 
 setup: .venv/.installed $(PAGE)/sources.sha256
 
@@ -27,7 +27,7 @@ $(PAGE)/sources.sha256: $(PAGE_SOURCES) | .venv/.installed
 	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci && PATH="$(CURDIR)/$(BIN):$$PATH" npm run build
 
 # after a change of the API
-web/openapi.json: $(wildcard pipelines/api/*.py pipelines/serve/app.py) | .venv/.installed
+web/openapi.json: $(wildcard pipelines/api/*.py pipelines/serve/app.py pipelines/serve/explore_routes.py pipelines/serve/rendering.py) | .venv/.installed
 	$(BIN)/python -c "import json; from pipelines.serve.app import openapi; print(json.dumps(openapi(), indent=1))" > $@
 
 check: setup
@@ -38,12 +38,9 @@ check: setup
 	$(BIN)/deptry .
 	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm run check && PATH="$(CURDIR)/$(BIN):$$PATH" npm test
 
+# in two processes, each with a network of its own, where the machine allows that; else in one
 test: setup
-	$(BIN)/python -m pytest
-
-# the same in three processes, each in a network of its own, on machines that allow it
-side-by-side: setup
-	$(BIN)/python -m pytest --dist loadgroup --tx '3*popen//python=tests/own_network.sh $(BIN)/python'
+	$(BIN)/python -m pytest $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadgroup --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
 
 # tests that start neither Ray nor a server
 quick: setup

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.runtime.text_table import TextTable
     from pipelines.watch.report import WatchReport
     from pipelines.watch.watch_list import WatchList
-    from pipelines.watch.watch_state import Watch
+    from pipelines.watch_files.watch_state import Watch
 
 
 def _add(config: AddWatchConfig) -> "Watch":

@@ -27,15 +27,17 @@ from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.imagery.grid import Grid, grid_windows
 from pipelines.storage.store import Store
 
+SHARE_A_SERVICE = {"cluster", "page", "serve"}
 STARTS_A_SERVER = {"cluster", "ray_local", "remote_store", "store"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make quick` leaves out, tests of which a fixture starts Ray or an S3 server; and what stays
-    together if the tests run in several processes: those of a file, as they share fixtures.
+    together if the tests run in several processes: those of a file, or of a folder whose files share a
+    cluster or a service.
     """
     for item in items:
-        together = item.path.parent if "cluster" in item.path.parts else item.path
+        together = item.path.parent if item.path.parent.name in SHARE_A_SERVICE else item.path
         item.add_marker(pytest.mark.xdist_group(str(together)))
         fixtures = set(getattr(item, "fixturenames", ()))
         in_a_bucket = hasattr(item, "callspec") and item.callspec.params.get("any_root") == "s3"

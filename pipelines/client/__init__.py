@@ -19,6 +19,7 @@ from pipelines.api.explore import (
 )
 from pipelines.api.fields import Fields
 from pipelines.api.requests import ImageLimits, SearchLimits, SearchRequest
+from pipelines.api.watches import HitsParameters
 from pipelines.client.asynchronous import AsyncClient
 from pipelines.client.synchronous import Client
 
@@ -31,6 +32,7 @@ __all__ = [
     "Fields",
     "GridRequest",
     "HereParameters",
+    "HitsParameters",
     "ImageLimits",
     "SearchLimits",
     "SearchRequest",

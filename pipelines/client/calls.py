@@ -34,6 +34,7 @@ from pipelines.api.explore_answers import (
     GridAnswer,
 )
 from pipelines.api.requests import BatchRequest, SearchLimits, SearchRequest
+from pipelines.api.watches import HitsAnswer, HitsParameters, WatchesAnswer
 from pipelines.client.tables import about, read_table
 from pipelines.errors import (
     InvalidQueryError,
@@ -167,6 +168,17 @@ def collections(snapshot: int | None) -> Call[CollectionsAnswer]:
     """Return what each collection spans, and its chips of each month."""
     params = {} if snapshot is None else {"snapshot": snapshot}
     return Call("GET", "/v1/collections", _reader(CollectionsAnswer), params=params)
+
+
+def watches() -> Call[WatchesAnswer]:
+    """Return the watches that the service shows."""
+    return Call("GET", "/v1/watches", _reader(WatchesAnswer))
+
+
+def hits(watch: str, parameters: HitsParameters) -> Call[HitsAnswer]:
+    """Return a watch's hits, the newest publication first: a page of them."""
+    path = f"/v1/watches/{quote(watch, safe='')}/hits"
+    return Call("GET", path, _reader(HitsAnswer), params=_parameters(parameters))
 
 
 def search_image(content: bytes, limits: SearchLimits) -> Call[SearchAnswer]:

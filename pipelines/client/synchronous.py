@@ -23,6 +23,7 @@ from pipelines.api.explore_answers import (
     GridAnswer,
 )
 from pipelines.api.requests import SearchLimits, SearchRequest
+from pipelines.api.watches import HitsAnswer, HitsParameters, WatchesAnswer
 from pipelines.client import calls
 from pipelines.client.calls import Answer, Call
 from pipelines.client.connection import settings
@@ -126,6 +127,14 @@ class Client:
     def collections(self, snapshot: int | None = None) -> CollectionsAnswer:
         """Return what each collection spans, and its chips of each month."""
         return self._send(calls.collections(snapshot))
+
+    def watches(self) -> WatchesAnswer:
+        """Return the watches that the service shows."""
+        return self._send(calls.watches())
+
+    def hits(self, watch: str, parameters: HitsParameters | None = None) -> HitsAnswer:
+        """Return a watch's hits, the newest publication first: a page of them; ``after`` leads on."""
+        return self._send(calls.hits(watch, parameters or HitsParameters()))
 
     def chip(self, chip_id: str) -> Chip:
         """Return one chip."""

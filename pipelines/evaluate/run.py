@@ -50,7 +50,7 @@ from pipelines.gate.config import GateConfig
 from pipelines.gate.measured import health_figures, prefixes
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.labels.dataset import SPLITS, Labels, multi_hot, read_labels
-from pipelines.labels.features import Features, compute_features
+from pipelines.labels.features import Features, compute_views
 from pipelines.registry.bundles import read_bundle, resolve_bundle
 from pipelines.registry.tracking import PARENT_RUN, find_run, log_files, log_metrics, tracked_run
 from pipelines.runtime.cluster import connected
@@ -94,7 +94,10 @@ def _evaluate(
     """Compute features, measure and choose examples; return the report, without run id and time."""
     output, class_names = config.output.rstrip("/"), labels.class_names
     cache = config.features.cache or f"{output}/features"
-    features = compute_features(labels.chips, network, store, config.features, cache)
+    _check_splits(labels.chips, class_names, config.source)
+    to_turn = labels.chips.filter(pc.equal(labels.chips["split"], "test"))
+    asked = {0: labels.chips, 1: to_turn}
+    features, turned_features = compute_views(asked, network, store, config.features, cache).values()
     chips = labels.chips.take(features.rows_N)
     _check_splits(chips, class_names, config.source)
     splits = encode_splits(chips, features.features_ND, class_names, network)
@@ -105,7 +108,6 @@ def _evaluate(
     methods = make_methods(splits["train"].features_NF, code, config.seed)
     measured = measure(methods, test, splits["train"], class_names, unseen)
     in_test = chips.filter(pc.equal(chips["split"], "test"))
-    turned_features = compute_features(in_test, network, store, config.features, cache, view=1)
     turned = _turned(test, turned_features, in_test["row"].to_numpy(), network)
     best, worst = _examples(test, methods[0], measured.average_precision_Q, in_test)
     return EvaluateReport(

@@ -6,16 +6,18 @@ is not taken for an index, and what the index was built from, so that no other i
 
 import errno
 import fcntl
+import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +28,75 @@ FORMAT_VERSION = 6
 _MANIFEST = "manifest.json"
 _PIECE, _PIECES = 1 << 20, 64  # bytes of a piece, and pieces of a file, that its checksum covers
 _READERS = 4
+_BELONGING = re.compile(r"\.(.+)\.(?:lock|\w{8}(?:\.old)?)")  # the names that `building` and `mkdtemp` give
 
 Arrays = dict[str, NDArray[Any]]
 
 
 @contextmanager
 def building(folder: Path) -> Iterator[None]:
-    """Be the only process of this machine that builds a folder; others wait until it is done."""
+    """Be the only process of this machine that builds a folder; others wait until it is done.
+
+    What a process has left that was killed while it built the folder is removed.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    path = _lock_of(folder)
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(path, lock):
+                continue  # it was removed with its folder while this process waited
+            _remove_unfinished(folder)
+            yield
+            return
+
+
+def remove_others(parent: Path, prefix: str, kept: Sequence[str]) -> None:
+    """Remove all folders whose names begin so but the ``kept`` ones, with their locks and unfinished parts.
+
+    A folder that another process builds or opens stays. Mapped files stay readable.
+    """
+    present = {_folder_name(path.name) for path in parent.iterdir()}
+    for name in sorted(present - set(kept)):
+        if name.startswith(prefix):
+            _remove(parent / name)
+
+
+def _remove(folder: Path) -> None:
+    path = _lock_of(folder)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        if _is_at(path, lock):
+            _remove_unfinished(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            path.unlink()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        if _folder_name(path.name) == folder.name and path != _lock_of(folder):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.lock"
+
+
+def _is_at(path: Path, lock: IO[str]) -> bool:
+    """Return whether an open lock is the file at a path: it may have been removed, and made anew."""
+    try:
+        return path.stat().st_ino == os.fstat(lock.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _folder_name(name: str) -> str:
+    """Return the name of the folder that a file or folder belongs to: a lock, an unfinished part, itself."""
+    belonging = _BELONGING.fullmatch(name)
+    return belonging[1] if belonging else name
 
 
 def write_folder(

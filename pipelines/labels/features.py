@@ -9,8 +9,9 @@ Shapes: N chips, B chips of a batch, D features.
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Self
 from uuid import uuid4
 
 import numpy as np
@@ -63,48 +64,89 @@ class Features:
     """How many of them were computed now; the others came from the cache."""
 
 
+@dataclass
+class _View:
+    """Chips turned one way: which features the cache has, and which it lacks."""
+
+    chips: pa.Table
+    key_of: dict[int, Key]
+    """By the chip's row"""
+    folder: str | None
+    """Of this view in the cache"""
+    known: dict[Key, NDArray[np.float32]]
+    missing: list[int]
+    """Rows whose features must be computed"""
+    unreadable: dict[int, Unreadable]
+    """By the chip's row"""
+
+    @classmethod
+    def begun(cls, view: int, chips: pa.Table, network: HashNetwork, store: Store, cache: str | None) -> Self:
+        """Return a view with what the cache has of it."""
+        key_of = dict(zip(chips["row"].to_pylist(), _keys(chips), strict=True))
+        folder = f"{cache.rstrip('/')}/{cache_name(network, view, _cuts(chips))}" if cache else None
+        known = _read_cache(folder, chips["uri"], store) if folder else {}
+        known = {key: vector_D for key, vector_D in known.items() if _is_versioned(key)}
+        missing = [row for row, key in key_of.items() if key not in known]
+        if missing:
+            log.info("computing features", view=view, chips=len(missing), cached=len(key_of) - len(missing))
+        return cls(chips, key_of, folder, known, missing, {})
+
+    def add(self, part: pa.Table, store: Store) -> None:
+        """Take over what was computed: row, reason, features."""
+        bad = part.filter(pc.is_valid(part["reason"]))
+        reasons = dict(zip(bad["row"].to_pylist(), bad["reason"].to_pylist(), strict=True))
+        self.unreadable |= {row: Unreadable(self.key_of[row][0], why) for row, why in reasons.items()}
+        fresh = _vectors(part.filter(pc.is_null(part["reason"])), self.key_of)
+        lasting = {key: vector_D for key, vector_D in fresh.items() if _is_versioned(key)}
+        if self.folder and lasting:
+            _write_part(self.folder, lasting, store)
+        self.known |= fresh
+
+    def features(self) -> Features:
+        """Return the features of the chips that can be read: one at least."""
+        rows = sorted(row for row, key in self.key_of.items() if key in self.known)
+        return Features(
+            rows_N=np.asarray(rows, np.int64),
+            features_ND=np.stack([self.known[self.key_of[row]] for row in rows]),
+            unreadable=tuple(self.unreadable.values()),
+            computed=len(self.missing) - len(self.unreadable),
+        )
+
+
 def compute_features(
-    chips: pa.Table,
+    chips: pa.Table, network: HashNetwork, store: Store, config: FeatureConfig, cache: str | None
+) -> Features:
+    """Return the backbone's features of chips as they are; see `compute_views`."""
+    return compute_views({0: chips}, network, store, config, cache)[0]
+
+
+def compute_views(
+    chips_of_view: Mapping[int, pa.Table],
     network: HashNetwork,
     store: Store,
     config: FeatureConfig,
     cache: str | None,
-    view: int = 0,
-) -> Features:
-    """Return the backbone's features of chips; only those that the cache lacks are computed.
+) -> dict[int, Features]:
+    """Return the backbone's features of the chips of each view; only those that the cache lacks are computed.
 
-    The chips have the columns that `read_chips` takes, and etag. ``cache`` is the folder of all caches; None:
-    nothing is kept. ``view`` says how the chips are turned (`model.preprocess.turned`). Needs a running Ray,
-    unless the cache has all features. Raises ConfigError if too many chips are unreadable.
+    A view says how chips are turned (`model.preprocess.turned`). The chips have the columns that `read_chips`
+    takes, and etag; a chip has the same row in all views, and is read once for all that lack it. ``cache`` is
+    the folder of all caches; None: nothing is kept. Needs a running Ray, unless the cache has all features.
+    Raises ConfigError if too many chips are unreadable.
     """
-    key_of = dict(zip(chips["row"].to_pylist(), _keys(chips), strict=True))
-    folder = f"{cache.rstrip('/')}/{cache_name(network, view, _cuts(chips))}" if cache else None
-    known = _read_cache(folder, chips["uri"], store) if folder else {}
-    known = {key: vector_D for key, vector_D in known.items() if _is_versioned(key)}
-    missing = [row for row, key in key_of.items() if key not in known]
-    unreadable: list[Unreadable] = []
-    if missing:
-        log.info("computing features", view=view, chips=len(missing), cached=len(key_of) - len(missing))
-        wanted = chips.filter(pc.is_in(chips["row"], pa.array(missing)))
-        for part in _parts(_compute(wanted, network, store, config, view)):
-            bad = part.filter(pc.is_valid(part["reason"]))
-            pairs = zip(bad["row"].to_pylist(), bad["reason"].to_pylist(), strict=True)
-            unreadable += [Unreadable(key_of[row][0], reason) for row, reason in pairs]
-            fresh = _vectors(part.filter(pc.is_null(part["reason"])), key_of)
-            lasting = {key: vector_D for key, vector_D in fresh.items() if _is_versioned(key)}
-            if folder and lasting:
-                _write_part(folder, lasting, store)
-            known |= fresh
-    check_unreadable(unreadable, len(chips), config.max_unreadable_share)
-    if len(unreadable) == len(chips):
+    views = {
+        number: _View.begun(number, chips, network, store, cache) for number, chips in chips_of_view.items()
+    }
+    if any(view.missing for view in views.values()):
+        for part in _parts(_compute(views, network, store, config)):
+            for number, view in views.items():
+                view.add(part.filter(pc.equal(part["view"], number)), store)
+    unreadable = {row: why for view in views.values() for row, why in view.unreadable.items()}
+    rows = {row for view in views.values() for row in view.key_of}
+    check_unreadable(list(unreadable.values()), len(rows), config.max_unreadable_share)
+    if any(len(view.unreadable) == len(view.chips) for view in views.values()):
         raise ConfigError("none of the labelled chips can be read")
-    rows = sorted(row for row, key in key_of.items() if key in known)
-    return Features(
-        rows_N=np.asarray(rows, np.int64),
-        features_ND=np.stack([known[key_of[row]] for row in rows]),
-        unreadable=tuple(unreadable),
-        computed=len(missing) - len(unreadable),
-    )
+    return {number: view.features() for number, view in views.items()}
 
 
 def cache_name(network: HashNetwork, view: int = 0, cuts: Sequence[str] = ()) -> str:
@@ -189,9 +231,10 @@ def _parts(blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _compute(
-    chips: pa.Table, network: HashNetwork, store: Store, config: FeatureConfig, view: int
+    views: Mapping[int, _View], network: HashNetwork, store: Store, config: FeatureConfig
 ) -> Iterator[pa.Table]:
-    """Yield row, reason, features of the chips, in no particular order."""
+    """Yield row, view, reason, features of what the views lack, in no particular order."""
+    chips = _lacking(views.values())
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, per_actor = resources.get("CPU", 1), config.gpus_per_actor
     default = resources.get("GPU", 1) / per_actor if per_actor else cpus
@@ -203,7 +246,7 @@ def _compute(
         fn_constructor_kwargs={
             "network": network.network_spec,
             "input_spec": network.input_spec,
-            "view": view,
+            "rows_of_view": ray.put({number: np.array(view.missing) for number, view in views.items()}),
             "state": ray.put({key: value.cpu() for key, value in network.state_dict().items()}),
         },
         batch_size=config.batch_size,
@@ -216,27 +259,49 @@ def _compute(
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
+def _lacking(views: Iterable[_View]) -> pa.Table:
+    """Return the chips whose features some view lacks, each once."""
+    taken: set[int] = set()
+    tables = []
+    for view in views:
+        rows = [row for row in view.missing if row not in taken]
+        taken.update(rows)
+        tables.append(view.chips.filter(pc.is_in(view.chips["row"], pa.array(rows, pa.int64()))))
+    return pa.concat_tables(tables)
+
+
 class _Featuriser:
-    """Replaces the column ``pixels`` by ``features``, a batch at a time."""
+    """Replaces the column ``pixels`` by ``view`` and ``features``, a batch at a time."""
 
     def __init__(
         self,
         network: NetworkSpec,
         input_spec: InputSpec,
-        view: int,
+        rows_of_view: "ray.ObjectRef[Mapping[int, NDArray[np.int64]]]",
         state: "ray.ObjectRef[Mapping[str, Tensor]]",
     ) -> None:
         """Rebuild the network, on the GPU that Ray has given this actor if there is one."""
         torch.set_num_threads(1)  # there is an actor for each CPU
-        self.view = view
+        self.rows_of_view = ray.get(rows_of_view)
         self.network = HashNetwork(network, input_spec).eval()
         self.network.load_state_dict(ray.get(state))
         self.network.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Return row, reason and features; features of unreadable chips are null."""
+        """Return row, view, reason and features; features of unreadable chips are null."""
+        rows_B = batch["row"].to_numpy()
+        return pa.concat_tables(
+            self._of_view(view, batch.filter(pa.array(np.isin(rows_B, rows))))
+            for view, rows in self.rows_of_view.items()
+        )
+
+    def _of_view(self, view: int, batch: pa.Table) -> pa.Table:
         readable = batch.filter(pc.is_null(batch["reason"]))
-        chips = [turned(chip_HWC, self.view) for chip_HWC in chip_arrays(readable)]
+        chips = [turned(chip_HWC, view) for chip_HWC in chip_arrays(readable)]
         vectors: Iterator[NDArray[np.float32]] = iter(self.network.extract(chips) if chips else [])
         column = [None if reason else next(vectors).tobytes() for reason in batch["reason"].to_pylist()]
-        return batch.select(["row", "reason"]).append_column("features", pa.array(column, pa.binary()))
+        return (
+            batch.select(["row", "reason"])
+            .append_column("view", pa.array([view] * len(batch), pa.int32()))
+            .append_column("features", pa.array(column, pa.binary()))
+        )

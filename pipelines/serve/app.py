@@ -37,6 +37,8 @@ from pipelines.serve.rendering import forms, in_form, respond, respond_batch
 from pipelines.serve.search import no_such_chip, search, search_batch
 from pipelines.serve.shard import Shard
 from pipelines.serve.shard_calls import LocalShard, RemoteShard
+from pipelines.serve.watch_routes import WatchRoutes
+from pipelines.serve.watches import Watches
 from pipelines.serve.web_page import add_page
 from pipelines.table.row_ranges import RowRange
 
@@ -87,6 +89,7 @@ class Ingress:
             self._shards = Shards([RemoteShard(shard) for shard in shards])
         else:
             self._shards = Shards([LocalShard(Shard(config, RowRange(0, 1)))])
+        self._watches = Watches.of(config)
         self._metrics = RequestMetrics()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -118,6 +121,7 @@ class Ingress:
         )(self.search_image)
         post("/v1/search/batch", response_model=AnyBatchAnswer)(self.search_batch)
         ExploreRoutes(self._shards).add_to(router)
+        WatchRoutes(self._watches).add_to(router)
         get("/v1/chips/{chip_id}/thumbnail", response_class=Response, responses=_PICTURES)(self.thumbnail)
         post("/v1/encode", openapi_extra=_IMAGE_BODY)(self.encode)
         get("/v1/snapshot")(self.snapshot)
@@ -232,7 +236,7 @@ class Ingress:
 def openapi() -> dict[str, Any]:
     """Return the description of the routes, as `/openapi.json` has it. Nothing is loaded for it."""
     ingress = Ingress.__new__(Ingress)
-    ingress._shards = Shards([])
+    ingress._shards, ingress._watches = Shards([]), None
     return ingress._described().openapi()
 
 

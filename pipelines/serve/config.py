@@ -52,6 +52,10 @@ class ServeConfig(StageConfig):
     """Keys that may also see /v1/status, in the same form"""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may ask from a browser, such as https://maps.example.org, or *; empty: none"""
+    watches: Uri | None = None
+    """Show the watches that `jobs.watch` keeps here, and their hits: URI of a folder"""
+    watch_hits: Uri | None = None
+    """Where their hits are: the `--output` of `jobs.watch run`"""
     poll_seconds: float = Field(default=10.0, gt=0)
     """How often to look for a newly published version [seconds]"""
     timeout_seconds: float = Field(default=30.0, gt=0)
@@ -93,6 +97,8 @@ class ServeConfig(StageConfig):
         keys = self.key_hashes + self.admin_key_hashes
         if not self.open and not keys:
             raise ValueError("name the accepted API keys with key_hashes, or ask for open to need none")
+        if (self.watches is None) != (self.watch_hits is None):
+            raise ValueError("watches and watch_hits go together: give both, or neither")
         if self.shards == 1 and self.ingress_replicas > 1:
             raise ValueError("a single shard's replicas speak HTTP themselves: set shard_replicas instead")
         if self.open and keys:

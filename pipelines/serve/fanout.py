@@ -6,6 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 from pipelines.serve.chance import ChanceDistances
+from pipelines.serve.here import ChipLookup
 from pipelines.serve.lookup import Lookup, Part
 from pipelines.serve.picture_form import ChipSource
 from pipelines.serve.question import (
@@ -98,9 +99,13 @@ class Shards:
         raise RefusedRequest(NOT_READY)
 
     async def chip_source(self, chip_id: str) -> ChipSource | None:
-        """Return where a chip's pixels are; None if no shard has the chip."""
-        answers = await self._from_all(lambda shard: shard.chip_source(chip_id))
-        return next((source for source in answers if source is not None), None)
+        """Return where a chip's pixels are; None if it isn't in the snapshot that is served.
+
+        All shards are asked for one snapshot: between two, a chip may have gone from one shard to another.
+        Raises RefusedRequest as `look` does.
+        """
+        _, parts = await self.look(ChipLookup(chip_id), SnapshotSelector())
+        return next((ChipSource.of(row) for row, _ in (part for part in parts if part is not None)), None)
 
     async def infos(self) -> list[ShardInfo]:
         """Return what one replica of each shard holds."""

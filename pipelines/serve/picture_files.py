@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +12,7 @@ import structlog
 
 _SWEEP_SHARE = 0.05  # of the limit: so much is written before the folder is looked through again
 _LEFT_SHARE = 0.9  # of the limit, after it
+_WRITING_SECONDS = 60.0  # at most: a picture that isn't finished by then never will be
 
 log = structlog.get_logger()
 
@@ -61,12 +63,18 @@ class PictureFiles:
         return self._folder / name[:2] / name[2:]
 
     def _sweep(self) -> None:
-        """Remove the files that were used longest ago, as far as the limit asks for it."""
-        found = []
+        """Remove the files that were used longest ago, as far as the limit asks for it.
+
+        What a process left that was killed while it wrote is removed in any case.
+        """
+        found, oldest = [], time.time() - _WRITING_SECONDS
         for path in self._folder.glob("??/*"):
             with suppress(OSError):  # removed by another process
                 status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
+                if path.suffix == ".tmp" and status.st_mtime < oldest:
+                    path.unlink()
+                else:
+                    found.append((status.st_mtime, status.st_size, path))
         total = sum(size for _, size, _ in found)
         if total <= _LEFT_SHARE * self._most_bytes:
             return

@@ -1,7 +1,11 @@
 """What the ingress tells the deployment that makes pictures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from pipelines.api.pictures import picture_version
+from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.imagery.window import WindowTuple
 
@@ -21,6 +25,13 @@ class ChipSource:
     """The object's etag when it was encoded"""
     version: str
     """See `pipelines.api.pictures.picture_version`"""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "ChipSource":
+        """Return where the pixels of a chip are, from its row (`pipelines.index.rows.ROW_COLUMNS`)."""
+        x, y, w, h = row["window"].values()
+        version = picture_version(row["etag"], row["cut"])
+        return cls(row["uri"], (x, y, w, h), ChipSpec.read(row["cut"]).pixels, row["etag"], version)
 
 
 @dataclass(frozen=True)

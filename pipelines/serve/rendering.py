@@ -8,6 +8,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi import Request, Response
+from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 
 from pipelines.api.explore import ChangesRequest, DatesParameters, HereParameters
@@ -28,7 +29,7 @@ _LARGE_PAGE = 100
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 
 
-class GeoJSON(Response):
+class GeoJSON(JSONResponse):
     """A GeoJSON body (RFC 7946), for the description of the API."""
 
     media_type = GEOJSON

@@ -6,19 +6,15 @@ It is a deployment of its own or, if the table has only one shard, a part of the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from ray import serve
 
 from pipelines.api.answers import RefusedSnapshot
-from pipelines.api.pictures import picture_version
-from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.index.files import building
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.find import answer
 from pipelines.serve.follow import Follower, RefusedPublication
 from pipelines.serve.lookup import HeavyLookups, Lookup, Part
-from pipelines.serve.picture_form import ChipSource
 from pipelines.serve.prometheus import LastNightMetrics, SnapshotMetrics
 from pipelines.serve.question import Question, Sample, ShardReplies, SnapshotId, SnapshotSelector
 from pipelines.serve.refusals import NOT_READY, Refusal
@@ -125,18 +121,6 @@ class Shard:
         else:
             part = self._heavy.answer(lookup, snapshot, is_whole=is_whole)
         return part if isinstance(part, Refusal) else (_id_of(snapshot), part)
-
-    def chip_source(self, chip_id: str) -> ChipSource | None:
-        """Return where a chip's pixels are; None if this shard doesn't have the chip."""
-        rows = self._follower.current.index.rows
-        row = rows.find(chip_id)
-        if row is None:
-            return None
-        chip = rows.take(np.array([row]))[0]
-        x, y, w, h = chip["window"].values()
-        etag, cut = chip["etag"], chip["cut"]
-        version = picture_version(etag, cut)
-        return ChipSource(chip["uri"], (x, y, w, h), ChipSpec.read(cut).pixels, etag, version)
 
     def info(self) -> ShardInfo:
         """Return what this replica holds."""

@@ -6,7 +6,6 @@ from typing import Protocol
 from ray.serve.handle import DeploymentHandle
 
 from pipelines.serve.lookup import MOST_WAITING, Lookup, Part
-from pipelines.serve.picture_form import ChipSource
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import Question, Sample, ShardReplies, SnapshotId, SnapshotSelector
 from pipelines.serve.refusals import Refusal
@@ -31,9 +30,6 @@ class ShardCalls(Protocol):
         self, lookup: Lookup[Part], selector: SnapshotSelector
     ) -> tuple[SnapshotId, Part] | Refusal:
         """Call `Shard.look`."""
-
-    async def chip_source(self, chip_id: str) -> ChipSource | None:
-        """Call `Shard.chip_source`."""
 
     async def info(self) -> ShardInfo:
         """Call `Shard.info`."""
@@ -71,10 +67,6 @@ class LocalShard:
         pool = self._heavy if lookup.is_heavy else self._lookups
         return await pool.run(self._shard.look, lookup, selector)
 
-    async def chip_source(self, chip_id: str) -> ChipSource | None:
-        """Call `Shard.chip_source`."""
-        return await self._lookups.run(self._shard.chip_source, chip_id)
-
     async def info(self) -> ShardInfo:
         """Call `Shard.info`."""
         return await self._lookups.run(self._shard.info)
@@ -103,11 +95,6 @@ class RemoteShard:
     ) -> tuple[SnapshotId, Part] | Refusal:
         """Call `Shard.look`."""
         reply: tuple[SnapshotId, Part] | Refusal = await self._handle.look.remote(lookup, selector)
-        return reply
-
-    async def chip_source(self, chip_id: str) -> ChipSource | None:
-        """Call `Shard.chip_source`."""
-        reply: ChipSource | None = await self._handle.chip_source.remote(chip_id)
         return reply
 
     async def info(self) -> ShardInfo:

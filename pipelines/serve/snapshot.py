@@ -1,7 +1,6 @@
 """A published version of a code table, or the rows of one shard: its index, and the model of its codes."""
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from model.bundle import Manifest
 from model.spec import CodeSpec
 from pipelines.errors import TableError
+from pipelines.index.files import remove_others
 from pipelines.index.table_index import TableIndex, open_index
 from pipelines.registry.bundles import read_manifest
 from pipelines.serve.config import ServeConfig
@@ -81,8 +81,8 @@ def load_snapshot(
         folder.touch()
     # folders of other divisions too: with another number of shards, the old ones aren't needed any more
     built = sorted(config.index_folder.glob(f"{prefix}-*"), key=_last_used)
-    for old in built[: -config.kept_snapshots * row_range.parts]:  # mapped files stay readable
-        shutil.rmtree(old, ignore_errors=True)
+    newest = built[-config.kept_snapshots * row_range.parts :]
+    remove_others(config.index_folder, f"{prefix}-", [folder.name for folder in newest])
     return Snapshot(published, manifest, index)
 
 

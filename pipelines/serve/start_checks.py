@@ -30,7 +30,13 @@ def check_port(config: ServeConfig) -> None:
 
 
 def check_published(config: ServeConfig) -> None:
-    """Raise TableError if nothing is published, BundleError if the published version's bundle is missing."""
+    """Raise TableError if nothing is published, BundleError if the published version's bundle is missing.
+
+    Raises StorageError if there is no bucket for the watches.
+    """
     store = Store(config.store)
+    for folder in (config.watches, config.watch_hits):
+        if folder is not None:
+            store.require_bucket(folder)
     published = read_pointer(config.table, store)
     check_model(published, read_manifest(published.bundle_uri, store))

@@ -17,7 +17,7 @@ from pipelines.errors import ConfigError, StorageError
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.labels.chip_pixels import Unreadable, check_unreadable
 from pipelines.labels.dataset import Labels, multi_hot
-from pipelines.labels.features import compute_features
+from pipelines.labels.features import compute_views
 from pipelines.registry.bundles import read_bundle, resolve_bundle
 from pipelines.storage.store import Store
 from pipelines.train.config import TrainConfig
@@ -109,16 +109,15 @@ def feature_splits(
     unless all features are cached. Raises StorageError if a chip that was read once can't be read again.
     """
     chips = labels.chips.filter(pc.not_equal(labels.chips["split"], "test"))
-    features = compute_features(chips, network, store, config.features, cache)
+    in_train = chips.filter(pc.equal(chips["split"], "train"))
+    chips_of_view = {0: chips} | dict.fromkeys(range(1, config.augment.views), in_train)
+    features, *more = compute_views(chips_of_view, network, store, config.features, cache).values()
     readable = labels.chips.take(features.rows_N)
     is_train_N = pc.equal(readable["split"], "train").to_numpy()
     train, validation = (readable.filter(pa.array(chosen_N)) for chosen_N in (is_train_N, ~is_train_N))
-    views = [features.features_ND[is_train_N]]
-    for view in range(1, config.augment.views):
-        more = compute_features(train, network, store, config.features, cache, view)
-        if more.unreadable:
-            raise StorageError(f"{more.unreadable[0].uri} could be read a moment ago, not now; run again")
-        views.append(more.features_ND)
+    if any(not np.array_equal(each.rows_N, features.rows_N[is_train_N]) for each in more):
+        raise StorageError("some chips could be read in earlier runs, not now; run again")
+    views = [features.features_ND[is_train_N], *(each.features_ND for each in more)]
     return LabelledSplits(
         labelled_split(FeatureRows(np.stack(views, axis=1)), train, labels),
         labelled_split(FeatureRows(features.features_ND[~is_train_N, None]), validation, labels),

@@ -27,7 +27,7 @@ from pipelines.imagery.pixels import read_window
 from pipelines.imagery.raster import open_raster
 from pipelines.imagery.window import WindowTuple
 from pipelines.labels.chip_pixels import READ_CPUS
-from pipelines.labels.features import compute_features
+from pipelines.labels.features import compute_views
 from pipelines.runtime.spill import database
 from pipelines.sources.chip_specs import ChipSpecs, chip_specs_of
 from pipelines.sources.listing import list_source
@@ -79,10 +79,9 @@ def sample_features(config: TrainConfig, network: HashNetwork, store: Store, cac
     """
     scenes, _ = list_scenes(config, store)
     windows, unreadable = draw_windows(scenes, config, chip_specs_of(config, network.input_spec), store)
-    views = []
-    for number in range(config.augment.views):
-        features = compute_features(windows, network, store, config.features, cache, number)
-        views.append(dict(zip(features.rows_N.tolist(), features.features_ND, strict=True)))
+    chips_of_view = dict.fromkeys(range(config.augment.views), windows)
+    computed = compute_views(chips_of_view, network, store, config.features, cache)
+    views = [dict(zip(each.rows_N.tolist(), each.features_ND, strict=True)) for each in computed.values()]
     rows = sorted(set.intersection(*(set(of_view) for of_view in views)))
     features_NVD = np.stack([np.stack([of_view[row] for of_view in views]) for row in rows])
     read = windows.take(rows)

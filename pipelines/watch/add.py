@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.api.filter_flags import checked, filter_values
 from pipelines.api.requests import Filters
+from pipelines.api.watches import WatchExample
 from pipelines.errors import ConfigError, ConflictError
 from pipelines.index.part_weights import comparison_of
 from pipelines.registry.bundles import read_manifest
@@ -14,8 +15,7 @@ from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, check_model, read_pointer
 from pipelines.watch.config import AddWatchConfig, RemoveWatchConfig
 from pipelines.watch.example_codes import resolve_example
-from pipelines.watch.watch_state import (
-    Example,
+from pipelines.watch_files.watch_state import (
     Progress,
     SeenVersion,
     Watch,
@@ -40,7 +40,7 @@ def add_watch(config: AddWatchConfig) -> Watch:
     table = CodeTable(config.table, store)
     published = read_pointer(table.uri, store)
     image = b"" if config.image is None else _read(config.image)
-    example = Example(
+    example = WatchExample(
         chip_ids=config.chip_id,
         code=config.code,
         image=f"{config.name}.{hashlib.sha256(image).hexdigest()[:12]}.image" if image else None,

@@ -7,9 +7,8 @@ from pydantic import Field, model_validator
 from model.spec import Compare
 from pipelines.api.filter_flags import FilterFlags
 from pipelines.api.requests import MAX_EXAMPLES, MAX_KIND_WEIGHT
+from pipelines.api.watches import NAME
 from pipelines.config import LocalPath, StageConfig, StoreConfig, Uri
-
-NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
 
 class ListWatchesConfig(StageConfig):

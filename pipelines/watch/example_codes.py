@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pipelines.api.watches import WatchExample
 from pipelines.errors import ConfigError, TableError
 from pipelines.imagery.picture import read_picture
 from pipelines.imagery.pixels import PixelSpec
@@ -9,13 +10,17 @@ from pipelines.registry.bundles import read_bundle
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, check_model
-from pipelines.watch.watch_state import Example, ExampleCodes
+from pipelines.watch_files.watch_state import ExampleCodes
 
 _AGAIN = "add the watch again, with another example (--replace)"
 
 
 def resolve_example(
-    example: Example, coded_by: str, read_image: Callable[[], bytes], table: CodeTable, published: Published
+    example: WatchExample,
+    coded_by: str,
+    read_image: Callable[[], bytes],
+    table: CodeTable,
+    published: Published,
 ) -> ExampleCodes:
     """Return an example's codes.
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from model.codes import hamming_distances
 from pipelines.api.requests import Filters
+from pipelines.api.watches import Key
 from pipelines.errors import TableError
 from pipelines.hamming.comparison import Comparison
 from pipelines.index.request_filters import COLUMNS, fulfilling
@@ -25,8 +26,7 @@ from pipelines.index.rows import ANSWER_COLUMNS
 from pipelines.index.table_index import codes_of
 from pipelines.table.code_table import CodeTable, lost_files
 from pipelines.table.pointer import Published
-from pipelines.watch.hits import Key
-from pipelines.watch.watch_state import SeenVersion
+from pipelines.watch_files.watch_state import SeenVersion
 
 _KEY = ["chip_id", "etag"]
 _ROWS = list(dict.fromkeys([*ANSWER_COLUMNS, *COLUMNS, "encoded_at", "code"]))

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
+from pipelines.api.watches import Hit
 from pipelines.errors import ConfigError, ConflictError
 from pipelines.index.part_weights import comparison_of
 from pipelines.registry.bundles import read_manifest
@@ -25,10 +26,10 @@ from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, check_model, read_pointer
 from pipelines.watch.config import RunWatchesConfig
 from pipelines.watch.example_codes import resolve_example
-from pipelines.watch.hits import Hit, geojson, hit_of, json_lines
 from pipelines.watch.new_matches import NewMatches, Search, find_new_matches, is_newer
 from pipelines.watch.report import Tally, WatchReport, collect_errors, report_of
-from pipelines.watch.watch_state import (
+from pipelines.watch_files.hits import geojson, hit_of, hits_uri, json_lines
+from pipelines.watch_files.watch_state import (
     Progress,
     SeenVersion,
     State,
@@ -182,8 +183,8 @@ def _deliver(config: RunWatchesConfig, watch: Watch, store: Store) -> list[str]:
     if not state.undelivered:
         return []
     hits: Sequence[Hit] = state.undelivered
-    stem = f"{config.output.rstrip('/')}/{watch.name}/{hits[0].properties.publication:06}"
-    contents = {f"{stem}.geojson": geojson(hits), f"{stem}.jsonl": json_lines(hits)}
+    uri = hits_uri(config.output, watch.name, hits[0].properties.publication)
+    contents = {uri: geojson(hits), f"{uri.removesuffix('.geojson')}.jsonl": json_lines(hits)}
     for uri, content in contents.items():
         store.write(uri, content)
     write_state(config.watches, watch, state.model_copy(update={"undelivered": ()}), etag, store)

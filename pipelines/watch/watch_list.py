@@ -1,35 +1,18 @@
 """Lists watches."""
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
-from model.spec import Compare
-from pipelines.api.requests import Filters
+from pipelines.api.watches import WatchSummary
 from pipelines.runtime.text_table import TextTable
 from pipelines.storage.store import Store
 from pipelines.watch.config import ListWatchesConfig
-from pipelines.watch.watch_state import Example, read_state, read_watch, watch_names
+from pipelines.watch_files.watch_state import read_state, read_watch, summary_of, watch_names
 
 
-class WatchLine(BaseModel):
-    """A watch and its progress."""
+class WatchLine(WatchSummary):
+    """A watch, how far it has come, and its table."""
 
-    model_config = ConfigDict(frozen=True)
-
-    name: str
     table: str
-    example: Example
-    max_distance: int
-    compare: Compare
-    kind_weight: int | None
-    filters: Filters
-    notes: str
-    created_at: AwareDatetime
-    ran_at: AwareDatetime | None
-    publication: int
-    """Number of the newest publication that it has looked at; 0: none yet"""
-    model_id: str
-    hits: int
-    """Number of hits so far"""
 
 
 class WatchList(BaseModel):
@@ -51,14 +34,7 @@ def list_watches(config: ListWatchesConfig) -> WatchList:
 def _line(folder: str, name: str, store: Store) -> WatchLine:
     watch = read_watch(folder, name, store)
     state, _ = read_state(folder, watch, store)
-    fields = {field: getattr(watch, field) for field in WatchLine.model_fields if hasattr(watch, field)}
-    return WatchLine(
-        **fields,
-        ran_at=state.ran_at,
-        publication=state.progress.publication,
-        model_id=state.progress.example.model_id,
-        hits=len(state.reported),
-    )
+    return WatchLine(**dict(summary_of(watch, state)), table=watch.table)
 
 
 def _compared(watch: WatchLine) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 ROOMS = (REPOSITORY / "docs/architecture.md").read_text().split("## The rooms")[1].split("\n## ")[0]
-LAYERS = re.findall(r"^    ([a-z, ]+)", ROOMS, re.MULTILINE)
+LAYERS = re.findall(r"^    ([a-z_, ]+)", ROOMS, re.MULTILINE)
 ROWS = dict(re.findall(r"^\| `pipelines/(\w+)/` \| (.+) \|$", ROOMS, re.MULTILINE))
 IN_EACH_STAGE = {"__init__", "config", "run", "report"}
 

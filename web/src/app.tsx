@@ -14,6 +14,7 @@ import { KeysDialog } from "./panels/keys_dialog";
 import { SignIn } from "./panels/sign_in";
 import { Timeline } from "./panels/timeline";
 import { TopBar } from "./panels/topbar";
+import { WatchesDialog } from "./panels/watches_dialog";
 import { answer, notice } from "./state/store";
 
 export function App(): JSX.Element {
@@ -39,6 +40,7 @@ export function App(): JSX.Element {
       <ChipDialog />
       <ExportDialog />
       <ChangesDialog />
+      <WatchesDialog />
       <KeysDialog />
       <SignIn />
     </>

@@ -2,9 +2,10 @@
 import { isExporting } from "./panels/export_dialog";
 import { showsChanges } from "./panels/changes_dialog";
 import { showsKeys } from "./panels/keys_dialog";
+import { showsWatches } from "./panels/watches_dialog";
 import { theWorld } from "./map/map";
 import { tool } from "./map/tools";
-import { answer, label, searchFrom, undo } from "./state/store";
+import { canExport, label, searchFrom, undo } from "./state/store";
 
 /** Listen to the keys. */
 export function startKeyboard(): void {
@@ -31,7 +32,8 @@ function press(key: string, target: HTMLElement): boolean {
     "/": () => document.getElementById("find")?.focus(),
     r: () => (tool.value = "region"),
     c: () => (showsChanges.value = true),
-    e: () => answer.value && (isExporting.value = true),
+    e: () => canExport.value && (isExporting.value = true),
+    w: () => (showsWatches.value = true),
     "?": () => (showsKeys.value = true),
   };
   anywhere[name]?.();

@@ -9,6 +9,7 @@ import { followArchive } from "./state/archive";
 import { watchWhatIsServed } from "./state/served";
 import { start } from "./state/store";
 import { startTheme } from "./state/theme";
+import { followWatches } from "./state/watches";
 
 startTheme();
 render(<App />, document.getElementById("app")!);
@@ -17,3 +18,4 @@ startKeyboard();
 startDropping();
 watchWhatIsServed();
 followArchive();
+followWatches();

@@ -12,7 +12,7 @@ from pipelines.config import FeatureConfig
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.labels.chip_pixels import chip_arrays, read_chips
 from pipelines.labels.dataset import read_labels
-from pipelines.labels.features import cache_name, compute_features
+from pipelines.labels.features import cache_name, compute_features, compute_views
 from pipelines.train.inputs import FeatureRows
 
 pytestmark = pytest.mark.usefixtures("ray_local")
@@ -55,8 +55,11 @@ def test_features_are_computed_once_and_only_of_what_is_new(scenes, store, root)
     assert len(list(store.list(cache))) == 2  # a file for each time that something was computed
 
     few = labels.chips.slice(0, 4)
-    mirrored = compute_features(few, network, store, lenient, cache, view=6)
-    assert mirrored.computed == 4
+    every = read_labels(scenes.manifest, store).chips
+    both = compute_views({0: every, 6: few}, network, store, lenient, cache)
+    assert [(view, each.computed) for view, each in both.items()] == [(0, 0), (6, 4)]
+    np.testing.assert_array_equal(both[0].features_ND, mended.features_ND)
+    mirrored = both[6]
     want = network.extract([turned(chip, 6) for chip in decoded(few, store)])
     np.testing.assert_allclose(mirrored.features_ND, want, rtol=0.02, atol=0.02)
     assert not np.allclose(mirrored.features_ND, again.features_ND[:4], rtol=0.02, atol=0.02)

@@ -182,7 +182,7 @@ def _write_scene(store: Store, uri: str, seed: int, west: float | None) -> None:
 def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> list[dict[str, object]]:
     with open_raster(store.read(uri)) as dataset:
         chips = list(read_chips(dataset, None, Grid(16), PixelSpec((1, 2, 3))))
-        places = [footprint(georeference(dataset), chip.window) for chip in chips]
+        outlines = [footprint(georeference(dataset), chip.window) for chip in chips]
     codes_NY = network.encode(torch.from_numpy(np.stack([chip.pixels_HWC for chip in chips])))
     return [
         {
@@ -190,9 +190,9 @@ def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> li
             "uri": uri,
             "etag": f"etag-{number}",
             "window": dict(zip("xywh", chip.window, strict=True)),
-            "bbox": place and place.bbox,
-            "geometry": place and place.geometry,
-            "datetime": datetime(2025, 1, 1 + number, tzinfo=UTC) if number else None,
+            "bbox": outline and outline.bbox,
+            "geometry": outline and outline.geometry,
+            "datetime": datetime(2025, 1, 1 + number, tzinfo=UTC) if number or place % 2 else None,
             "collection": "tests",
             "properties": [],
             "valid_fraction": 1.0,
@@ -201,7 +201,7 @@ def _scene_rows(store: Store, uri: str, number: int, network: HashNetwork) -> li
             "run_id": "run",
             "encoded_at": datetime(2026, 1, 1, tzinfo=UTC),
         }
-        for chip, place, code_Y in zip(chips, places, codes_NY, strict=True)
+        for place, (chip, outline, code_Y) in enumerate(zip(chips, outlines, codes_NY, strict=True))
     ]
 
 
@@ -261,6 +261,8 @@ def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFact
         index_folder=tmp_path_factory.mktemp("indices"),
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
         cors_origins=(ORIGIN,),
+        watches=f"{archive.root}/watches",
+        watch_hits=f"{archive.root}/hits",
         poll_seconds=0.2,
         timeout_seconds=10,
         shards=2,
@@ -282,7 +284,7 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 def wait_for(http: httpx.Client, version: int) -> None:
     """Wait until all replicas of the shards follow, and the encoder."""
-    deadline, right = time.monotonic() + 20, 0
+    deadline, right = time.monotonic() + 60, 0
     while right < 10:  # in a row: of each shard another replica may answer
         served = http.get("/v1/snapshot").json()
         follows = (served["snapshot"], served["refused"]) == (version, None)

@@ -36,6 +36,8 @@ def test_every_path_of_the_contract_is_described(url: str) -> None:
         ("GET", "/v1/chips/{chip_id}/dates"),
         ("GET", "/v1/coverage"),
         ("GET", "/v1/collections"),
+        ("GET", "/v1/watches"),
+        ("GET", "/v1/watches/{name}/hits"),
         ("GET", "/v1/chips/{chip_id}/thumbnail"),
         ("POST", "/v1/encode"),
         ("GET", "/v1/snapshot"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -219,6 +220,19 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     files = PictureFiles(tmp_path / "file", 1000)
     files.keep("a", b"x")
     assert files.find("a") is None
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    PictureFiles(tmp_path, 100_000).keep("a", b"x")
+    (path,) = tmp_path.glob("*/*")
+    left, young = path.with_name("left.tmp"), path.with_name("young.tmp")
+    for unfinished in (left, young):
+        unfinished.write_bytes(b"a part")
+    os.utime(left, (0, 0))
+    PictureFiles(tmp_path, 100_000).keep("b", b"x")  # the first that a process keeps
+    assert not left.exists()
+    assert young.exists(), "another process may be writing it"
+    assert PictureFiles(tmp_path, 100_000).find("a") == b"x"
 
 
 def test_processes_share_the_folder(tmp_path):

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from pipelines.serve.here import ChipLookup
 from pipelines.serve.pools import WorkPool
 from pipelines.serve.question import SnapshotSelector
 from pipelines.serve.refusals import RefusedRequest
@@ -24,8 +25,8 @@ class SlowShard:
         self.released.wait(20)
         return "found"
 
-    def chip_source(self, chip_id: str) -> str:
-        return f"where {chip_id} is"
+    def look(self, lookup: ChipLookup, selector: SnapshotSelector) -> str:
+        return f"where {lookup.chip_id} is"
 
 
 def test_many_slow_thumbnails_hold_up_no_search() -> None:
@@ -51,7 +52,10 @@ def test_slow_searches_hold_up_no_lookup() -> None:
         local = LocalShard(shard)  # type: ignore[arg-type]
         searches = [asyncio.create_task(local.ask([], SnapshotSelector())) for _ in range(40)]
         await asyncio.sleep(0)
-        assert await asyncio.wait_for(local.chip_source("a chip"), 10) == "where a chip is"
+        assert (
+            await asyncio.wait_for(local.look(ChipLookup("a chip"), SnapshotSelector()), 10)
+            == "where a chip is"
+        )
         shard.released.set()
         assert await asyncio.gather(*searches) == ["found"] * 40
 

@@ -24,7 +24,7 @@ from pipelines.serve.shard import why_refused
 from pipelines.serve.snapshot import Snapshot
 from pipelines.table.pointer import Published, read_pointer
 from pipelines.watch.new_matches import Search, find_new_matches, is_newer
-from pipelines.watch.watch_state import SeenVersion
+from pipelines.watch_files.watch_state import SeenVersion
 
 CODE = CodeSpec((CodePart("kind", 32),))
 LENIENT = GateConfig(min_chips=10**6, min_objects=10**6)

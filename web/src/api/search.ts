@@ -19,12 +19,22 @@ export interface Answer {
   readonly bits: number;
   /** The parts of the codes, in the order of their bits, and what a bit of each counts. */
   readonly parts: readonly { readonly name: string; readonly bits: number; readonly weight: number }[];
-  readonly compared: number;
-  readonly tookMs: number;
   readonly snapshot: number;
-  readonly modelId: string;
   /** What to ask for the next page, if there is one. */
   readonly next: string | null;
+  /** Only of a watch's hits. */
+  readonly watched?: Watched;
+}
+
+/** Whose hits an answer has. */
+export interface Watched {
+  readonly watch: string;
+  /** The publications that brought hits, the newest first; also those whose hits aren't shown. */
+  readonly nights: readonly Schemas["NightOfHits"][];
+  /** Whether all hits are there. */
+  readonly isWhole: boolean;
+  /** Ids of the hits of the newest publication, if there are others. */
+  readonly fresh: readonly string[];
 }
 
 /** Search. With a cutoff: all within it, page by page; without: the nearest `query.most`. */
@@ -43,10 +53,7 @@ export async function search(query: Query, signal: AbortSignal, token: string | 
     chance: info.chance_distance,
     bits: info.bits,
     parts: info.parts,
-    compared: info.codes_compared,
-    tookMs: info.took_ms,
     snapshot: info.snapshot,
-    modelId: info.model_id,
     next: (links?.[0]?.body["token"] as string | undefined) ?? null,
   };
 }

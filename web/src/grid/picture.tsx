@@ -27,6 +27,6 @@ export function Picture({ id, size, context = 1, alt }: Props): JSX.Element {
     return () => controller.abort();
   }, [address]);
   if (current.problem) return <span class="picture missing">{current.problem}</span>;
-  if (!current.url) return <span class="picture loading" role="img" aria-label={alt} />;
+  if (!current.url) return <span class="picture loading" role={alt ? "img" : undefined} aria-label={alt || undefined} />;
   return <img class="picture" src={current.url} alt={alt} draggable={false} />;
 }

@@ -3,8 +3,9 @@ import type { JSX } from "preact";
 import { asksForKey } from "../state/session";
 import { servedFailure } from "../state/served";
 import { answer, canUndo, change, clear, failure, isSearching, onePerPlace, places, query, searchAgain, searchNewest, setCutoff, shown, undo } from "../state/store";
-import { filterCount, hasExample } from "../state/query";
+import { asksForSomething, filterCount } from "../state/query";
 import { counted, number, sentences } from "../panels/format";
+import { WatchHead } from "./watch_head";
 
 export function Results(): JSX.Element {
   const found = answer.value;
@@ -21,6 +22,7 @@ export function Results(): JSX.Element {
         )}
       </header>
       <div class={`progress ${isSearching.value ? "on" : ""}`} />
+      {query.value.watch && <WatchHead />}
       {body()}
     </>
   );
@@ -28,13 +30,17 @@ export function Results(): JSX.Element {
 
 function statusLine(): string {
   const found = answer.value;
-  if (isSearching.value && !found) return "Searching…";
-  if (!found || !hasExample(query.value)) return "";
+  if (isSearching.value && !found) return query.value.watch ? "Reading the hits…" : "Searching…";
+  if (!found || !asksForSomething(query.value)) return "";
   const isPart = shown.value < found.ids.length;
   const count = isPart ? shown.value : found.matched;
   const cutoff = query.value.cutoff;
   const farthest = found.distances[shown.value - 1];
   const where = onePerPlace.value ? ` at ${counted(places.value.length, "place")}` : "";
+  if (found.watched) {
+    const within = cutoff === null ? "" : ` within ${counted(Math.floor(cutoff), "bit")}`;
+    return `${found.watched.isWhole ? "" : "The newest "}${counted(count, "hit")}${where}${within}`;
+  }
   if (cutoff !== null) return `${counted(count, "chip")}${where} within ${counted(Math.floor(cutoff), "bit")}`;
   return farthest === undefined ? "" : `${number(count)} nearest${where}, up to ${counted(farthest, "bit")}`;
 }
@@ -58,14 +64,17 @@ function body(): JSX.Element | null {
   }
   if (said) {
     return (
-      <State title="The service refused this search" text={sentences(said.message, said.hint)} code={said.code}>
+      <State title={query.value.watch ? "The service can’t show these hits" : "The service refused this search"} text={sentences(said.message, said.hint)} code={said.code}>
         <button class="primary" onClick={searchAgain}>Try again</button>
         <button onClick={canUndo.value ? undo : clear}>{canUndo.value ? "Undo the last change" : "Start anew"}</button>
       </State>
     );
   }
   if (asksForKey.value) return <State title="A key is needed" text="Sign in with the key that the service’s operator gave you." />;
-  if (!hasExample(query.value)) {
+  if (found?.watched && shown.value === 0 && query.value.cutoff === null) {
+    return <State title="No hits yet" text="The watch looks at each night that is published. What it finds is shown here." />;
+  }
+  if (!asksForSomething(query.value)) {
     return (
       <State
         title="What are you looking for?"

@@ -73,7 +73,7 @@ function Layers(): JSX.Element | null {
       <summary class="boxed" title="What the map shows" aria-label="What the map shows"><Icon name="layers" /></summary>
       <div class="menu">
         <Layer name="Results" of={showsFootprints} disabled={!found} />
-        <Layer name="Heat of the whole archive" of={showsHeat} disabled={!found} />
+        <Layer name="Heat of the whole archive" of={showsHeat} disabled={!found || found.watched !== undefined} />
         <Layer name="Where the archive is" of={showsCoverage} disabled={!coverage.value} />
         {isHeating.value && <p class="hint" role="status">Counting the whole archive…</p>}
       </div>

@@ -64,10 +64,10 @@ function Body(): JSX.Element {
           <ul class="pairs">
             {found.pairs.map((change) => (
               <li key={`${change.before}${change.after}`}>
-                <button class="pair" onClick={() => setChosen(change)} aria-label={`${counted(change.distance, "bit")} changed, ${placeOf(change.box)}`}>
+                <button class="pair" onClick={() => setChosen(change)}>
                   <Picture id={change.before} size={128} alt="" />
                   <Picture id={change.after} size={128} alt="" />
-                  <span><strong>{counted(change.distance, "bit")}</strong> {placeOf(change.box)}</span>
+                  <span><strong>{counted(change.distance, "bit")}</strong> changed, {placeOf(change.box)}</span>
                   <small>{day(change.beforeTime)} → {day(change.afterTime)}</small>
                 </button>
               </li>

@@ -117,7 +117,8 @@ function Dates({ id }: { id: string }): JSX.Element | null {
 
 /** Say what the distance is of: one example, the mean of several, or the difference of those for and against. */
 function whatItMeans(distance: number, bits: number): string {
-  const { positive, negative } = query.value;
+  const { positive, negative, watch } = query.value;
+  if (watch) return `${distance === 1 ? "bit" : "bits"} from the watch’s example`;
   if (negative.length) return "bits: how much farther from the examples for than from those against";
   return positive.length > 1 ? `bits differ on average, of ${number(bits)}` : `${distance === 1 ? "bit differs" : "bits differ"}, of ${number(bits)}`;
 }

@@ -24,6 +24,7 @@ const KEYS: [string, [string, string][]][] = [
     ["/", "Type coordinates, a chip id or a code"],
     ["R", "Draw a region; Enter ends it, Esc gives it up"],
     ["C", "Places that changed most"],
+    ["W", "Watches and their hits"],
     ["E", "Export"],
     ["?", "This list"],
   ]],

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { asksForKey, key, signIn } from "../state/session";
 import { askWhatIsServed, served } from "../state/served";
-import { hasExample } from "../state/query";
+import { asksForSomething } from "../state/query";
 import { query, searchAgain } from "../state/store";
 import { Dialog } from "./dialog";
 
@@ -16,7 +16,7 @@ export function SignIn(): JSX.Element {
     served.value = null;
     await askWhatIsServed();
     setProblem(asksForKey.value ? "The service doesn’t know this key." : "");
-    if (!asksForKey.value && hasExample(query.value)) searchAgain();
+    if (!asksForKey.value && asksForSomething(query.value)) searchAgain();
   };
   return (
     <Dialog title="Sign in" isOpen={asksForKey.value} onClose={() => (asksForKey.value = false)}>

@@ -9,6 +9,7 @@ export function Timeline(): JSX.Element | null {
   if (!found) return null;
   const periods = periodsOf(found.times, shown.value);
   if (periods.length < 2) return null; // one bar says nothing
+  const only = found.watched ? "" : ". Only these";
   const most = Math.max(...periods.map(({ count }) => count));
   const choose = (name: string): void => {
     const [from, to] = daysOf(name);
@@ -25,9 +26,9 @@ export function Timeline(): JSX.Element | null {
         {periods.map(({ name, count }) => (
           <button
             key={name}
-            disabled={count === 0}
-            title={`${name}: ${number(count)}. Only these`}
-            aria-label={`Only ${name}: ${counted(count, "chip")}`}
+            disabled={count === 0 || found.watched !== undefined}
+            title={`${name}: ${number(count)}${only}`}
+            aria-label={`${name}: ${counted(count, "chip")}${only}`}
             onClick={() => choose(name)}
           >
             <span style={{ height: `${count ? Math.max(4, (count / most) * 100) : 0}%` }} />

@@ -2,12 +2,13 @@
 import type { JSX } from "preact";
 import { asksForKey, key, signOut } from "../state/session";
 import { served } from "../state/served";
-import { answer, canUndo, query, searchNewest, undo } from "../state/store";
+import { answer, canExport, canUndo, query, searchNewest, undo } from "../state/store";
 import { isDark, toggleTheme } from "../state/theme";
-import { hasExample } from "../state/query";
+import { watches } from "../state/watches";
 import { isExporting } from "./export_dialog";
 import { showsKeys } from "./keys_dialog";
 import { showsChanges } from "./changes_dialog";
+import { showsWatches } from "./watches_dialog";
 import { day, number } from "./format";
 import { Icon } from "./icons";
 
@@ -27,7 +28,12 @@ export function TopBar(): JSX.Element {
         <button onClick={() => (showsChanges.value = true)} title="Places that changed most (C)">
           <Icon name="change" /> <span>Changes</span>
         </button>
-        <button class="export" disabled={!answer.value || !hasExample(query.value)} onClick={() => (isExporting.value = true)} title="Export (E)">
+        {watches.value.length > 0 && (
+          <button onClick={() => (showsWatches.value = true)} title="Watches and their hits (W)">
+            <Icon name="watch" /> <span>Watches</span>
+          </button>
+        )}
+        <button class="export" disabled={!canExport.value} onClick={() => (isExporting.value = true)} title="Export (E)">
           <Icon name="download" /> <span>Export</span>
         </button>
         <button class="bare" onClick={() => (showsKeys.value = true)} title="Keys (?)" aria-label="Keys">
@@ -55,7 +61,7 @@ function servedLine(): string {
 /** Say that a newer version than the one that answers is served. */
 function Newer(): JSX.Element | null {
   const [now, pinned] = [served.value, query.value.snapshot];
-  if (!now || pinned === null || now.snapshot === pinned || !answer.value) return null;
+  if (!now || pinned === null || now.snapshot === pinned || !answer.value || answer.value.watched) return null;
   return (
     <p class="newer" role="status">
       These answers are of version {pinned}. <button onClick={searchNewest}>Use version {now.snapshot}</button>

@@ -30,7 +30,7 @@ export function followArchive(): void {
     const found = answer.value;
     counting.abort();
     wholeCounts.value = null;
-    if (!found || !hasExample(query.peek())) return;
+    if (!found || found.watched || !hasExample(query.peek())) return;
     counting = new AbortController();
     const asked = query.peek();
     // one cell: the histogram is of the whole table in any case
@@ -63,7 +63,7 @@ function followHeat(): void {
     const within = query.value.cutoff ?? found?.chance ?? found?.distances.at(-1) ?? null;
     const view = visibleBox.value;
     heating.abort();
-    if (!showsHeat.value || !found) {
+    if (!showsHeat.value || !found || found.watched) {
       heat.value = null;
       isHeating.value = false;
       return;

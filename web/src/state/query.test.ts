@@ -15,6 +15,8 @@ const FULL: Query = {
   most: 200,
   cutoff: 12,
   snapshot: 41,
+  watch: "harbours",
+  night: 12,
 };
 
 describe("the address", () => {
@@ -27,7 +29,7 @@ describe("the address", () => {
     expect(toHash(EMPTY)).toBe("");
     expect(fromHash("")).toEqual(EMPTY);
   });
-  test.each(["cutoff=x&snapshot=", "most=1e9&valid=-3", "bbox=1,2,3", "area={", "compare=all", "code=xyz", "from=yesterday"])(
+  test.each(["cutoff=x&snapshot=", "most=1e9&valid=-3", "bbox=1,2,3", "area={", "compare=all", "code=xyz", "from=yesterday", "watch=../secret&night=-1"])(
     "that was edited by hand gives a query that can be asked: %s",
     (hash) => {
       const query = fromHash(hash);

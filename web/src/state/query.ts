@@ -26,6 +26,9 @@ export interface Query {
   readonly cutoff: number | null;
   /** The version of the table that answers. */
   readonly snapshot: number | null;
+  /** Name of the watch whose hits are shown in place of the query's answer, or ""; and of which publication. */
+  readonly watch: string;
+  readonly night: number | null;
 }
 
 export const EMPTY: Query = {
@@ -42,10 +45,15 @@ export const EMPTY: Query = {
   most: 1000,
   cutoff: null,
   snapshot: null,
+  watch: "",
+  night: null,
 };
 
 /** Whether there is something to search for. */
 export const hasExample = (query: Query): boolean => query.positive.length > 0 || query.code !== "";
+
+/** Whether there is something to show: an answer to the query, or a watch's hits. */
+export const asksForSomething = (query: Query): boolean => hasExample(query) || query.watch !== "";
 
 /** How many filters narrow a query. */
 export function filterCount(query: Query): number {
@@ -73,6 +81,8 @@ export function toHash(query: Query): string {
   if (query.most !== EMPTY.most) set("most", String(query.most));
   if (query.cutoff !== null) set("cutoff", String(query.cutoff));
   if (query.snapshot !== null) set("snapshot", String(query.snapshot));
+  set("watch", query.watch);
+  if (query.night !== null) set("night", String(query.night));
   return values.toString();
 }
 
@@ -99,6 +109,8 @@ export function fromHash(hash: string): Query {
     most: Math.min(Math.max(Math.round(number("most") ?? EMPTY.most), 1), 10_000),
     cutoff: number("cutoff"),
     snapshot: number("snapshot"),
+    watch: /^[a-z0-9][a-z0-9_-]{0,63}$/.test(values.get("watch") ?? "") ? (values.get("watch") ?? "") : "",
+    night: /^\d{1,9}$/.test(values.get("night") ?? "") ? number("night") : null,
   };
 }
 

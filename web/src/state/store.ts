@@ -4,7 +4,8 @@ import { type Answer, chipAt, encodePicture, joined, search } from "../api/searc
 import { type ApiError, asApiError, isAborted } from "../api/client";
 import { sentences } from "../panels/format";
 import { placesOf, type Place } from "./places";
-import { EMPTY, fromHash, hasExample, toHash, type Query } from "./query";
+import { askHits } from "../api/watches";
+import { asksForSomething, EMPTY, fromHash, toHash, type Query } from "./query";
 import { asksForKey } from "./session";
 
 const LABEL_PAUSE_MS = 150;
@@ -44,6 +45,9 @@ export const places = computed<readonly Place[]>(() => {
   return Array.from({ length: shown.value }, (_, row) => ({ row, behind: [] }));
 });
 
+/** Whether there is an answer to take along; the hits of a watch are files already. */
+export const canExport = computed(() => answer.value !== null && !answer.value.watched);
+
 /** Return how many of the distances, which ascend, are at most the cutoff. */
 export function countWithin(distances: readonly number[], cutoff: number): number {
   let [low, high] = [0, distances.length];
@@ -64,11 +68,11 @@ export function isRefined(before: Query, now: Query): boolean {
   return now.positive.some((id) => before.positive.includes(id)) || (now.code !== "" && now.code === before.code);
 }
 
-/** Change the query, remember the one before, and search. */
+/** Change the query, remember the one before, and search. What isn't about a watch leaves its hits. */
 export function change(changes: Partial<Query>, pauseMs = 0): void {
   before.push(query.value);
   canUndo.value = true;
-  query.value = { ...query.value, ...changes };
+  query.value = { ...query.value, watch: "", night: null, ...changes };
   scheduleSearch(pauseMs);
 }
 
@@ -81,10 +85,20 @@ export function undo(): void {
   scheduleSearch(0);
 }
 
+/** Go back from a watch's hits to the query that was there before. */
+export function leaveWatch(): void {
+  while (query.value.watch && before.length) query.value = before.pop()!;
+  canUndo.value = before.length > 0;
+  query.value = { ...query.value, watch: "", night: null };
+  scheduleSearch(0);
+}
+
 function scheduleSearch(pauseMs: number): void {
   controller.abort();
   clearTimeout(timer);
-  if (!hasExample(query.value)) {
+  // the hits of a watch are no answer to a query, nor to another watch
+  if ((answer.value?.watched?.watch ?? "") !== query.value.watch) answer.value = null;
+  if (!asksForSomething(query.value)) {
     batch(() => {
       answer.value = null;
       failure.value = null;
@@ -105,15 +119,16 @@ async function run(): Promise<void> {
   const asked = query.value;
   const known = new Set(isRefined(answered, asked) ? (answer.value?.ids ?? []) : []);
   try {
-    const found = await search(asked, signal);
+    const found = await (asked.watch ? askHits(asked, signal) : search(asked, signal));
     answered = asked;
     batch(() => {
-      fresh.value = known.size ? new Set(found.ids.filter((id) => !known.has(id))) : new Set();
+      if (found.watched) fresh.value = new Set(found.watched.fresh);
+      else fresh.value = known.size ? new Set(found.ids.filter((id) => !known.has(id))) : new Set();
       answer.value = found;
       failure.value = null;
       isSearching.value = false;
       focused.value = -1;
-      if (query.value.snapshot === null) query.value = { ...query.value, snapshot: found.snapshot };
+      if (query.value.snapshot === null && !found.watched) query.value = { ...query.value, snapshot: found.snapshot };
     });
   } catch (error) {
     if (!isAborted(error)) fail(error);
@@ -157,7 +172,7 @@ export function labelled(of: Query, id: string, label: Label): Query {
   if (label === "against") negative.push(id);
   // the service takes chips or a code, not both; and examples against only with examples for
   const withoutCode = positive.length ? { code: "", weights: "" } : {};
-  return { ...of, ...withoutCode, positive, negative, cutoff: null };
+  return { ...of, ...withoutCode, positive, negative, cutoff: null, watch: "", night: null };
 }
 
 /** Make a chip an example for, against, or none, and search again. */
@@ -217,7 +232,7 @@ export function setCutoff(cutoff: number | null): void {
   const last = found?.distances.at(-1) ?? -Infinity;
   query.value = { ...query.value, cutoff };
   const isWhole = found && (found.matched === found.ids.length && found.ties === 0 ? cutoff !== null && cutoff <= last : cutoff !== null && cutoff < last);
-  if (!isWhole) scheduleSearch(LABEL_PAUSE_MS);
+  if (!isWhole && !found?.watched) scheduleSearch(LABEL_PAUSE_MS);
 }
 
 /** Leave the snapshot of an address that isn't kept any more, and search what is served now. */
@@ -245,5 +260,5 @@ export function start(): void {
     query.value = fromHash(location.hash);
     scheduleSearch(0);
   });
-  if (hasExample(query.value)) scheduleSearch(0);
+  if (asksForSomething(query.value)) scheduleSearch(0);
 }

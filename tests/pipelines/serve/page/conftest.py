@@ -60,6 +60,8 @@ def url_fixture(archive: Archive, ray_local: None, tmp_path_factory: pytest.Temp
         port=free_port(),
         index_folder=tmp_path_factory.mktemp("indices"),
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
+        watches=f"{archive.root}/watches",
+        watch_hits=f"{archive.root}/hits",
         poll_seconds=0.2,
         shard_cpus=0.1,
         max_upload_mb=0.2,

@@ -3,6 +3,7 @@
 docs/guide/watch.md specifies them.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, TypeVar
 
@@ -10,10 +11,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from model.spec import Compare
 from pipelines.api.requests import Filters
+from pipelines.api.watches import Hit, Key, WatchExample, WatchSummary
 from pipelines.errors import ConfigError
 from pipelines.storage.store import ABSENT, Store
 from pipelines.table.pointer import Published
-from pipelines.watch.hits import Hit, Key
 
 _STATE = ".state.json"
 _WATCH = ".json"
@@ -24,16 +25,6 @@ class _Stored(BaseModel):
 
 
 _Object = TypeVar("_Object", bound=_Stored)
-
-
-class Example(_Stored):
-    """What the watch looks for: exactly one of the three fields is set."""
-
-    chip_ids: tuple[str, ...] = ()
-    code: str | None = None
-    """A code [hex digits] of the model that was published when the watch was added"""
-    image: str | None = None
-    """Name of the object beside the watch that has the image"""
 
 
 class ExampleCodes(_Stored):
@@ -84,7 +75,7 @@ class Watch(_Stored):
     """Version 1 had neither compare nor kind_weight"""
     name: str
     table: str
-    example: Example
+    example: WatchExample
     max_distance: int
     compare: Compare = "both"
     kind_weight: int | None = None
@@ -110,9 +101,26 @@ class State(_Stored):
     """The hits of the newest publication, if their files may not have been written yet"""
 
 
+def summary_of(watch: Watch, state: State) -> WatchSummary:
+    """Return what people see of a watch."""
+    kept = {field: getattr(watch, field) for field in WatchSummary.model_fields if hasattr(watch, field)}
+    return WatchSummary(
+        **kept,
+        ran_at=state.ran_at,
+        publication=state.progress.publication,
+        model_id=state.progress.example.model_id,
+        hits=len(state.reported),
+    )
+
+
 def watch_names(folder: str, store: Store) -> list[str]:
     """Return the names of all watches, sorted. Raises StorageError if the folder can't be listed."""
-    names = (found.uri.rpartition("/")[2] for found in store.list(folder, recursive=False))
+    return names_in(found.uri for found in store.list(folder, recursive=False))
+
+
+def names_in(uris: Iterable[str]) -> list[str]:
+    """Return the names of the watches among some files, sorted."""
+    names = (uri.rpartition("/")[2] for uri in uris)
     return sorted(
         name.removesuffix(_WATCH) for name in names if name.endswith(_WATCH) and not name.endswith(_STATE)
     )

@@ -1,0 +1,1 @@
+"""The files of watches: a watch, its state, its hits. `jobs.watch` writes them, the service shows them."""

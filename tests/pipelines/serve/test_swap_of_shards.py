@@ -1,0 +1,54 @@
+"""While one shard is a publication ahead of the other, each chip is still in one of them."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pipelines.api.pictures import picture_version
+from pipelines.serve.app import Ingress
+from pipelines.serve.config import ServeConfig
+from pipelines.serve.fanout import Shards
+from pipelines.serve.picture_form import PictureForm
+from pipelines.serve.shard import Shard
+from pipelines.serve.shard_calls import LocalShard
+from pipelines.storage.store import Store
+from pipelines.table.row_ranges import RowRange
+from tests.pipelines.serve.conftest import Archive, make_archive
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_pictures_are_found_while_shards_swap_one_after_the_other(
+    store: Store, tmp_path: Path, ahead: int
+) -> None:
+    archive = make_archive(store)
+    config = ServeConfig(
+        table=archive.table, store=store.config, open=True, index_folder=tmp_path, poll_seconds=3600
+    )
+    ingress = Ingress(config, [], None, None)  # type: ignore[arg-type] - no picture is made
+    shards = [Shard(config, RowRange(number, 2)) for number in range(2)]
+    ingress._shards = Shards([LocalShard(shard) for shard in shards])
+    assert statuses(ingress, archive) == {304}
+    archive.publish(archive.versions[1])  # one more scene: the halves are others
+    shards[ahead]._follower.look()
+    assert statuses(ingress, archive) == {304}
+    shards[1 - ahead]._follower.look()
+    assert statuses(ingress, archive) == {304}
+
+
+def statuses(ingress: Ingress, archive: Archive) -> set[int]:
+    """Return the statuses of the pictures of all chips, asked by clients that have them."""
+
+    async def ask() -> set[int]:
+        transport = httpx.ASGITransport(ingress.__serve_build_asgi_app__())
+        async with httpx.AsyncClient(transport=transport, base_url="http://swapping") as client:
+            return {
+                (await client.get(f"/v1/chips/{row['chip_id']}/thumbnail", headers=has(row))).status_code
+                for row in archive.rows[archive.versions[0]].to_pylist()
+            }
+
+    def has(row: dict[str, str]) -> dict[str, str]:
+        return {"If-None-Match": PictureForm().tag(picture_version(row["etag"], row["cut"]))}
+
+    return asyncio.run(ask())
