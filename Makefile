@@ -40,7 +40,7 @@ check: setup
 
 # in two processes, each with a network of its own, where the machine allows that; else in one
 test: setup
-	$(BIN)/python -m pytest $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadgroup --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
+	$(BIN)/python -m pytest $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadscope --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
 
 # tests that start neither Ray nor a server
 quick: setup

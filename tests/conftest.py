@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ |= {
     "RAY_AUTH_MODE": "disabled",
@@ -31,14 +33,22 @@ SHARE_A_SERVICE = {"cluster", "page", "serve"}
 STARTS_A_SERVER = {"cluster", "ray_local", "remote_store", "store"}
 
 
+class TogetherInOneProcess(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keeps tests of a file in one process, and those of a folder whose files share a cluster or service."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.split("::")[0])
+        return str(path.parent if path.parent.name in SHARE_A_SERVICE else path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> TogetherInOneProcess:
+    """Say how the tests are divided if they run in several processes."""
+    return TogetherInOneProcess(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make quick` leaves out, tests of which a fixture starts Ray or an S3 server; and what stays
-    together if the tests run in several processes: those of a file, or of a folder whose files share a
-    cluster or a service.
-    """
+    """Mark what `make quick` leaves out: tests of which a fixture starts Ray or an S3 server."""
     for item in items:
-        together = item.path.parent if item.path.parent.name in SHARE_A_SERVICE else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together)))
         fixtures = set(getattr(item, "fixturenames", ()))
         in_a_bucket = hasattr(item, "callspec") and item.callspec.params.get("any_root") == "s3"
         if in_a_bucket or fixtures & STARTS_A_SERVER:

@@ -9,33 +9,34 @@ from pipelines.api.answers import Asset, ErrorBody, Link, SearchAnswer, SearchIn
 from pipelines.api.requests import BBox
 
 
-def _is_none(value: object) -> bool:
+def is_none(value: object) -> bool:
+    """Return whether a field is left out of an answer."""
     return value is None
 
 
 class Columns(BaseModel):
     """Chips column by column, nearest first. Columns that weren't asked for are absent."""
 
-    id: Sequence[str] | None = Field(default=None, exclude_if=_is_none)
-    distance: Sequence[int | float] | None = Field(default=None, exclude_if=_is_none)
-    lon: Sequence[float | None] | None = Field(default=None, exclude_if=_is_none)
+    id: Sequence[str] | None = Field(default=None, exclude_if=is_none)
+    distance: Sequence[int | float] | None = Field(default=None, exclude_if=is_none)
+    lon: Sequence[float | None] | None = Field(default=None, exclude_if=is_none)
     """Longitude of the centre of the chip's box [degrees]"""
-    lat: Sequence[float | None] | None = Field(default=None, exclude_if=_is_none)
+    lat: Sequence[float | None] | None = Field(default=None, exclude_if=is_none)
     """Latitude of the centre of the chip's box [degrees]"""
-    bbox: Sequence[BBox | None] | None = Field(default=None, exclude_if=_is_none)
+    bbox: Sequence[BBox | None] | None = Field(default=None, exclude_if=is_none)
     """West, south, east, north [degrees]; west > east over the antimeridian"""
-    datetime: Sequence[AwareDatetime | None] | None = Field(default=None, exclude_if=_is_none)
-    collection: Sequence[str] | None = Field(default=None, exclude_if=_is_none)
-    geometry: Sequence[dict[str, Any] | None] | None = Field(default=None, exclude_if=_is_none)
+    datetime: Sequence[AwareDatetime | None] | None = Field(default=None, exclude_if=is_none)
+    collection: Sequence[str] | None = Field(default=None, exclude_if=is_none)
+    geometry: Sequence[dict[str, Any] | None] | None = Field(default=None, exclude_if=is_none)
     """Footprints, as GeoJSON"""
-    rank: Sequence[int] | None = Field(default=None, exclude_if=_is_none)
-    kind_distance: Sequence[int | float] | None = Field(default=None, exclude_if=_is_none)
-    look_distance: Sequence[int | float] | None = Field(default=None, exclude_if=_is_none)
-    similarity: Sequence[float] | None = Field(default=None, exclude_if=_is_none)
-    beyond_chance: Sequence[bool] | None = Field(default=None, exclude_if=_is_none)
-    uri: Sequence[str] | None = Field(default=None, exclude_if=_is_none)
-    etag: Sequence[str] | None = Field(default=None, exclude_if=_is_none)
-    window: Sequence[tuple[int, int, int, int]] | None = Field(default=None, exclude_if=_is_none)
+    rank: Sequence[int] | None = Field(default=None, exclude_if=is_none)
+    kind_distance: Sequence[int | float] | None = Field(default=None, exclude_if=is_none)
+    look_distance: Sequence[int | float] | None = Field(default=None, exclude_if=is_none)
+    similarity: Sequence[float] | None = Field(default=None, exclude_if=is_none)
+    beyond_chance: Sequence[bool] | None = Field(default=None, exclude_if=is_none)
+    uri: Sequence[str] | None = Field(default=None, exclude_if=is_none)
+    etag: Sequence[str] | None = Field(default=None, exclude_if=is_none)
+    window: Sequence[tuple[int, int, int, int]] | None = Field(default=None, exclude_if=is_none)
     """x, y, width, height in the source [pixels]"""
 
 
@@ -56,12 +57,12 @@ class SelectedFeature(BaseModel):
     """A feature with the fields that the request names in ``fields``."""
 
     type: Literal["Feature"] = "Feature"
-    id: str | None = Field(default=None, exclude_if=_is_none)
+    id: str | None = Field(default=None, exclude_if=is_none)
     geometry: dict[str, Any] | None
     """Null if the chip has no place, or it wasn't asked for"""
-    bbox: tuple[float, float, float, float] | None = Field(default=None, exclude_if=_is_none)
+    bbox: tuple[float, float, float, float] | None = Field(default=None, exclude_if=is_none)
     properties: dict[str, Any]
-    assets: dict[str, Asset] | None = Field(default=None, exclude_if=_is_none)
+    assets: dict[str, Asset] | None = Field(default=None, exclude_if=is_none)
 
 
 class SelectedAnswer(BaseModel):

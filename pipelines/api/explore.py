@@ -16,6 +16,7 @@ from pipelines.api.requests import (
     Example,
     Filters,
     Interval,
+    only_numbers,
     parse_interval,
     split_parameter,
 )
@@ -40,13 +41,7 @@ class GridRequest(Example):
     max_distance: int | None = Field(default=None, ge=0, le=MAX_DISTANCE)
     """Only chips at most this far away are in cells; the histogram has all"""
 
-    @field_validator("view", "width", "height", mode="before")
-    @classmethod
-    def _has_numbers(cls, value: object) -> object:
-        items = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(item, bool | str) for item in items):
-            raise ValueError("must be a number, not text or a truth value")
-        return value
+    _view_has_numbers = field_validator("view", "width", "height", mode="before")(only_numbers)
 
     @field_validator("view")
     @classmethod
@@ -82,15 +77,9 @@ class ChangesRequest(Compared):
             parse_interval(text)
         return text
 
-    @field_validator(
+    _are_numbers = field_validator(
         "min_distance", "k", "kind_weight", "snapshot", "min_valid_fraction", "bbox", mode="before"
-    )
-    @classmethod
-    def _has_numbers(cls, value: object) -> object:
-        items = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(item, bool | str) for item in items):
-            raise ValueError("must be a number, not text or a truth value")
-        return value
+    )(only_numbers)
 
     @property
     def intervals(self) -> tuple[Interval, Interval]:

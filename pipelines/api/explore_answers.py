@@ -6,13 +6,9 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, Field
 
 from model.spec import Compare
-from pipelines.api.answers import Asset, ComparedPart
-from pipelines.api.answers_by_form import Columns
+from pipelines.api.answers import ComparedPart
+from pipelines.api.answers_by_form import Columns, SelectedFeature, is_none
 from pipelines.api.requests import BBox, RankBy
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class Histogram(BaseModel):
@@ -145,23 +141,12 @@ class _ChipsAbout(BaseModel):
     took_ms: float
 
 
-class PlacedFeature(BaseModel):
-    """A chip as a GeoJSON Feature, or the fields of it that were asked for."""
-
-    type: Literal["Feature"] = "Feature"
-    id: str | None = Field(default=None, exclude_if=_is_none)
-    geometry: dict[str, Any] | None
-    bbox: tuple[float, float, float, float] | None = Field(default=None, exclude_if=_is_none)
-    properties: dict[str, Any]
-    """datetime, collection, uri, etag, window; of chips of other dates the distances too"""
-    assets: dict[str, Asset] | None = Field(default=None, exclude_if=_is_none)
-
-
 class ChipsAnswer(_ChipsAbout):
     """Chips of a place, as GeoJSON."""
 
     type: Literal["FeatureCollection"] = "FeatureCollection"
-    features: Sequence[PlacedFeature]
+    features: Sequence[SelectedFeature]
+    """Properties: datetime, collection, uri, etag, window; of chips of other dates the distances too"""
 
 
 class ChipColumnsAnswer(_ChipsAbout):
@@ -173,26 +158,26 @@ class ChipColumnsAnswer(_ChipsAbout):
 class PairColumns(BaseModel):
     """Pairs column by column. Columns that weren't asked for are absent."""
 
-    before: Sequence[str] | None = Field(default=None, exclude_if=_is_none)
+    before: Sequence[str] | None = Field(default=None, exclude_if=is_none)
     """Chip id of the earlier chip"""
-    after: Sequence[str] | None = Field(default=None, exclude_if=_is_none)
+    after: Sequence[str] | None = Field(default=None, exclude_if=is_none)
     """Chip id of the later chip"""
-    distance: Sequence[int] | None = Field(default=None, exclude_if=_is_none)
-    before_datetime: Sequence[AwareDatetime] | None = Field(default=None, exclude_if=_is_none)
-    after_datetime: Sequence[AwareDatetime] | None = Field(default=None, exclude_if=_is_none)
-    lon: Sequence[float] | None = Field(default=None, exclude_if=_is_none)
+    distance: Sequence[int] | None = Field(default=None, exclude_if=is_none)
+    before_datetime: Sequence[AwareDatetime] | None = Field(default=None, exclude_if=is_none)
+    after_datetime: Sequence[AwareDatetime] | None = Field(default=None, exclude_if=is_none)
+    lon: Sequence[float] | None = Field(default=None, exclude_if=is_none)
     """Longitude of the centre of the later chip's box [degrees]"""
-    lat: Sequence[float] | None = Field(default=None, exclude_if=_is_none)
-    bbox: Sequence[BBox] | None = Field(default=None, exclude_if=_is_none)
+    lat: Sequence[float] | None = Field(default=None, exclude_if=is_none)
+    bbox: Sequence[BBox] | None = Field(default=None, exclude_if=is_none)
     """Of the later chip: west, south, east, north [degrees]; west > east over the antimeridian"""
-    collection: Sequence[str] | None = Field(default=None, exclude_if=_is_none)
-    id: Sequence[str] | None = Field(default=None, exclude_if=_is_none)
+    collection: Sequence[str] | None = Field(default=None, exclude_if=is_none)
+    id: Sequence[str] | None = Field(default=None, exclude_if=is_none)
     """Both chip ids, with a slash between"""
-    geometry: Sequence[dict[str, Any] | None] | None = Field(default=None, exclude_if=_is_none)
+    geometry: Sequence[dict[str, Any] | None] | None = Field(default=None, exclude_if=is_none)
     """Of the later chip"""
-    rank: Sequence[int] | None = Field(default=None, exclude_if=_is_none)
-    kind_distance: Sequence[int] | None = Field(default=None, exclude_if=_is_none)
-    look_distance: Sequence[int] | None = Field(default=None, exclude_if=_is_none)
+    rank: Sequence[int] | None = Field(default=None, exclude_if=is_none)
+    kind_distance: Sequence[int] | None = Field(default=None, exclude_if=is_none)
+    look_distance: Sequence[int] | None = Field(default=None, exclude_if=is_none)
 
 
 class _ChangesAbout(BaseModel):
@@ -213,7 +198,7 @@ class ChangesAnswer(_ChangesAbout):
     """Pairs of chips of one place and two dates, the most different first, as GeoJSON."""
 
     type: Literal["FeatureCollection"] = "FeatureCollection"
-    features: Sequence[PlacedFeature]
+    features: Sequence[SelectedFeature]
     """Geometry and bbox are those of the later chip"""
 
 

@@ -210,6 +210,14 @@ class SearchLimits(Compared):
     """What the answer should have (STAC Fields); by default all of a feature, or the usual columns"""
 
 
+def only_numbers(value: object) -> object:
+    """Return a number or numbers. Raises ValueError for "7" and true, which pydantic would take."""
+    items = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(item, bool | str) for item in items):
+        raise ValueError("must be a number, not text or a truth value")
+    return value
+
+
 def split_parameter(values: object) -> object:
     """Return the values of a query parameter, which may be sent as "a,b,c" or as repeated parameters."""
     return values[0].split(",") if isinstance(values, list) and len(values) == 1 else values
@@ -261,7 +269,7 @@ class Example(Compared):
     exclude_self: StrictBool | None = None
     """Leave the examples out of the answer; by default with chip_ids, not with point"""
 
-    @field_validator(
+    _are_numbers = field_validator(
         "k",
         "max_distance",
         "kind_weight",
@@ -272,14 +280,7 @@ class Example(Compared):
         "point",
         mode="before",
         check_fields=False,
-    )
-    @classmethod
-    def _is_of_numbers(cls, value: object) -> object:
-        """Refuse "7" and true, which pydantic would accept as numbers."""
-        items = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(item, bool | str) for item in items):
-            raise ValueError("must be a number, not text or a truth value")
-        return value
+    )(only_numbers)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

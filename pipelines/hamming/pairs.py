@@ -18,9 +18,10 @@ from pipelines.hamming.jit import Int64s, Plain, UInt32s, Words, compiled, signe
 from pipelines.hamming.row_filter import NO_TIME, Floats
 from pipelines.hamming.simd import popcount
 
-_COARSEST, _FINEST = 2, 26
+COARSEST, FINEST = 2, 26
 """Levels: at level z a cell is 360 / 2^z degrees wide. A quarter of a box is at most 90 degrees."""
-_NEXT_ROW = 32  # bits of a cell's column in its key
+COLUMN_BITS = 32
+"""Of a cell's key: (row << 32) + column."""
 _TOGETHER = 4096  # pairs that are weighed in one call
 
 
@@ -118,7 +119,7 @@ def _candidates(
         times_M,
         (times_M >= first) & (times_M <= last) & (reach_M > 0),
         (times_M >= first_after) & (times_M <= last_after),
-        np.clip(exponents_M - 1, _COARSEST, _FINEST).astype(np.int8),
+        np.clip(exponents_M - 1, COARSEST, FINEST).astype(np.int8),
     )
 
 
@@ -128,7 +129,8 @@ def _near(places: Places, candidates: _Candidates, level: int) -> "_Near":
     asking_M, south_M, margin = asks_M & (levels_M == level), corners_M4[:, 1], 360 / 2**level
     south, north = south_M[asking_M].min() - margin, south_M[asking_M].max() + margin
     chosen_R = np.flatnonzero((south_M >= south) & (south_M <= north) & (asking_M | answers_M))
-    keys_R = _cells(corners_M4[chosen_R, :2], level)
+    # two rows up, so that no key of a cell beside one is below 0
+    keys_R = (cells_at(corners_M4[chosen_R], level) + (2 << COLUMN_BITS)).astype(np.uint64)
     order_R = np.argsort(keys_R)
     chosen_R = chosen_R[order_R]
     chosen_rows_R = rows_M[chosen_R]
@@ -142,13 +144,12 @@ def _near(places: Places, candidates: _Candidates, level: int) -> "_Near":
     )
 
 
-def _cells(corners_R2: Floats, level: int) -> Words:
-    """Return the key of the cell of each south-western corner: (row << 32) + column."""
+def cells_at(corners_R2: Floats, level: int) -> Int64s:
+    """Return the key of the cell of each south-western corner [degrees]."""
     side = 2**level
     column_R = np.floor((corners_R2[:, 0] + 180) * (side / 360)).astype(np.int64) % side
-    # from 2 on, so that no key of a cell beside it is below 0
-    row_R = np.floor((corners_R2[:, 1] + 90) * (side / 360)).astype(np.int64) + 2
-    return np.asarray((row_R << _NEXT_ROW) + column_R, np.uint64)
+    row_R = np.floor((corners_R2[:, 1] + 90) * (side / 360)).astype(np.int64)
+    return np.asarray((row_R << COLUMN_BITS) + column_R)
 
 
 class _Near(NamedTuple):
@@ -179,18 +180,14 @@ def _join(
     for at in range(keys_R.size):
         if not roles_R[at] & 1:
             continue
-        west, south, reach_x, reach_y = (
-            corners_R4[at, 0],
-            corners_R4[at, 1],
-            corners_R4[at, 2],
-            corners_R4[at, 3],
-        )
+        west, south = corners_R4[at, 0], corners_R4[at, 1]
+        reach_x, reach_y = corners_R4[at, 2], corners_R4[at, 3]
         time, collection = times_R[at], collections_R[at]
         column = keys_R[at] & np.uint64(0xFFFFFFFF)
         at_edge = column == 0 or column == width - one
         for step in range(6 if at_edge else 3):
             middle = (
-                keys_R[at] + (np.uint64(step % 3) << np.uint64(_NEXT_ROW)) - (one << np.uint64(_NEXT_ROW))
+                keys_R[at] + (np.uint64(step % 3) << np.uint64(COLUMN_BITS)) - (one << np.uint64(COLUMN_BITS))
             )
             if step < 3:
                 # rows that ask come by ascending cells, so these starts only move on

@@ -15,13 +15,13 @@ from pipelines.api.explore import ChangesRequest
 from pipelines.api.fields import Fields
 from pipelines.hamming.bit_order import words_of
 from pipelines.hamming.jit import Int64s, Words
-from pipelines.hamming.pairs import Places, find_pairs
+from pipelines.hamming.pairs import Places, cells_at, find_pairs
 from pipelines.hamming.row_filter import rows_of
 from pipelines.index.filters import criteria
 from pipelines.index.part_weights import comparison_of
 from pipelines.index.request_filters import select
 from pipelines.index.table_index import TableIndex
-from pipelines.serve.edges import EMPTY_EDGE, Edge, cells_at, edge_of
+from pipelines.serve.edges import EMPTY_EDGE, Edge, edge_of
 from pipelines.serve.page import Chips
 from pipelines.serve.refusals import Refusal
 from pipelines.serve.snapshot import Snapshot

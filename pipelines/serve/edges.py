@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.hamming.jit import Int64s
-
-_COARSEST, _FINEST = 2, 26  # levels: at level z a cell is 360 / 2^z degrees wide
-_COLUMN_BITS = 32
+from pipelines.hamming.pairs import COARSEST, COLUMN_BITS, FINEST, cells_at
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Edge:
     """(row << 32) + column, ascending."""
 
 
-EMPTY_EDGE = Edge(_FINEST, np.empty(0, np.int64))
+EMPTY_EDGE = Edge(FINEST, np.empty(0, np.int64))
 
 
 def edge_of(boxes_M4: NDArray[np.float64]) -> Edge:
@@ -39,16 +37,8 @@ def edge_of(boxes_M4: NDArray[np.float64]) -> Edge:
     width_M = boxes_M4[:, 2] - boxes_M4[:, 0]
     width_M[width_M < 0] += 360
     reach = max(float(width_M.max()), float((boxes_M4[:, 3] - boxes_M4[:, 1]).max())) / 4
-    level = _FINEST if not reach else int(np.clip(np.floor(np.log2(360 / reach)), _COARSEST, _FINEST))
+    level = FINEST if not reach else int(np.clip(np.floor(np.log2(360 / reach)), COARSEST, FINEST))
     return Edge(level, np.unique(cells_at(boxes_M4, level)))
-
-
-def cells_at(boxes_M4: NDArray[np.float64], level: int) -> Int64s:
-    """Return the cell of each box's south-western corner."""
-    side = 2**level
-    column_M = np.floor((boxes_M4[:, 0] + 180) * (side / 360)).astype(np.int64) % side
-    row_M = np.floor((boxes_M4[:, 1] + 90) * (side / 360)).astype(np.int64)
-    return np.asarray((row_M << _COLUMN_BITS) + column_M)
 
 
 def meeting_cells(edges: Sequence[Edge]) -> tuple[int, Int64s]:
@@ -67,16 +57,16 @@ def meeting_cells(edges: Sequence[Edge]) -> tuple[int, Int64s]:
 
 def _coarser(edge: Edge, level: int) -> Int64s:
     shift = edge.level - level
-    column_A, row_A = edge.cells_A & ((1 << _COLUMN_BITS) - 1), edge.cells_A >> _COLUMN_BITS
-    return np.unique(((row_A >> shift) << _COLUMN_BITS) + (column_A >> shift))
+    column_A, row_A = edge.cells_A & ((1 << COLUMN_BITS) - 1), edge.cells_A >> COLUMN_BITS
+    return np.unique(((row_A >> shift) << COLUMN_BITS) + (column_A >> shift))
 
 
 def _beside_others(cells: Sequence[Int64s], level: int, row_step: int, column_step: int) -> list[Int64s]:
     """Return the cells of each shard that have a cell of another shard beside them in one direction."""
     found = []
     for number, own_A in enumerate(cells):
-        column_A = ((own_A & ((1 << _COLUMN_BITS) - 1)) + column_step) % 2**level
-        beside_A = (((own_A >> _COLUMN_BITS) + row_step) << _COLUMN_BITS) + column_A
+        column_A = ((own_A & ((1 << COLUMN_BITS) - 1)) + column_step) % 2**level
+        beside_A = (((own_A >> COLUMN_BITS) + row_step) << COLUMN_BITS) + column_A
         others = [other_A for place, other_A in enumerate(cells) if place != number]
         found.append(own_A[np.isin(beside_A, np.concatenate(others))])
     return found

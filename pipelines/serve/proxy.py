@@ -7,7 +7,7 @@ An answer then takes half the time or less. Source: Ray Serve, ``ray/serve/_priv
 import os
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 
@@ -33,13 +33,30 @@ def haproxy() -> Iterator[None]:
             "HAPROXY_METRICS_PORT": str(_free_port()),
             "DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # no other load balancer needs time to notice
         }
-        before = dict(os.environ)
-        os.environ |= {f"RAY_SERVE_{name}": value for name, value in ours.items()} | before
-        try:
+        with patience(), _environment(ours):
             yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Give proxies of a Ray cluster that is started in this context a minute to start.
+
+    Ray Serve's own limit is 5 seconds: on a busy machine it kills a proxy three times and gives up.
+    """
+    with _environment({"PROXY_READY_CHECK_TIMEOUT_S": "60"}):
+        yield
+
+
+@contextmanager
+def _environment(ours: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of Ray Serve, but those that are set already."""
+    before = dict(os.environ)
+    os.environ |= {f"RAY_SERVE_{name}": value for name, value in ours.items()} | before
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _free_port() -> int:

@@ -4,18 +4,18 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import httpx
 import structlog
 from ray import serve
-from ray.exceptions import RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, UserError
 from pipelines.runtime.cluster import connected
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.deployments import LOGS, build_app
-from pipelines.serve.proxy import haproxy
+from pipelines.serve.proxy import haproxy, patience
 from pipelines.serve.start_checks import check_published
 
 _APP = "scenehash"
@@ -27,8 +27,8 @@ _log = structlog.get_logger()
 def run_serve(config: ServeConfig) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    Raises TableError if nothing is published, BundleError if the bundle is missing, and ConfigError if the
-    address can't be listened on.
+    Raises TableError if nothing is published, BundleError if the bundle is missing, ConfigError if the
+    address can't be listened on, and UserError if Serve's proxy doesn't start in time.
     """
     with serving(config) as url:
         stop = threading.Event()
@@ -46,7 +46,7 @@ def serving(config: ServeConfig) -> Iterator[str]:
     Joins the Ray cluster that ``RAY_ADDRESS`` names, or starts one. At the end it stops only what it started.
     """
     check_published(config)
-    with nullcontext() if config.open else haproxy(), connected():
+    with patience() if config.open else haproxy(), connected():
         owns_serve = not serve.status().proxies
         try:
             _listen(config)
@@ -63,13 +63,21 @@ def serving(config: ServeConfig) -> Iterator[str]:
 
 
 def _listen(config: ServeConfig) -> None:
-    """Start Serve's proxy, unless the cluster has one. Raises ConfigError if the address isn't free."""
+    """Start Serve's proxy, unless the cluster has one.
+
+    Raises ConfigError if the address isn't free, UserError if the proxy doesn't start in time.
+    """
     try:
         serve.start(http_options={"host": config.host, "port": config.port}, logging_config=LOGS)
     except RayTaskError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ConfigError(
             f"{config.host}:{config.port} can't be listened on ({reason}); try --port"
+        ) from error
+    except (RayActorError, GetTimeoutError) as error:
+        raise UserError(
+            "Ray Serve's proxy didn't start within a minute; is this machine busy with something else? "
+            "Start the service again"
         ) from error
 
 

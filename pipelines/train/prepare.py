@@ -115,8 +115,11 @@ def feature_splits(
     readable = labels.chips.take(features.rows_N)
     is_train_N = pc.equal(readable["split"], "train").to_numpy()
     train, validation = (readable.filter(pa.array(chosen_N)) for chosen_N in (is_train_N, ~is_train_N))
-    if any(not np.array_equal(each.rows_N, features.rows_N[is_train_N]) for each in more):
-        raise StorageError("some chips could be read in earlier runs, not now; run again")
+    for each in more:
+        odd = np.setxor1d(each.rows_N, features.rows_N[is_train_N])
+        if odd.size:  # the cache has one view of a chip that can't be read any more
+            uri = labels.chips["uri"][int(odd[0])]
+            raise StorageError(f"{uri} could be read in an earlier run, not now; run again")
     views = [features.features_ND[is_train_N], *(each.features_ND for each in more)]
     return LabelledSplits(
         labelled_split(FeatureRows(np.stack(views, axis=1)), train, labels),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import httpx
@@ -39,6 +40,9 @@ from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable, Shard
 from pipelines.table.pointer import Published, find_pointer, publish
 from pipelines.table.schema import FILE_SCHEMA
+
+if TYPE_CHECKING:
+    from pipelines.serve.app import Ingress
 
 KEY = "a key for tests"
 ORIGIN = "https://maps.example.org"
@@ -246,6 +250,21 @@ def make_archive(store: Store) -> Archive:
 def archive(store: Store) -> Archive:
     """`make_archive` in the bucket."""
     return make_archive(store)
+
+
+@pytest.fixture(scope="package")
+def alone(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> "Ingress":
+    """An ingress in this process over the whole archive. It takes no pictures, and makes none."""
+    from pipelines.serve.app import Ingress
+
+    config = ServeConfig(
+        table=archive.table,
+        store=archive.store.config,
+        open=True,
+        index_folder=tmp_path_factory.mktemp("indices"),
+        poll_seconds=3600,
+    )
+    return Ingress(config, [], None, None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="package")

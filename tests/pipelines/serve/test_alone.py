@@ -22,18 +22,6 @@ QUERIES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def alone(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Ingress:
-    config = ServeConfig(
-        table=archive.table,
-        store=archive.store.config,
-        open=True,
-        index_folder=tmp_path_factory.mktemp("indices"),
-        poll_seconds=3600,
-    )
-    return Ingress(config, [], None, None)  # type: ignore[arg-type] - no image is asked with, no picture for
-
-
 async def _asked(ingress: Ingress, calls: list[tuple[str, str, Any]]) -> list[httpx.Response]:
     transport = httpx.ASGITransport(ingress.__serve_build_asgi_app__())
     async with httpx.AsyncClient(transport=transport, base_url="http://alone") as client:

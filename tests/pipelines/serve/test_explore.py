@@ -40,7 +40,7 @@ from pipelines.serve.refusals import RefusedRequest
 from pipelines.serve.rendering import json_bytes, written
 from tests.pipelines.serve.conftest import Archive, commit
 from tests.pipelines.serve.divided import Divided, differing, divide, oracle, passes, weigh
-from tests.pipelines.serve.test_shards import BIT_WEIGHTS, COMPARED, FILTERS, ROWS, TABLES
+from tests.pipelines.serve.questions import COMPARED, EXAMPLES, FILTERS, TABLES, example_fields
 
 Table = dict[int, Divided]
 SELECTOR = SnapshotSelector()
@@ -113,16 +113,28 @@ def centre(row: dict[str, Any]) -> tuple[float, float] | None:
     return (west + width / 2 + 180) % 360 - 180, (south + north) / 2
 
 
+def cells_of(
+    chips: list[tuple[float, tuple[float, float] | None]], view: list[float], width: int, height: int
+) -> dict[int, list[float]]:
+    """The distances of the chips in each cell of a view."""
+    cells: dict[int, list[float]] = {}
+    across, down = view[2] - view[0] + (360 if view[2] < view[0] else 0), view[3] - view[1]
+    for distance, place in chips:
+        if place is None:
+            continue
+        along, below = (place[0] - view[0]) % 360, view[3] - place[1]
+        if along <= across and 0 <= below <= down:
+            column, row = (
+                min(int(along / across * width), width - 1),
+                min(int(below / down * height), height - 1),
+            )
+            cells.setdefault(row * width + column, []).append(distance)
+    return cells
+
+
 @settings(max_examples=120, deadline=None)
 @given(
-    example=st.one_of(
-        st.tuples(st.binary(min_size=4, max_size=4), st.none() | BIT_WEIGHTS),
-        st.tuples(
-            st.lists(ROWS, min_size=1, max_size=3),
-            st.lists(ROWS, max_size=2),
-            st.sampled_from([None, True, False]),
-        ),
-    ),
+    example=EXAMPLES,
     compared=COMPARED,
     filters=FILTERS,
     max_distance=st.none() | st.integers(0, 60),
@@ -142,18 +154,7 @@ def test_any_grid_however_divided(
     parts: int,
 ) -> None:
     table, comparing = compared
-    query: dict[str, Any] = {**filters, **comparing}
-    if len(example) == 2:
-        query["code"] = example[0].hex()
-        if example[1] is not None:
-            query["bit_weights"] = example[1]
-    else:
-        positives, negatives, exclude = example
-        query["chip_ids"] = [archive.ids()[row] for row in positives]
-        if negatives:
-            query["negative_ids"] = [archive.ids()[row] for row in negatives]
-        if exclude is not None:
-            query["exclude_self"] = exclude
+    query = {**filters, **comparing, **example_fields(archive, example)}
     shards = tables[table][parts]
     asked = query | {"view": view, "width": size[0], "height": size[1]}
     asked |= {} if max_distance is None else {"max_distance": max_distance}
@@ -166,17 +167,12 @@ def test_any_grid_however_divided(
     assert not counts or (counts[0] and counts[-1])
     assert answered.matched == len(found)
     row_of = {row["chip_id"]: row for row in archive.rows[shards.snapshot_id.version].to_pylist()}
-    cells: dict[int, list[float]] = {}
-    across = view[2] - view[0] + (360 if view[2] < view[0] else 0)
-    for distance, _, chip_id, _ in found:
-        place = centre(row_of[chip_id])
-        if place is None or (max_distance is not None and distance > max_distance):
-            continue
-        along, below = (place[0] - view[0]) % 360, view[3] - place[1]
-        if along <= across and 0 <= below <= view[3] - view[1]:
-            column = min(int(along / across * size[0]), size[0] - 1)
-            row = min(int(below / (view[3] - view[1]) * size[1]), size[1] - 1)
-            cells.setdefault(row * size[0] + column, []).append(distance)
+    near = [
+        (each[0], centre(row_of[each[2]]))
+        for each in found
+        if max_distance is None or each[0] <= max_distance
+    ]
+    cells = cells_of(near, view, *size)
     assert list(answered.cells.index) == sorted(cells)
     assert list(answered.cells.count) == [len(cells[cell]) for cell in sorted(cells)]
     nearest = [min(cells[cell]) for cell in sorted(cells)]

@@ -1,7 +1,6 @@
 """However the rows are divided, the answers are the same, and those that brute force finds over the table."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,9 +13,17 @@ from pipelines.serve.refusals import Refusal, RefusedRequest
 from pipelines.serve.search import search_batch
 from tests.pipelines.serve.conftest import Archive
 from tests.pipelines.serve.divided import DIVISIONS, Divided, chance, check, divide, read
+from tests.pipelines.serve.questions import (
+    COMPARED,
+    EXAMPLES,
+    FILTERS,
+    LIMITS,
+    ROWS,
+    TABLES,
+    example_fields,
+)
 
 Table = dict[int, Divided]
-TABLES = ("one part", "two parts")
 
 
 @pytest.fixture(scope="module")
@@ -35,58 +42,9 @@ def divided(tables: dict[str, Table]) -> Table:
     return tables["one part"]
 
 
-def times(day: int) -> str:
-    return datetime(2025, 1, day, tzinfo=UTC).isoformat().replace("+00:00", "Z")
-
-
-LONGITUDES, LATITUDES = st.floats(-180, 180, width=16), st.floats(0, 12, width=16)
-DAYS = st.integers(1, 6)
-FILTERS = st.fixed_dictionaries(
-    {},
-    optional={
-        "bbox": st.tuples(LONGITUDES, LATITUDES, LONGITUDES, LATITUDES).map(
-            lambda box: [box[0], min(box[1], box[3]), box[2], max(box[1], box[3])]
-        ),
-        "datetime": st.one_of(
-            DAYS.map(times),
-            DAYS.map(lambda day: f"{times(day)}/.."),
-            DAYS.map(lambda day: f"../{times(day)}"),
-            st.tuples(DAYS, DAYS).map(lambda days: f"{times(min(days))}/{times(max(days))}"),
-        ),
-        "collections": st.lists(st.sampled_from(["tests", "others"]), min_size=1, max_size=2),
-        "min_valid_fraction": st.floats(0, 1),
-    },
-)
-LIMITS = st.one_of(
-    st.fixed_dictionaries({}, optional={"k": st.integers(1, 80), "limit": st.integers(1, 80)}),
-    st.fixed_dictionaries(
-        {"max_distance": st.integers(0, 80)},
-        optional={"k": st.integers(1, 80), "limit": st.integers(1, 80)},
-    ),
-)
-ROWS = st.integers(0, 63)
-COMPARED = st.one_of(
-    st.tuples(
-        st.just("one part"),
-        st.fixed_dictionaries({}, optional={"compare": st.sampled_from(["both", "kind"])}),
-    ),
-    st.tuples(st.just("two parts"), st.fixed_dictionaries({}, optional={"kind_weight": st.integers(0, 8)})),
-    st.tuples(st.just("two parts"), st.fixed_dictionaries({"compare": st.sampled_from(["kind", "look"])})),
-)
-"""A table, and how its codes are compared."""
-BIT_WEIGHTS = st.text("0123456789abcdef", min_size=32, max_size=32)
-
-
 @settings(max_examples=300, deadline=None)
 @given(
-    example=st.one_of(
-        st.tuples(st.binary(min_size=4, max_size=4), st.none() | BIT_WEIGHTS),
-        st.tuples(
-            st.lists(ROWS, min_size=1, max_size=4),
-            st.lists(ROWS, max_size=3),
-            st.sampled_from([None, True, False]),
-        ),
-    ),
+    example=EXAMPLES,
     compared=COMPARED,
     limits=LIMITS,
     filters=FILTERS,
@@ -102,18 +60,7 @@ def test_any_query_however_divided(
     parts: int,
 ) -> None:
     table, comparing = compared
-    query = {**limits, **filters, **comparing}
-    if len(example) == 2:
-        query["code"] = example[0].hex()
-        if example[1] is not None:
-            query["bit_weights"] = example[1]
-    else:
-        positives, negatives, exclude = example
-        query["chip_ids"] = [archive.ids()[row] for row in positives]
-        if negatives:
-            query["negative_ids"] = [archive.ids()[row] for row in negatives]
-        if exclude is not None:
-            query["exclude_self"] = exclude
+    query = {**limits, **filters, **comparing, **example_fields(archive, example)}
     check(archive, tables[table][parts], query)
 
 

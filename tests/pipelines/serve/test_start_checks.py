@@ -1,5 +1,6 @@
 """What refuses a service before anything slow begins."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 from pipelines.errors import ConfigError
 from pipelines.serve.config import ServeConfig
+from pipelines.serve.proxy import haproxy, patience
 from pipelines.serve.start_checks import check_port
 
 
@@ -29,6 +31,18 @@ def test_a_taken_port_is_one_line(taken, monkeypatch):
         check_port(config)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     check_port(config)  # a cluster's own Serve may listen there
+
+
+def test_a_proxy_has_a_minute_to_start(monkeypatch):
+    """Ray's own constants say so, in a process that is started as a cluster's are."""
+    # a service that other tests share may have set it
+    monkeypatch.delenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", raising=False)
+    ask = "from ray.serve._private.constants import PROXY_READY_CHECK_TIMEOUT_S as limit; print(limit)"
+    for context in (patience, haproxy):
+        with context():
+            done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "60.0"
+        assert "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S" not in os.environ
 
 
 def test_nothing_slow_is_imported_before_the_refusal():

@@ -11,7 +11,7 @@ import torch
 from pipelines.config import FeatureConfig
 from pipelines.errors import ConfigError
 from pipelines.labels.dataset import read_labels
-from pipelines.labels.features import compute_features
+from pipelines.labels.features import compute_views
 from pipelines.registry.bundles import read_bundle
 from pipelines.train.config import NetworkConfig, RecipeConfig
 from pipelines.train.run import fitting, run_train
@@ -49,10 +49,9 @@ def test_after_fine_tuning_look_bits_are_fitted_again(frozen, store, scenes, roo
     report = run_train(frozen.model_copy(update=changes))
     _, network = read_bundle(report.bundle, store)
     train = read_labels(scenes.manifest, store).rows("train")
-    views = [
-        compute_features(train, network, store, FeatureConfig(), f"{root}/features", view).features_ND
-        for view in (0, 1)
-    ]
+    asked = dict.fromkeys((0, 1), train)
+    computed = compute_views(asked, network, store, FeatureConfig(), f"{root}/features")
+    views = [each.features_ND for each in computed.values()]
     expected = {name: value.clone() for name, value in network.look.state_dict().items()}
     network.look.fit(np.stack(views, axis=1), frozen.seed)
     for name, value in network.look.state_dict().items():
