@@ -8,12 +8,9 @@ proxy adds 0 or 40 ms to each answer of the store. `--part` runs some of it, `--
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,9 +31,10 @@ from benchmarks.night_archives import (
     put_small,
 )
 from benchmarks.night_run import Night, run_night
+from benchmarks.slow_store import SlowStore, slow_store
 from model.network import HashNetwork
 from pipelines.config import StoreConfig
-from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, free_port, object_store
+from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.storage.store import Store
 
 _SMALL, _FEW_SMALL, _LARGE, _KNOWN = 10_000, 4_000, 6, 100_000  # objects
@@ -53,8 +51,8 @@ class Bench:
 
     store: Store
     share: float
-    addresses: dict[int, str]
-    """The store's, by the milliseconds that are added to its answers."""
+    slow: SlowStore
+    """What the nights see of the store."""
 
     def objects(self, count: int) -> int:
         """Return how many objects a part of ``count`` takes."""
@@ -63,8 +61,8 @@ class Bench:
     def night(self, name: str, milliseconds: int = 0, **flags: object) -> Night:
         """Run a night on a table of its own, and print where its time went."""
         table = f"s3://bench/tables/{name}-{time.time_ns()}"
-        store = StoreConfig(endpoint=self.addresses[milliseconds])
-        night = run_night(store, **({"table": table} | flags))
+        self.slow.delay.value = milliseconds / 1000
+        night = run_night(StoreConfig(endpoint=self.slow.endpoint), **({"table": table} | flags))
         _print(
             f"{name}: {night.report['chips']} chips, {night.chips_per_second:.1f} a second, "
             f"{night.chips_per_cpu_second:.0f} a processor-second; {night.stages()}"
@@ -97,28 +95,13 @@ def main() -> None:
     with (
         TemporaryDirectory() as folder,
         object_store(Path(folder), "bench") as endpoint,
-        slowed(endpoint, 0) as quick,
-        slowed(endpoint, _LATENCY_MS) as slow,
+        slow_store(endpoint) as slow,
     ):
         store = Store(StoreConfig(endpoint=endpoint))
-        bench = Bench(store, arguments.share, {0: quick, _LATENCY_MS: slow})
+        bench = Bench(store, arguments.share, slow)
         for part in arguments.part or _PARTS:
             figures |= _PARTS[part](bench)
     print(json.dumps({"night": {name: round(figure, 3) for name, figure in figures.items()}}))
-
-
-@contextmanager
-def slowed(endpoint: str, milliseconds: int) -> Iterator[str]:
-    """Yield the address of a proxy before the store that adds so much to each answer."""
-    port, target = free_port(), endpoint.rpartition(":")[2]
-    command = [sys.executable, "-m", "benchmarks.slow_proxy", str(port), target, str(milliseconds)]
-    proxy = subprocess.Popen(command)
-    try:
-        time.sleep(1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        proxy.terminate()
-        proxy.wait()
 
 
 def vs_forward(bench: Bench) -> dict[str, float]:
