@@ -18,14 +18,15 @@ from pipelines.config import StoreConfig
 
 _EACH = 0.1  # seconds from one look at the processes to the next
 _WRITER = "ray::Writer"
+_PROCESSES = 8  # kinds of them that are printed
 
 
 @dataclass
 class Watched:
     """What the processes below one took."""
 
-    cpu_seconds: float = 0.0
-    """Of all of them."""
+    cpu_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Of each kind of them, by what it was at: Ray renames its workers."""
     rss_mb: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     """Of the night's own process and of the one that writes: seconds, megabytes."""
 
@@ -49,7 +50,12 @@ class Night:
     @property
     def chips_per_cpu_second(self) -> float:
         """Chips of the whole night, by the processor time of all its processes, Ray's among them."""
-        return float(self.report["chips"]) / self.watched.cpu_seconds
+        return float(self.report["chips"]) / sum(self.watched.cpu_seconds.values())
+
+    def processes(self) -> str:
+        """Return where the processor time went, the most first."""
+        most = sorted(self.watched.cpu_seconds.items(), key=lambda each: -each[1])[:_PROCESSES]
+        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in most)
 
     def growth(self) -> float:
         """Return the largest memory of the last third of the units, over that of the first third."""
@@ -93,20 +99,26 @@ def run_night(store: StoreConfig, **flags: object) -> Night:
 
 
 def _watch(pid: int, started: float, watched: Watched, over: threading.Event) -> None:
-    """Sum up the processor time of a process and all below it, until they are over."""
-    taken: dict[int, float] = {}
+    """Look at a process and all below it, until they are over."""
+    taken: dict[int, float] = defaultdict(float)
     night = psutil.Process(pid)
     while not over.wait(_EACH):
         with suppress(psutil.Error):
             for process in (night, *night.children(recursive=True)):
                 with suppress(psutil.Error):
                     times = process.cpu_times()
+                    name = "driver" if process.pid == pid else _name(process)
+                    watched.cpu_seconds[name] += times.user + times.system - taken[process.pid]
                     taken[process.pid] = times.user + times.system
-                    name = "driver" if process.pid == pid else process.name()
-                    if name == "driver" or name.startswith(_WRITER[:15]):
+                    if name in ("driver", _WRITER):
                         rss_mb = process.memory_info().rss / 1e6
                         watched.rss_mb[name].append((time.monotonic() - started, rss_mb))
-    watched.cpu_seconds = sum(taken.values())
+
+
+def _name(process: psutil.Process) -> str:
+    """Return what a process of Ray calls itself, without what is different in each call."""
+    title = str(process.cmdline()[0])
+    return title.split(".")[0] if title.startswith("ray::") else str(process.name())
 
 
 def _events(errors: str, began: datetime) -> list[tuple[str, float]]:

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from urllib.parse import urlsplit
 
 from pipelines.demo.objectstore import free_port
 
 _HOST = "127.0.0.1"
+_START = 60.0  # seconds that the proxy may take to start
 _BYTES = 1 << 18
 _WAITING = 64  # pieces of at most so many bytes that wait: then the sender has to
 
@@ -42,21 +44,29 @@ class SlowStore:
 def slow_store(endpoint: str) -> Iterator[SlowStore]:
     """Run a proxy before the server at an endpoint on this machine."""
     port = free_port()
-    values = multiprocessing.Value("d", 0.0), multiprocessing.Value("q", 0), multiprocessing.Value("q", 0)
-    slow = SlowStore(f"http://{_HOST}:{port}", *values)
-    target = urlsplit(endpoint).port or 80
-    process = multiprocessing.get_context("fork").Process(
-        target=lambda: asyncio.run(_serve(port, target, slow)), daemon=True
+    context = multiprocessing.get_context("spawn")  # a fork would have the event loops of this process too
+    slow = SlowStore(
+        f"http://{_HOST}:{port}", context.Value("d", 0.0), context.Value("q", 0), context.Value("q", 0)
+    )
+    ready = context.Event()
+    process = context.Process(
+        target=_run, args=(port, urlsplit(endpoint).port or 80, slow, ready), daemon=True
     )
     process.start()
     try:
+        if not ready.wait(_START):
+            raise RuntimeError("the proxy before the store doesn't start")
         yield slow
     finally:
         process.terminate()
         process.join()
 
 
-async def _serve(port: int, target: int, slow: SlowStore) -> None:
+def _run(port: int, target: int, slow: SlowStore, ready: Event) -> None:
+    asyncio.run(_serve(port, target, slow, ready))
+
+
+async def _serve(port: int, target: int, slow: SlowStore, ready: Event) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             store_reader, store_writer = await asyncio.open_connection(_HOST, target, limit=_BYTES)
@@ -81,6 +91,7 @@ async def _serve(port: int, target: int, slow: SlowStore) -> None:
         )
 
     server = await asyncio.start_server(connected, _HOST, port, limit=_BYTES)
+    ready.set()
     async with server:
         await server.serve_forever()
 

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
-from pipelines.encode.parcels import Label
+if TYPE_CHECKING:  # the actor's process needs no more than Ray, and starts sooner
+    from pipelines.encode.parcels import Label
 
 FIRST_OBJECTS, _MOST_OBJECTS = 4, 512  # of a portion: of the first ones, and of any
 _PORTION_SECONDS = 2.0  # that a portion shall take to read or to encode: a task's start is hidden
@@ -67,7 +68,7 @@ class Pace:
         self._ahead, self._next_look = 0, 0.0
         self._allow()
 
-    def taken(self, label: Label) -> None:
+    def taken(self, label: "Label") -> None:
         """Count a parcel that has come out. The last one of its portion lets another portion be made."""
         self._encode_seconds += label.encode_seconds
         if label.objects:
