@@ -21,7 +21,8 @@ from rich.console import Console
 from model.spec import InputSpec
 from pipelines.config import StoreConfig
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.plan import make_plan, units_of
+from pipelines.encode.parcels import units_of
+from pipelines.encode.plan import make_plan
 from pipelines.encode.versions import read_encoded, read_rejected
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pipelines import __version__
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.plan import Plan, make_plan, units_of
+from pipelines.encode.parcels import units_of
+from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.report import Tally
 from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.stream import Stream, WrittenUnit

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.encode.chips import CHIP, ROW_SCHEMA, ChipBatch, read_objects
-from pipelines.encode.plan import units_of
 from pipelines.encode.usage import Cost, with_cost
+from pipelines.runtime.spill import in_pieces, read_spilled
 from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.store import Store
 
@@ -44,6 +44,11 @@ class Label:
     read_seconds: float
     """How long the portion took to read if it is its last parcel, else 0."""
     encode_seconds: float
+
+
+def units_of(new: Path, objects_per_unit: int) -> Iterator[pa.Table]:
+    """Yield the units of a file like `Plan.new`, in its order: tables of at most so many objects."""
+    return in_pieces(read_spilled(new), objects_per_unit)
 
 
 def portions(path: Path, objects_per_unit: int, sizes: Iterator[int]) -> Iterator[pa.Table]:

@@ -1,6 +1,6 @@
 """What a night has to do: the archive compared with the tables, joined on disk in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import structlog
 
 from pipelines.encode.versions import Encoded
-from pipelines.runtime.spill import database, in_pieces, number, read_spilled, view, write
+from pipelines.runtime.database import database, number, view, write
+from pipelines.runtime.spill import read_spilled
 from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.sources.listing import Listing
 
@@ -74,11 +75,6 @@ class Plan:
             found += chosen.select(["uri", "etag", "collection"]).to_pylist()
             seen += len(piece)
         return found
-
-
-def units_of(new: Path, objects_per_unit: int) -> Iterator[pa.Table]:
-    """Yield the units of a file like `Plan.new`, in its order: tables of at most so many objects."""
-    return in_pieces(read_spilled(new), objects_per_unit)
 
 
 def make_plan(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.encode.plan import Plan, make_plan, units_of
+from pipelines.encode.parcels import units_of
+from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.versions import REJECTED_SCHEMA, VERSION_SCHEMA, Encoded
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
