@@ -35,6 +35,8 @@ _FILE = 250_000  # chips
 _NEWER = 1000  # chips that only the second version has
 _SCENE = 64  # chips
 _PLACES = 500_000  # each has a chip of another date for every so many chips
+_STRIPS_AROUND = 3600 // _SCENE  # along a parallel, of chips of .1 degree
+_SCATTER = 40_503  # has no factor that the number of strips has, so no two are at one place
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -72,7 +74,10 @@ def table_rows(rows: slice, codes_NY: codes.Codes) -> pa.Table:
     numbers = np.arange(rows.start, rows.stop)
     count, scenes = len(numbers), numbers // _SCENE
     places = numbers % _PLACES
-    west, south = (places % 3600) / 10 - 180, (places // 3600) % 1700 / 10 - 85
+    # a scene is a strip somewhere in the world
+    strips = places // _SCENE * _SCATTER % (_STRIPS_AROUND * 1700)
+    west = (strips % _STRIPS_AROUND * _SCENE + places % _SCENE) / 10 - 180
+    south = strips // _STRIPS_AROUND / 10 - 85
     boxes = shapely.box(west, south, west + 0.1, south + 0.1)
     window = pa.StructArray.from_arrays(
         [pa.array(np.full(count, side, np.int32)) for side in (0, 0, 256, 256)], names=list("xywh")

@@ -1,17 +1,22 @@
 """The wheel, installed as a user installs it: the console script, a job's help, and a call of the client."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import sysconfig
 import threading
+import time
 import zipfile
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
 from jobs.__main__ import JOBS
+from pipelines.demo.objectstore import free_port
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("jobs", "model", "pipelines")
@@ -33,6 +38,20 @@ with client.Client(sys.argv[1], "a-key") as scenehash:
         scenehash.search(client.SearchRequest(point=(-62.2, -3.1), k=20))
     except QueryError as error:
         print(type(error).__name__, error.status, error.code)
+"""
+
+PAGE = """
+import sys
+from pathlib import Path
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from pipelines.serve import web_page
+
+assert Path(web_page.__file__).is_relative_to(sys.prefix), web_page.__file__
+app, router = FastAPI(docs_url=None), APIRouter()
+web_page.add_page(router, wanted=True)
+app.include_router(router)
+uvicorn.run(app, port=int(sys.argv[1]), log_level="error")
 """
 
 
@@ -122,3 +141,45 @@ def test_the_client_asks(installed, tmp_path):
         said = run(installed / "python", "-c", CALL, url, cwd=tmp_path)
         server.shutdown()
     assert (said.stdout, said.stderr) == ("UnauthorizedError 401 unauthorized\n", "")
+
+
+def test_the_page_is_in_it(installed, tmp_path):
+    """All that the page loads comes out of the wheel: the map is drawn, and nothing else is asked for."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="SKIPPED: no playwright; `make setup` installs it"
+    )
+    if chromium is None:
+        pytest.skip("SKIPPED: no Chromium; `apt-get install chromium`")
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    command = [installed / "python", "-c", PAGE, str(port)]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as service:
+        try:
+            wait_for(url, service)
+            with playwright.sync_playwright() as started:
+                browser = started.chromium.launch(
+                    executable_path=chromium, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+                )
+                page = browser.new_page()
+                missing = []
+                page.on("response", lambda answer: missing.append(answer.url) if not answer.ok else None)
+                page.goto(url)
+                page.wait_for_selector(".map .canvas[data-ready]", state="attached", timeout=60_000)
+                browser.close()
+        finally:
+            service.terminate()
+    assert {address.removeprefix(url).split("/")[1] for address in missing} == {"v1"}, (
+        "only the API isn't here"
+    )
+
+
+def wait_for(url, service):
+    """Wait until somebody answers at an address."""
+    deadline = time.monotonic() + 60
+    while service.poll() is None and time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            httpx.get(url)
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"nobody answers at {url}")

@@ -19,3 +19,6 @@ function mixed(from: string, to: string, share: number): string {
 }
 
 const channels = (hex: string): number[] => [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
+
+/** Return a colour's red, green and blue, each 0..1, as graphics cards take them. */
+export const rgbOf = (hex: string): number[] => channels(hex).map((value) => value / 255);

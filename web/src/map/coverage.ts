@@ -1,43 +1,35 @@
 // Two quiet layers behind the results: where the archive has chips, and the heat of a query over all of them.
-import type { ExpressionSpecification, GeoJSONSource, Map } from "maplibre-gl";
-import type { Feature, FeatureCollection } from "geojson";
 import type { Coverage, Heat } from "../api/archive";
+import { Boxes, STEPS, type Box } from "./boxes";
 import { ramp } from "./colours";
 import type { BBox } from "./regions";
-import type { Palette } from "./style";
 
-const EMPTY: FeatureCollection = { type: "FeatureCollection", features: [] };
-
-function cell(west: number, south: number, east: number, north: number, properties: Record<string, number>): Feature {
-  const ring = [[west, south], [east, south], [east, north], [west, north], [west, south]];
-  return { type: "Feature", properties, geometry: { type: "Polygon", coordinates: [ring] } };
-}
-
+const NO_DOTS = { below: 0, radius: 0 };
 const FULL = 10_000; // chips: a cell with as many has the strongest colour
+const COVERED = [0.12, 0.4] as const; // opacity of cells with one chip, and of full ones
+const WARM = [0.45, 0.95] as const;
 
-/** Return the cells of a coverage; `share`: how full each is, 0..1, in steps that are equal for equal ratios. */
-export function coverageCells({ cell_degrees: size, cells }: Coverage): FeatureCollection {
-  return {
-    type: "FeatureCollection",
-    features: cells.x.map((x, place) => {
-      const [west, south] = [-180 + x * size, -90 + cells.y[place]! * size];
-      return cell(west, south, west + size, south + size, { share: Math.min(Math.log(cells.count[place]!) / Math.log(FULL), 1) });
-    }),
-  };
+const between = ([least, most]: readonly [number, number], share: number): number => least + (most - least) * share;
+
+/** Return the cells of a coverage; how full one is shows in its opacity, in steps that are equal for equal ratios. */
+export function coverageCells({ cell_degrees: size, cells }: Coverage): Box[] {
+  return cells.x.map((x, place) => {
+    const [west, south] = [-180 + x * size, -90 + cells.y[place]! * size];
+    const share = Math.min(Math.log(cells.count[place]!) / Math.log(FULL), 1);
+    return { bbox: [west, south, west + size, south + size], value: 0, opacity: between(COVERED, share) };
+  });
 }
 
-/** Return the cells of a heat, each with the distance of its nearest chip and with how full it is. */
-export function heatCells({ view, width, height, cells }: Heat): FeatureCollection {
+/** Return the cells of a heat: the value is the distance of the nearest chip, the opacity shows how many there are. */
+export function heatCells({ view, width, height, cells }: Heat): Box[] {
   const [west, , , north] = view as unknown as BBox;
   const [across, down] = cellSize(view as unknown as BBox, width, height);
-  const most = Math.log1p(Math.max(1, ...cells.count));
-  return {
-    type: "FeatureCollection",
-    features: cells.index.map((index, place) => {
-      const [x, y] = [west + (index % width) * across, north - Math.floor(index / width) * down];
-      return cell(x, y - down, x + across, y, { distance: cells.distance[place]!, share: Math.log1p(cells.count[place]!) / most });
-    }),
-  };
+  const most = Math.log1p(cells.count.reduce((a, b) => Math.max(a, b), 1));
+  return cells.index.map((index, place) => {
+    const [x, y] = [west + (index % width) * across, north - Math.floor(index / width) * down];
+    const share = Math.log1p(cells.count[place]!) / most;
+    return { bbox: [x, y - down, x + across, y], value: cells.distance[place]!, opacity: between(WARM, share) };
+  });
 }
 
 const cellSize = ([west, south, east, north]: BBox, width: number, height: number): [number, number] => [
@@ -45,34 +37,23 @@ const cellSize = ([west, south, east, north]: BBox, width: number, height: numbe
   (north - south) / height,
 ];
 
-/** Add sources and layers, without cells. */
-export function addCoverage(map: Map, palette: Palette): void {
-  map.addSource("coverage", { type: "geojson", data: EMPTY });
-  map.addSource("heat", { type: "geojson", data: EMPTY });
-  const opacity: ExpressionSpecification = ["interpolate", ["linear"], ["get", "share"], 0, 0.12, 1, 0.4];
-  map.addLayer({ id: "coverage", type: "fill", source: "coverage", paint: { "fill-color": palette.coverage, "fill-opacity": opacity, "fill-antialias": false } });
-  const warm: ExpressionSpecification = ["interpolate", ["linear"], ["get", "share"], 0, 0.45, 1, 0.95];
-  map.addLayer({ id: "heat", type: "fill", source: "heat", paint: { "fill-opacity": warm, "fill-antialias": false } });
-}
+/** A layer of the archive's cells, without any. */
+export const coverageLayer = (): Boxes => new Boxes("coverage", NO_DOTS);
 
-/** Show the layers in other colours. */
-export function repaintCoverage(map: Map, palette: Palette): void {
-  map.setPaintProperty("coverage", "fill-color", palette.coverage);
-}
+/** A layer of a query's heat, without any. */
+export const heatLayer = (): Boxes => new Boxes("heat", NO_DOTS);
 
-/** Show the archive's cells. */
-export function showCoverage(map: Map, coverage: Coverage | null, isVisible: boolean): void {
-  void (map.getSource("coverage") as GeoJSONSource).setData(coverage && isVisible ? coverageCells(coverage) : EMPTY);
+/** Show the archive's cells in one colour. */
+export function showCoverage(layer: Boxes, coverage: Coverage | null, isVisible: boolean, colour: string): void {
+  layer.paint(new Array<string>(STEPS).fill(colour), 0, 1);
+  layer.fill(coverage && isVisible ? coverageCells(coverage) : []);
 }
 
 /** Show the heat of a query, coloured as footprints are. */
-export function showHeat(map: Map, heat: Heat | null, isDark: boolean): void {
+export function showHeat(layer: Boxes, heat: Heat | null, isDark: boolean): void {
   const distances = heat?.cells.distance ?? [];
-  void (map.getSource("heat") as GeoJSONSource).setData(heat ? heatCells(heat) : EMPTY);
-  if (!distances.length) return;
-  const least = distances.reduce((a, b) => Math.min(a, b));
-  const greatest = Math.max(distances.reduce((a, b) => Math.max(a, b)), least + 1);
-  const colours = ramp(isDark);
-  const stops = colours.flatMap((colour, place) => [least + ((greatest - least) * place) / (colours.length - 1), colour]);
-  map.setPaintProperty("heat", "fill-color", ["interpolate", ["linear"], ["get", "distance"], ...stops] as ExpressionSpecification);
+  const least = distances.reduce((a, b) => Math.min(a, b), Infinity);
+  const greatest = distances.reduce((a, b) => Math.max(a, b), -Infinity);
+  layer.paint(ramp(isDark), least, Math.max(greatest, least + 1));
+  layer.fill(heat ? heatCells(heat) : []);
 }

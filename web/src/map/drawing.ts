@@ -15,19 +15,22 @@ export class Drawing {
   private corners: Position[] = [];
   private pointer: Position | null = null;
 
-  constructor(private readonly map: Map, palette: Palette) {
-    map.addSource("region", { type: "geojson", data: this.data() });
-    map.addLayer({ id: "region-fill", type: "fill", source: "region", paint: { "fill-color": palette.region, "fill-opacity": 0.08 } });
-    map.addLayer({ id: "region-line", type: "line", source: "region", paint: { "line-color": palette.region, "line-width": 2, "line-dasharray": [3, 2] } });
-    map.addLayer({ id: "region-corners", type: "circle", source: "region", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-color": palette.region, "circle-radius": 4 } });
+  constructor(private readonly map: Map, private readonly palette: () => Palette) {
     map.on("mousemove", (event) => this.move(event));
   }
 
-  /** Show the drawing in other colours. */
-  repaint(palette: Palette): void {
-    this.map.setPaintProperty("region-fill", "fill-color", palette.region);
-    this.map.setPaintProperty("region-line", "line-color", palette.region);
-    this.map.setPaintProperty("region-corners", "circle-color", palette.region);
+  /** Return what other layers must be added below; undefined if nothing is drawn yet. */
+  lowestLayer(): string | undefined {
+    return this.map.getLayer("region-fill") ? "region-fill" : undefined;
+  }
+
+  /** Show the drawing in the colours of now. */
+  repaint(): void {
+    if (!this.lowestLayer()) return;
+    const { region } = this.palette();
+    this.map.setPaintProperty("region-fill", "fill-color", region);
+    this.map.setPaintProperty("region-line", "line-color", region);
+    this.map.setPaintProperty("region-corners", "circle-color", region);
   }
 
   /** Add a corner; a click on the first one ends the drawing. */
@@ -58,9 +61,21 @@ export class Drawing {
     this.show();
   }
 
-  /** Show the region of the query, or what is being drawn. */
+  /** Show the region of the query, or what is being drawn. The layers are added when there is something to show. */
   show(): void {
-    (this.map.getSource("region") as GeoJSONSource | undefined)?.setData(this.data());
+    const data = this.data();
+    const source = this.map.getSource("region") as GeoJSONSource | undefined;
+    if (source) source.setData(data);
+    else if (data.features.length) this.addLayers(data);
+  }
+
+  private addLayers(data: FeatureCollection): void {
+    const { map } = this;
+    const { region } = this.palette();
+    map.addSource("region", { type: "geojson", data });
+    map.addLayer({ id: "region-fill", type: "fill", source: "region", paint: { "fill-color": region, "fill-opacity": 0.08 } });
+    map.addLayer({ id: "region-line", type: "line", source: "region", paint: { "line-color": region, "line-width": 2, "line-dasharray": [3, 2] } });
+    map.addLayer({ id: "region-corners", type: "circle", source: "region", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-color": region, "circle-radius": 4 } });
   }
 
   private move(event: MapMouseEvent): void {

@@ -1,7 +1,7 @@
 // The map with its tools, the legend of its colours, and the picture of what the pointer is over.
 import type { Signal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Picture } from "../grid/picture";
 import { counted, day, number } from "../panels/format";
 import { Icon, type IconName } from "../panels/icons";
@@ -18,7 +18,7 @@ export const theWorld = (): World | null => world;
 
 export function MapView(): JSX.Element {
   const container = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     world = new World(container.current!);
     return () => world?.map.remove();
   }, []);

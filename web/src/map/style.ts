@@ -7,36 +7,27 @@ import landFine from "./land_fine.json?url";
 const FINE_FROM = 3; // zoom: nearer than this the finer outlines are loaded
 
 export interface Palette {
-  readonly sea: string;
   readonly land: string;
   readonly shore: string;
   readonly border: string;
   readonly coverage: string;
-  readonly example: string;
-  readonly against: string;
   readonly region: string;
   readonly focus: string;
 }
 
 export const LIGHT: Palette = {
-  sea: "#e3e8ee",
   land: "#f7f7f4",
   shore: "#bcc6d1",
   border: "#d3d8dd",
   coverage: "#5d7fa6",
-  example: "#0b7a4b",
-  against: "#5a3fc0",
   region: "#0f5fc2",
   focus: "#101828",
 };
 export const DARK: Palette = {
-  sea: "#10161f",
   land: "#1e2733",
   shore: "#35445a",
   border: "#2e3a4b",
   coverage: "#6f95c4",
-  example: "#41d092",
-  against: "#a995ff",
   region: "#6db1ff",
   focus: "#ffffff",
 };
@@ -51,7 +42,6 @@ export function baseStyle(palette: Palette): StyleSpecification {
       "land-coarse": { type: "geojson", data: absolute(landCoarse), attribution: "Natural Earth" },
     },
     layers: [
-      { id: "sea", type: "background", paint: { "background-color": palette.sea } },
       { id: "land-coarse", type: "fill", source: "land-coarse", maxzoom: FINE_FROM, paint: { "fill-color": palette.land, "fill-outline-color": palette.shore } },
     ],
     transition: { duration: 0, delay: 0 },
@@ -70,7 +60,6 @@ export const needsFineLand = (map: Map): boolean => map.getZoom() > FINE_FROM - 
 
 /** Show the base map in other colours. */
 export function repaintBase(map: Map, palette: Palette): void {
-  map.setPaintProperty("sea", "background-color", palette.sea);
   for (const id of ["land-coarse", "land-fine"]) {
     if (!map.getLayer(id)) continue;
     map.setPaintProperty(id, "fill-color", palette.land);

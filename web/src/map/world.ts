@@ -1,5 +1,5 @@
 // The map itself: set up once, then told what to show.
-import { AttributionControl, Map, NavigationControl, setWorkerUrl, type MapMouseEvent } from "maplibre-gl";
+import { AttributionControl, Map, NavigationControl, prewarm, setWorkerUrl, type MapMouseEvent } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import "maplibre-gl/dist/maplibre-gl.css";
 import { batch, effect } from "@preact/signals";
@@ -7,22 +7,30 @@ import { answer, focused, hovered, query, shown, takeAt } from "../state/store";
 import { isDark } from "../state/theme";
 import { centreOf } from "../state/places";
 import { Drawing } from "./drawing";
-import { addFootprints, filterFootprints, markRow, paintFootprints, showFootprints } from "./footprints";
+import { Footprints } from "./footprints";
 import { addFineLand, baseStyle, DARK, LIGHT, needsFineLand, repaintBase, type Palette } from "./style";
 import { showsFootprints, tool } from "./tools";
 import { wrapped } from "./regions";
-import { addCoverage, repaintCoverage, showCoverage, showHeat } from "./coverage";
+import { coverageLayer, heatLayer, showCoverage, showHeat } from "./coverage";
 import { boxOfView, visibleBox } from "./view";
 import { coverage, heat, showsCoverage } from "../state/archive";
 
 const palette = (): Palette => (isDark.value ? DARK : LIGHT);
 
+/** Start what the map needs before there is a place for it on the page. */
+export function startMapWorker(): void {
+  setWorkerUrl(new URL(workerUrl, document.baseURI).href);
+  prewarm();
+}
+
 export class World {
   readonly map: Map;
-  private drawing: Drawing | null = null;
+  private readonly drawing: Drawing;
+  private readonly footprints = new Footprints();
+  private readonly coverage = coverageLayer();
+  private readonly heat = heatLayer();
 
   constructor(container: HTMLElement) {
-    setWorkerUrl(new URL(workerUrl, document.baseURI).href);
     this.map = new Map({
       container,
       style: baseStyle(palette()),
@@ -41,14 +49,16 @@ export class World {
     this.map.addControl(new NavigationControl({ showCompass: false }), "top-right");
     this.map.addControl(new AttributionControl({ compact: false }), "bottom-right");
     this.map.getCanvas().setAttribute("aria-label", "Map. Arrow keys move it, Enter takes the chip at the crosshair.");
-    this.map.once("load", () => this.prepare());
+    this.drawing = new Drawing(this.map, palette);
+    this.map.once("style.load", () => this.prepare());
+    this.map.once("load", () => (container.dataset["ready"] = "true"));
   }
 
   private prepare(): void {
     const { map } = this;
-    addCoverage(map, palette());
-    addFootprints(map, palette());
-    this.drawing = new Drawing(map, palette());
+    this.addBoxes();
+    // a graphics card that was reset has lost them; MapLibre brings back only its own layers
+    map.on("webglcontextrestored", () => map.once("style.load", () => this.addBoxes()));
     map.on("click", (event) => this.click(event));
     map.on("dblclick", (event) => this.doubleClick(event));
     map.on("mousemove", (event) => this.hover(event));
@@ -59,7 +69,13 @@ export class World {
     this.say();
     this.loadFineLand();
     this.follow();
-    map.getContainer().dataset["ready"] = "true";
+  }
+
+  private addBoxes(): void {
+    const below = this.drawing.lowestLayer();
+    this.map.addLayer(this.coverage, below);
+    this.map.addLayer(this.heat, below);
+    this.footprints.addTo(this.map, below);
   }
 
   private say(): void {
@@ -75,39 +91,27 @@ export class World {
   /** Keep the map as the page's state is. */
   private follow(): void {
     const { map } = this;
-    let [lastHovered, lastFocused] = [-1, -1];
-    effect(() => {
-      showFootprints(map, answer.value);
-      [lastHovered, lastFocused] = [-1, -1];
-    });
+    effect(() => this.footprints.show(answer.value));
     effect(() => {
       const found = answer.value;
       const least = found?.distances[0] ?? 0;
-      paintFootprints(map, least, found?.distances[shown.value - 1] ?? least, query.peek().cutoff, isDark.value, palette());
-    });
-    effect(() => filterFootprints(map, query.value.cutoff));
-    effect(() => {
-      markRow(map, lastHovered, hovered.value, "hovered");
-      lastHovered = hovered.value;
+      this.footprints.paint(shown.value, least, found?.distances[shown.value - 1] ?? least, isDark.value, palette().focus);
     });
     effect(() => {
-      markRow(map, lastFocused, focused.value, "focused");
-      lastFocused = focused.value;
+      void answer.value;
+      this.footprints.mark(hovered.value, focused.value);
     });
     effect(() => {
       void query.value.region;
-      this.drawing?.show();
+      this.drawing.show();
     });
     effect(() => {
       repaintBase(map, palette());
-      repaintCoverage(map, palette());
-      this.drawing?.repaint(palette());
+      this.drawing.repaint();
     });
-    effect(() => showCoverage(map, coverage.value, showsCoverage.value && !heat.value));
-    effect(() => {
-      showHeat(map, heat.value, isDark.value);
-      for (const layer of ["footprints", "outlines", "dots"]) map.setLayoutProperty(layer, "visibility", heat.value || !showsFootprints.value ? "none" : "visible");
-    });
+    effect(() => showCoverage(this.coverage, coverage.value, showsCoverage.value && !heat.value, palette().coverage));
+    effect(() => showHeat(this.heat, heat.value, isDark.value));
+    effect(() => this.footprints.setVisible(showsFootprints.value && !heat.value));
     effect(() => {
       map.getCanvas().style.cursor = "crosshair";
       if (tool.value === "region") map.doubleClickZoom.disable();
@@ -122,30 +126,28 @@ export class World {
   /** Do at a place what the chosen tool does. */
   takeAt(longitude: number, latitude: number): void {
     const chosen = tool.value;
-    if (chosen === "region") this.drawing?.add([longitude, latitude]);
+    if (chosen === "region") this.drawing.add([longitude, latitude]);
     else void takeAt(wrapped(longitude), latitude, chosen);
   }
 
   private doubleClick(event: MapMouseEvent): void {
     if (tool.value !== "region") return;
     event.preventDefault();
-    this.drawing?.finish();
+    this.drawing.finish();
   }
 
   private hover(event: MapMouseEvent): void {
     if (tool.value === "region") return;
-    const layers = ["dots", "footprints"].filter((layer) => this.map.getLayer(layer));
-    const [first] = this.map.queryRenderedFeatures(event.point, { layers });
-    hovered.value = first ? Number(first.id) : -1;
+    hovered.value = this.footprints.rowAt(this.map, event.lngLat.lng, event.lngLat.lat);
   }
 
   /** Do what Enter and Escape do on the map. Return whether it did anything. */
   key(name: string): boolean {
     const { lng, lat } = this.map.getCenter();
-    if (tool.value === "region" && name === "Escape") this.drawing?.give();
-    else if (tool.value === "region" && name === "Enter" && document.activeElement !== this.map.getCanvas()) this.drawing?.finish();
+    if (tool.value === "region" && name === "Escape") this.drawing.give();
+    else if (tool.value === "region" && name === "Enter" && document.activeElement !== this.map.getCanvas()) this.drawing.finish();
     else if (name === "Enter") this.takeAt(lng, lat);
-    else if (tool.value === "region" && name === " ") this.drawing?.finish();
+    else if (tool.value === "region" && name === " ") this.drawing.finish();
     else return false;
     return true;
   }

@@ -37,7 +37,7 @@ export function Histogram(): JSX.Element | null {
         <h2 id="histogram-title">Distance</h2>
         <p class="status">
           {counted(within, "chip")} within <strong>{counted(Math.floor(limit), "bit")}</strong>
-          {within > shown.value && cutoff === null && `, the nearest ${number(shown.value)} are shown`}
+          {within > shown.value && cutoff === null && `, ${number(shown.value)} shown`}
         </p>
         {cutoff !== null && <button class="link" onClick={() => setCutoff(null)}>No cutoff</button>}
       </header>

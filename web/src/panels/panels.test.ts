@@ -3,7 +3,7 @@ import { EMPTY } from "../state/query";
 import { asCsv, asCurl, asPython, asSql, asWatch } from "./export_text";
 import { parseFind } from "./find";
 import { rangeEnd } from "./histogram_range";
-import { daysOf, periodsOf } from "./periods";
+import { chosenDays, daysOf, periodsOf } from "./periods";
 
 describe("what is typed to look for", () => {
   test.each([
@@ -53,6 +53,7 @@ test("periods are months, or years where there are many", () => {
   ]);
   expect(periodsOf(["1990-11-03T00:00:00Z", "2025-01-09T00:00:00Z"], 2)).toHaveLength(36);
   expect(periodsOf([null], 1)).toEqual([]);
+  expect(chosenDays([{ name: "2023-12", count: 1 }, { name: "2024-01", count: 0 }, { name: "2024-02", count: 3 }])).toEqual(["2023-12-01", "2024-02-29"]);
   expect([daysOf("2024-02"), daysOf("2023")]).toEqual([["2024-02-01", "2024-02-29"], ["2023-01-01", "2023-12-31"]]);
 });
 

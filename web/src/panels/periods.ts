@@ -32,3 +32,6 @@ export function daysOf(name: string): [string, string] {
   const [year, month] = name.split("-").map(Number) as [number, number];
   return [`${name}-01`, `${name}-${new Date(Date.UTC(year, month, 0)).getUTCDate()}`];
 }
+
+/** Return the first day of the first of some periods, and the last day of the last. */
+export const chosenDays = (periods: readonly Period[]): [string, string] => [daysOf(periods[0]!.name)[0], daysOf(periods.at(-1)!.name)[1]];
