@@ -1,8 +1,8 @@
-"""How fast a night encodes: `python -m benchmarks.encode --data ../shared/data`, on a real S3 server.
+"""What the forward pass takes: `python -m benchmarks.encode --data ../shared/data`, on a real S3 server.
 
 AID scenes (a chip each) and NAIP and Landsat rasters (many) are encoded with frozen Inception v3 and a head
-fitted on other scenes. Beside the pipeline: the bare forward pass on chips in memory; the plain loop, float32
-and channels first; and a DataLoader over the same bucket into one Parquet file. All in one run, in turns.
+fitted on other scenes. Beside it: the plain loop, float32 and channels first; and a DataLoader over the same
+bucket into one Parquet file. All in one run, in turns. Whole nights are what `benchmarks.night` measures.
 
 Shapes: N, B chips, H x W pixels, D features, C classes, Y bytes a code.
 """
@@ -13,13 +13,10 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -39,11 +36,9 @@ from model.spec import NetworkSpec
 from model.training import TrainingModule, start, train_epoch
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
-from pipelines.encode.chips import CHIP, read_objects
+from pipelines.encode.chips import read_objects
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.unit import encoded_rows
 from pipelines.registry.bundles import write_bundle
-from pipelines.runtime.cluster import connected
 from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.listing import list_source
 from pipelines.storage.store import Store
@@ -57,26 +52,13 @@ _COMPARED, _BY_LOADER = 192, 96  # chips for the plain loop, which is slow; scen
 _print = Console().print
 
 
-@dataclass(frozen=True)
-class Streamed:
-    """What the pipeline did, from the first rows that came out of it to the last."""
-
-    images_per_second: float
-    rss_mb: list[float]
-    """Of the driver, whenever rows came."""
-
-
 def main() -> None:
     """Measure, print, and give the figures as the last line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_data(parser)
     data = open_data(parser.parse_args())
     os.environ |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
-    with (
-        TemporaryDirectory() as folder,
-        object_store(Path(folder), "bench") as endpoint,
-        connected(),
-    ):
+    with TemporaryDirectory() as folder, object_store(Path(folder), "bench") as endpoint:
         print(json.dumps({"encode": measure(data, Store(StoreConfig(endpoint=endpoint)))}))
 
 
@@ -98,31 +80,21 @@ def measure(data: Path, store: Store) -> dict[str, float]:
     chips_NHWC = chips_of(unit, config, network)
     _print(f"{len(unit)} objects, {len(chips_NHWC)} chips, {config.batch_size} a batch")
 
-    rates = [forward(network, chips_NHWC[:_COMPARED], config.batch_size)]
-    streamed = stream(unit, config, network, len(chips_NHWC))
-    rates.append(forward(network, chips_NHWC[:_COMPARED], config.batch_size))
-    bare = float(np.mean(rates))
+    bare = forward(network, chips_NHWC[:_COMPARED], config.batch_size)
     places = torch.linspace(0, len(chips_NHWC) - 1, _COMPARED).long()  # of all kinds that the archive has
     ratio, bits_changed = compare(network, chips_NHWC[places], config.batch_size)
     scenes = [uri for uri in unit["uri"].to_pylist() if uri.endswith(".jpg")][:_BY_LOADER]
     target, plain_network = "s3://bench/plain.parquet", plain.plain_network(network)
     loader = plain.encode_bucket(plain_network, scenes, store, target, config.batch_size)
 
-    first, last, peak = streamed.rss_mb[0], streamed.rss_mb[-1], max(streamed.rss_mb)
     _print(
         f"bare forward pass: {bare:.1f} chips/s, {ratio:.2f} x the plain loop, {bits_changed:.2%} other bits"
     )
-    _print(f"pipeline, while it runs: {streamed.images_per_second:.1f} chips/s")
     _print(f"DataLoader, float32, one Parquet file: {loader:.1f} chips/s while it runs")
-    _print(f"pipeline over DataLoader: {streamed.images_per_second / loader:.2f}")
-    _print(
-        f"driver: {first:.0f} MB when the first rows came, {last:.0f} MB with the last, at most {peak:.0f} MB"
-    )
     return {
-        "pipeline_vs_forward": round(streamed.images_per_second / bare, 3),
+        "forward_vs_loader": round(bare / loader, 2),
         "forward_vs_naive": round(ratio, 2),
         "bits_changed": round(bits_changed, 5),
-        "driver_rss_mb": round(peak),
     }
 
 
@@ -176,28 +148,10 @@ def upload(data: Path, source: str, store: Store) -> None:
 
 def chips_of(unit: pa.Table, config: EncodeConfig, network: HashNetwork) -> torch.Tensor:
     """Return the archive's chips_NHWC, read as a night reads them."""
-    tables = list(read_objects(unit, chip_specs_of(config, network.input_spec), Store(config.store)))
-    pixels = [row for table in tables for row in table["pixels"].to_pylist() if row]
-    if len(pixels) < sum(map(len, tables)):
+    batches = list(read_objects(unit, chip_specs_of(config, network.input_spec), Store(config.store)))
+    if any(len(batch.chips_NHWC) < len(batch.rows) for batch in batches):
         raise AssertionError("an object gave no chips")
-    return torch.from_numpy(np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, _SIDE, _SIDE, 3).copy())
-
-
-def stream(unit: pa.Table, config: EncodeConfig, network: HashNetwork, chips: int) -> Streamed:
-    """Run the pipeline, but for writing; the first rows that come aren't timed."""
-    driver, began, last = psutil.Process(), 0.0, 0.0
-    rss_mb: list[float] = []
-    counts: list[int] = []
-    rows = encoded_rows(unit, config, config.bundle, chip_specs_of(config, network.input_spec))
-    for batch in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        block = cast(pa.Table, batch)
-        last = time.perf_counter()
-        began = began or last
-        counts.append(int(np.count_nonzero(np.asarray(block["outcome"]) == CHIP)))
-        rss_mb.append(driver.memory_info().rss / 1e6)
-    if sum(counts) != chips:
-        raise AssertionError(f"the pipeline gave {sum(counts)} chips of {chips}")
-    return Streamed(sum(counts[1:]) / (last - began), rss_mb)
+    return torch.from_numpy(np.concatenate([batch.chips_NHWC for batch in batches]))
 
 
 def forward(network: HashNetwork, chips_NHWC: torch.Tensor, batch: int) -> float:

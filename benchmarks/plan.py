@@ -21,6 +21,7 @@ from rich.console import Console
 from model.spec import InputSpec
 from pipelines.config import StoreConfig
 from pipelines.encode.config import EncodeConfig
+from pipelines.encode.parcels import units_of
 from pipelines.encode.plan import make_plan
 from pipelines.encode.versions import read_encoded, read_rejected
 from pipelines.imagery.chip_spec import ChipSpec
@@ -145,7 +146,7 @@ def measure(folder: Path) -> dict[str, float]:
         lap("read what is done")
         plan = make_plan(listing, chip_specs, encoded, rejected, [], Path(work), prune=False)
         lap("compare")
-        drawn = sum(len(unit) for unit in plan.units(config.objects_per_unit))
+        drawn = sum(len(unit) for unit in units_of(plan.new, config.objects_per_unit))
         lap("draw units")
     if drawn != plan.num_new or plan.num_new != plan.num_old * 2:
         raise AssertionError("the plan isn't what was built")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-import pipelines.encode.unit  # noqa: F401 - a task has imported this, which takes memory
+import pipelines.encode.execution  # noqa: F401 - a task has imported this, which takes memory
 from model.spec import InputSpec
 from pipelines.config import StoreConfig
 from pipelines.encode.chips import CHIP, read_objects
@@ -30,7 +30,8 @@ def main() -> None:
     listed = pa.table({"uri": [uri], "etag": [store.etag(uri)], "collection": ["bench"]})
     chips = read = 0
     started = time.perf_counter()
-    for rows in read_objects(listed, chip_specs_of(night, InputSpec(size=CHIP_SIZE)), store):
+    for batch in read_objects(listed, chip_specs_of(night, InputSpec(size=CHIP_SIZE)), store):
+        rows = batch.rows
         assert set(rows["outcome"].to_pylist()) == {CHIP}, rows["detail"].to_pylist()
         chips += len(rows)
         read += sum(rows["bytes_read"].to_pylist())

@@ -1,19 +1,25 @@
 """A store that is far away: a proxy before an S3 server that counts requests and answers each one later.
 
-It hands bytes on as they are, so that signatures stay valid. Requests must be without bodies, as reads are.
+It hands bytes on as they are, so that signatures stay valid. What the server sends is passed on some time
+after it came. Later bytes of an answer don't wait for earlier ones: it is latency, not a narrow line. Reads
+count as one request each; a write whose body waits for leave counts as two.
 """
 
 import asyncio
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from urllib.parse import urlsplit
 
 from pipelines.demo.objectstore import free_port
 
-_CHUNK = 1 << 18
+_HOST = "127.0.0.1"
+_START = 60.0  # seconds that the proxy may take to start
+_BYTES = 1 << 18
+_WAITING = 64  # pieces of at most so many bytes that wait: then the sender has to
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class SlowStore:
 
     endpoint: str
     delay: "Synchronized[float]"
-    """How much later each request gets there [seconds]."""
+    """How much later each answer comes back [seconds]."""
     requests: "Synchronized[int]"
     sent: "Synchronized[int]"
     """Bytes of answers."""
@@ -36,52 +42,92 @@ class SlowStore:
 
 @contextmanager
 def slow_store(endpoint: str) -> Iterator[SlowStore]:
-    """Run a proxy before the server at an endpoint."""
+    """Run a proxy before the server at an endpoint on this machine."""
     port = free_port()
-    values = multiprocessing.Value("d", 0.0), multiprocessing.Value("q", 0), multiprocessing.Value("q", 0)
-    target = urlsplit(endpoint).port
-    process = multiprocessing.get_context("fork").Process(
-        target=lambda: asyncio.run(_serve(port, target or 80, *values)), daemon=True
+    context = multiprocessing.get_context("spawn")  # a fork would have the event loops of this process too
+    slow = SlowStore(
+        f"http://{_HOST}:{port}", context.Value("d", 0.0), context.Value("q", 0), context.Value("q", 0)
+    )
+    ready = context.Event()
+    process = context.Process(
+        target=_run, args=(port, urlsplit(endpoint).port or 80, slow, ready), daemon=True
     )
     process.start()
     try:
-        yield SlowStore(f"http://127.0.0.1:{port}", *values)
+        if not ready.wait(_START):
+            raise RuntimeError("the proxy before the store doesn't start")
+        yield slow
     finally:
         process.terminate()
         process.join()
 
 
-async def _serve(
-    port: int,
-    target: int,
-    delay: "Synchronized[float]",
-    requests: "Synchronized[int]",
-    sent: "Synchronized[int]",
+def _run(port: int, target: int, slow: SlowStore, ready: Event) -> None:
+    asyncio.run(_serve(port, target, slow, ready))
+
+
+async def _serve(port: int, target: int, slow: SlowStore, ready: Event) -> None:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            store_reader, store_writer = await asyncio.open_connection(_HOST, target, limit=_BYTES)
+        except OSError:
+            writer.close()
+            return
+        is_answered = True
+
+        def asked(_: bytes) -> None:
+            nonlocal is_answered
+            slow.requests.value += is_answered  # a client sends its next request once it has the answer
+            is_answered = False
+
+        def answered(content: bytes) -> None:
+            nonlocal is_answered
+            slow.sent.value += len(content)
+            is_answered = True
+
+        await asyncio.gather(
+            _pass_on(reader, store_writer, asked, lambda: 0.0),
+            _pass_on(store_reader, writer, answered, lambda: slow.delay.value),
+        )
+
+    server = await asyncio.start_server(connected, _HOST, port, limit=_BYTES)
+    ready.set()
+    async with server:
+        await server.serve_forever()
+
+
+async def _pass_on(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    count: Callable[[bytes], None],
+    delay: Callable[[], float],
 ) -> None:
-    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        store_reader, store_writer = await asyncio.open_connection("127.0.0.1", target)
+    """Hand on what comes, each piece after the delay that holds when it comes, until it ends."""
+    due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_WAITING)
+    clock = asyncio.get_running_loop().time
 
-        async def requests_to_store() -> None:
-            while True:
-                request = await reader.readuntil(b"\r\n\r\n")
-                requests.value += 1
-                if delay.value:
-                    await asyncio.sleep(delay.value)
-                store_writer.write(request)
+    async def receive() -> None:
+        content = b"begin"
+        while content:
+            try:
+                content = await reader.read(_BYTES)
+            except OSError:
+                content = b""
+            if content:
+                count(content)
+            await due.put((clock() + delay(), content))
 
-        async def answers_to_client() -> None:
-            while answer := await store_reader.read(_CHUNK):
-                sent.value += len(answer)
-                writer.write(answer)
+    async def send() -> None:
+        content = b"begin"
+        while content:
+            at, content = await due.get()
+            if at > clock():
+                await asyncio.sleep(at - clock())
+            try:
+                writer.write(content)
                 await writer.drain()
-
-        ways = [asyncio.ensure_future(requests_to_store()), asyncio.ensure_future(answers_to_client())]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        store_writer.close()
+            except OSError:
+                continue  # the other side has gone; what still comes is dropped
         writer.close()
 
-    server = await asyncio.start_server(connection, "127.0.0.1", port, limit=1 << 20)
-    await server.serve_forever()
+    await asyncio.gather(receive(), send())

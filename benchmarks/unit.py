@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import resource
 import time
-from functools import partial
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -16,7 +15,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipelines.config import StoreConfig
-from pipelines.encode.chips import CHIP, CHIP_SCHEMA
+from pipelines.encode.chips import CHIP, ROW_SCHEMA
 from pipelines.encode.shards import Lineage, write_unit
 from pipelines.storage.store import Store
 
@@ -55,7 +54,8 @@ def measure(kind: str, blocks: int) -> tuple[float, float, float]:
             f"{folder}/codes",
             Store(StoreConfig()),
             Lineage("bench@0", "run"),
-            *(partial(block, number, *_KINDS[kind][:2]) for number in range(blocks)),
+            pa.table({"uri": [f"s3://bucket/{number}.tif" for number in range(blocks)]}),
+            (block(number, *_KINDS[kind][:2]) for number in range(blocks)),
         )
     return before, _peak_mb(), time.perf_counter() - started
 
@@ -68,7 +68,7 @@ def block(number: int, outline_bytes: int, property_bytes: int) -> pa.Table:
     outlines = rng.bytes(outline_bytes * _ROWS)
     values = {
         "bbox": pa.StructArray.from_arrays([pa.array(side) for side in sides.values()], list(sides)),
-        "window": pa.array([dict.fromkeys("xywh", 1)] * _ROWS, CHIP_SCHEMA.field("window").type),
+        "window": pa.array([dict.fromkeys("xywh", 1)] * _ROWS, ROW_SCHEMA.field("window").type),
         "geometry": pa.array(
             [outlines[at : at + outline_bytes] for at in range(0, len(outlines), outline_bytes)]
         ),
@@ -78,6 +78,8 @@ def block(number: int, outline_bytes: int, property_bytes: int) -> pa.Table:
             pa.repeat(rng.bytes(property_bytes // 2).hex(), _ROWS),
         ),
         "chip_id": pa.array([f"{number:012}{chip:012}" for chip in range(_ROWS)]),
+        "position": pa.array(np.arange(_ROWS, dtype=np.int32)),
+        "is_last": pa.array(np.arange(_ROWS) == _ROWS - 1),
     }
     constant = {
         "outcome": CHIP,
@@ -92,8 +94,7 @@ def block(number: int, outline_bytes: int, property_bytes: int) -> pa.Table:
     }
     columns = {
         field.name: values.get(field.name, pa.repeat(pa.scalar(constant.get(field.name), field.type), _ROWS))
-        for field in CHIP_SCHEMA
-        if field.name != "pixels"
+        for field in ROW_SCHEMA
     }
     columns |= {name: pa.repeat(0.0, _ROWS) for name in _COLUMNS}
     return pa.table(columns | {"code": pa.repeat(pa.scalar(b"12345678", pa.binary()), _ROWS)})

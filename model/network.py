@@ -15,7 +15,7 @@ from model.codes import Codes, binarise, pack
 from model.heads import NoBits, build_head
 from model.look import LookHead
 from model.precision import autocast
-from model.preprocess import preprocess_mixed
+from model.preprocess import preprocess, preprocess_mixed
 from model.spec import InputSpec, NetworkSpec
 
 _FEATURES_AT_ONCE = 4096  # vectors in one forward pass of the head
@@ -78,15 +78,23 @@ class HashNetwork(nn.Module):
         for bit. Between two kinds of devices, or bfloat16 and float32, a few bits in a thousand differ: those
         whose outputs are near 0.
         """
-        self._require_eval()
         return self.encode_with_outputs(chips_BHWC)[0]
 
+    @torch.inference_mode()
     def encode_with_outputs(self, chips_BHWC: Tensor) -> tuple[Codes, NDArray[np.float32]]:
-        """Turn uint8 chips into the codes_BY of `encode`, and the outputs_BK whose signs they are."""
+        """Turn uint8 chips into the codes_BY of `encode`, and the outputs_BK whose signs they are.
+
+        Chips in pinned memory are copied to the device without waiting; all that follows happens there.
+        """
+        self._require_eval()
         if not len(chips_BHWC):
             bits = self.network_spec.code.bits
             return np.empty((0, bits // 8), np.uint8), np.empty((0, bits), np.float32)
-        outputs_BK = self.outputs(self.extract(list(chips_BHWC.cpu().numpy())))
+        device = next(self.parameters()).device
+        images_BCSS = preprocess(chips_BHWC.to(device, non_blocking=True), self.input_spec)
+        with autocast(device):
+            features_BD = self.backbone(images_BCSS.contiguous(memory_format=torch.channels_last))
+        outputs_BK = np.asarray(self.parts(features_BD.float()).cpu().numpy())
         return pack(binarise(outputs_BK)), outputs_BK
 
     def _require_eval(self) -> None:

@@ -82,7 +82,8 @@ def _prepared() -> Iterator[Callable[[bytes], None]]:
 
         def attempt(content: bytes) -> None:
             path.write_bytes(content)
-            rows = [row for table in read_objects(listed, chip_specs, store) for row in table.to_pylist()]
+            batches = read_objects(listed, chip_specs, store)
+            rows = [row for batch in batches for row in batch.rows.to_pylist()]
             for row in rows:
                 if str(row["detail"]).startswith("unforeseen"):
                     raise RuntimeError(row["detail"])  # what read_objects has kept to itself

@@ -30,7 +30,7 @@ class EncodeConfig(ArchiveConfig):
     recut: bool = False
     """Encode objects again that the table holds with another grid or other pixels; else such a night stops"""
     objects_per_unit: int = Field(2000, ge=1)
-    """Objects in one commit; make it a few minutes of work"""
+    """Objects in one commit; a night that breaks off loses about three of these units"""
     encoders: int = Field(0, ge=0)
     """Actors that run the network; 0: one for each CPU of the cluster, or for each GPU"""
     gpus_per_encoder: float = Field(0, ge=0)

@@ -1,52 +1,64 @@
-"""Chips to codes: the actor that holds the network.
+"""The actor that holds the network: chips of a parcel to codes. It lives as long as the night's execution.
 
-Shapes: N chips, H x W pixels, C bands, Y bytes a code.
+Shapes: N chips, H x W pixels, C bands.
 """
 
-from collections.abc import Iterator
+import threading
+import time
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.encode.chips import CHIP
-from pipelines.encode.usage import metered
+from pipelines.encode.parcels import chips_of, encoded_parcel
+from pipelines.encode.usage import Cost
 from pipelines.registry.bundles import read_bundle
 from pipelines.runtime.logs import log_in_worker
 from pipelines.storage.store import Store
 
 
 class Encoder:
-    """Replaces the column ``pixels`` of a batch by the column ``code``. An actor of Ray Data."""
+    """Encodes parcels. An actor of Ray Data; two threads may call it at once: see `BatchEncoder`."""
 
     def __init__(
-        self, bundle_uri: str, store: Store, chip_size: int, gpus: float = 0, run_id: str = ""
+        self,
+        bundle_uri: str,
+        store: Store,
+        chip_size: int,
+        batch_size: int,
+        gpus: float = 0,
+        run_id: str = "",
     ) -> None:
         """Load the network, onto the actor's GPU if Ray has given it one.
 
         ``gpus`` is how many GPUs the actor holds, to count their time. ``run_id`` is the night's; the lines
         that the actor logs carry it.
         """
-        import torch  # here: reading tasks import this module too, and torch takes seconds and 200 MB
+        import torch  # here: the driver imports this module too, and torch takes seconds and 200 MB
+
+        from model.encoder import BatchEncoder
 
         log_in_worker(run_id)
         torch.set_num_threads(1)  # more actors, not more threads, use more CPUs
         manifest, network = read_bundle(bundle_uri, store)
-        self.network = network.to("cuda" if torch.cuda.is_available() else "cpu")
-        self.gpus = gpus
-        self.shape = (-1, chip_size, chip_size, len(manifest.input.bands))
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._encoder, self._gpus, self._batch_size = BatchEncoder(network, device), gpus, batch_size
+        self._shape_HWC = chip_size, chip_size, len(manifest.input.bands)
+        self._counting = threading.Lock()
+        self._counted_cpu, self._counted = time.process_time(), time.perf_counter()
 
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Encode the rows that are chips; the code of other rows is null."""
-        yield from metered(map(self._encode, [batch]), self.gpus)
+    def __call__(self, parcel: pa.Table) -> pa.Table:
+        """Return a parcel with codes in the place of chips."""
+        started = time.perf_counter()
+        chips_NHWC = chips_of(parcel, self._shape_HWC)
+        starts = range(0, len(chips_NHWC), self._batch_size)
+        codes = [self._encoder.encode(chips_NHWC[start : start + self._batch_size]) for start in starts]
+        codes_NY = np.concatenate(codes) if codes else None
+        return encoded_parcel(parcel, codes_NY, self._cost_since(started), time.perf_counter() - started)
 
-    def _encode(self, batch: pa.Table) -> pa.Table:
-        import torch
-
-        is_chip = pc.equal(batch["outcome"], CHIP)
-        pixels = b"".join(batch["pixels"].filter(is_chip).to_pylist())
-        chips_NHWC = np.frombuffer(pixels, np.uint8).reshape(self.shape).copy()
-        codes_NY = self.network.encode(torch.from_numpy(chips_NHWC))
-        codes = iter(codes_NY)
-        column = [next(codes).tobytes() if chip else None for chip in is_chip.to_pylist()]
-        return batch.drop_columns(["pixels"]).append_column("code", pa.array(column, pa.binary()))
+    def _cost_since(self, started: float) -> Cost:
+        """Return what this process spent since ``started``, but for what another thread has counted."""
+        with self._counting:
+            now_cpu, now = time.process_time(), time.perf_counter()
+            cost = Cost(now_cpu - self._counted_cpu, self._gpus * (now - max(started, self._counted)))
+            self._counted_cpu, self._counted = now_cpu, now
+        return cost

@@ -1,16 +1,18 @@
 """What a night has to do: the archive compared with the tables, joined on disk in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import structlog
 
 from pipelines.encode.versions import Encoded
-from pipelines.runtime.spill import database, in_pieces, number, read_spilled, view, write
+from pipelines.runtime.database import database, number, view, write
+from pipelines.runtime.spill import read_spilled
 from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.sources.listing import Listing
 
@@ -48,18 +50,20 @@ class Plan:
     vanished: tuple[str, ...]
     """The first few of them, by uri."""
 
-    def units(self, objects_per_unit: int) -> Iterator[pa.Table]:
-        """Yield units, in the order of the file: each is a table of at most so many objects to encode."""
-        return in_pieces(read_spilled(self.new), objects_per_unit)
+    def count(self, objects: set[tuple[str, str]]) -> int:
+        """Return how many of some objects (uri, etag) are to be encoded."""
+        if not objects:
+            return 0
+        uris = pa.array({uri for uri, _ in objects}, pa.string())
+        uri = pc.field("uri")
+        near = (uri >= pc.min(uris)) & (uri <= pc.max(uris))  # the file is in order: others aren't even read
+        rows = pq.read_table(self.new, columns=["uri", "etag"], filters=near & uri.isin(uris))
+        found = set(zip(rows["uri"].to_pylist(), rows["etag"].to_pylist(), strict=True))
+        return len(objects & found)
 
     def has(self, objects: set[tuple[str, str]]) -> bool:
         """Return whether all of some objects (uri, etag) are to be encoded."""
-        uris = pa.array({uri for uri, _ in objects}, pa.string())
-        found: set[tuple[str, str]] = set()
-        for piece in read_spilled(self.new):
-            same = piece.filter(pc.is_in(piece["uri"], uris))
-            found.update(zip(same["uri"].to_pylist(), same["etag"].to_pylist(), strict=True))
-        return objects <= found
+        return self.count(objects) == len(objects)
 
     def sample(self, objects: int) -> list[dict[str, str]]:
         """Return uri, etag and collection of at most so many objects to encode, evenly spread over them."""

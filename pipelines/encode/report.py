@@ -37,9 +37,9 @@ class Tally:
     too_small: int = 0
     """Objects that hold no chip."""
     seconds: float = 0
-    """Spent in units, from reading to the commit."""
+    """From the first unit's start to the last one's commit, less what planning again took in between."""
 
-    def add(self, result: UnitResult, seconds: float) -> None:
+    def add(self, result: UnitResult) -> None:
         """Count a unit that is committed."""
         self.chips += sum(shard.rows for shard in result.shards)
         reasons = Counter(result.rejects["reason"].to_pylist())
@@ -47,7 +47,6 @@ class Tally:
         self.too_small += reasons[TOO_SMALL]
         self.failed += result.failed
         self.usage += result.usage
-        self.seconds += seconds
 
 
 class EncodeReport(BaseModel):
@@ -95,7 +94,7 @@ class EncodeReport(BaseModel):
     bytes_read: int
     """Size of the objects that this run read."""
     images_per_second: float
-    """Chips encoded by this run, divided by the time that its units took."""
+    """Chips encoded by this run, divided by the seconds that it encoded and committed units."""
     cpu_seconds_per_1000_chips: float
     gpu_seconds_per_1000_chips: float
     gate: dict[str, float]

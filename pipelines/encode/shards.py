@@ -1,6 +1,6 @@
 """The rows of one unit: its chips become sorted shards, its rejects and failures are split off."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.encode.chips import CHIP, FAILED
+from pipelines.encode.completeness import Completeness
 from pipelines.encode.usage import Usage
 from pipelines.storage.store import Store
 from pipelines.table.code_table import Shard
@@ -42,15 +43,17 @@ class UnitResult:
 
 
 def write_unit(
-    table_uri: str, store: Store, lineage: Lineage, *blocks: pa.Table | Callable[[], pa.Table]
+    table_uri: str, store: Store, lineage: Lineage, objects: pa.Table, blocks: Iterable[pa.Table]
 ) -> UnitResult:
     """Write the chips of a unit as shards; return them with its rejects and failures. Commits nothing.
 
-    A block is a table, or a function that returns one and is called when the block's turn comes. So memory
-    grows with the unit only by some 32 bytes for each chip (`pipelines.table.sorting`), and by the rejects
-    and failures, at most one for each object.
+    ``objects`` are the unit's (uri). One whose rows aren't all there, each once, counts as failed: tasks are
+    repeated where a node is lost, and may then find something else (`completeness`).
+
+    One block is in memory at a time. So memory grows with the unit only by some 32 bytes for each chip
+    (`pipelines.table.sorting`), and by some for each object.
     """
-    non_chips = _NonChips()
+    non_chips = _NonChips(Completeness(objects["uri"].to_pylist()))
     with TemporaryDirectory(prefix="scenehash-unit-") as folder:
         pieces = spatially_sorted(non_chips.chips_of(blocks), _SORTED_SCHEMA, Path(folder))
         # a large scene may turn out to be broken after some of its chips have come
@@ -61,7 +64,7 @@ def write_unit(
     return UnitResult(
         shards=shards,
         rejects=_reject_rows(non_chips.rejects(), lineage),
-        failed=[uri for rows in non_chips.failed for uri in rows["uri"].to_pylist()],
+        failed=non_chips.failed(),
         usage=non_chips.usage,
     )
 
@@ -69,30 +72,38 @@ def write_unit(
 class _NonChips:
     """Collects the rows of a unit that aren't chips, while its chips pass through."""
 
-    def __init__(self) -> None:
+    def __init__(self, completeness: Completeness) -> None:
         self.usage = Usage()
-        self.failed: list[pa.Table] = []
+        self._completeness = completeness
+        self._failed: list[pa.Table] = []
         self._rejects: list[pa.Table] = []
 
-    def chips_of(self, blocks: Iterable[pa.Table | Callable[[], pa.Table]]) -> Iterator[pa.Table]:
+    def chips_of(self, blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Yield the chips of each block; keep its other rows."""
-        for block in blocks:
-            rows = block if isinstance(block, pa.Table) else block()
+        for rows in blocks:
             is_chip, is_failed = pc.equal(rows["outcome"], CHIP), pc.equal(rows["outcome"], FAILED)
             self.usage += Usage.of(rows)
-            self.failed.append(rows.filter(is_failed).select(_REJECT_COLUMNS).combine_chunks())
+            self._completeness.see(rows)
+            self._failed.append(rows.filter(is_failed).select(_REJECT_COLUMNS).combine_chunks())
             is_reject = pc.invert(pc.or_(is_chip, is_failed))
             self._rejects.append(rows.filter(is_reject).select(_REJECT_COLUMNS).combine_chunks())
             yield rows.filter(is_chip).select(_SORTED_SCHEMA.names)
 
     def broken(self) -> pa.Array:
         """Return the URIs of all objects that are rejected or failed."""
-        uris = [chunk for rows in (*self.failed, *self._rejects) for chunk in rows["uri"].chunks]
-        return pa.concat_arrays([pa.array([], pa.string()), *uris])
+        rejects = self.rejects()["uri"].to_pylist()
+        return pa.array([*self.failed(), *rejects, *self._completeness.unknown], pa.string())
+
+    def failed(self) -> list[str]:
+        """Return the URIs of objects that couldn't be read, and of those that aren't whole; each once."""
+        unread = [uri for rows in self._failed for uri in rows["uri"].to_pylist()]
+        return list(dict.fromkeys([*unread, *self._completeness.not_whole()]))
 
     def rejects(self) -> pa.Table:
         """Return the rows of rejected objects."""
-        return pa.concat_tables(self._rejects) if self._rejects else _NO_REJECTS
+        rejects = pa.concat_tables(self._rejects) if self._rejects else _NO_REJECTS
+        others = pa.array([*self.failed(), *self._completeness.unknown], pa.string())
+        return rejects.filter(pc.invert(pc.is_in(rejects["uri"], others)))
 
 
 def _code_rows(chips: pa.Table, lineage: Lineage) -> pa.Table:

@@ -1,12 +1,24 @@
 """What encoding reads and costs: counts and seconds are columns of the rows that they belong to."""
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some work took."""
+
+    cpu_seconds: float = 0
+    """CPU time of processes, over all their threads."""
+    gpu_seconds: float = 0
+    """Number of GPUs that an encoder holds, times the duration of its batches."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Return the sum of both."""
+        return Cost(self.cpu_seconds + other.cpu_seconds, self.gpu_seconds + other.gpu_seconds)
 
 
 @dataclass(frozen=True)
@@ -21,9 +33,8 @@ class Usage:
     pixels_covered: int = 0
     """Those of them that lie in a window of the grid."""
     cpu_seconds: float = 0
-    """CPU time of the processes that read and encode, over all their threads."""
+    """See `Cost`; of reading and encoding."""
     gpu_seconds: float = 0
-    """Number of GPUs that an encoder holds, times the duration of its batches."""
 
     def __add__(self, other: "Usage") -> "Usage":
         """Return the sum of both."""
@@ -38,25 +49,13 @@ class Usage:
         return cls(objects_opened=opened, **{name: pc.sum(rows[name]).as_py() or 0 for name in names})
 
 
-def metered(tables: Iterator[pa.Table], gpus: float = 0) -> Iterator[pa.Table]:
-    """Yield a stage's tables; the cost of each is added to ``cpu_seconds``, ``gpu_seconds`` of its first row.
+def with_cost(rows: pa.Table, cost: Cost) -> pa.Table:
+    """Return rows with the columns ``cpu_seconds`` and ``gpu_seconds``: what they cost, in the first row.
 
     A task that Ray repeats counts once, as only the rows of its last attempt are passed on.
     """
-    while True:
-        started, started_cpu = time.perf_counter(), time.process_time()
-        rows = next(tables, None)
-        if rows is None:
-            return
-        cpu_seconds = time.process_time() - started_cpu
-        rows = _add(rows, "cpu_seconds", cpu_seconds)
-        yield _add(rows, "gpu_seconds", gpus * (time.perf_counter() - started))
-
-
-def _add(rows: pa.Table, name: str, seconds: float) -> pa.Table:
-    column_N = np.zeros(len(rows))
-    if name in rows.column_names:
-        column_N += rows[name].to_numpy()
-        rows = rows.drop_columns([name])
-    column_N[:1] += seconds
-    return rows.append_column(name, pa.array(column_N))
+    for field in fields(Cost):
+        column_N = np.zeros(len(rows))
+        column_N[:1] = getattr(cost, field.name)
+        rows = rows.append_column(field.name, pa.array(column_N))
+    return rows

@@ -1,15 +1,13 @@
-"""Tables that don't fit into memory: one Parquet file each, and SQL over them."""
+"""Tables that don't fit into memory: one Parquet file each. `database` has SQL over them."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 _ROWS_PER_GROUP = 100_000
 _ROWS_READ = 10_000  # at a time: a map column of 2 GiB can't be read in one piece
-_MEMORY = "2GB"  # of a query; beyond it the database writes to disk
 
 
 def spill(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> Path:
@@ -41,31 +39,3 @@ def in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
             held, count = [joined.slice(whole)], count - whole
     if count:
         yield pa.concat_tables(held)
-
-
-def database(folder: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection with bounded memory that spills to a folder; close it after use."""
-    return duckdb.connect(
-        config={
-            "memory_limit": _MEMORY,
-            "temp_directory": str(folder / "duckdb"),
-            "preserve_insertion_order": False,  # to keep rows in order would cost memory
-        }
-    )
-
-
-def number(sql: duckdb.DuckDBPyConnection, query: str) -> int:
-    """Return the result of a query that gives one number."""
-    ((found,),) = sql.execute(query).fetchall()
-    return int(found)
-
-
-def view(sql: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
-    """Make a Parquet file a view of the database, by this name."""
-    sql.read_parquet(str(path)).create_view(name)
-
-
-def write(sql: duckdb.DuckDBPyConnection, query: str, path: Path) -> Path:
-    """Write the result of a query to a Parquet file; return its path."""
-    sql.sql(query).write_parquet(str(path), compression="zstd")
-    return path

@@ -1,7 +1,7 @@
 """Runs work that waits for a store in several threads."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,7 +9,9 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
-def mapped_ahead(work: Callable[[Given], Made], items: Iterable[Given], threads: int) -> Iterator[Made]:
+def mapped_ahead(
+    work: Callable[[Given], Made], items: Iterable[Given], threads: int
+) -> Generator[Made, None, None]:
     """Yield ``work(item)`` for each item, in order; at most ``threads`` results are computed ahead of use."""
     ahead: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -8,7 +8,8 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import StorageError, StoreDownError
-from pipelines.runtime.spill import database, number, spill, view, write
+from pipelines.runtime.database import database, number, view, write
+from pipelines.runtime.spill import spill
 from pipelines.runtime.threads import mapped_ahead
 from pipelines.sources.prefix import list_pages
 from pipelines.storage.store import Store

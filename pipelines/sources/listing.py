@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import structlog
 
 from pipelines.errors import ConfigError, StorageError
-from pipelines.runtime.spill import database, number, spill, view, write
+from pipelines.runtime.database import database, number, view, write
+from pipelines.runtime.spill import spill
 from pipelines.sources.config import ArchiveConfig, SearchConfig
 from pipelines.sources.etags import fill_etags
 from pipelines.sources.objects import OBJECT_SCHEMA, listed_table, object_table

@@ -1,8 +1,7 @@
-"""Requests to S3 that s3fs has no function for. `read_pieces` sends several requests, the others one."""
+"""Requests to S3 that s3fs has no function for; each function sends one."""
 
-import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import fsspec
@@ -29,36 +28,24 @@ def read_object(filesystem: S3FileSystem, path: str) -> tuple[bytes, str]:
     return content, str(answer["ETag"]).strip('"')
 
 
-def read_pieces(
-    filesystem: S3FileSystem, path: str, wanted: Sequence[Range], etag: str | None
-) -> list[Piece]:
-    """Return ranges of an object, asked for all at once, each a request; shorter ones where the object ends.
+def read_piece(filesystem: S3FileSystem, path: str, wanted: Range, etag: str | None) -> Piece:
+    """Return a range of an object, shorter where the object ends. Raises FileNotFoundError.
 
-    ``etag``: the version that they must be of; the store refuses another one with a PreconditionFailed.
-    Raises FileNotFoundError.
+    ``etag``: the version that it must be of; the store refuses another one with a PreconditionFailed.
     """
-
-    async def read_all() -> list[Piece]:
-        return await asyncio.gather(*(_read_piece(filesystem, path, each, etag) for each in wanted))
-
-    pieces: list[Piece] = fsspec.asyn.sync(filesystem.loop, read_all)
-    return pieces
-
-
-async def _read_piece(filesystem: S3FileSystem, path: str, wanted: Range, etag: str | None) -> Piece:
     bucket, _, key = path.partition("/")
     start, stop = wanted
     asked = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}"}
     if etag is not None:
         asked["IfMatch"] = f'"{etag}"'
     try:
-        answer = await filesystem._call_s3("get_object", **asked)
+        answer = filesystem.call_s3("get_object", **asked)
     except OSError as error:
         if error_code(error) != "InvalidRange":
             raise
-        answer = await filesystem._call_s3("head_object", Bucket=bucket, Key=key)
+        answer = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
         return Piece(start, b"", str(answer["ETag"]).strip('"'), answer["ContentLength"])
-    content = bytes(await answer["Body"].read())
+    content = bytes(fsspec.asyn.sync(filesystem.loop, answer["Body"].read))
     # a server that doesn't know ranges sends everything, without Content-Range
     size = int(str(answer.get("ContentRange", f"/{len(content)}")).rpartition("/")[2])
     found = str(answer["ETag"]).strip('"')

@@ -1,6 +1,6 @@
 """Objects at URIs: `s3://` and local paths behind one interface; `https://` can only be read.
 
-Only this module and `s3.py` know S3.
+Only this module, `s3.py` and `s3_reads.py` know S3.
 """
 
 import fcntl
@@ -27,12 +27,14 @@ from pipelines.storage.local import Folder, file_info, read_file, require_regula
 from pipelines.storage.ranges import ObjectRanges, Piece, Range, Reading
 from pipelines.storage.refusals import refusal
 from pipelines.storage.retry import call_with_retries
+from pipelines.storage.s3_reads import S3Reads
 from pipelines.storage.web import read_web, read_web_piece, web_etag
 from pipelines.uris import absolute, is_web
 
 Answer = TypeVar("Answer")
 
 _ARROW_PAUSE = 0.025  # seconds, doubled each time (AWS SDK for C++, DefaultRetryStrategy)
+_REQUESTS = 16  # for ranges of an object, at a time
 _NO_LIMIT = 1_000_000  # tries; their total time is limited instead
 
 ABSENT = ""
@@ -62,6 +64,10 @@ class Store:
             requester_pays=self.config.requester_pays,
             config_kwargs={"retries": {"total_max_attempts": 1}},  # `call_with_retries` repeats calls
         )
+
+    @cached_property
+    def _s3_reads(self) -> S3Reads:
+        return S3Reads(self.config)
 
     def _resolve(self, uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         """Return a URI's file system and its path there. Raises StorageError for names that can't be used."""
@@ -102,9 +108,8 @@ class Store:
         if first.size <= len(first.content):
             return first.content
         if first.size <= reading.whole:
-            remaining = len(first.content), first.size
-            (rest,) = self._pieces(uri, first.etag, [remaining])
-            return first.content + (rest.part(remaining) or b"")
+            (rest,) = self._pieces(uri, first.etag, [(len(first.content), first.size)])
+            return first.content + rest.content
         return ObjectRanges(uri, first, partial(self._pieces, uri, first.etag), reading)
 
     def _pieces(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
@@ -126,12 +131,22 @@ class Store:
         if is_web(uri):
             hosts, patience = self.config.private_hosts, self.config.patience
             read = partial(read_web_piece, uri, private_hosts=hosts, patience=patience)
-            return list(mapped_ahead(read, wanted, len(wanted)))
-        filesystem, path = self._resolve(uri)
-        call = partial(local.read_pieces, path, wanted)
-        if isinstance(filesystem, S3FileSystem):
-            call = partial(s3.read_pieces, filesystem, path, wanted, etag)
-        return self._call(f"{uri} can't be read", call)
+        else:
+            filesystem, path = self._resolve(uri)
+            if not isinstance(filesystem, S3FileSystem):
+                return self._call(f"{uri} can't be read", local.read_pieces, path, wanted)
+            read = partial(self._s3_piece, uri, filesystem, path, etag)
+        if len(wanted) == 1:
+            return [read(wanted[0])]
+        return list(mapped_ahead(read, wanted, min(len(wanted), _REQUESTS)))
+
+    def _s3_piece(
+        self, uri: str, filesystem: S3FileSystem, path: str, etag: str | None, wanted: Range
+    ) -> Piece:
+        piece = self._s3_reads.read(path, wanted, etag)
+        if piece is not None:
+            return piece
+        return self._call(f"{uri} can't be read", s3.read_piece, filesystem, path, wanted, etag)
 
     def write(self, uri: str, content: bytes) -> None:
         """Write an object completely or not at all. Raises StorageError if access fails."""

@@ -28,7 +28,7 @@ from pipelines.imagery.raster import open_raster
 from pipelines.imagery.window import WindowTuple
 from pipelines.labels.chip_pixels import READ_CPUS
 from pipelines.labels.features import compute_views
-from pipelines.runtime.spill import database
+from pipelines.runtime.database import database
 from pipelines.sources.chip_specs import ChipSpecs, chip_specs_of
 from pipelines.sources.listing import list_source
 from pipelines.storage.ranges import FOR_CHIPS, ObjectRanges

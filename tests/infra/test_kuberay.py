@@ -13,6 +13,7 @@ import yaml
 from jobs.__main__ import JOBS
 from jobs.config import load_config
 from pipelines.encode.config import EncodeConfig
+from pipelines.encode.execution import cpus_needed
 from pipelines.serve.config import ServeConfig
 from pipelines.submit.config import SubmitConfig
 
@@ -102,7 +103,7 @@ def test_the_night_fits_its_cluster_at_its_largest(manifests, nightly):
         for group, limit in zip(groups, limits, strict=True)
     )
     assert nightly.encoders * nightly.gpus_per_encoder <= gpus
-    assert nightly.encoders * 0.45 + 0.5 <= cpus  # pipelines/encode/unit.py
+    assert cpus_needed(nightly) <= cpus
     assert bool(gpus) == bool(nightly.gpus_per_encoder)
 
 

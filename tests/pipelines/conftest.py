@@ -8,19 +8,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import shapely
 
 from model.bundle import Manifest, pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
-from pipelines.encode.chips import CHIP, CHIP_SCHEMA
+from pipelines.encode.chips import CHIP
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.registry.bundles import write_bundle
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.schema import CODE_SCHEMA
+from tests.pipelines.unit_rows import as_unit
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,9 @@ class Night:
             for x, y in [(float(hash_of(uri, number) % 359 - 180), float(hash_of(uri, number) % 177 - 89))]
         ]
         rows += [{"outcome": "empty", "detail": "", "uri": uri, "etag": etag, "cut": CUT} for uri in rejected]
-        columns = pa.schema([field for field in CHIP_SCHEMA if field.name != "pixels"])
-        for field in (("code", pa.binary()), ("cpu_seconds", pa.float64()), ("gpu_seconds", pa.float64())):
-            columns = columns.append(pa.field(*field))
-        block = pa.Table.from_pylist(rows, schema=columns)
+        objects, block = as_unit(rows)
         lineage = Lineage(self.model_id, "run")
-        return write_unit(self.table.uri, self.table.store, lineage, block)
+        return write_unit(self.table.uri, self.table.store, lineage, objects, [block])
 
     @staticmethod
     def random_codes(objects: int, chips: int, seed: int = 0, num_bytes: int = 4) -> dict[str, np.ndarray]:

@@ -15,11 +15,12 @@ from rasterio.transform import from_origin
 from pipelines.encode import chips
 from pipelines.encode.chips import CHIP, FAILED, read_objects
 from pipelines.encode.shards import Lineage, write_unit
-from pipelines.encode.usage import metered
+from pipelines.encode.usage import Cost, with_cost
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
 from pipelines.imagery.pixels import PixelSpec
 from pipelines.sources.chip_specs import ChipSpecs
+from tests.pipelines.chip_rows import chip_rows
 
 CHIP_SPECS = ChipSpecs(ChipSpec(Grid(256, min_valid_fraction=0.5), PixelSpec((1, 2, 3))))
 SIDE = 5120  # 400 chips of 256 pixels: more than are handed on at once
@@ -48,12 +49,14 @@ def large(geotiff, path):
     return path.read_bytes()
 
 
-def encoded(tables):
-    """What the encoder makes of them, but for the codes."""
-    return [
-        table.drop_columns(["pixels"]).append_column("code", pa.array([b"1234"] * len(table), pa.binary()))
-        for table in metered(iter(tables))
-    ]
+def encoded(batch):
+    """What the encoder makes of a batch, but for the codes."""
+    codes = pa.array([b"1234"] * len(batch.rows), pa.binary())
+    return with_cost(batch.rows.append_column("code", codes), Cost())
+
+
+def rows_of(objects, chip_specs, store):
+    return [row for batch in read_objects(objects, chip_specs, store) for row in chip_rows(batch)]
 
 
 def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, geotiff, tmp_path):
@@ -62,17 +65,14 @@ def test_a_large_scene_is_handed_on_in_parts_and_taken_back_whole(store, root, g
     store.write(f"{root}/b.tif", content)
     store.write(f"{root}/c.tif", content[: len(content) * 19 // 20])
     store.write(f"{root}/d.tif", geotiff(np.full((256, 256, 3), 9, np.uint8)))
-    tables = []
-    for table in read_objects(listed(store, root), CHIP_SPECS, store):
-        assert sum(len(pixels) for pixels in table["pixels"].to_pylist() if pixels) <= 64 << 20
-        tables.append(table)
-    rows = pa.concat_tables(tables)
-    greys = [
-        row["pixels"][0] for row in rows.filter(pa.compute.equal(rows["uri"], f"{root}/b.tif")).to_pylist()
-    ]
+    tables, greys = [], []
+    for batch in read_objects(listed(store, root), CHIP_SPECS, store):
+        assert batch.chips_NHWC.nbytes <= 64 << 20
+        tables.append(encoded(batch))
+        greys += [row["pixels"][0] for row in chip_rows(batch) if row["uri"].endswith("b.tif")]
     assert greys == [number % 251 + 1 for number in range(400)]
 
-    result = write_unit(f"{root}/codes", store, Lineage("m", "r"), *encoded(tables))
+    result = write_unit(f"{root}/codes", store, Lineage("m", "r"), listed(store, root), tables)
     assert [shard.rows for shard in result.shards] == [1 + 400 + 1]
     assert result.rejects.select(["uri", "reason"]).to_pylist() == [
         {"uri": f"{root}/c.tif", "reason": "truncated"}
@@ -86,7 +86,7 @@ def test_what_the_source_says_of_an_object_counts_too(store, root, geotiff, monk
     said = pa.array([[("remark", "x" * 5000)]], pa.map_(pa.string(), pa.string()))
     unit = listed(store, root).append_column("properties", said)
     chip_specs = ChipSpecs(ChipSpec(Grid(16), PixelSpec((1, 2, 3))))
-    tables = list(read_objects(unit, chip_specs, store))
+    tables = [batch.rows for batch in read_objects(unit, chip_specs, store)]
     assert sum(map(len, tables)) == 100
     assert max(table["properties"].nbytes for table in tables) <= 100_000
 
@@ -112,9 +112,7 @@ def test_a_file_that_changes_all_the_time_is_never_filed_under_another_versions_
     outcomes = set()
     try:
         while len(outcomes) < 2:
-            for row in pa.concat_tables(
-                read_objects(listed(store, str(folder)), CHIP_SPECS, store)
-            ).to_pylist():
+            for row in rows_of(listed(store, str(folder)), CHIP_SPECS, store):
                 outcomes.add(row["outcome"])
                 if row["outcome"] == CHIP:
                     assert row["pixels"][0] == chips_of[row["etag"].partition("-")[2]]
@@ -128,12 +126,12 @@ def test_reading_on_disk_is_by_the_listed_version(store, tmp_path, geotiff):
     file = tmp_path / "a.tif"
     file.write_bytes(geotiff(np.full((256, 256, 3), 9, np.uint8)))
     objects = listed(store, str(tmp_path))
-    (table,) = read_objects(objects, CHIP_SPECS, store)
-    assert table["outcome"].to_pylist() == [CHIP]
+    (row,) = rows_of(objects, CHIP_SPECS, store)
+    assert row["outcome"] == CHIP
     os.utime(file, (1, 1))
-    (table,) = read_objects(objects, CHIP_SPECS, store)
-    assert table["outcome"].to_pylist() == [FAILED]
-    assert "was replaced since it was listed" in table["detail"][0].as_py()
+    (row,) = rows_of(objects, CHIP_SPECS, store)
+    assert row["outcome"] == FAILED
+    assert "was replaced since it was listed" in row["detail"]
     file.unlink()
-    (table,) = read_objects(objects, CHIP_SPECS, store)
-    assert "has gone since it was listed" in table["detail"][0].as_py()
+    (row,) = rows_of(objects, CHIP_SPECS, store)
+    assert "has gone since it was listed" in row["detail"]

@@ -86,6 +86,20 @@ def test_any_operation_may_be_the_last_one(local_archive, operations):
     nights(local_archive, operations, {f"killed after {at}": partial(run, at=at) for at in points})
 
 
+def test_any_operation_may_be_the_last_one_while_several_units_are_open(local_archive, monkeypatch):
+    """Their operations come in no fixed order: shards of one are written while another is committed."""
+    encode_in_process(monkeypatch, open_units=3)
+    operations = Operations(monkeypatch)
+
+    def run(config, count, at):
+        operations.let(killed_after, at)
+        with suppress(Killed):
+            run_encode(config)
+
+    points = range(3, MOST_OPERATIONS, 2)
+    nights(local_archive, operations, {f"killed after {at}": partial(run, at=at) for at in points})
+
+
 @pytest.mark.parametrize(("job", "points"), [("night", (4, 6, 7, 11, 13)), ("maintenance", (4, 6, 11, 13))])
 def test_another_job_in_between(local_archive, operations, job, points):
     """It runs from its beginning to its end before one of a night's operations."""

@@ -57,10 +57,10 @@ def test_workers_are_killed(archive):
         night = pool.submit(run_encode, archive.night("codes").model_copy(update={"objects_per_unit": 8}))
         killed: set[str] = set()
         while not night.done():
-            killed |= kill_workers({"ray::MapWorker", "ray::MapBatches"} - killed)
+            killed |= kill_workers({"ray::MapWorker", "ray::MapBatches", "ray::Writer"} - killed)
             time.sleep(0.05)
     report = night.result()
-    assert killed
+    assert killed == {"ray::MapWorker", "ray::MapBatches", "ray::Writer"}
     assert report.failed == []
     assert_as_undisturbed(archive)
 

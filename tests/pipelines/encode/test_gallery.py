@@ -23,6 +23,7 @@ from pipelines.encode.chips import CHIP, FAILED, read_objects
 from pipelines.encode.config import EncodeConfig
 from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.config import PixelConfig
+from tests.pipelines.chip_rows import chip_rows
 
 RNG = np.random.default_rng(0)
 SCENE_HWC = RNG.integers(1, 255, (32, 48, 3), dtype=np.uint8)
@@ -166,8 +167,8 @@ def rows_of(store, root, geotiff, tmp_path):
     objects = [{"uri": info.uri, "etag": info.etag, "collection": "c"} for info in listed.values()]
     objects.insert(3, {"uri": "s3://no-such-bucket/a.tif", "etag": "0", "collection": "c"})
     rows = {entry["uri"].removeprefix(f"{root}/"): [] for entry in objects}
-    for table in read_objects(pa.Table.from_pylist(objects), chip_specs_of(config, InputSpec()), store):
-        for row in table.to_pylist():
+    for batch in read_objects(pa.Table.from_pylist(objects), chip_specs_of(config, InputSpec()), store):
+        for row in chip_rows(batch):
             rows[row["uri"].removeprefix(f"{root}/")].append(row)
     return rows
 

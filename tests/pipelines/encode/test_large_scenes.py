@@ -16,6 +16,7 @@ from pipelines.imagery.pixels import PixelSpec
 from pipelines.imagery.raster import open_raster
 from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.ranges import FOR_CHIPS
+from tests.pipelines.chip_rows import chip_rows
 
 RGB = PixelSpec((1, 2, 3))
 SIDE = 5120  # pixels: 79 MB, and 26 MB of overviews
@@ -36,23 +37,27 @@ def content(tmp_path_factory) -> bytes:
     return content
 
 
-def rows_of(store, uri, grid, etag=None):
-    listed = pa.table({"uri": [uri], "etag": [etag or store.etag(uri)], "collection": ["c"]})
+def batches_of(store, uri, grid):
+    listed = pa.table({"uri": [uri], "etag": [store.etag(uri)], "collection": ["c"]})
     return read_objects(listed, ChipSpecs(ChipSpec(grid, RGB)), store)
+
+
+def rows_of(store, uri, grid):
+    return [row for batch in batches_of(store, uri, grid) for row in chip_rows(batch)]
 
 
 @pytest.mark.parametrize("grid", [Grid(256), Grid(256, resolution=8, edges="shift")], ids=["full", "quarter"])
 def test_chips_are_those_of_the_whole_object(store, any_root, content, grid):
     uri = f"{any_root}/large.tif"
     store.write(uri, content)
-    rows = pa.concat_tables(rows_of(store, uri, grid))
-    assert set(rows["outcome"].to_pylist()) == {CHIP}
+    rows = rows_of(store, uri, grid)
+    assert {row["outcome"] for row in rows} == {CHIP}
     with open_raster(content) as scene:
         expected = list(read_chips(scene, georeference(scene), grid, RGB))
-    assert [tuple(window.values()) for window in rows["window"].to_pylist()] == [c.window for c in expected]
-    for pixels, chip in zip(rows["pixels"].to_pylist(), expected, strict=True):
-        assert pixels == chip.pixels_HWC.tobytes()
-    read = sum(rows["bytes_read"].to_pylist()) / len(content)
+    assert [tuple(row["window"].values()) for row in rows] == [chip.window for chip in expected]
+    for row, chip in zip(rows, expected, strict=True):
+        assert row["pixels"] == chip.pixels_HWC.tobytes()
+    read = sum(row["bytes_read"] for row in rows) / len(content)
     # at a quarter: a twentieth is needed, as much is read ahead at most, and 4 MB of the beginning
     assert read < (0.85 if grid.resolution is None else 0.05 + 0.06 + 0.04)
 
@@ -60,7 +65,7 @@ def test_chips_are_those_of_the_whole_object(store, any_root, content, grid):
 def test_an_upload_that_broke_off(store, root, content):
     uri = f"{root}/large.tif"
     store.write(uri, content[:-5_000_000])
-    rows = pa.concat_tables(rows_of(store, uri, Grid(256))).to_pylist()
+    rows = rows_of(store, uri, Grid(256))
     assert rows[-1]["outcome"] == "truncated"
     assert f"byte {len(content) - 5_000_000}" in rows[-1]["detail"]
 
@@ -70,9 +75,9 @@ def test_a_scene_that_is_replaced_meanwhile(store, any_root, content, monkeypatc
     monkeypatch.setattr(chips, "_BATCH_BYTES", 8 << 20)
     uri = f"{any_root}/large.tif"
     store.write(uri, content)
-    tables = rows_of(store, uri, Grid(256))
-    assert set(next(tables)["outcome"].to_pylist()) == {CHIP}
+    batches = batches_of(store, uri, Grid(256))
+    assert {row["outcome"] for row in chip_rows(next(batches))} == {CHIP}
     store.write(uri, content[::-1])
-    last = list(tables)[-1].to_pylist()[-1]
+    last = list(batches)[-1].rows.to_pylist()[-1]
     assert last["outcome"] == FAILED
     assert "replaced while it was read" in last["detail"]

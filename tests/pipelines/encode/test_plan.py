@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.encode.parcels import units_of
 from pipelines.encode.plan import Plan, make_plan
 from pipelines.encode.versions import REJECTED_SCHEMA, VERSION_SCHEMA, Encoded
 from pipelines.imagery.chip_spec import ChipSpec
@@ -60,7 +61,7 @@ def rows(path: Path) -> list[dict]:
 def test_a_plan_is_what_sets_say(archive, encoded, rejected, failed, prune):
     with TemporaryDirectory() as folder:
         made = plan(Path(folder), archive, encoded, rejected, failed, prune)
-        units = list(made.units(4))
+        units = list(units_of(made.new, 4))
         old = rows(made.old)
     new = [(row["uri"], row["etag"], FINE.text()) for unit in units for row in unit.to_pylist()]
     wanted = {uri: (etag, FINE.text()) for uri, etag in archive.items()}

@@ -2,13 +2,13 @@
 
 import pytest
 
-import pipelines.encode.unit
+from pipelines.encode.parcels import objects_of
 from pipelines.encode.run import run_encode
 from pipelines.errors import ConflictError, GateError, StorageError, TableError
 from pipelines.gate.config import GateConfig
 from pipelines.table.code_table import CodeTable
 from pipelines.table.night_record import RECORD, find_night
-from tests.pipelines.encode.changing import Archive, encode_in_process
+from tests.pipelines.encode.changing import Archive, InProcess, encode_in_process
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeyp
     monkeypatch.setattr("pipelines.table.conflicts.FIRST_PAUSE", 1e-4)
     config = archive.night("codes")
     encoded, commit_unit = [], CodeTable.commit_unit
-    encode_unit = pipelines.encode.unit.encode_unit
+    read = InProcess.read
 
-    def counted(unit, *rest):
-        encoded.extend(unit["uri"].to_pylist())
-        return encode_unit(unit, *rest)
+    def counted(execution, portion):
+        encoded.extend(objects_of(portion)["uri"].to_pylist())
+        return read(execution, portion)
 
     def met(table, shards, model_id, number, lineage, **rest):
         if met.times:
@@ -79,7 +79,7 @@ def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeyp
             commit_unit(table, [], model_id, number, {"run_id": "another"})
         return commit_unit(table, shards, model_id, number, lineage, **rest)
 
-    monkeypatch.setattr("pipelines.encode.unit.encode_unit", counted)
+    monkeypatch.setattr(InProcess, "read", counted)
     monkeypatch.setattr(CodeTable, "commit_unit", met)
     met.times = 2
     report = run_encode(config)

@@ -6,14 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.encode.chips import CHIP, CHIP_SCHEMA
+from pipelines.encode.chips import CHIP
 from pipelines.encode.shards import Lineage, write_unit
-from pipelines.encode.usage import metered
 from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConflictError
 from pipelines.runtime.spill import read_spilled, spill
 from pipelines.table.code_table import CodeTable, files_of
 from pipelines.table.shard_files import GEO_METADATA
+from tests.pipelines.unit_rows import as_unit
 
 MODEL = "demo@0123456789ab"
 OLD_SCHEMA = pa.schema([*((name, pa.string()) for name in ("uri", "etag", "cut")), ("file", pa.int32())])
@@ -40,9 +40,8 @@ def commit(table: CodeTable, number: int, objects: list[tuple[str, str]], model_
     ]  # fmt: skip
     chips.append({"outcome": "empty", "detail": "", "uri": f"reject {number}", "etag": "1", "cut": "{}"})
     random.Random(0).shuffle(chips)
-    schema = CHIP_SCHEMA.remove(CHIP_SCHEMA.get_field_index("pixels")).append(pa.field("code", pa.binary()))
-    (rows,) = metered(iter([pa.Table.from_pylist(chips, schema)]))
-    unit = write_unit(table.uri, table.store, Lineage(model_id, "run"), rows)
+    objects, block = as_unit(chips)
+    unit = write_unit(table.uri, table.store, Lineage(model_id, "run"), objects, [block])
     table.commit_rejects(unit.rejects)
     table.commit_unit(unit.shards, model_id, number, {})
 

@@ -26,6 +26,7 @@ from pipelines.labels.chip_pixels import _read_object
 from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.sources.config import ArchiveConfig
 from pipelines.storage.store import Store
+from tests.pipelines.chip_rows import chip_rows
 
 RGB, GREY = PixelSpec((1, 2, 3)), PixelSpec((1,))
 
@@ -78,7 +79,7 @@ def night_rows(tmp_path, content, **config):
     objects = pa.table({"uri": [f"{tmp_path}/x.tif"], "etag": [""], "collection": ["default"]})
     chip_specs = chip_specs_of(archive, InputSpec(size=16))
     return [
-        row for table in read_objects(objects, chip_specs, Store(StoreConfig())) for row in table.to_pylist()
+        row for batch in read_objects(objects, chip_specs, Store(StoreConfig())) for row in chip_rows(batch)
     ]
 
 

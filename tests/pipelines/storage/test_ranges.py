@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -60,6 +61,8 @@ def test_any_reads_in_any_order(reads, keep, ahead):
         wanted = [(start, start + length) for start, length in read]
         assert ranges.read(wanted) == [CONTENT[start:stop] for start, stop in wanted]
         assert ranges.held_bytes <= 1000 + keep
+    while ranges._coming:
+        time.sleep(0.001)
     assert ranges.bytes_read == 1000 + sum(stop - start for start, stop in asked)
     assert ranges.requests == 1 + len(asked)
 
@@ -82,6 +85,28 @@ def test_a_reader_that_goes_on_gets_more_at_a_time(store, any_root):
     assert ranges.bytes_read <= len(CONTENT) + 10_000
 
 
+@pytest.mark.parametrize("places", [1, 3])
+def test_a_reader_that_goes_on_asks_only_for_the_first_pieces_itself(places):
+    """The others come while it works on the ones before; none comes twice, and the memory is bounded."""
+    content, reader = random.Random(1).randbytes(9 << 20), threading.current_thread()
+    asked, waited_for = [], []
+
+    def fetch(wanted):
+        asked.extend(wanted)
+        if threading.current_thread() is reader:
+            waited_for.extend(wanted)
+        return [Piece(start, content[start:stop], "e", len(content)) for start, stop in wanted]
+
+    ranges = ObjectRanges("a", Piece(0, b"", "e", len(content)), fetch, Reading(0, 0, 4 << 20, 1 << 20))
+    part = len(content) // places
+    for start in range(0, part - 10_007, 10_007):
+        wanted = [(number * part + start, number * part + start + 10_007) for number in range(places)]
+        assert ranges.read(wanted) == [content[start:stop] for start, stop in wanted]
+        assert ranges.held_bytes <= 4 << 20
+    assert sum(stop - start for start, stop in waited_for) <= places * (200 << 10)
+    assert sum(stop - start for start, stop in asked) <= len(content) + places * (1 << 20)
+
+
 def test_threads_share_what_is_on_its_way():
     asked, on_its_way, gate = [], threading.Event(), threading.Event()
 
@@ -91,7 +116,8 @@ def test_threads_share_what_is_on_its_way():
         assert gate.wait(60)
         return [Piece(start, CONTENT[start:stop], "e", len(CONTENT)) for start, stop in wanted]
 
-    ranges = ObjectRanges("a", Piece(0, b"", "e", len(CONTENT)), fetch, SMALL)
+    # all pieces are kept, in whichever order they come
+    ranges = ObjectRanges("a", Piece(0, b"", "e", len(CONTENT)), fetch, replace(SMALL, keep=1 << 20))
     with ThreadPoolExecutor(8) as pool:
         reads = [pool.submit(ranges.read, [(100_000, 200_000)])]
         assert on_its_way.wait(60)

@@ -13,6 +13,7 @@ from pipelines.errors import StorageError, StoreDownError
 from pipelines.publish.config import PublishConfig
 from pipelines.publish.run import run_publish
 from pipelines.sources.manifest import stream_file
+from pipelines.storage.ranges import FOR_CHIPS
 from pipelines.storage.store import ABSENT, Store
 from pipelines.table.code_table import CodeTable
 
@@ -22,6 +23,7 @@ CALLS = {
     "etag": lambda store, uri: store.etag(uri),
     "list": lambda store, uri: list(store.list(uri)),
     "require": lambda store, uri: store.require_bucket(uri),
+    "open": lambda store, uri: store.open_version(uri, "", FOR_CHIPS),
     "write": lambda store, uri: store.write(uri, b""),
     "write if": lambda store, uri: store.write_if_match(uri, b"", ABSENT),
     "Delta reads": lambda store, uri: CodeTable(uri, store).open(),

@@ -1,14 +1,16 @@
 """Rows along the curve in bounded pieces, against Arrow's own sort of all of them at once."""
 
+from itertools import chain
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.encode.chips import CHIP, CHIP_SCHEMA
+from pipelines.encode.chips import CHIP
+from pipelines.encode.parcels import ENCODED_SCHEMA
 from pipelines.encode.shards import Lineage, write_unit
-from pipelines.encode.usage import metered
 from pipelines.table import shard_files as shards
 from pipelines.table import sorting
 from pipelines.table.code_table import CodeTable
@@ -79,14 +81,13 @@ def block(objects, properties):
             "outcome": CHIP, "uri": uri, "etag": "1", "chip_id": f"{uri}-{number}", "collection": "c",
             "window": {"x": number, "y": 0, "w": 1, "h": 1}, "valid_fraction": 1.0, "cut": "{}",
             "properties": [("p", properties)], "code": b"12345678",
+            "position": number, "is_last": number == 7 and uri != "a1",
             "bbox": dict.fromkeys(("xmin", "xmax"), rng.uniform(-180, 180))
             | dict.fromkeys(("ymin", "ymax"), rng.uniform(-90, 90)),
         }
         for uri in objects for number in range(8)
     ]  # fmt: skip
-    schema = CHIP_SCHEMA.remove(CHIP_SCHEMA.get_field_index("pixels")).append(pa.field("code", pa.binary()))
-    (rows,) = metered(iter([pa.Table.from_pylist(chips, schema)]))
-    return rows
+    return pa.Table.from_pylist(chips, ENCODED_SCHEMA)
 
 
 def test_a_unit_is_written_in_pieces_whatever_its_size(store, tmp_path, little, monkeypatch):
@@ -101,11 +102,14 @@ def test_a_unit_is_written_in_pieces_whatever_its_size(store, tmp_path, little, 
 
     monkeypatch.setattr(shards.ShardWriter, "add", watched)
     names = [[f"{letter}{number}" for number in range(4)] for letter in "abc"]
-    blocks = [lambda some=some: block(some, "x" * 150) for some in names]
+    blocks = (block(some, "x" * 150) for some in names)
+    objects = pa.table({"uri": [uri for some in names for uri in some]})
     broken = block(["a1"], "").slice(0, 1)
     broken = broken.set_column(0, "outcome", pa.array(["truncated"]))
+    for name, value in (("position", pa.array([8], pa.int32())), ("is_last", pa.array([True]))):
+        broken = broken.set_column(broken.column_names.index(name), name, value)
     broken = broken.set_column(1, "detail", pa.array(["at the end"]))
-    unit = write_unit(str(tmp_path / "codes"), store, Lineage("m@1", "run"), *blocks, broken)
+    unit = write_unit(str(tmp_path / "codes"), store, Lineage("m@1", "run"), objects, chain(blocks, [broken]))
     assert all(len(rows) <= ROWS and rows.combine_chunks().nbytes <= BYTES for rows in written)
     assert [shard.rows for shard in unit.shards] == [40, 40, 8]
     assert unit.rejects["uri"].to_pylist() == ["a1"], "what broke off gives its chips back"
