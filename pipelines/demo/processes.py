@@ -17,7 +17,8 @@ from rich.console import Console
 
 from pipelines.errors import ScenehashError
 
-_START_SECONDS, _STOP_SECONDS = 120, 30
+_START_SECONDS = 600  # a first start compiles, for minutes where the machine is busy
+_STOP_SECONDS = 30
 
 
 def run_job(console: Console, name: str, flags: dict[str, str], log: Path) -> dict[str, Any]:
