@@ -4,6 +4,7 @@ PYTHONS := python3.11 python3.12 python3.13
 PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell $(name) -c 'import ensurepip' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
 
+SOAK := tests/soak/test_soak.py
 PAGE := pipelines/serve/built_page
 PAGE_SOURCES := $(shell find web -name node_modules -prune -o -name schema.d.ts -o -path 'web/src/map/*.json' -o -type f -print)
 
@@ -38,9 +39,11 @@ check: setup
 	$(BIN)/deptry .
 	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm run check && PATH="$(CURDIR)/$(BIN):$$PATH" npm test
 
-# in two processes, each with a network of its own, where the machine allows that; else in one
+# in two processes, each with a network of its own, where the machine allows that; else in one; the soak alone, as
+# it runs the whole product on several machines and judges what it answers
 test: setup
-	$(BIN)/python -m pytest $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadscope --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
+	$(BIN)/python -m pytest --ignore=$(SOAK) $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadscope --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
+	$(BIN)/python -m pytest $(SOAK)
 
 # tests that start neither Ray nor a server
 quick: setup
