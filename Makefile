@@ -43,7 +43,7 @@ check: setup
 # it runs the whole product on several machines and judges what it answers
 test: setup
 	$(BIN)/python -m pytest --ignore=$(SOAK) $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadscope --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
-	$(BIN)/python -m pytest $(SOAK)
+	$(shell tests/own_network.sh true 2>/dev/null && echo tests/own_network.sh) $(BIN)/python -m pytest $(SOAK)
 
 # tests that start neither Ray nor a server
 quick: setup
