@@ -10,6 +10,7 @@ oracle.py    the right answers, by numpy over the version that an answer names
 rows.py      a night's table against the source
 watches.py   the hits of watches against a comparison of versions
 leftovers.py files that nothing names
+background.py  work in threads
 memory.py    memory of the service's processes
 ledger.py    what was counted, and each harm
 """

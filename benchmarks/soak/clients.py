@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from tenacity import AsyncRetrying
 
 from benchmarks.soak.archive import Archive
+from benchmarks.soak.background import in_background
 from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.oracle import Oracle, expected, fault_of
 from benchmarks.soak.questions import MOST_PAGES, Question, Questions
@@ -53,13 +54,8 @@ class Clients:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Let the clients ask while the context lasts. Raises what a client failed with."""
-        thread = threading.Thread(target=self._run, name="clients")
-        thread.start()
-        try:
+        with in_background("clients", self._run, self._stop):
             yield
-        finally:
-            self._stop.set()
-            thread.join()
         if self._failure:
             raise self._failure
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.soak.background import in_background
 from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.nodes import Cluster
 from benchmarks.soak.outage import Way
@@ -49,13 +50,10 @@ class Deaths:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Let things die while the context lasts; wait for what is still going on."""
-        thread = threading.Thread(target=self._run, name="deaths")
-        thread.start()
         try:
-            yield
+            with in_background("deaths", self._run, self._stop):
+                yield
         finally:
-            self._stop.set()
-            thread.join()
             for joining in self._joining:
                 joining.join()
 

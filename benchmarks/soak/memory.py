@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import psutil
 
+from benchmarks.soak.background import in_background
 from benchmarks.soak.nodes import Cluster
 
 _EVERY_SECONDS = 3.0
@@ -34,13 +35,8 @@ class Memory:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Sample while the context lasts."""
-        thread = threading.Thread(target=self._run, name="memory")
-        thread.start()
-        try:
+        with in_background("memory", self._run, self._stop):
             yield
-        finally:
-            self._stop.set()
-            thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(_EVERY_SECONDS):

@@ -8,16 +8,7 @@ from pipelines.errors import ConflictError, GateError, StorageError, TableError
 from pipelines.gate.config import GateConfig
 from pipelines.table.code_table import CodeTable
 from pipelines.table.night_record import RECORD, find_night
-from tests.pipelines.encode.changing import Archive, InProcess, encode_in_process
-
-
-@pytest.fixture
-def archive(store, tmp_path, write_model, geotiff, monkeypatch):
-    """An archive of a first day, and nights that encode in this process."""
-    encode_in_process(monkeypatch)
-    archive = Archive.below(str(tmp_path), store, write_model, geotiff)
-    archive.first_day()
-    return archive
+from tests.pipelines.encode.changing import InProcess
 
 
 def test_each_end_has_its_outcome(archive):

@@ -8,10 +8,8 @@ from pipelines.errors import StorageError
 from pipelines.storage.store import Store
 from tests.pipelines.encode.changing import (
     CHIPS,
-    Archive,
     InProcess,
     assert_as_undisturbed,
-    encode_in_process,
 )
 
 
@@ -22,14 +20,6 @@ class Unreadable(Store):
         if uri.endswith("/002.tif"):
             raise StorageError(f"{uri} can't be read now")
         return super().open_version(uri, etag, reading)
-
-
-@pytest.fixture
-def archive(store, tmp_path, write_model, geotiff, monkeypatch):
-    encode_in_process(monkeypatch)
-    archive = Archive.below(str(tmp_path), store, write_model, geotiff)
-    archive.first_day()
-    return archive
 
 
 @pytest.mark.parametrize("readable_first", [True, False])

@@ -12,18 +12,8 @@ from pipelines.errors import StorageError, TrackingError
 from pipelines.registry.tracking import client
 from pipelines.table.night_record import find_night
 from pipelines.table.pointer import read_pointer
-from tests.pipelines.encode.changing import Archive, encode_in_process
 
 NOBODY = NightTracking(uri="http://127.0.0.1:9")  # the port of a service that nobody runs any more
-
-
-@pytest.fixture
-def archive(store, tmp_path, write_model, geotiff, monkeypatch):
-    """An archive of a first day, and nights that encode in this process."""
-    encode_in_process(monkeypatch)
-    archive = Archive.below(str(tmp_path), store, write_model, geotiff)
-    archive.first_day()
-    return archive
 
 
 @pytest.fixture

@@ -7,17 +7,7 @@ import pytest
 from pipelines.encode.run import run_encode
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import read_pointer
-from tests.pipelines.encode.changing import Archive, encode_in_process
 from tests.pipelines.encode.faults import Killed, Operations, killed_after
-
-
-@pytest.fixture
-def archive(store, tmp_path, write_model, geotiff, monkeypatch):
-    """An archive on disk; nights over it need no Ray."""
-    encode_in_process(monkeypatch)
-    archive = Archive.below(str(tmp_path), store, write_model, geotiff)
-    archive.first_day()
-    return archive
 
 
 def whole_versions(archive, after=0):

@@ -122,11 +122,12 @@ export class Boxes implements CustomLayerInterface {
     if (!this.isVisible) return -1;
     const [x, y] = placeOf(longitude, latitude);
     for (let box = this.count - 1; box >= this.first; box--) {
-      const [west, north, width, height] = this.places.subarray(box * 4, box * 4 + 4) as unknown as [number, number, number, number];
-      const right = x - (west + width / 2);
-      const [across, down] = [(right - Math.round(right)) * world, (y - (north + height / 2)) * world];
-      const isDot = width * world < this.dots.below;
-      if (isDot ? Math.hypot(across, down) <= this.dots.radius : Math.abs(across) <= (width * world) / 2 && Math.abs(down) <= (height * world) / 2) return box;
+      const [width, height] = [this.places[4 * box + 2]! * world, this.places[4 * box + 3]! * world];
+      const east = (x - this.places[4 * box]!) * world - width / 2;
+      const across = east - Math.round(east / world) * world; // whichever copy of the world it is in
+      const down = (y - this.places[4 * box + 1]!) * world - height / 2;
+      const isDot = width < this.dots.below;
+      if (isDot ? Math.hypot(across, down) <= this.dots.radius : Math.abs(across) <= width / 2 && Math.abs(down) <= height / 2) return box;
     }
     return -1;
   }
