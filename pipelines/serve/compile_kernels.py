@@ -1,6 +1,7 @@
-"""Compiles the kernels of this machine ahead of its first service: `python -m pipelines.serve.compile_kernels`.
+"""Compiles the search's kernels ahead of a machine's first service.
 
-`make setup` calls it. Machine code lies beside the sources, or in the user's cache where these can't be written.
+`make setup` runs it as `python -m pipelines.serve.compile_kernels`. Machine code lies beside the sources, or
+in the user's cache where these can't be written.
 """
 
 from datetime import UTC, datetime
