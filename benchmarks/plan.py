@@ -22,7 +22,7 @@ from model.spec import InputSpec
 from pipelines.config import StoreConfig
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.parcels import units_of
-from pipelines.encode.plan import make_plan
+from pipelines.encode.plan import Done, Rules, make_plan
 from pipelines.encode.versions import read_encoded, read_rejected
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
@@ -141,10 +141,9 @@ def measure(folder: Path) -> dict[str, float]:
     with TemporaryDirectory(dir=folder) as work:
         listing = list_source(config, store, Path(work))
         lap("list the source")
-        encoded = read_encoded(table, MODEL, Path(work))
-        rejected = read_rejected(table, MODEL, Path(work))
+        done = Done(read_encoded(table, MODEL, Path(work)), read_rejected(table, MODEL, Path(work)))
         lap("read what is done")
-        plan = make_plan(listing, chip_specs, encoded, rejected, [], Path(work), prune=False)
+        plan = make_plan(listing, chip_specs, done, [], Path(work), Rules())
         lap("compare")
         drawn = sum(len(unit) for unit in units_of(plan.new, config.objects_per_unit))
         lap("draw units")

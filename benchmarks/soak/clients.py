@@ -26,7 +26,7 @@ from benchmarks.soak.oracle import Oracle, expected, fault_of
 from benchmarks.soak.questions import MOST_PAGES, Question, Questions
 from pipelines.api.answers import ErrorBody
 from pipelines.client.connection import settings
-from pipelines.client.retries import Outcome, retry_options
+from pipelines.client.retries import Reply, retry_options
 
 RATE = 50.0
 """Requests a second of all clients together."""
@@ -156,45 +156,43 @@ class Clients:
         self._next = max(self._next + 1 / RATE, time.monotonic())
         await asyncio.sleep(self._next - time.monotonic())
         began = time.monotonic()
-        outcome: Outcome = await AsyncRetrying(**retry_options(_PATIENCE_SECONDS))(self._once, http, request)
-        ended = ended_as(outcome)
+        reply: Reply = await AsyncRetrying(**retry_options(_PATIENCE_SECONDS))(self._once, http, request)
+        ended = ended_as(reply)
         self._ledger.ended(ended)
         if ended == "lost" and not self._ledger.explains_loss(began, time.monotonic(), for_good=True):
-            self._harm_of_loss(outcome, "lost for good", began)
-        return outcome if isinstance(outcome, httpx.Response) and ended in ("answered", "refused") else None
+            self._harm_of_loss(reply, "lost for good", began)
+        return reply if isinstance(reply, httpx.Response) and ended in ("answered", "refused") else None
 
-    async def _once(self, http: httpx.AsyncClient, request: httpx.Request) -> Outcome:
+    async def _once(self, http: httpx.AsyncClient, request: httpx.Request) -> Reply:
         sent = time.monotonic()
-        outcome: Outcome
+        reply: Reply
         try:
-            outcome = await http.send(request)
+            reply = await http.send(request)
         except httpx.RequestError as error:
-            outcome = error
-        if ended_as(outcome) == "lost" and not self._ledger.explains_loss(sent, time.monotonic()):
-            self._harm_of_loss(outcome, "lost", sent)
-        return outcome
+            reply = error
+        if ended_as(reply) == "lost" and not self._ledger.explains_loss(sent, time.monotonic()):
+            self._harm_of_loss(reply, "lost", sent)
+        return reply
 
-    def _harm_of_loss(self, outcome: Outcome, what: str, sent: float) -> None:
-        why = repr(outcome)
-        if isinstance(outcome, httpx.Response):
-            why = f"{outcome.status_code}: {outcome.text[:300]}"
+    def _harm_of_loss(self, reply: Reply, what: str, sent: float) -> None:
+        why = repr(reply)
+        if isinstance(reply, httpx.Response):
+            why = f"{reply.status_code}: {reply.text[:300]}"
         seconds = round(time.monotonic() - sent, 2)
-        self._ledger.harm(
-            "unexplained_errors", what=what, why=why, url=str(outcome.request.url), after=seconds
-        )
+        self._ledger.harm("unexplained_errors", what=what, why=why, url=str(reply.request.url), after=seconds)
 
 
-def ended_as(outcome: Outcome) -> Ended:
+def ended_as(reply: Reply) -> Ended:
     """Return how one try of a request ended."""
-    if isinstance(outcome, httpx.RequestError):
+    if isinstance(reply, httpx.RequestError):
         return "lost"
-    if outcome.is_success:
+    if reply.is_success:
         return "answered"
-    if outcome.status_code in (429, 503) and "Retry-After" in outcome.headers:
+    if reply.status_code in (429, 503) and "Retry-After" in reply.headers:
         return "busy"
-    if outcome.status_code in _GATEWAY:
+    if reply.status_code in _GATEWAY:
         try:
-            ErrorBody.model_validate_json(outcome.content)
+            ErrorBody.model_validate_json(reply.content)
         except ValidationError:
             return "lost"  # a proxy has answered, not the service
     return "refused"

@@ -27,7 +27,7 @@ from pipelines.api.watches import HitsAnswer, HitsParameters, WatchesAnswer
 from pipelines.client import calls
 from pipelines.client.calls import Answer, Call
 from pipelines.client.connection import settings
-from pipelines.client.retries import Outcome, retry_options
+from pipelines.client.retries import Reply, retry_options
 from pipelines.client.tables import frame_of, joined
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class AsyncClient:
         retrying = AsyncRetrying(**retry_options(self._patience))
         return call.answer(await retrying(self._try, call))
 
-    async def _try(self, call: Call[Answer]) -> Outcome:
+    async def _try(self, call: Call[Answer]) -> Reply:
         try:
             return await self._http.send(call.request(self._http))
         except httpx.RequestError as error:

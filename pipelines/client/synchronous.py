@@ -27,7 +27,7 @@ from pipelines.api.watches import HitsAnswer, HitsParameters, WatchesAnswer
 from pipelines.client import calls
 from pipelines.client.calls import Answer, Call
 from pipelines.client.connection import settings
-from pipelines.client.retries import Outcome, retry_options
+from pipelines.client.retries import Reply, retry_options
 from pipelines.client.tables import frame_of, joined
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Client:
         retrying = Retrying(**retry_options(self._patience))
         return call.answer(retrying(self._try, call))
 
-    def _try(self, call: Call[Answer]) -> Outcome:
+    def _try(self, call: Call[Answer]) -> Reply:
         try:
             return self._http.send(call.request(self._http))
         except httpx.RequestError as error:

@@ -13,9 +13,9 @@ from pipelines.encode.night import Night, plan_of
 from pipelines.encode.plan import Plan
 from pipelines.encode.progress import progress
 from pipelines.encode.stream import WrittenUnit, objects_of
-from pipelines.encode.versions import remove_versions
+from pipelines.encode.versions import OldVersions, remove_versions
 from pipelines.errors import ConflictError
-from pipelines.gate.forward import Outcome, publish_forward
+from pipelines.gate.forward import Candidate, PublishResult, publish_forward
 from pipelines.gate.verdict import ArchiveCounts
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ class _PlanAgain(Exception):  # noqa: N818 - it is no error
     """The stream has nothing more of the plan, or the unit at hand isn't in the plan."""
 
 
-def bring_up_to_date(night: Night, plan: Plan) -> Outcome:
+def bring_up_to_date(night: Night, plan: Plan) -> PublishResult:
     """Carry out the plan and publish. If another run commits in between, plan again what is left.
 
     Raises ConflictError if that happens many times in a row, with nothing committed in between.
@@ -62,10 +62,8 @@ def _carry_out(night: Night, plan: Plan) -> int:
         night.tally.seconds += time.monotonic() - started
     if plan.num_old:
         commits += 1
-        metadata = night.metadata(commits)
-        removed = remove_versions(
-            night.table, model_id, plan.encoded, plan.old, night.tally.failed, commits, metadata
-        )
+        old = OldVersions(plan.encoded, plan.old, night.tally.failed)
+        removed = remove_versions(night.table, model_id, old, commits, night.metadata(commits))
         night.tally.removed += removed
         commits -= not removed
     if not night.table.is_whole(model_id):
@@ -158,14 +156,7 @@ def _discard_uncommitted(night: Night) -> None:
         night.uncommitted = None
 
 
-def _publish(night: Night, version: int) -> Outcome:
-    return publish_forward(
-        night.table,
-        version,
-        night.lineage.model_id,
-        night.manifest.network.code,
-        night.bundle_uri,
-        night.lineage.run_id,
-        night.config.gate,
-        ArchiveCounts(night.listing.count, night.known_rejects),
-    )
+def _publish(night: Night, version: int) -> PublishResult:
+    candidate = Candidate(version, night.lineage.model_id, night.bundle_uri, night.lineage.run_id)
+    counts = ArchiveCounts(night.listing.count, night.known_rejects)
+    return publish_forward(night.table, candidate, night.manifest.network.code, night.config.gate, counts)

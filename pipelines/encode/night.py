@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines import __version__
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.parcels import units_of
-from pipelines.encode.plan import Plan, make_plan
+from pipelines.encode.plan import Done, Plan, Rules, make_plan
 from pipelines.encode.report import Tally
 from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.stream import Stream, WrittenUnit
@@ -101,19 +101,11 @@ def plan_of(night: Night) -> Plan:
     Raises ConfigError if too much would be pruned, or if objects were encoded with another chip spec.
     """
     model_id, config = night.lineage.model_id, night.config
-    encoded = read_encoded(night.table, model_id, night.folder)
-    rejected = read_rejected(night.table, model_id, night.folder)
-    plan = make_plan(
-        night.listing,
-        night.chip_specs,
-        encoded,
-        rejected,
-        night.tally.failed,
-        night.folder,
-        prune=config.prune,
-        whole=not config.covers_a_part,
-        from_the_end=night.from_the_end,
+    done = Done(
+        read_encoded(night.table, model_id, night.folder), read_rejected(night.table, model_id, night.folder)
     )
+    rules = Rules(config.prune, whole=not config.covers_a_part, from_the_end=night.from_the_end)
+    plan = make_plan(night.listing, night.chip_specs, done, night.tally.failed, night.folder, rules)
     vanished = plan.num_vanished or 0
     share = vanished / (vanished + night.listing.count)
     if config.prune and share > config.max_prune_share:

@@ -1,7 +1,7 @@
 """What a night has to do: the archive compared with the tables, joined on disk in bounded memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -77,59 +77,60 @@ class Plan:
         return found
 
 
+@dataclass(frozen=True)
+class Done:
+    """What earlier nights did."""
+
+    encoded: Encoded
+    """The table as it is now."""
+    rejected: Path
+    """Parquet file of the objects that were rejected: uri, etag, cut."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a night compares."""
+
+    prune: bool = False
+    """Whether objects that have vanished are removed."""
+    whole: bool = True
+    """Whether the source was asked for all its objects: else it is unknown which have vanished."""
+    from_the_end: bool = False
+    """Whether the order of the objects to encode is turned around: another run begins at the front."""
+
+
 def make_plan(
-    listing: Listing,
-    chip_specs: ChipSpecs,
-    encoded: Encoded,
-    rejected: Path,
-    failed: Sequence[str],
-    folder: Path,
-    *,
-    prune: bool,
-    whole: bool = True,
-    from_the_end: bool = False,
+    listing: Listing, chip_specs: ChipSpecs, done: Done, failed: Sequence[str], folder: Path, rules: Rules
 ) -> Plan:
     """Compare the archive with the objects that are encoded or rejected.
 
     An object is done if its present version (etag) was encoded or rejected with the chip spec that it has
-    now. Old versions of changed objects are to be removed, and with ``prune`` all versions of objects that
-    have vanished; but nothing is pruned if something that the listing passed over may be such an object.
-    ``from_the_end`` turns the order of the objects to encode around: another run begins at the front.
+    now. Old versions of changed objects are to be removed, and with ``rules.prune`` all versions of objects
+    that have vanished; but nothing is pruned if something that the listing passed over may be such an object.
 
-    ``whole`` says that the source was asked for all its objects: else it is unknown which have vanished.
-
-    ``rejected`` is a Parquet file with the columns uri, etag and cut. The objects in ``failed`` (uri) have an
-    etag that is unknown this time: they are neither encoded nor removed. The plan's files go to ``folder``.
+    The objects in ``failed`` (uri) have an etag that is unknown this time: they are neither encoded nor
+    removed. The plan's files go to ``folder``.
     """
-    if prune and listing.passed_over.hides_objects:
-        log.warning("nothing is pruned", passed_over=listing.passed_over.examples)
-        prune = False
-    whole = whole and not listing.passed_over.hides_objects
-    new, old, difference = (folder / f"{name}.parquet" for name in ("new", "old", "difference"))
+    if listing.passed_over.hides_objects:
+        if rules.prune:
+            log.warning("nothing is pruned", passed_over=listing.passed_over.examples)
+        rules = replace(rules, prune=False, whole=False)
+    new, old = folder / "new.parquet", folder / "old.parquet"
     with database(folder) as sql:
-        sql.register("failed", pa.table({"uri": pa.array(failed, pa.string())}))
+        _show(sql, listing, chip_specs, done, failed)
         sql.execute(
             "CREATE TABLE source AS SELECT ? AS prune, ?::VARCHAR AS below, ? AS cut",
-            [prune, listing.below, chip_specs.default.text()],
+            [rules.prune, listing.below, chip_specs.default.text()],
         )
-        declared = [
-            {"collection": name, "cut": chip_spec.text()}
-            for name, chip_spec in chip_specs.by_collection.items()
-        ]
-        sql.register("declared", pa.Table.from_pylist(declared, _DECLARED_SCHEMA))
-        view(sql, "listed", listing.objects)
-        view(sql, "encoded_as", encoded.objects)
-        view(sql, "rejected_as", rejected)
         sql.execute(_VIEWS)
-        view(sql, "difference", write(sql, _DIFFERENCE, difference))
+        view(sql, "difference", write(sql, _DIFFERENCE, folder / "difference.parquet"))
         sql.execute("CREATE TABLE todo AS " + _TODO)
         sql.execute("CREATE TABLE recut AS " + _RECUT)
-        write(sql, _NEW + ("DESC" if from_the_end else ""), new)
+        write(sql, _NEW + ("DESC" if rules.from_the_end else ""), new)
         view(sql, "old", write(sql, _OLD, old))
-        if whole:
-            sql.execute("CREATE TABLE vanished AS " + _VANISHED)
+        num_vanished, vanished = _vanished(sql) if rules.whole else (None, ())
         return Plan(
-            encoded=encoded,
+            encoded=done.encoded,
             new=new,
             old=old,
             num_new=number(sql, "SELECT count(*) FROM todo"),
@@ -138,14 +139,30 @@ def make_plan(
             recut=sql.execute("FROM recut ORDER BY ALL LIMIT 1").fetchone(),
             num_rejected=number(sql, _REJECTED),
             num_old=number(sql, "SELECT count(*) FROM old"),
-            num_vanished=number(sql, "SELECT count(*) FROM vanished") if whole else None,
-            vanished=_first_vanished(sql) if whole else (),
+            num_vanished=num_vanished,
+            vanished=vanished,
         )
 
 
-def _first_vanished(sql: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+def _show(
+    sql: duckdb.DuckDBPyConnection, listing: Listing, chip_specs: ChipSpecs, done: Done, failed: Sequence[str]
+) -> None:
+    """Show the database what is compared, under the names that the queries below have for it."""
+    declared = [
+        {"collection": name, "cut": chip_spec.text()} for name, chip_spec in chip_specs.by_collection.items()
+    ]
+    sql.register("failed", pa.table({"uri": pa.array(failed, pa.string())}))
+    sql.register("declared", pa.Table.from_pylist(declared, _DECLARED_SCHEMA))
+    view(sql, "listed", listing.objects)
+    view(sql, "encoded_as", done.encoded.objects)
+    view(sql, "rejected_as", done.rejected)
+
+
+def _vanished(sql: duckdb.DuckDBPyConnection) -> tuple[int, tuple[str, ...]]:
+    """Return how many objects have vanished, and the first few of them."""
+    sql.execute("CREATE TABLE vanished AS " + _VANISHED)
     rows = sql.execute("FROM vanished ORDER BY uri LIMIT ?", [_EXAMPLES]).fetchall()
-    return tuple(uri for (uri,) in rows)
+    return number(sql, "SELECT count(*) FROM vanished"), tuple(uri for (uri,) in rows)
 
 
 _DECLARED_SCHEMA = pa.schema([("collection", pa.string()), ("cut", pa.string())])

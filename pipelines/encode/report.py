@@ -15,7 +15,7 @@ from pipelines.encode.plan import Plan
 from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.usage import Usage
 from pipelines.errors import ConfigError, TrackingError
-from pipelines.gate.forward import Outcome
+from pipelines.gate.forward import PublishResult
 from pipelines.registry.tracking import record_run, resolved
 from pipelines.sources.listing import Listing
 
@@ -105,7 +105,8 @@ class EncodeReport(BaseModel):
     """The checks that the gate couldn't make, and why."""
     tracking_failed: str | None = None
     """Why MLflow wasn't available for the bundle or for this night's run; the night was done without it."""
-    seconds: float
+    seconds: float = 0
+    """From the job's start to its report."""
 
     def numbers(self) -> dict[str, float]:
         """Return the figures by their names in MLflow, such as ``rejects/<reason>``."""
@@ -126,11 +127,10 @@ def make_report(
     listing: Listing,
     plan: Plan,
     tally: Tally,
-    outcome: Outcome | None,
-    seconds: float,
+    result: PublishResult | None,
 ) -> EncodeReport:
-    """Return a night's report. ``plan`` is the night's first plan; ``outcome`` is None in a dry run."""
-    published, verdict = (outcome.published, outcome.verdict) if outcome else (None, None)
+    """Return a night's report. ``plan`` is the night's first plan; ``result`` is None in a dry run."""
+    published, verdict = (result.published, result.verdict) if result else (None, None)
     thousands = max(tally.chips, 1) / 1000
     return EncodeReport(
         run_id=lineage.run_id,
@@ -159,7 +159,6 @@ def make_report(
         gate=verdict.measured.figures if verdict else {},
         gate_failed=verdict.failed if verdict else (),
         gate_skipped=verdict.skipped if verdict else (),
-        seconds=round(seconds, 1),
     )
 
 

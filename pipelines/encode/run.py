@@ -18,7 +18,7 @@ from pipelines.encode.report import EncodeReport, make_report, tell_mlflow, warn
 from pipelines.encode.sample import open_sample
 from pipelines.errors import GateError, TrackingError
 from pipelines.gate.canary import read_canary
-from pipelines.gate.forward import Outcome
+from pipelines.gate.forward import PublishResult
 from pipelines.registry.bundles import resolve_bundle
 from pipelines.runtime.logs import run_logged
 from pipelines.storage.retry import translate_store_errors
@@ -68,12 +68,12 @@ def _run(config: EncodeConfig, run_id: str) -> EncodeReport:
             return _report(night, plan, None, started, mlflow_failed)
         night.table.create()
         try:
-            outcome = bring_up_to_date(night, plan)
+            result = bring_up_to_date(night, plan)
         except Exception:
             if mlflow_failed is None:
                 tell_mlflow(config, night.lineage, {}, "FAILED", started_at)
             raise
-        report = _report(night, plan, outcome, started, mlflow_failed)
+        report = _report(night, plan, result, started, mlflow_failed)
         status = "FAILED" if report.gate_failed else "FINISHED"
         if mlflow_failed is None:  # else MLflow is down, and a second attempt would only wait again
             failed = tell_mlflow(config, night.lineage, report.numbers(), status, started_at)
@@ -104,9 +104,9 @@ def _bundle_of(config: EncodeConfig, store: Store) -> tuple[str, str | None]:
 
 
 def _report(
-    night: Night, plan: Plan, outcome: Outcome | None, started: float, tracking_failed: str | None
+    night: Night, plan: Plan, result: PublishResult | None, started: float, tracking_failed: str | None
 ) -> EncodeReport:
-    seconds = time.monotonic() - started
     warn_of_uncovered(night.tally, night.config.edges)
-    report = make_report(night.lineage, night.table.uri, night.listing, plan, night.tally, outcome, seconds)
-    return report.model_copy(update={"tracking_failed": tracking_failed})
+    report = make_report(night.lineage, night.table.uri, night.listing, plan, night.tally, result)
+    seconds = round(time.monotonic() - started, 1)
+    return report.model_copy(update={"seconds": seconds, "tracking_failed": tracking_failed})

@@ -63,18 +63,23 @@ def read_rejected(table: CodeTable, model_id: str, folder: Path) -> Path:
     return spill(rows, REJECTED_SCHEMA, folder / "rejected.parquet")
 
 
+@dataclass(frozen=True)
+class OldVersions:
+    """The versions of objects whose rows are to go."""
+
+    encoded: Encoded
+    """The table as it was compared."""
+    versions: Path
+    """Parquet file of them, ordered by file: uri, etag, cut, file."""
+    kept: Sequence[str] = ()
+    """Objects (uri) of which all versions stay."""
+
+
 def remove_versions(
-    table: CodeTable,
-    model_id: str,
-    encoded: Encoded,
-    old: Path,
-    kept: Sequence[str],
-    number: int,
-    lineage: dict[str, str],
+    table: CodeTable, model_id: str, old: OldVersions, number: int, lineage: dict[str, str]
 ) -> int:
     """Remove the rows of old versions of objects in commit ``number``; return how many rows went.
 
-    ``old`` is a Parquet file (uri, etag, cut, file), ordered by file. Objects in ``kept`` (uri) stay.
     Shards with old rows are rewritten without them, a bounded piece at a time.
 
     Raises ConflictError if another run has committed, or has replaced one of these shards.
@@ -83,13 +88,13 @@ def remove_versions(
     shards: list[Shard] = []
     removed = 0
     try:
-        for file, versions in _by_file(old):
-            versions = versions.filter(pc.invert(pc.is_in(versions["uri"], pa.array(kept, pa.string()))))
+        for file, versions in _by_file(old.versions):
+            versions = versions.filter(pc.invert(pc.is_in(versions["uri"], pa.array(old.kept, pa.string()))))
             if len(versions):
-                remaining = _RemainingRows(table, encoded.files[file], versions)
+                remaining = _RemainingRows(table, old.encoded.files[file], versions)
                 shards += write_shards(table.uri, table.store, model_id, remaining.pieces())
                 removed += remaining.removed
-                files.append(encoded.files[file])
+                files.append(old.encoded.files[file])
         if files:
             table.remove_rows(files, shards, model_id, number, lineage)
     except ConflictError:

@@ -13,7 +13,19 @@ from pipelines.table.pointer import Published, find_pointer, publish
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Candidate:
+    """What is to be published."""
+
+    version: int
+    """Of the table."""
+    model_id: str
+    bundle_uri: str
+    run_id: str
+    """The run that publishes it."""
+
+
+@dataclass(frozen=True)
+class PublishResult:
     """How publishing ended."""
 
     published: Published | None
@@ -24,14 +36,11 @@ class Outcome:
 
 def publish_forward(
     table: CodeTable,
-    version: int,
-    model_id: str,
+    candidate: Candidate,
     code: CodeSpec,
-    bundle_uri: str,
-    run_id: str,
     config: GateConfig,
     archive: ArchiveCounts | None = None,
-) -> Outcome:
+) -> PublishResult:
     """Publish a model's rows at a version, unless it fails the gate or nothing is new.
 
     A version is new if rows were committed for the model after the highest version of it that was ever
@@ -40,32 +49,30 @@ def publish_forward(
     first.
     """
     current = find_pointer(table.uri, table.store)
-    if not _is_news(table, model_id, version, current):
-        return Outcome(current, None)
-    verdict = check_version(table, model_id, version, code, config, archive)
+    if not _is_news(table, candidate, current):
+        return PublishResult(current, None)
+    verdict = check_version(table, candidate.model_id, candidate.version, code, config, archive)
     conflicts = Conflicts()
     while not verdict.failed:
         try:
-            news = publication(table, verdict, version, model_id, bundle_uri, run_id)
-            return Outcome(publish(table.uri, table.store, news, current), verdict)
+            news = publication(table, candidate, verdict)
+            return PublishResult(publish(table.uri, table.store, news, current), verdict)
         except ConflictError as conflict:
             conflicts.wait(conflict, "publish when no other job does")
         current = find_pointer(table.uri, table.store)
-        if not _is_news(table, model_id, version, current):
+        if not _is_news(table, candidate, current):
             break
-    return Outcome(current, verdict)
+    return PublishResult(current, verdict)
 
 
-def publication(
-    table: CodeTable, verdict: Verdict, version: int, model_id: str, bundle_uri: str, run_id: str
-) -> Published:
+def publication(table: CodeTable, candidate: Candidate, verdict: Verdict) -> Published:
     """Return the pointer's content for a version that the gate has measured."""
     return Published(
-        table_id=table.id(version),
-        table_version=version,
-        model_id=model_id,
-        bundle_uri=bundle_uri,
-        run_id=run_id,
+        table_id=table.id(candidate.version),
+        table_version=candidate.version,
+        model_id=candidate.model_id,
+        bundle_uri=candidate.bundle_uri,
+        run_id=candidate.run_id,
         published_at=datetime.now(UTC),
         gate=verdict.measured.figures,
         failed_checks=verdict.failed,
@@ -75,9 +82,10 @@ def publication(
     )
 
 
-def _is_news(table: CodeTable, model_id: str, version: int, current: Published | None) -> bool:
+def _is_news(table: CodeTable, candidate: Candidate, current: Published | None) -> bool:
     """Return whether the version has anything new to publish (see `publish_forward`)."""
     if current is None or not current.is_of_table(table.id()):
         return True
+    model_id = candidate.model_id
     highest = current.highest_versions.get(model_id)
-    return highest is None or (highest < version and table.changed_since(model_id, highest))
+    return highest is None or (highest < candidate.version and table.changed_since(model_id, highest))

@@ -40,7 +40,7 @@ class Hits:
     codes_compared: int
 
 
-class Outcome(NamedTuple):
+class Answer(NamedTuple):
     """What a search of codes of one part returns."""
 
     is_finished: bool
@@ -57,12 +57,12 @@ class Outcome(NamedTuple):
     """Codes compared."""
 
 
-_Outcome = tuple[bool, int, Int64s, Int64s, int, int, int]
-"""The fields of `Outcome`, as kernels return them."""
+_Fields = tuple[bool, int, Int64s, Int64s, int, int, int]
+"""The fields of `Answer`, as kernels return them."""
 
 
 @compiled
-def answer_by_tables(index: Plain, question: Plain, row_filter: Plain, bits: int, budget: int) -> _Outcome:
+def answer_by_tables(index: Plain, question: Plain, row_filter: Plain, bits: int, budget: int) -> _Fields:
     """Answer by multi-index hashing, all in one call: each call from Python wraps and unwraps arrays.
 
     ``index``: groups, tables, bits of a substring, ranks_N. ``question``: `Query` without its filter.
@@ -87,7 +87,7 @@ def answer_by_tables(index: Plain, question: Plain, row_filter: Plain, bits: int
 @compiled
 def answer_by_rows(
     codes_WN: Words, ranks_N: UInt32s, question: Plain, row_filter: Plain, limit: int, bits: int
-) -> _Outcome:
+) -> _Fields:
     """Answer by comparing the rows that may pass a filter. ``question``: `Query` without its filter."""
     query = Query(RowFilter(*row_filter), *question)
     top_k, items_M3 = empty_top_k(1, limit, bits)

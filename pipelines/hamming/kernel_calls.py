@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.hamming.answer import Outcome, answer_by_rows, answer_by_tables, answer_from_groups
+from pipelines.hamming.answer import Answer, answer_by_rows, answer_by_tables, answer_from_groups
 from pipelines.hamming.arrays import IndexArrays
 from pipelines.hamming.best import FirstRows, Kept, Wanted, first_rows_kept
 from pipelines.hamming.bit_order import words_of
@@ -54,15 +54,15 @@ class Kernels:
         code_W = np.ascontiguousarray(self.arrays.codes_WN[: len(codes_WU), row])
         return int(find_group(codes_WU, code_W, 0, codes_WU.shape[1]))
 
-    def answer_by_tables(self, query: Query, budget: int) -> Outcome:
+    def answer_by_tables(self, query: Query, budget: int) -> Answer:
         """Answer by multi-index hashing, for codes of one part; ``budget`` as of `search_tables`."""
         plain = answer_by_tables(self._one_part, query[1:], _plain(query.row_filter), self.bits, budget)
-        return Outcome._make(plain)
+        return Answer._make(plain)
 
-    def answer_by_rows(self, query: Query, limit: int) -> Outcome:
+    def answer_by_rows(self, query: Query, limit: int) -> Answer:
         """Answer by comparing the rows that may pass the query's filter, for codes of one part."""
         arrays, row_filter = self.arrays, _plain(query.row_filter)
-        return Outcome._make(
+        return Answer._make(
             answer_by_rows(arrays.codes_WN, arrays.ranks_N, query[1:], row_filter, limit, self.bits)
         )
 

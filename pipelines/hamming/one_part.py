@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from pipelines.hamming.answer import Hits, Outcome
+from pipelines.hamming.answer import Answer, Hits
 from pipelines.hamming.jit import Int64s
 from pipelines.hamming.kernel_calls import Kernels
 from pipelines.hamming.multi_index import Query
@@ -38,10 +38,10 @@ def search_one_part(kernels: Kernels, query: Query, method: Method, workers: Wor
         method == "mih" or (method == "auto" and is_wide(row_filter))
     ):
         budget = ALL if method == "mih" else int(_scan_cost(kernels, row_filter, workers.threads))
-        outcome = kernels.answer_by_tables(query, budget)
-        if outcome.is_finished:
-            return _hits(query, outcome, "mih")
-        limit = outcome.limit
+        answer = kernels.answer_by_tables(query, budget)
+        if answer.is_finished:
+            return _hits(query, answer, "mih")
+        limit = answer.limit
     if row_filter.kind == PASS_ALL:
         return _scan(kernels, [query], limit, workers)[0]
     return _hits(query, kernels.answer_by_rows(query, limit), "scan")
@@ -82,10 +82,10 @@ def _search_tables_in_turn(
     first = 0
     while first < len(queries):
         turn = queries[first : first + _TRIALS]
-        outcomes = list(workers.pool.map(lambda query: kernels.answer_by_tables(query, budget), turn))
-        for place, (query, outcome) in enumerate(zip(turn, outcomes, strict=True), first):
-            answers[place] = _hits(query, outcome, "mih") if outcome.is_finished else None
-        if not any(outcome.is_finished for outcome in outcomes):
+        found = list(workers.pool.map(lambda query: kernels.answer_by_tables(query, budget), turn))
+        for place, (query, answer) in enumerate(zip(turn, found, strict=True), first):
+            answers[place] = _hits(query, answer, "mih") if answer.is_finished else None
+        if not any(answer.is_finished for answer in found):
             break
         first += len(turn)
     return answers
@@ -119,11 +119,11 @@ def _scanned(kernels: Kernels, query: Query, place: int, top_k: TopK, items_M3: 
     within = int(top_k.counts_QD[place, : query.radius + 1].sum())
     compared = int(top_k.totals[1]) // len(top_k.limits_Q)
     covered = int(top_k.covered_Q[place])
-    return _hits(query, Outcome(True, limit, rows_K, distances_K, covered, within, compared), "scan")
+    return _hits(query, Answer(True, limit, rows_K, distances_K, covered, within, compared), "scan")
 
 
-def _hits(query: Query, outcome: Outcome, method: Literal["scan", "mih"]) -> Hits:
-    _, _, rows_K, distances_K, covered, within, compared = outcome
+def _hits(query: Query, answer: Answer, method: Literal["scan", "mih"]) -> Hits:
+    _, _, rows_K, distances_K, covered, within, compared = answer
     return Hits(
         rows_K,
         distances_K,

@@ -23,7 +23,7 @@ from pydantic import Field
 from pipelines.config import StageConfig
 from pipelines.errors import ConfigError, StorageError
 from pipelines.labels.label_manifest import MANIFESTS, SIDES, LabelledChip, read_manifest
-from pipelines.storage.listings import ObjectInfo, PassedOver, is_hidden
+from pipelines.storage.listings import ObjectInfo, PassedOver
 from pipelines.uris import absolute
 
 if TYPE_CHECKING:
@@ -190,11 +190,9 @@ def _list_images(folder: str, store: "Store") -> dict[str, ObjectInfo]:
         passed_over.merge(page.passed_over)
         for info in page.objects:
             name = info.uri.removeprefix(f"{folder}/")
-            if not name.lower().endswith(SUFFIXES):
+            if not passed_over.is_image(info.uri, name, SUFFIXES):
                 continue
-            if is_hidden(name):
-                passed_over.add("hidden", info.uri, "of a hidden folder, or hidden itself")
-            elif name.startswith("/"):
+            if name.startswith("/"):
                 passed_over.add("no_name", info.uri, "of a folder without a name")
             else:
                 images[name] = info

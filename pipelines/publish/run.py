@@ -7,7 +7,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import GateError, TableError
-from pipelines.gate.forward import publication
+from pipelines.gate.forward import Candidate, publication
 from pipelines.gate.verdict import check_version
 from pipelines.publish.config import PublishConfig
 from pipelines.registry.bundles import read_manifest, resolve_bundle
@@ -108,7 +108,7 @@ def _publish_version(table: CodeTable, config: PublishConfig, run_id: str) -> Pu
             "it, or take a version of --history"
         )
     verdict = check_version(table, model_id, version, manifest.network.code, config.gate)
-    news = publication(table, verdict, version, model_id, bundle_uri, run_id)
+    news = publication(table, Candidate(version, model_id, bundle_uri, run_id), verdict)
     if not news.gate["chips"]:
         raise TableError(f"version {version} of {table.uri} has no chips of {model_id}; see --history")
     if verdict.failed and not config.force:

@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from model.bundle import Manifest
 from model.spec import InputSpec, NetworkSpec
+from pipelines.config import StoreConfig
 from pipelines.index.table_index import open_index
 from pipelines.serve.snapshot import Snapshot
 from pipelines.serve.warm_up import warm_up
-from pipelines.storage.store import Store, StoreConfig
+from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published
 from pipelines.table.schema import FILE_SCHEMA

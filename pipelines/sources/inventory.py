@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipelines.errors import ConfigError
 from pipelines.sources.manifest import stream_file, texts
 from pipelines.sources.objects import object_table, plain_etags, times
-from pipelines.storage.listings import PassedOver, is_hidden
+from pipelines.storage.listings import PassedOver
 from pipelines.storage.store import Store
 
 _PARQUET_NAMES = {
@@ -59,11 +59,7 @@ def read_inventory(
 def _wanted(objects: pa.Table, suffixes: tuple[str, ...], passed_over: PassedOver) -> Iterator[bool]:
     """Yield for each object whether its name ends like imagery and isn't hidden."""
     for uri in objects["uri"].to_pylist():
-        is_image = uri is not None and uri.lower().endswith(suffixes)
-        if is_image and is_hidden(uri.removeprefix("s3://")):
-            passed_over.add("hidden", uri, "in a hidden folder, or hidden itself")
-            is_image = False
-        yield is_image
+        yield uri is not None and passed_over.is_image(uri, uri.removeprefix("s3://"), suffixes)
 
 
 def _objects(table: pa.Table, file: str, *, encoded: bool) -> pa.Table:

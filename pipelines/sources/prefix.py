@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipelines.errors import StorageError, StoreDownError
 from pipelines.sources.objects import listed_table
-from pipelines.storage.listings import Page, PassedOver, Trail, is_hidden
+from pipelines.storage.listings import Page, PassedOver, Trail
 from pipelines.storage.store import Store
 from pipelines.uris import absolute
 
@@ -38,14 +38,9 @@ def list_prefix(
         passed_over.merge(page.passed_over)
         found = []
         for info in page.objects:
-            name = info.uri.lower()
-            if name.endswith(_WORLD_FILES):
+            if info.uri.lower().endswith(_WORLD_FILES):
                 passed_over.add("world_file", info.uri, "not read: an image must say itself where it lies")
-            elif not name.endswith(suffixes):
-                continue
-            elif is_hidden(info.uri[len(folder) + 1 :]):
-                passed_over.add("hidden", info.uri, "in a hidden folder, or hidden itself")
-            else:
+            elif passed_over.is_image(info.uri, info.uri[len(folder) + 1 :], suffixes):
                 found.append(info)
         if found:
             yield listed_table(found)

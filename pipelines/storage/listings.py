@@ -41,6 +41,18 @@ class PassedOver:
         if self.counts[reason] <= _EXAMPLES // 4 and len(self.examples) < _EXAMPLES:
             self.examples.append(f"{printable(name)}: {detail}")
 
+    def is_image(self, uri: str, path: str, suffixes: tuple[str, ...]) -> bool:
+        """Return whether an object is an image by its name. One that is hidden is none, and counted.
+
+        ``path``: its path below the folder that is listed, which may be hidden itself.
+        """
+        if not uri.lower().endswith(suffixes):
+            return False
+        if is_hidden(path):
+            self.add("hidden", uri, "in a hidden folder, or hidden itself")
+            return False
+        return True
+
     def merge(self, other: "PassedOver") -> None:
         """Add the counts and examples of another listing."""
         self.counts.update(other.counts)

@@ -59,7 +59,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FitResult:
     """How a training in Ray's workers has ended: the return value of the worker of rank 0."""
 
     weights: bytes | None = None
@@ -116,14 +116,14 @@ def _fit_with_ray(phase: Phase, config: TrainConfig, store: Store) -> dict[str, 
         ),
     )
     try:
-        outcome: Outcome = trainer.fit().return_value  # type: ignore[attr-defined]  # V1's type
+        result: FitResult = trainer.fit().return_value  # type: ignore[attr-defined]  # V1's type
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"the workers failed {_RESTARTS + 1} times: {_last_line(error)}") from error
     finally:
         _remove(f"{checkpoints}/{run_name}", store)
-    if outcome.weights is None:
-        raise TrainingError(str(outcome.failure))
-    return safetensors.torch.load(outcome.weights)
+    if result.weights is None:
+        raise TrainingError(str(result.failure))
+    return safetensors.torch.load(result.weights)
 
 
 def _remove(checkpoints: str, store: Store) -> None:
@@ -140,10 +140,10 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
 
 
-def _worker(sent: "ray.ObjectRef[Phase]") -> Outcome | None:
+def _worker(sent: "ray.ObjectRef[Phase]") -> FitResult | None:
     """Train in one of Ray Train's workers, from the last checkpoint if there is one.
 
-    The worker of rank 0 saves checkpoints and returns the outcome.
+    The worker of rank 0 saves checkpoints and returns the result.
     """
     phase: Phase = ray.get(sent)
     context = ray.train.get_context()
@@ -167,11 +167,13 @@ def _worker(sent: "ray.ObjectRef[Phase]") -> Outcome | None:
         else nullcontext()
     )
     with observed:
-        outcome = _outcome(phase, worker, checkpoint, report)
-    return outcome if is_first else None
+        result = _fit_result(phase, worker, checkpoint, report)
+    return result if is_first else None
 
 
-def _outcome(phase: Phase, worker: WorkerSlice, checkpoint: dict[str, Any] | None, report: Report) -> Outcome:
+def _fit_result(
+    phase: Phase, worker: WorkerSlice, checkpoint: dict[str, Any] | None, report: Report
+) -> FitResult:
     """Train; return how it ended.
 
     A loss that isn't finite is returned and not raised: Ray would start the workers again, to no avail.
@@ -180,9 +182,9 @@ def _outcome(phase: Phase, worker: WorkerSlice, checkpoint: dict[str, Any] | Non
     try:
         weights = train_loop(phase.job, worker, device, parallel, checkpoint, report)
     except FloatingPointError as error:
-        return Outcome(failure=str(error))
+        return FitResult(failure=str(error))
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
-    return Outcome(safetensors.torch.save(on_cpu))
+    return FitResult(safetensors.torch.save(on_cpu))
 
 
 def _report(metrics: Metrics, checkpoint: dict[str, Any] | None) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.encode.parcels import units_of
-from pipelines.encode.plan import Plan, make_plan
+from pipelines.encode.plan import Done, Plan, Rules, make_plan
 from pipelines.encode.versions import REJECTED_SCHEMA, VERSION_SCHEMA, Encoded
 from pipelines.imagery.chip_spec import ChipSpec
 from pipelines.imagery.grid import Grid
@@ -47,7 +47,7 @@ def plan(folder, archive, encoded, rejected=(), failed=(), prune=False, below=No
     listing = Listing(listed, len(archive), below, PassedOver(hides_objects=hides))
     state = Encoded(1, 1, ["0", "1", "2"], stand)
     chip_specs = ChipSpecs(COARSE, {"ours": FINE, "not there": COARSE})
-    return make_plan(listing, chip_specs, state, never, sorted(failed), folder, prune=prune)
+    return make_plan(listing, chip_specs, Done(state, never), sorted(failed), folder, Rules(prune))
 
 
 def rows(path: Path) -> list[dict]:

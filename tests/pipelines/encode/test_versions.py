@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.encode.chips import CHIP
 from pipelines.encode.shards import Lineage, write_unit
-from pipelines.encode.versions import read_encoded, read_rejected, remove_versions
+from pipelines.encode.versions import OldVersions, read_encoded, read_rejected, remove_versions
 from pipelines.errors import ConflictError
 from pipelines.runtime.spill import read_spilled, spill
 from pipelines.table.code_table import CodeTable, files_of
@@ -91,7 +91,7 @@ def test_old_versions_go_in_one_commit_and_only_they(table, tmp_path):
     before, version = stands(table), table.open().version()
     gone = {("01", "1"), ("05", "1"), *((f"it's {number}", "1") for number in range(4))}
     encoded, path = old(tmp_path, table, gone)
-    assert remove_versions(table, MODEL, encoded, path, ["05"], 5, {"run_id": "r"}) == 2 + 8
+    assert remove_versions(table, MODEL, OldVersions(encoded, path, ["05"]), 5, {"run_id": "r"}) == 2 + 8
     expected = [(chip, etag) for chip, etag in before if (chip[:-2], etag) not in gone - {("05", "1")}]
     assert stands(table) == expected
     assert table.open().version() == version + 1
@@ -109,10 +109,10 @@ def test_of_two_runs_that_remove_at_once_one_does(table, tmp_path):
     theirs.mkdir()
     first = old(mine, table, {("01", "1")})
     second = old(theirs, table, {("01", "2")})
-    assert remove_versions(table, MODEL, *first, [], 5, {}) == 2
+    assert remove_versions(table, MODEL, OldVersions(*first), 5, {}) == 2
     after = stands(table)
     with pytest.raises(ConflictError):
-        remove_versions(table, MODEL, *second, [], 5, {})
+        remove_versions(table, MODEL, OldVersions(*second), 5, {})
     assert stands(table) == after
     assert ("01-0", "2") in after
 
@@ -122,7 +122,7 @@ def test_a_file_that_was_compacted_meanwhile_is_a_conflict(table, tmp_path):
     table.open().optimize.compact()
     before = stands(table)
     with pytest.raises(ConflictError):
-        remove_versions(table, MODEL, encoded, path, [], 5, {})
+        remove_versions(table, MODEL, OldVersions(encoded, path), 5, {})
     assert stands(table) == before
     encoded, path = old(tmp_path, table, {("01", "1")})
-    assert remove_versions(table, MODEL, encoded, path, [], 5, {}) == 2
+    assert remove_versions(table, MODEL, OldVersions(encoded, path), 5, {}) == 2

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model.spec import CodePart, CodeSpec
 from pipelines.errors import ConfigError
 from pipelines.gate.config import GateConfig
-from pipelines.gate.forward import publication
+from pipelines.gate.forward import Candidate, publication
 from pipelines.gate.measured import DistinctCount
 from pipelines.gate.verdict import ArchiveCounts, check_version
 from pipelines.table.pointer import find_pointer, publish
@@ -34,7 +34,7 @@ def check(night, config=CONFIG, archive=None, code=ONE_PART):
 
 def publish_now(night, config=CONFIG, archive=None, code=ONE_PART):
     verdict, version = check(night, config, archive, code), night.table.open().version()
-    news = publication(night.table, verdict, version, night.model_id, "b", "r")
+    news = publication(night.table, Candidate(version, night.model_id, "b", "r"), verdict)
     return publish(night.table.uri, night.table.store, news, find_pointer(night.table.uri, night.table.store))
 
 

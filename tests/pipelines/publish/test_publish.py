@@ -6,7 +6,7 @@ import pytest
 from model.spec import CodePart, CodeSpec
 from pipelines.errors import ConfigError, ConflictError, GateError, TableError
 from pipelines.gate.config import GateConfig
-from pipelines.gate.forward import publish_forward
+from pipelines.gate.forward import Candidate, publish_forward
 from pipelines.maintain.config import MaintainConfig
 from pipelines.maintain.run import run_maintain
 from pipelines.publish.config import PublishConfig
@@ -20,8 +20,8 @@ CODE = CodeSpec((CodePart("kind", 32),))
 
 def forward(night, run_id="night", config=SMALL):
     version = night.table.open().version()
-    outcome = publish_forward(night.table, version, night.model_id, CODE, "b", run_id, config)
-    return outcome.published, outcome.verdict
+    result = publish_forward(night.table, Candidate(version, night.model_id, "b", run_id), CODE, config)
+    return result.published, result.verdict
 
 
 def by_hand(night, **options):

@@ -12,7 +12,7 @@ from model.spec import CodePart, CodeSpec, InputSpec, NetworkSpec
 from pipelines.api.requests import Filters, SearchRequest
 from pipelines.errors import TableError
 from pipelines.gate.config import GateConfig
-from pipelines.gate.forward import publish_forward
+from pipelines.gate.forward import Candidate, publish_forward
 from pipelines.hamming.comparison import Comparison
 from pipelines.index.table_index import open_index
 from pipelines.maintain.vacuum import kept_versions
@@ -31,7 +31,7 @@ LENIENT = GateConfig(min_chips=10**6, min_objects=10**6)
 
 
 def publish(night, version):
-    return publish_forward(night.table, version, night.model_id, CODE, "bundle", "run", LENIENT)
+    return publish_forward(night.table, Candidate(version, night.model_id, "bundle", "run"), CODE, LENIENT)
 
 
 @pytest.fixture
