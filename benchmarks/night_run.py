@@ -117,7 +117,7 @@ def _watch(pid: int, started: float, watched: Watched, over: threading.Event) ->
 
 def _name(process: psutil.Process) -> str:
     """Return what a process of Ray calls itself, without what is different in each call."""
-    title = str(process.cmdline()[0])
+    title = "".join(process.cmdline()[:1])  # one that has just ended has none
     return title.split(".")[0] if title.startswith("ray::") else str(process.name())
 
 

@@ -125,7 +125,8 @@ def _commit(night: Night, encoded: WrittenUnit, number: int, *, is_last: bool) -
     night.conflicts.reset()
     night.known_rejects += len(result.rejects)
     night.tally.add(result)
-    night.metrics.unit_done(len(encoded.unit), result, encoded.seconds + time.monotonic() - started)
+    if night.metrics:
+        night.metrics.unit_done(len(encoded.unit), result, encoded.seconds + time.monotonic() - started)
 
 
 def _plan_again(night: Night) -> Plan:

@@ -27,18 +27,20 @@ class Encoder:
         batch_size: int,
         gpus: float = 0,
         run_id: str = "",
+        threads: int = 1,
     ) -> None:
         """Load the network, onto the actor's GPU if Ray has given it one.
 
         ``gpus`` is how many GPUs the actor holds, to count their time. ``run_id`` is the night's; the lines
-        that the actor logs carry it.
+        that the actor logs carry it. ``threads``: of the network, on a CPU. More actors, not more threads,
+        use more CPUs.
         """
         import torch  # here: the driver imports this module too, and torch takes seconds and 200 MB
 
         from model.encoder import BatchEncoder
 
         log_in_worker(run_id)
-        torch.set_num_threads(1)  # more actors, not more threads, use more CPUs
+        torch.set_num_threads(threads)
         manifest, network = read_bundle(bundle_uri, store)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._encoder, self._gpus, self._batch_size = BatchEncoder(network, device), gpus, batch_size

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from pipelines import __version__
 from pipelines.encode.config import EncodeConfig
+from pipelines.encode.in_process import InProcessExecution, suffices
 from pipelines.encode.parcels import units_of
 from pipelines.encode.plan import Done, Plan, Rules, make_plan
 from pipelines.encode.report import Tally
 from pipelines.encode.shards import Lineage, UnitResult
-from pipelines.encode.stream import Stream, WrittenUnit
+from pipelines.encode.stream import Execution, Stream, WrittenUnit
 from pipelines.encode.versions import read_encoded, read_rejected
 from pipelines.errors import ConfigError
 from pipelines.imagery.chip_spec import ChipSpec
@@ -48,34 +49,37 @@ class Night:
         self.streamed: Plan | None = None  # the one that the stream was begun with
         self.uncommitted: WrittenUnit | None = None  # is being committed, or its commit lost a race
         self.from_the_end = False  # whether units are taken from the end of the plan
+        self.metrics: NightMetrics | None = None  # once there is a cluster, which exports them
         self._cluster = cluster
-        self._metrics: NightMetrics | None = None
-
-    @property
-    def metrics(self) -> "NightMetrics":
-        """The night's metrics, once there is a stream."""
-        assert self._metrics  # noqa: S101 - `start` has made it
-        return self._metrics
 
     def start(self, plan: Plan) -> Stream:
-        """Begin with a plan's units. The first call connects to Ray or starts it here."""
-        # here: Ray takes seconds to import, which a night without work saves
-        from pipelines.encode.execution import RayExecution, cpus_needed
-        from pipelines.encode.prometheus import NightMetrics
-        from pipelines.runtime.cluster import connected, warn_if_short
-
-        if self._metrics is None:
-            self._cluster.enter_context(connected())
-            self._cluster.callback(self.end_stream)
-            warn_if_short(cpus_needed(self.config))
-            self._metrics = NightMetrics(self.lineage.model_id)
+        """Begin with a plan's units: in this process if they are few, else on a cluster."""
         objects = Path(shutil.copy(plan.new, self.folder / "streamed.parquet"))  # another plan replaces it
-        execution = RayExecution(
-            self.config, self.bundle_uri, self.chip_specs, self.lineage, objects, plan.num_new
-        )
+        of_night = self.config, self.bundle_uri, self.chip_specs, self.lineage, objects
+        execution: Execution
+        if self.metrics is None and suffices(self.config, plan.num_new):
+            execution = InProcessExecution(*of_night)
+        else:
+            # here: Ray takes seconds to import, which a night without work saves
+            from pipelines.encode.execution import RayExecution
+
+            self._connect()
+            execution = RayExecution(*of_night, plan.num_new)
+        self._cluster.callback(self.end_stream)  # before the cluster ends
         units = units_of(objects, self.config.objects_per_unit)
         self.stream, self.streamed = Stream(units, execution, self.discard), plan
         return self.stream
+
+    def _connect(self) -> None:
+        """Connect to Ray or start it here, once."""
+        from pipelines.encode.execution import cpus_needed
+        from pipelines.encode.prometheus import NightMetrics
+        from pipelines.runtime.cluster import connected, warn_if_short
+
+        if self.metrics is None:
+            self._cluster.enter_context(connected())
+            warn_if_short(cpus_needed(self.config))
+            self.metrics = NightMetrics(self.lineage.model_id)
 
     def end_stream(self, *, discard: bool = False) -> int:
         """End the stream, if there is one (`Stream.close`)."""

@@ -21,7 +21,7 @@ OPEN_UNITS = 3
 
 
 class Execution(Protocol):
-    """What reads, encodes and writes; `execution.RayExecution` says what each method does."""
+    """What reads, encodes and writes: `RayExecution`, which says what each does, or `InProcessExecution`."""
 
     def parcels(self) -> Generator[tuple[Label, Any]]: ...  # noqa: D102
     def write(self, unit: pa.Table, parcels: Sequence[Any]) -> Any: ...  # noqa: ANN401, D102

@@ -5,23 +5,16 @@ Shapes: H x W pixels, C bands.
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
-from itertools import repeat
-from pathlib import Path
+from functools import cache
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
-from pipelines.encode.parcels import Label, label_of, portions, read_portion, rows_of
 from pipelines.encode.run import run_encode
-from pipelines.encode.shards import Lineage, UnitResult, write_unit
-from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import Published, find_pointer, publications
@@ -131,54 +124,22 @@ class Archive:
         return len(orphans)
 
 
-class InProcess:
-    """A night's execution without Ray: what is to be done is done at once, in this process."""
+class LoadedOnce:
+    """Encoders of this process, each loaded once; two threads can't load a network at once (torch.fx)."""
 
     encoder = staticmethod(cache(Encoder))
-    one_at_a_time = threading.Lock()  # two threads can't load a network at once (torch.fx)
+    one_at_a_time = threading.Lock()
 
-    def __init__(
-        self,
-        config: EncodeConfig,
-        bundle_uri: str,
-        chip_specs: ChipSpecs,
-        lineage: Lineage,
-        plan: Path,
-        objects: int,
-    ) -> None:
-        self.plan, self.config, self.chip_specs, self.store = plan, config, chip_specs, Store(config.store)
+    def __call__(self, *args: object, **options: object) -> Encoder:
         with self.one_at_a_time:
-            self.network = self.encoder(bundle_uri, self.store, config.chip_size, config.batch_size)
-        self.write_unit = partial(write_unit, config.table, self.store, lineage)
-
-    def parcels(self) -> Generator[tuple[Label, pa.Table]]:
-        for portion in portions(self.plan, self.config.objects_per_unit, repeat(16)):
-            for parcel in self.read(portion):
-                encoded = self.network(parcel)
-                yield label_of(encoded), encoded
-
-    def read(self, portion: pa.Table) -> Iterator[pa.Table]:
-        return read_portion(portion, self.chip_specs, self.store, self.config.batch_size)
-
-    def write(self, unit: pa.Table, parcels: Sequence[pa.Table]) -> UnitResult:
-        return self.write_unit(unit, map(rows_of, parcels))
-
-    def is_written(self, writing: UnitResult) -> bool:
-        return True
-
-    def written(self, writing: UnitResult) -> UnitResult:
-        return writing
-
-    def close(self) -> None:
-        pass
+            return self.encoder(*args, **options)
 
 
 def encode_in_process(monkeypatch: pytest.MonkeyPatch, open_units: int = 1) -> None:
     """Let nights encode in this process, without Ray; with one open unit their operations have one order."""
-    monkeypatch.setattr("pipelines.encode.execution.RayExecution", InProcess)
+    monkeypatch.setattr("pipelines.encode.night.suffices", lambda config, objects: True)
+    monkeypatch.setattr("pipelines.encode.in_process.Encoder", LoadedOnce())
     monkeypatch.setattr("pipelines.encode.stream.OPEN_UNITS", open_units)
-    monkeypatch.setattr("pipelines.runtime.cluster.connected", nullcontext)
-    monkeypatch.setattr("pipelines.runtime.cluster.warn_if_short", lambda cpus: None)
 
 
 def wait_for_commits(archive: Archive, at_least: int, going_on: Callable[[], bool]) -> None:

@@ -2,13 +2,13 @@
 
 import pytest
 
+from pipelines.encode.in_process import InProcessExecution
 from pipelines.encode.parcels import objects_of
 from pipelines.encode.run import run_encode
 from pipelines.errors import ConflictError, GateError, StorageError, TableError
 from pipelines.gate.config import GateConfig
 from pipelines.table.code_table import CodeTable
 from pipelines.table.night_record import RECORD, find_night
-from tests.pipelines.encode.changing import InProcess
 
 
 def test_each_end_has_its_outcome(archive):
@@ -58,7 +58,7 @@ def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeyp
     monkeypatch.setattr("pipelines.table.conflicts.FIRST_PAUSE", 1e-4)
     config = archive.night("codes")
     encoded, commit_unit = [], CodeTable.commit_unit
-    read = InProcess.read
+    read = InProcessExecution.read
 
     def counted(execution, portion):
         encoded.extend(objects_of(portion)["uri"].to_pylist())
@@ -70,7 +70,7 @@ def test_a_unit_that_meets_another_commit_is_committed_after_it(archive, monkeyp
             commit_unit(table, [], model_id, number, {"run_id": "another"})
         return commit_unit(table, shards, model_id, number, lineage, **rest)
 
-    monkeypatch.setattr(InProcess, "read", counted)
+    monkeypatch.setattr(InProcessExecution, "read", counted)
     monkeypatch.setattr(CodeTable, "commit_unit", met)
     met.times = 2
     report = run_encode(config)

@@ -2,13 +2,13 @@
 
 import pytest
 
+from pipelines.encode.in_process import InProcessExecution
 from pipelines.encode.parcels import objects_of, read_portion
 from pipelines.encode.run import run_encode
 from pipelines.errors import StorageError
 from pipelines.storage.store import Store
 from tests.pipelines.encode.changing import (
     CHIPS,
-    InProcess,
     assert_as_undisturbed,
 )
 
@@ -36,7 +36,7 @@ def test_a_task_that_is_repeated(archive, monkeypatch, yielded, readable_first):
         return iter([*first[:yielded], *second[yielded:]])
 
     with monkeypatch.context() as patch:
-        patch.setattr(InProcess, "read", read)
+        patch.setattr(InProcessExecution, "read", read)
         report = run_encode(config)
     scenes = [uri for uri in report.failed if "/00" in uri]
     assert report.chips + CHIPS * len(scenes) == 6 * CHIPS

@@ -10,9 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 import pipelines.encode.run
+from pipelines.encode.in_process import InProcessExecution
 from pipelines.encode.parcels import objects_of
 from pipelines.encode.run import run_encode
-from tests.pipelines.encode.changing import CHIPS, Archive, InProcess, encode_in_process
+from tests.pipelines.encode.changing import CHIPS, Archive, encode_in_process
 
 SCENES = 14
 
@@ -72,13 +73,13 @@ class InStep:
 
 @pytest.fixture
 def in_step(monkeypatch):
-    nights, read = InStep(), InProcess.read
+    nights, read = InStep(), InProcessExecution.read
 
     def read_in_step(execution, portion):
         nights.begin(portion)
         return read(execution, portion)
 
-    monkeypatch.setattr(InProcess, "read", read_in_step)
+    monkeypatch.setattr(InProcessExecution, "read", read_in_step)
     return nights
 
 

@@ -1,0 +1,85 @@
+"""A small night's execution: its own process reads, encodes and writes. Ray alone takes longer to start.
+
+portion -> read -> Encoder -> parcels, in order -> written
+"""
+
+import os
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
+from itertools import repeat
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipelines.encode.config import EncodeConfig
+from pipelines.encode.encoder import Encoder
+from pipelines.encode.parcels import Label, label_of, portions, read_portion, rows_of
+from pipelines.encode.shards import Lineage, UnitResult, write_unit
+from pipelines.sources.chip_specs import ChipSpecs
+from pipelines.storage.store import Store
+
+FEW_OBJECTS = 16
+"""Most objects of a night that takes no cluster: in the seconds that Ray needs to start they are encoded."""
+
+
+def suffices(config: EncodeConfig, objects: int) -> bool:
+    """Return whether a night over so many objects needs no cluster.
+
+    It takes one if the config says how many encoders there shall be, or where they find their GPUs, and if
+    this process is part of a cluster already.
+    """
+    is_in_cluster = "RAY_ADDRESS" in os.environ or ("ray" in sys.modules and _has_ray())
+    asks_for_encoders = config.encoders or config.gpus_per_encoder
+    return objects <= FEW_OBJECTS and not asks_for_encoders and not is_in_cluster
+
+
+def _has_ray() -> bool:
+    import ray  # here: what nothing has imported yet isn't running either
+
+    return ray.is_initialized()
+
+
+class InProcessExecution:
+    """Reads and encodes a plan's units when they are asked for: see `stream.Execution`."""
+
+    def __init__(
+        self, config: EncodeConfig, bundle_uri: str, chip_specs: ChipSpecs, lineage: Lineage, plan: Path
+    ) -> None:
+        """Load the network; it runs with a thread for each core."""
+        self.config, self.chip_specs, self.store, self._plan = config, chip_specs, Store(config.store), plan
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._encoder = Encoder(bundle_uri, self.store, config.chip_size, config.batch_size, threads=cores)
+        self._write_unit = partial(write_unit, config.table, self.store, lineage)
+
+    def parcels(self) -> Generator[tuple[Label, pa.Table]]:
+        """Yield what each parcel says of itself, and it, in order."""
+        for portion in portions(self._plan, self.config.objects_per_unit, repeat(FEW_OBJECTS)):
+            for parcel in self.read(portion):
+                encoded = self._encoder(_counted_once(parcel))
+                yield label_of(encoded), encoded
+
+    def read(self, portion: pa.Table) -> Iterator[pa.Table]:
+        """Yield a portion's chips as parcels."""
+        return read_portion(portion, self.chip_specs, self.store, self.config.batch_size)
+
+    def write(self, unit: pa.Table, parcels: Sequence[pa.Table]) -> UnitResult:
+        """Write a unit's shards."""
+        return self._write_unit(unit, map(rows_of, parcels))
+
+    def is_written(self, writing: UnitResult) -> bool:  # noqa: ARG002
+        """Return True: `write` returns when all is written."""
+        return True
+
+    def written(self, writing: UnitResult) -> UnitResult:
+        """Return what `write` has returned."""
+        return writing
+
+    def close(self) -> None:
+        """Do nothing: nothing is at work."""
+
+
+def _counted_once(parcel: pa.Table) -> pa.Table:
+    """Return a parcel without the processor time of reading: the encoder counts all of this process."""
+    place = parcel.schema.get_field_index("cpu_seconds")
+    return parcel.set_column(place, "cpu_seconds", pa.array([0.0]))
