@@ -20,12 +20,11 @@ from model.bundle import pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
 from pipelines.encode.chips import CHIP
+from pipelines.encode.config import EncodeConfig
 from pipelines.encode.parcels import ENCODED_SCHEMA
 from pipelines.encode.shards import Lineage, write_unit
-from pipelines.imagery.chip_spec import ChipSpec
-from pipelines.imagery.grid import Grid
-from pipelines.imagery.pixels import PixelSpec
 from pipelines.registry.bundles import write_bundle
+from pipelines.sources.chip_specs import chip_specs_of
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 
@@ -88,7 +87,8 @@ def write_geotiff(path: Path, compression: str, seed: int) -> None:
 def put_known(count: int, table_uri: str, bundle_uri: str, store: Store) -> str:
     """Write a manifest of objects that are encoded already, and the table that has them; return its URI."""
     model_id = bundle_uri.rsplit("/", 1)[1]
-    cut = ChipSpec(Grid(SMALL_SIDE, edges="shift"), PixelSpec((1, 2, 3))).text()
+    night = EncodeConfig(source="", table=table_uri, bundle=bundle_uri, chip_size=SMALL_SIDE)
+    cut = chip_specs_of(night, InputSpec()).default.text()
     uris = [f"s3://bench/known/{number:06}.jpg" for number in range(count)]
     chips = {"outcome": CHIP, "etag": "1", "collection": "default", "valid_fraction": 1.0, "cut": cut}
     chips |= {"position": 0, "is_last": True}

@@ -6,8 +6,9 @@ portion -> read -> Encoder -> parcels, in order -> written
 import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import repeat
+from itertools import groupby, repeat
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,11 +17,14 @@ from pipelines.encode.config import EncodeConfig
 from pipelines.encode.encoder import Encoder
 from pipelines.encode.parcels import Label, label_of, portions, read_portion, rows_of
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
+from pipelines.runtime.threads import merged
 from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.store import Store
 
 FEW_OBJECTS = 16
 """Most objects of a night that takes no cluster: in the seconds that Ray needs to start they are encoded."""
+MOST_READERS = 8
+"""Most threads that read at a time; each holds a parcel, of 64 MiB at most."""
 
 
 def suffices(config: EncodeConfig, objects: int) -> bool:
@@ -44,20 +48,34 @@ class InProcessExecution:
     """Reads and encodes a plan's units when they are asked for: see `stream.Execution`."""
 
     def __init__(
-        self, config: EncodeConfig, bundle_uri: str, chip_specs: ChipSpecs, lineage: Lineage, plan: Path
+        self,
+        config: EncodeConfig,
+        bundle_uri: str,
+        chip_specs: ChipSpecs,
+        lineage: Lineage,
+        plan: Path,
+        objects: int,
     ) -> None:
-        """Load the network; it runs with a thread for each core."""
+        """Load the network; it runs with a thread for each core. ``plan`` is the file of so many objects."""
         self.config, self.chip_specs, self.store, self._plan = config, chip_specs, Store(config.store), plan
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._readers = min(cores, MOST_READERS)
+        self._objects_per_portion = -(-min(objects, config.objects_per_unit) // self._readers)
         self._encoder = Encoder(bundle_uri, self.store, config.chip_size, config.batch_size, threads=cores)
         self._write_unit = partial(write_unit, config.table, self.store, lineage)
 
     def parcels(self) -> Generator[tuple[Label, pa.Table]]:
-        """Yield what each parcel says of itself, and it, in order."""
-        for portion in portions(self._plan, self.config.objects_per_unit, repeat(FEW_OBJECTS)):
-            for parcel in self.read(portion):
+        """Yield what each parcel says of itself, and it: unit after unit."""
+        all_portions = portions(self._plan, self.config.objects_per_unit, repeat(self._objects_per_portion))
+        for _, of_unit in groupby(all_portions, key=lambda portion: portion["unit"][0].as_py()):
+            held: tuple[Label, pa.Table] | None = None
+            for parcel in merged(self.read, list(of_unit), self._readers):
+                if held:
+                    yield held
                 encoded = self._encoder(_counted_once(parcel))
-                yield label_of(encoded), encoded
+                held = replace(label_of(encoded), ends_unit=False), encoded
+            if held:
+                yield replace(held[0], ends_unit=True), held[1]
 
     def read(self, portion: pa.Table) -> Iterator[pa.Table]:
         """Yield a portion's chips as parcels."""

@@ -55,16 +55,16 @@ class Night:
     def start(self, plan: Plan) -> Stream:
         """Begin with a plan's units: in this process if they are few, else on a cluster."""
         objects = Path(shutil.copy(plan.new, self.folder / "streamed.parquet"))  # another plan replaces it
-        of_night = self.config, self.bundle_uri, self.chip_specs, self.lineage, objects
+        of_plan = self.config, self.bundle_uri, self.chip_specs, self.lineage, objects, plan.num_new
         execution: Execution
         if self.metrics is None and suffices(self.config, plan.num_new):
-            execution = InProcessExecution(*of_night)
+            execution = InProcessExecution(*of_plan)
         else:
             # here: Ray takes seconds to import, which a night without work saves
             from pipelines.encode.execution import RayExecution
 
             self._connect()
-            execution = RayExecution(*of_night, plan.num_new)
+            execution = RayExecution(*of_plan)
         self._cluster.callback(self.end_stream)  # before the cluster ends
         units = units_of(objects, self.config.objects_per_unit)
         self.stream, self.streamed = Stream(units, execution, self.discard), plan

@@ -1,8 +1,11 @@
 """Runs work that waits for a store in several threads."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import Full, Queue
+from threading import Event
 from typing import TypeVar
 
 Given = TypeVar("Given")
@@ -21,3 +24,44 @@ def mapped_ahead(
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def merged(
+    work: Callable[[Given], Iterator[Made]], items: Sequence[Given], threads: int
+) -> Generator[Made, None, None]:
+    """Yield all that ``work(item)`` yields for the items, as it comes: of one item in its order.
+
+    Each thread is at most one result ahead of use. What one of them raises is raised here, and ends the
+    others.
+    """
+    found: Queue[list[Made] | Exception] = Queue(1)
+    is_over = Event()
+
+    def put(result: list[Made] | Exception) -> None:
+        while not is_over.is_set():
+            with suppress(Full):
+                found.put(result, timeout=0.1)
+                return
+
+    def run(item: Given) -> None:
+        try:
+            for made in work(item):
+                put([made])
+                if is_over.is_set():
+                    return
+            put([])
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits for the results
+            put(error)
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            left = len([pool.submit(run, item) for item in items])
+            while left:
+                result = found.get()
+                if isinstance(result, Exception):
+                    raise result
+                yield from result
+                left -= not result
+        finally:
+            is_over.set()
+            pool.shutdown(cancel_futures=True)

@@ -139,6 +139,7 @@ def encode_in_process(monkeypatch: pytest.MonkeyPatch, open_units: int = 1) -> N
     """Let nights encode in this process, without Ray; with one open unit their operations have one order."""
     monkeypatch.setattr("pipelines.encode.night.suffices", lambda config, objects: True)
     monkeypatch.setattr("pipelines.encode.in_process.Encoder", LoadedOnce())
+    monkeypatch.setattr("pipelines.encode.in_process.MOST_READERS", 1)
     monkeypatch.setattr("pipelines.encode.stream.OPEN_UNITS", open_units)
 
 

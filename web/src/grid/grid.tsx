@@ -3,29 +3,8 @@ import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { answer, focused, loadMore, places, shown } from "../state/store";
 import { Card } from "./card";
+import { GAP, layoutOf } from "./layout";
 import { Results } from "./results_head";
-
-const CARD_WIDTH = 116; // least, in CSS pixels
-const GAP = 8;
-const FACTS = 28; // below the picture
-const ROWS_AROUND = 4;
-
-export interface Layout {
-  readonly columns: number;
-  readonly rowHeight: number;
-  readonly first: number;
-  readonly last: number;
-}
-
-/** Return which rows of cards are in the document. */
-export function layoutOf(width: number, height: number, scrolled: number, count: number): Layout {
-  const columns = Math.max(2, Math.floor((width + GAP) / (CARD_WIDTH + GAP)));
-  const rowHeight = (width - GAP * (columns - 1)) / columns + FACTS + GAP;
-  const rows = Math.ceil(count / columns);
-  const first = Math.max(0, Math.floor(scrolled / rowHeight) - ROWS_AROUND);
-  const last = Math.min(rows, Math.ceil((scrolled + height) / rowHeight) + ROWS_AROUND);
-  return { columns, rowHeight, first, last };
-}
 
 export function Grid(): JSX.Element {
   const scroller = useRef<HTMLDivElement>(null);

@@ -4,7 +4,7 @@ import type { JSX, TargetedPointerEvent } from "preact";
 import { useState } from "preact/hooks";
 import { answer, change, query, shown } from "../state/store";
 import { counted } from "./format";
-import { chosenDays, periodsOf } from "./periods";
+import { chosenDays, type Period, periodsOf } from "./periods";
 
 export function Timeline(): JSX.Element | null {
   const [begun, setBegun] = useState(-1); // the bar that a drag began at
@@ -12,7 +12,8 @@ export function Timeline(): JSX.Element | null {
   const found = answer.value;
   if (!found) return null;
   const periods = periodsOf(found.times, shown.value);
-  if (periods.length < 2) return null; // one bar says nothing
+  const isLimited = Boolean(query.value.from || query.value.to);
+  if (periods.length < 2 && !isLimited) return null; // one bar says nothing
   const most = Math.max(...periods.map(({ count }) => count));
   const barAt = (event: TargetedPointerEvent<HTMLElement>): number => {
     const { left, width } = event.currentTarget.getBoundingClientRect();
@@ -31,8 +32,8 @@ export function Timeline(): JSX.Element | null {
     <section class="timeline" aria-labelledby="timeline-title">
       <header class="head">
         <h2 id="timeline-title">Date</h2>
-        <p class="status">{pointed.length ? nameOf(pointed) : `${periods[0]!.name} to ${periods.at(-1)!.name}`}</p>
-        {(query.value.from || query.value.to) && <button class="link" onClick={() => change({ from: "", to: "", cutoff: null })}>All dates</button>}
+        <p class="status">{pointed.length ? nameOf(pointed) : rangeOf(periods)}</p>
+        {isLimited && <button class="link" onClick={() => change({ from: "", to: "", cutoff: null })}>All dates</button>}
       </header>
       <div
         class={`periods ${found.watched ? "" : "choosable"}`}
@@ -58,8 +59,14 @@ export function Timeline(): JSX.Element | null {
   );
 }
 
-function nameOf(periods: readonly { readonly name: string; readonly count: number }[]): string {
-  const [first, last] = [periods[0]!.name, periods.at(-1)!.name];
-  const sum = periods.reduce((total, { count }) => total + count, 0);
-  return `${first === last ? first : `${first} to ${last}`}: ${counted(sum, "chip")}`;
+const nameOf = (periods: readonly Period[]): string =>
+  `${rangeOf(periods)}: ${counted(
+    periods.reduce((total, { count }) => total + count, 0),
+    "chip",
+  )}`;
+
+function rangeOf(periods: readonly Period[]): string {
+  const [first, last] = [periods[0], periods.at(-1)];
+  if (!first || !last) return "no hit has a date";
+  return first === last ? first.name : `${first.name} to ${last.name}`;
 }

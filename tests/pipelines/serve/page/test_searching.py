@@ -174,3 +174,32 @@ def test_coordinates_are_typed(archive: Archive, http, visit, typed: str) -> Non
     visitor.page.wait_for_selector(".card")
     answer = http.post("/v1/search", json={"point": [2.4, 7.6], "exclude_self": True, "k": 1000}).json()
     assert visitor.ids() == [each["id"] for each in answer["features"]]
+
+
+def test_dates_are_chosen_on_the_time_line(archive: Archive, http, visit) -> None:
+    visitor = visit()
+    start = archive.ids()[5]
+    visitor.open(f"#for={start}")
+    visitor.page.wait_for_selector(".timeline")
+    everything = visitor.cards()
+
+    def choose(first: int, last: int) -> None:
+        bars = visitor.page.locator(".periods").bounding_box()
+        for bar, press in ((first, visitor.page.mouse.down), (last, visitor.page.mouse.up)):
+            visitor.page.mouse.move(bars["x"] + (bar + 0.5) / 3 * bars["width"], bars["y"] + 10)
+            press()
+        visitor.settle()
+
+    assert visitor.page.locator(".periods > span").count() == 3  # February has a bar too
+    choose(2, 2)
+    assert visitor.searches()[-1]["datetime"] == "2025-03-01/2025-03-31"
+    march = api(http, chip_ids=[start], datetime="2025-03-01/2025-03-31")
+    assert visitor.cards() == march
+    assert 0 < len(march) < len(everything)
+    visitor.page.click(".timeline >> text=All dates")
+    visitor.settle()
+    assert visitor.cards() == everything
+    choose(1, 0)  # a drag to the left
+    assert visitor.searches()[-1]["datetime"] == "2025-01-01/2025-02-28"
+    assert visitor.cards() == api(http, chip_ids=[start], datetime="2025-01-01/2025-02-28")
+    assert not visitor.complaints
