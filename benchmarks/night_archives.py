@@ -87,7 +87,7 @@ def write_geotiff(path: Path, compression: str, seed: int) -> None:
 def put_known(count: int, table_uri: str, bundle_uri: str, store: Store) -> str:
     """Write a manifest of objects that are encoded already, and the table that has them; return its URI."""
     model_id = bundle_uri.rsplit("/", 1)[1]
-    night = EncodeConfig(source="", table=table_uri, bundle=bundle_uri, chip_size=SMALL_SIDE)
+    night = EncodeConfig(source="s3://bench/known", table=table_uri, bundle=bundle_uri, chip_size=SMALL_SIDE)
     cut = chip_specs_of(night, InputSpec()).default.text()
     uris = [f"s3://bench/known/{number:06}.jpg" for number in range(count)]
     chips = {"outcome": CHIP, "etag": "1", "collection": "default", "valid_fraction": 1.0, "cut": cut}

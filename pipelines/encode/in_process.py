@@ -61,6 +61,8 @@ class InProcessExecution:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._readers = min(cores, MOST_READERS)
         self._objects_per_portion = -(-min(objects, config.objects_per_unit) // self._readers)
+        # before torch is imported: its threads shall leave the cores to the readers while they wait
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         self._encoder = Encoder(bundle_uri, self.store, config.chip_size, config.batch_size, threads=cores)
         self._write_unit = partial(write_unit, config.table, self.store, lineage)
 
