@@ -41,9 +41,8 @@ class InStep:
         self._begun: dict[threading.Thread, float] = {}
         self._change = threading.Condition()
 
-    def begin(self, portion):
-        """Wait for the other nights, in the thread of a night that begins a unit."""
-        night = threading.current_thread()
+    def begin(self, night, portion):
+        """Wait for the other nights, before the night of this thread begins a unit."""
         with self._change:
             self.encoded.update(objects_of(portion)["uri"].to_pylist())
             if night in self._begun:
@@ -73,11 +72,17 @@ class InStep:
 
 @pytest.fixture
 def in_step(monkeypatch):
-    nights, read = InStep(), InProcessExecution.read
+    nights, read, made = InStep(), InProcessExecution.read, InProcessExecution.__init__
+
+    def made_in_thread(execution, *of_plan):
+        execution.night = threading.current_thread()  # it reads in threads of its own
+        made(execution, *of_plan)
 
     def read_in_step(execution, portion):
-        nights.begin(portion)
+        nights.begin(execution.night, portion)
         return read(execution, portion)
+
+    monkeypatch.setattr(InProcessExecution, "__init__", made_in_thread)
 
     monkeypatch.setattr(InProcessExecution, "read", read_in_step)
     return nights
