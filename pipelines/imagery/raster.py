@@ -24,6 +24,10 @@ from pipelines.imagery.orientation import (
 )
 from pipelines.imagery.ranged import NAME, RangedFile, Ranges, is_tiff
 
+# Images without georeference are welcome: their footprint is null. Warning filters are the whole process's,
+# and several threads open rasters at a time: so this one is set once, not around each opening.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
 DRIVERS = ("GTiff", "JPEG", "PNG", "JP2OpenJPEG")
 """GDAL drivers that may open an object. None of them opens further files or addresses, as VRT would."""
 
@@ -99,7 +103,7 @@ def _in_memory(content: bytes) -> Iterator[Raster]:
     if names_a_file(content):
         raise RejectedObject("not_an_image", NAMES_A_FILE)
     with MemoryFile(content) as memory:
-        with _rejected("not_an_image"), _unplaced_allowed():
+        with _rejected("not_an_image"):
             dataset = Raster(memory.name, driver=list(DRIVERS))
         with dataset:
             dataset.orientation = _orientation(dataset, content)
@@ -110,7 +114,7 @@ def _in_memory(content: bytes) -> Iterator[Raster]:
 def _by_ranges(ranges: Ranges) -> Iterator[Raster]:
     file = RangedFile(ranges)
     try:
-        with _rejected("not_an_image"), _unplaced_allowed():
+        with _rejected("not_an_image"):
             dataset = rasterio.open(NAME, driver="GTiff", opener=file)
     except RejectedObject:
         file.raise_failure()
@@ -131,14 +135,6 @@ def _rejected(reason: RejectReason) -> Iterator[None]:
         yield
     except RasterioError as error:
         raise RejectedObject(reason, gdal_message(error)) from error
-
-
-@contextmanager
-def _unplaced_allowed() -> Iterator[None]:
-    """Open images without georeference without a warning: their footprint is null."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 def _orientation(dataset: DatasetReader, content: bytes) -> Orientation:
@@ -200,8 +196,7 @@ def rasters_in(dataset: DatasetReader) -> Iterator[DatasetReader]:
 
 
 def _opened(name: str, **options: int) -> DatasetReader:
-    with _unplaced_allowed():
-        return DatasetReader(name, driver="GTiff", **options)
+    return DatasetReader(name, driver="GTiff", **options)
 
 
 def acquired_at(dataset: DatasetReader) -> datetime | None:

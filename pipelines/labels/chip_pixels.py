@@ -3,7 +3,6 @@
 Shapes: H x W pixels, C bands. A window is (x, y, w, h) in pixels of the source.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ import pyarrow as pa
 import ray.data
 import structlog
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 
 from pipelines.errors import ConfigError, RejectedObject, StorageError
 from pipelines.imagery.chip_spec import ChipSpec
@@ -115,9 +113,7 @@ def check_unreadable(unreadable: Sequence[Unreadable], total: int, max_share: fl
 
 def _read_objects(objects: pa.Table, pixels: PixelSpec, store: Store) -> Iterator[pa.Table]:
     read = partial(_read_object, pixels=pixels, store=store)
-    with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
-        # warning filters are shared by all threads, so they are set here and not in each thread
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with ThreadPoolExecutor(_THREADS) as pool:
         for rows in pool.map(read, objects.to_pylist()):
             yield pa.Table.from_pylist(rows, schema=_SCHEMA)
 
