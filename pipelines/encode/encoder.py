@@ -31,9 +31,9 @@ class Encoder:
     ) -> None:
         """Load the network, onto the actor's GPU if Ray has given it one.
 
-        ``gpus`` is how many GPUs the actor holds, to count their time. ``run_id`` is the night's; the lines
-        that the actor logs carry it. ``threads``: of the network, on a CPU. More actors, not more threads,
-        use more CPUs.
+        ``gpus`` is how many GPUs the actor holds, to count their time; 0: the network runs on the CPU.
+        ``run_id`` is the night's; the lines that the actor logs carry it. ``threads``: of the network, on a
+        CPU. More actors, not more threads, use more CPUs.
         """
         import torch  # here: the driver imports this module too, and torch takes seconds and 200 MB
 
@@ -42,7 +42,7 @@ class Encoder:
         log_in_worker(run_id)
         torch.set_num_threads(threads)
         manifest, network = read_bundle(bundle_uri, store)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device("cuda" if gpus and torch.cuda.is_available() else "cpu")
         self._encoder, self._gpus, self._batch_size = BatchEncoder(network, device), gpus, batch_size
         self._shape_HWC = chip_size, chip_size, len(manifest.input.bands)
         self._counting = threading.Lock()
