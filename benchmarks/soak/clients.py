@@ -34,7 +34,7 @@ _CLIENTS = 64
 _TIMEOUT_SECONDS = 60.0
 _PATIENCE_SECONDS = 15.0
 _IDLE_SECONDS = 2.0  # connections are closed by clients, before a server does it beside a request
-_GATEWAY = (500, 502, 503, 504)
+_GATEWAY = (404, 500, 502, 503, 504)
 
 Ended = Literal["answered", "busy", "lost", "refused"]
 

@@ -96,6 +96,7 @@ class Cluster:
             "HAPROXY_SERVER_STATE_BASE": str(folder),
             "HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
             "DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+            "PROXY_HEALTH_CHECK_PERIOD_S": "2",
         }
         of_serve = {f"RAY_SERVE_{name}": value for name, value in haproxy.items()}
         return self._environment | of_serve | {"TMPDIR": str(temporary)}

@@ -16,7 +16,8 @@ Reply: TypeAlias = httpx.Response | httpx.RequestError
 """Of one try: a response of any status, or why there is none."""
 
 _BUSY = (429, 503)
-_GATEWAY_ERRORS = (500, 502, 504)  # from a proxy whose replica has died; Ray Serve's own proxy sends 500
+_GATEWAY_ERRORS = (404, 500, 502, 504)
+"""From a proxy whose replica has died. Ray Serve's own sends 500; 404 while it has just started itself."""
 _FIRST_PAUSE = 0.1  # seconds, if the service doesn't say how long; doubled with each try
 _MOST_RECONNECTIONS = 4  # within about a second; more won't help if there is no service at all
 
@@ -25,8 +26,8 @@ def retry_options(patience: float) -> dict[str, Any]:
     """Return the options of tenacity's ``Retrying`` and ``AsyncRetrying`` for calls that return a Reply.
 
     429 and 503 are repeated after the pause that ``Retry-After`` asks for (RFC 9110, 10.2.3). For about a
-    second, so are a connection that fails before the whole answer is there, and a 500, 502 or 504 whose body
-    isn't the service's own. Nothing else is repeated, not even a timeout. There are at most `MOST_TRIES`
+    second, so are a connection that fails before the whole answer is there, and a 404, 500, 502 or 504 whose
+    body isn't the service's own. Nothing else is repeated, not even a timeout. There are at most `MOST_TRIES`
     tries, and none starts more than ``patience`` seconds after the first. The last reply is returned.
     """
     return {

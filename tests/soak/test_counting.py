@@ -152,9 +152,10 @@ def test_the_store_s_death_explains_no_lost_answer(ledger):
         (429, {"Retry-After": "1"}, b"", "busy"),
         (503, {}, b"<html>", "lost"),
         (502, {}, b"", "lost"),
+        (404, {}, b"Path '/v1/search' not found. Ping http://.../-/routes for available routes.", "lost"),
         (500, {}, b'{"code": "internal", "message": "", "hint": ""}', "refused"),
         (429, {}, b"", "refused"),
-        (404, {}, b"", "refused"),
+        (404, {}, b'{"code": "no_such_chip", "message": "", "hint": ""}', "refused"),
     ],
 )
 def test_how_a_request_ended(status, headers, content, ended):

@@ -112,7 +112,7 @@ def test_a_lost_connection_is_made_again(server: Server, asked: Asked, failure: 
 
 
 @either
-@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("status", [404, 500, 502, 504])
 def test_what_a_proxy_has_lost_is_asked_again(server: Server, asked: Asked, status: int) -> None:
     server.script = [(status, {}, b"Internal Server Error"), (status, {}, b""), FINE]
     assert asked(server.url).model_dump() == CODE
