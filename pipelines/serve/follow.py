@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-from pipelines.errors import ScenehashError, one_line
+from pipelines.errors import BundleError, ScenehashError, TableError, one_line
 from pipelines.serve.config import ServeConfig
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published, publications, read_pointer
@@ -112,7 +112,7 @@ class Follower(Generic[Loaded]):
     def find(self, wanted: Callable[[Published], bool]) -> Loaded | None:
         """Return the newest of the last publications that is ``wanted``, or None; load it if necessary.
 
-        Raises TimeoutError if another one is being loaded for too long.
+        Raises TimeoutError if another one is being loaded for too long, or if it can't be loaded now.
         """
         held = self._held(wanted)
         if held is not None:
@@ -128,7 +128,10 @@ class Follower(Generic[Loaded]):
         return next((loaded for loaded in self.kept if wanted(loaded.published)), None)
 
     def _older(self, wanted: Callable[[Published], bool]) -> Loaded | None:
-        """Load the newest wanted publication before the current one; None if there is none that can be."""
+        """Load the newest wanted publication before the current one; None if there is none any more.
+
+        Raises TimeoutError if it may be there later: the store is down, or the disk is full.
+        """
         try:
             # not each time: clients may ask for versions that never existed
             if time.monotonic() - self._listed_at >= _LISTING_SECONDS:
@@ -137,8 +140,11 @@ class Follower(Generic[Loaded]):
                 if published.number < self.current.published.number and wanted(published):
                     self._keep(published)
                     return self._kept[published.number]
-        except Exception:  # the store may be down, or files of that version may be gone
+        except (TableError, BundleError):  # its files are gone
             _logger.exception("an older publication of %s can't be loaded", self._table_uri)
+        except Exception as error:
+            _logger.exception("an older publication of %s can't be loaded now", self._table_uri)
+            raise TimeoutError from error
         return None
 
     def _publications(self) -> Iterator[Published]:

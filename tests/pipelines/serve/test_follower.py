@@ -1,5 +1,6 @@
 """What a replica holds when it starts, whatever is published by then."""
 
+import errno
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -29,6 +30,8 @@ class Following:
     def __init__(self, store: Store, folder: Path, versions: list[int]) -> None:
         self.table, self.store = str(folder / uuid4().hex), store
         self.loads: list[int] = []
+        self.is_full = False
+        """Whether the disk is full, where indices are."""
         for version in versions:
             self.publish(version)
 
@@ -46,6 +49,8 @@ class Following:
 
     def start(self, kept: int = 3) -> Follower[Loaded]:
         def load(published: Published, held: object) -> Loaded:
+            if self.is_full:
+                raise OSError(errno.ENOSPC, "no space left")
             self.loads.append(published.table_version)
             return Loaded(published)
 
@@ -111,6 +116,19 @@ def test_older_ones_are_loaded_when_they_are_asked_for(store: Store, tmp_path: P
     following.publish(5)
     follower.look()
     assert [held.published.table_version for held in follower.kept] == [5, 4, 3]  # 2 is out of reach now
+
+
+def test_an_older_one_that_cannot_be_loaded_now_may_be_there_later(store: Store, tmp_path: Path) -> None:
+    following = Following(store, tmp_path, [1, 99, 3])
+    follower = following.start()
+    assert follower.find(lambda published: published.table_version == 99) is None  # its files are gone
+    following.is_full = True
+    with pytest.raises(TimeoutError):
+        follower.find(lambda published: published.table_version == 1)
+    following.is_full = False
+    found = follower.find(lambda published: published.table_version == 1)
+    assert found is not None
+    assert found.published.table_version == 1
 
 
 def test_a_night_whose_record_cannot_be_read_stops_nothing(store: Store, tmp_path: Path) -> None:
