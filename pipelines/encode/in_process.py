@@ -22,7 +22,7 @@ from pipelines.sources.chip_specs import ChipSpecs
 from pipelines.storage.store import Store
 
 FEW_OBJECTS = 16
-"""Most objects of a night that takes no cluster: in the seconds that Ray needs to start they are encoded."""
+"""Most objects of a night that takes no cluster: Ray needs six seconds to start and to end."""
 MOST_READERS = 8
 """Most threads that read at a time; each holds a parcel, of 64 MiB at most."""
 

@@ -13,7 +13,7 @@ from pipelines.runtime.logs import gather_ray_logs
 
 log = structlog.get_logger()
 
-_KEEP_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}
+_KEEP_WORKERS = "RAY_idle_worker_killing_time_threshold_ms", "600000"
 """Ray ends a worker that has had no task for a second, and the next task starts another one, which imports
 all anew: a night whose encoders are slower than its reading tasks would start hundreds."""
 
@@ -23,7 +23,7 @@ def connected() -> Iterator[None]:
     """Connect to the cluster of RAY_ADDRESS, or to one that runs here; else start one here temporarily."""
     owns_ray = not ray.is_initialized()
     if owns_ray:
-        os.environ |= _KEEP_WORKERS | os.environ  # what the environment says counts
+        os.environ.setdefault(*_KEEP_WORKERS)
         ray.init(logging_level=logging.WARNING, include_dashboard=False)  # 14 processes fewer
         gather_ray_logs()
         ray.data.DataContext.get_current().enable_progress_bars = False  # jobs show their own progress

@@ -34,10 +34,10 @@ def merged(
     Each thread is at most one result ahead of use. What one of them raises is raised here, and ends the
     others.
     """
-    found: Queue[list[Made] | Exception] = Queue(1)
+    found: Queue[list[Made] | BaseException] = Queue(1)
     is_over = Event()
 
-    def put(result: list[Made] | Exception) -> None:
+    def put(result: list[Made] | BaseException) -> None:
         while not is_over.is_set():
             with suppress(Full):
                 found.put(result, timeout=0.1)
@@ -50,7 +50,7 @@ def merged(
                 if is_over.is_set():
                     return
             put([])
-        except Exception as error:  # noqa: BLE001 - raised by whoever waits for the results
+        except BaseException as error:  # noqa: BLE001 - whoever waits for results would wait for ever
             put(error)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -58,7 +58,7 @@ def merged(
             left = len([pool.submit(run, item) for item in items])
             while left:
                 result = found.get()
-                if isinstance(result, Exception):
+                if isinstance(result, BaseException):
                     raise result
                 yield from result
                 left -= not result

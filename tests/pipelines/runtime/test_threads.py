@@ -31,14 +31,15 @@ def test_items_are_at_work_at_once():
     assert sorted(merged(work, [1, 2, 3], 3)) == [1, 2, 3]
 
 
-def test_an_error_is_raised_and_ends_the_others():
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_an_error_is_raised_and_ends_the_others(error):
     def work(item):
         for step in range(1000):
             if item and step == 2:
-                raise ValueError("broken")
+                raise error("broken")
             yield step
 
-    with pytest.raises(ValueError, match="broken"):
+    with pytest.raises(error, match="broken"):
         list(merged(work, [0, 1], 2))
 
 

@@ -207,3 +207,17 @@ def chance(archive: Archive, query: dict[str, Any], version: int) -> float:
     )
     low, middle, high = (pairs[math.ceil(share * len(pairs)) - 1] for share in (0.01, 0.5, 0.99))
     return max(low, 2 * middle - high)
+
+
+def narrower(boxes: list[dict[str, float]]) -> tuple[float, float]:
+    """West and east of all boxes, on the map from -180 or on that from 0: where they span less.
+
+    A box over the edge of a map spans all of it. West > east over the antimeridian.
+    """
+    found = []
+    for edge in (-180, 0):
+        ends = [((box["xmin"] - edge) % 360, (box["xmax"] - edge) % 360 or 360) for box in boxes]
+        spans = [(0, 360) if first > last else (first, last) for first, last in ends]
+        found.append((min(first for first, _ in spans) + edge, max(last for _, last in spans) + edge))
+    west, east = min(found, key=lambda ends: ends[1] - ends[0])
+    return west, east if east <= 180 else east - 360

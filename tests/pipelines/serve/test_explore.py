@@ -39,7 +39,7 @@ from pipelines.serve.question import SnapshotSelector
 from pipelines.serve.refusals import RefusedRequest
 from pipelines.serve.rendering import json_bytes, written
 from tests.pipelines.serve.conftest import Archive, commit
-from tests.pipelines.serve.divided import Divided, differing, divide, oracle, passes, weigh
+from tests.pipelines.serve.divided import Divided, differing, divide, narrower, oracle, passes, weigh
 from tests.pipelines.serve.questions import COMPARED, EXAMPLES, FILTERS, TABLES, example_fields
 
 Table = dict[int, Divided]
@@ -94,20 +94,6 @@ def outline(box: dict[str, float]) -> bytes:
         return bytes(shapely.to_wkb(shapely.box(west, south, east, north)))
     halves = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
     return bytes(shapely.to_wkb(shapely.MultiPolygon(halves)))
-
-
-def narrower(boxes: list[dict[str, float]]) -> tuple[float, float]:
-    """West and east of all boxes, on the map from -180 or on that from 0: where they span less.
-
-    A box over the edge of a map spans all of it. West > east over the antimeridian.
-    """
-    found = []
-    for edge in (-180, 0):
-        ends = [((box["xmin"] - edge) % 360, (box["xmax"] - edge) % 360 or 360) for box in boxes]
-        spans = [(0, 360) if first > last else (first, last) for first, last in ends]
-        found.append((min(first for first, _ in spans) + edge, max(last for _, last in spans) + edge))
-    west, east = min(found, key=lambda ends: ends[1] - ends[0])
-    return west, east if east <= 180 else east - 360
 
 
 def sent(answer: dict[str, Any] | Page) -> bytes:

@@ -33,16 +33,17 @@ def test_a_taken_port_is_one_line(taken, monkeypatch):
     check_port(config)  # a cluster's own Serve may listen there
 
 
-def test_a_proxy_has_a_minute_to_start(monkeypatch):
+def test_a_proxy_has_a_minute_to_start_and_a_dead_one_is_noticed_soon(monkeypatch):
     """Ray's own constants say so, in a process that is started as a cluster's are."""
-    # a service that other tests share may have set it
-    monkeypatch.delenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", raising=False)
-    ask = "from ray.serve._private.constants import PROXY_READY_CHECK_TIMEOUT_S as limit; print(limit)"
+    names = "PROXY_READY_CHECK_TIMEOUT_S", "PROXY_HEALTH_CHECK_PERIOD_S"
+    for name in names:  # a service that other tests share may have set it
+        monkeypatch.delenv(f"RAY_SERVE_{name}", raising=False)
+    ask = f"from ray.serve._private.constants import {', '.join(names)}; print({', '.join(names)})"
     for context in (patience, haproxy):
         with context():
             done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == "60.0"
-        assert "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S" not in os.environ
+        assert done.stdout.split() == ["60.0", "2.0"]
+        assert not {f"RAY_SERVE_{name}" for name in names} & set(os.environ)
 
 
 def test_nothing_slow_is_imported_before_the_refusal():
