@@ -88,7 +88,8 @@ def test_many_workers_are_as_one(workers, tmp_path):
     gradients, curve = torch.load(tmp_path / "results.pt")
     for (spec, head), spread in zip(CASES, gradients, strict=True):
         for one, many in zip(gradient(spec, head, ALONE), spread, strict=True):
-            torch.testing.assert_close(many, one, rtol=1e-5, atol=1e-5)
+            # rounding of float32, in sums of a different order, goes with the largest values
+            torch.testing.assert_close(many, one, rtol=0, atol=1e-4 * one.abs().max().item())
     alone = losses(ALONE)
     for epoch, epoch_alone in zip(curve, alone, strict=True):
         for step, step_alone in zip(epoch, epoch_alone, strict=True):

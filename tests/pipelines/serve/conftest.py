@@ -254,7 +254,7 @@ def make_archive(store: Store, name: str) -> Archive:
     return archive
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def archive(store: Store) -> Archive:
     """`make_archive` in the bucket."""
     return make_archive(store, "for-serving")
