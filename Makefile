@@ -1,6 +1,6 @@
-# The first of these that runs: the tests have run on 3.11 only. `make PYTHON=/path/to/python setup` takes another.
-# An environment that exists keeps its Python: `make clean` first to change it.
-PYTHONS := python3.11 python3.12 python3.13
+# The newest of these that runs. `make PYTHON=/path/to/python setup` takes another. An environment that exists keeps its
+# Python: `make clean` first to change it.
+PYTHONS := python3.13 python3.12 python3.11
 PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell $(name) -c 'import ensurepip' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
 

@@ -98,7 +98,11 @@ def first_load(page: Page, url: str, requests: list[str]) -> Figures:
     # with those of the map's worker, which the page's own counters don't have
     files = {request for request in requests if request.startswith(url) and "/v1/" not in request}
     sizes = {file: _packed(file) for file in files}
-    own = sum(size for file, size in sizes.items() if urlsplit(file).path.startswith("/assets/index"))
+    own = sum(
+        size
+        for file, size in sizes.items()
+        if urlsplit(file).path.startswith(("/assets/index", "/assets/world"))
+    )
     return {"first_load_kb": sum(sizes.values()) / 1000, "own_kb": own / 1000, "usable_s": usable}
 
 

@@ -17,6 +17,7 @@ import httpx
 import psutil
 
 from benchmarks.machines import Machine, Network
+from pipelines.serve.proxy import SETTINGS
 
 REPOSITORY = Path(__file__).parents[2]
 _BIN = Path(sys.executable).parent
@@ -96,9 +97,8 @@ class Cluster:
             "HAPROXY_SERVER_STATE_BASE": str(folder),
             "HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
             "DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-            "PROXY_HEALTH_CHECK_PERIOD_S": "2",
         }
-        of_serve = {f"RAY_SERVE_{name}": value for name, value in haproxy.items()}
+        of_serve = {f"RAY_SERVE_{name}": value for name, value in (SETTINGS | haproxy).items()}
         return self._environment | of_serve | {"TMPDIR": str(temporary)}
 
     def start_job(

@@ -3,9 +3,10 @@
 Shapes: Q queries, M items, K rows of an answer, W words a code.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from pipelines.hamming.multi_index import Query
 from pipelines.hamming.row_filter import EVERY_ROW, PASS_ALL, ROWS, RowFilter, is_wide
 from pipelines.hamming.top_k import ALL, TopK, merge
 
+Result = TypeVar("Result")
 Method = Literal["auto", "scan", "mih"]
 """Multi-index hashing (mih), a scan, or whichever of them is cheaper."""
 
@@ -29,6 +31,10 @@ class Workers(NamedTuple):
 
     pool: ThreadPoolExecutor
     threads: int
+
+    def run(self, call: Callable[[int], Result], parts: range) -> list[Result]:
+        """Call with each number, in threads if there are several; return the results in order."""
+        return list(self.pool.map(call, parts)) if len(parts) > 1 else [call(part) for part in parts]
 
 
 def search_one_part(kernels: Kernels, query: Query, method: Method, workers: Workers) -> Hits:
@@ -77,17 +83,24 @@ def _scan_cost(kernels: Kernels, row_filter: RowFilter, threads: int, queries: i
 def _search_tables_in_turn(
     kernels: Kernels, queries: list[Query], budget: int, workers: Workers
 ) -> list[Hits | None]:
-    """Return answers by hashing; None for queries too dear, and for all queries after a few such in a row."""
+    """Return answers by hashing; None for queries too dear, and for all that come after a few such in a row.
+
+    Each thread takes every ``workers.threads``-th query, and gives up by itself.
+    """
     answers: list[Hits | None] = [None] * len(queries)
-    first = 0
-    while first < len(queries):
-        turn = queries[first : first + _TRIALS]
-        found = list(workers.pool.map(lambda query: kernels.answer_by_tables(query, budget), turn))
-        for place, (query, answer) in enumerate(zip(turn, found, strict=True), first):
-            answers[place] = _hits(query, answer, "mih") if answer.is_finished else None
-        if not any(answer.is_finished for answer in found):
-            break
-        first += len(turn)
+
+    def answer_from(first: int) -> None:
+        too_dear = 0
+        for place in range(first, len(queries), workers.threads):
+            answer = kernels.answer_by_tables(queries[place], budget)
+            if answer.is_finished:
+                answers[place], too_dear = _hits(queries[place], answer, "mih"), 0
+                continue
+            too_dear += 1
+            if too_dear == _TRIALS:
+                return
+
+    workers.run(answer_from, range(workers.threads))
     return answers
 
 
@@ -97,10 +110,10 @@ def _scan(kernels: Kernels, queries: list[Query], limit: int, workers: Workers) 
     parts = 1 if count < 2 * _FEW else workers.threads
     runs = list(pairwise(count * part // parts for part in range(parts + 1)))
 
-    def compare(run: tuple[int, int]) -> tuple[TopK, Int64s]:
-        return kernels.scan_groups(run, queries, limit)
+    def compare(part: int) -> tuple[TopK, Int64s]:
+        return kernels.scan_groups(runs[part], queries, limit)
 
-    done = list(workers.pool.map(compare, runs)) if parts > 1 else [compare(runs[0])]
+    done = workers.run(compare, range(parts))
     top_k, items_M3 = merge(done, queries[0].k)
     if len(queries) == 1:
         return [_scanned(kernels, queries[0], 0, top_k, items_M3)]

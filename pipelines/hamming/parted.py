@@ -265,7 +265,7 @@ def _by_scan(
         blocks_V = np.ascontiguousarray(visits.blocks_V[part::parts])
         return kernels.scan_blocks(visits._replace(blocks_V=blocks_V), asked, wanted, row_filter)
 
-    return list(workers.pool.map(scan, range(parts))) if parts > 1 else [scan(0)]
+    return workers.run(scan, range(parts))
 
 
 def _visits(kernels: Kernels, question: Question, asked: Asked) -> Visits:

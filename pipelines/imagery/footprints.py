@@ -151,6 +151,8 @@ def _a_little_inside(columns_P: Floats, rows_P: Floats) -> Points:
 def _alone_at_pole(lat_P: Floats) -> NDArray[np.bool_]:
     """Return which points lie on a pole alone, unlike the upper edge of a map of the world, where all do."""
     at_pole_P = np.abs(lat_P) > _AT_POLE
+    if not at_pole_P.any():  # nearly all chips
+        return at_pole_P
     return at_pole_P & ~np.roll(at_pole_P, 1) & ~np.roll(at_pole_P, -1)
 
 

@@ -125,9 +125,9 @@ def _search_of(question: Question, ranking: Ranking, excluded_rows: list[int]) -
 
 
 def _stacked(codes: Sequence[bytes]) -> Codes:
-    return (
-        np.stack([np.frombuffer(code, np.uint8) for code in codes]) if codes else np.empty((0, 0), np.uint8)
-    )
+    if not codes:
+        return np.empty((0, 0), np.uint8)
+    return np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1)
 
 
 def _all_hits(index: TableIndex, searches: dict[int, PreparedSearch]) -> dict[int, Hits]:

@@ -30,7 +30,7 @@ _NOT_ACCEPTABLE = Refusal(
 )
 WINDOW_BYTES = 14_600
 """Answers up to this size aren't packed: they arrive in one round trip (TCP's initial window, RFC 6928)."""
-_ZSTD, _GZIP_LEVEL = pa.Codec("zstd", 1), 4
+_ZSTD, _GZIP_LEVEL = pa.Codec("zstd", 1), 1
 
 
 def media_type(headers: Headers) -> MediaType:

@@ -1,7 +1,6 @@
 """Merges what the shards reply into one answer, which doesn't depend on the number of shards."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -106,9 +105,10 @@ def _summary(question: Question, results: Sequence[PartialResult]) -> tuple[int,
     the last chip is the k-th, and ties are the chips that k left out. Without k, it is the last chip of this
     page, and there are no ties: the next page has them.
     """
-    rows_at: Counter[tuple[float, float]] = Counter()
+    rows_at: dict[tuple[float, float], int] = {}
     for result in results:
-        rows_at.update(dict(result.distances))
+        for place, rows in result.distances:
+            rows_at[place] = rows_at.get(place, 0) + rows
     taken, last, ties, reach = 0, None, 0, question.reach
     for place, rows in sorted(rows_at.items()):
         if taken == reach:

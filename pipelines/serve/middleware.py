@@ -30,11 +30,12 @@ class HeadRequests:
                 message = {**message, "body": b""}
             await send(message)
 
-        scope["method"] = "GET"  # in place: middleware before this one reads the route from the same scope
+        as_get = {**scope, "method": "GET"}  # a copy: by the scope the HTTP server knows that no body follows
         try:
-            await self._app(scope, receive, without_body)
+            await self._app(as_get, receive, without_body)
         finally:
-            scope["method"] = "HEAD"
+            if "route" in as_get:  # middleware before this one counts requests by it
+                scope["route"] = as_get["route"]
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Makes Ray Serve use HAProxy, which comes with Ray, on each node in place of its own proxy in Python.
+"""How Ray Serve is set, by variables that the processes of a cluster read as they start.
 
-An answer then takes half the time or less. Source: Ray Serve, ``ray/serve/_private/constants.py``
-(RAY_SERVE_ENABLE_HA_PROXY and RAY_SERVE_HAPROXY_*), which the processes of a cluster read as they start.
+With HAProxy, which comes with Ray, on each node in place of Serve's own proxy in Python, an answer takes half
+the time or less. Source of all names: Ray Serve, ``ray/serve/_private/constants.py``, with RAY_SERVE_ before
+each.
 """
 
 import os
@@ -10,6 +11,17 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
+
+SETTINGS = {
+    # 5 by default: on a busy machine Serve kills a proxy three times and gives up
+    "PROXY_READY_CHECK_TIMEOUT_S": "60",
+    # 10 by default: a proxy that has failed three checks is replaced
+    "PROXY_HEALTH_CHECK_PERIOD_S": "2",
+    # 1 by default: each request then goes from one thread of a replica to another and back. Whatever takes
+    # longer than a millisecond has threads of its own here
+    "RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+}
+"""What a service of ours needs, with and without HAProxy."""
 
 
 @contextmanager
@@ -33,18 +45,14 @@ def haproxy() -> Iterator[None]:
             "HAPROXY_METRICS_PORT": str(_free_port()),
             "DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # no other load balancer needs time to notice
         }
-        with patience(), _environment(ours):
+        with settings(), _environment(ours):
             yield
 
 
 @contextmanager
-def patience() -> Iterator[None]:
-    """Let a Ray cluster that is started in this context give proxies a minute to start, and notice dead ones.
-
-    Ray Serve's own limit is 5 seconds: on a busy machine it kills a proxy three times and gives up. It looks
-    at each proxy every 10 seconds, and replaces one that has failed three times.
-    """
-    with _environment({"PROXY_READY_CHECK_TIMEOUT_S": "60", "PROXY_HEALTH_CHECK_PERIOD_S": "2"}):
+def settings() -> Iterator[None]:
+    """Set `SETTINGS` for a Ray cluster that is started in this context."""
+    with _environment(SETTINGS):
         yield
 
 

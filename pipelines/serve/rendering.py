@@ -92,7 +92,7 @@ def written(page: Page) -> dict[str, Any]:
 
 def milliseconds(request: Request) -> float:
     """Return how long ago a request arrived [ms]."""
-    started: float = request.state.started
+    started: float = request.scope["state"]["started"]
     return round((time.perf_counter() - started) * 1000, 3)
 
 

@@ -15,7 +15,7 @@ from pipelines.errors import ConfigError, UserError
 from pipelines.runtime.cluster import connected
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.deployments import LOGS, build_app
-from pipelines.serve.proxy import haproxy, patience
+from pipelines.serve.proxy import haproxy, settings
 from pipelines.serve.start_checks import check_published
 
 _APP = "scenehash"
@@ -46,7 +46,7 @@ def serving(config: ServeConfig) -> Iterator[str]:
     Joins the Ray cluster that ``RAY_ADDRESS`` names, or starts one. At the end it stops only what it started.
     """
     check_published(config)
-    with patience() if config.open else haproxy(), connected():
+    with settings() if config.open else haproxy(), connected():
         owns_serve = not serve.status().proxies
         try:
             _listen(config)

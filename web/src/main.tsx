@@ -5,19 +5,20 @@ import "./style/layout.css";
 import { App } from "./app";
 import { startDropping } from "./dropping";
 import { startKeyboard } from "./keyboard";
-import { startMapWorker } from "./map/world";
 import { followArchive } from "./state/archive";
 import { watchWhatIsServed } from "./state/served";
 import { start } from "./state/store";
 import { startTheme } from "./state/theme";
 import { followWatches } from "./state/watches";
 
-startMapWorker();
 startTheme();
-render(<App />, document.getElementById("app")!);
-start();
-startKeyboard();
-startDropping();
-watchWhatIsServed();
-followArchive();
-followWatches();
+// a task of its own: the browser has laid out the empty document by then, and isn't busy for long at a time
+setTimeout(() => {
+  render(<App />, document.getElementById("app")!);
+  start();
+  startKeyboard();
+  startDropping();
+  watchWhatIsServed();
+  followArchive();
+  followWatches();
+});

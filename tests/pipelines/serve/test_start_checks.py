@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import ConfigError
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.proxy import haproxy, patience
+from pipelines.serve.proxy import SETTINGS, haproxy, settings
 from pipelines.serve.start_checks import check_port
 
 
@@ -33,17 +33,21 @@ def test_a_taken_port_is_one_line(taken, monkeypatch):
     check_port(config)  # a cluster's own Serve may listen there
 
 
-def test_a_proxy_has_a_minute_to_start_and_a_dead_one_is_noticed_soon(monkeypatch):
+def test_ray_reads_our_settings(monkeypatch):
     """Ray's own constants say so, in a process that is started as a cluster's are."""
-    names = "PROXY_READY_CHECK_TIMEOUT_S", "PROXY_HEALTH_CHECK_PERIOD_S"
-    for name in names:  # a service that other tests share may have set it
+    for name in SETTINGS:  # a service that other tests share may have set it
         monkeypatch.delenv(f"RAY_SERVE_{name}", raising=False)
+    names = (
+        "PROXY_READY_CHECK_TIMEOUT_S",
+        "PROXY_HEALTH_CHECK_PERIOD_S",
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD",
+    )
     ask = f"from ray.serve._private.constants import {', '.join(names)}; print({', '.join(names)})"
-    for context in (patience, haproxy):
+    for context in (settings, haproxy):
         with context():
             done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-        assert done.stdout.split() == ["60.0", "2.0"]
-        assert not {f"RAY_SERVE_{name}" for name in names} & set(os.environ)
+        assert done.stdout.split() == ["60.0", "2.0", "False"]
+        assert not {f"RAY_SERVE_{name}" for name in SETTINGS} & set(os.environ)
 
 
 def test_nothing_slow_is_imported_before_the_refusal():

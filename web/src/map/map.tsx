@@ -10,8 +10,10 @@ import { isDark } from "../state/theme";
 import { ramp } from "./colours";
 import { coverage, isHeating, showsCoverage, showsHeat } from "../state/archive";
 import { showsFootprints, tool, type Tool } from "./tools";
-import { World } from "./world";
+import type { World } from "./world";
 
+// loads beside the rest of the page, which doesn't wait for it
+const loading = import("./world");
 let world: World | null = null;
 /** Return the map, once it is there. */
 export const theWorld = (): World | null => world;
@@ -19,7 +21,8 @@ export const theWorld = (): World | null => world;
 export function MapView(): JSX.Element {
   const container = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
-    world = new World(container.current!);
+    // a task of its own: the page answers to keys and clicks before the map is made
+    void loading.then((module) => setTimeout(() => (world = new module.World(container.current!))));
     return () => world?.map.remove();
   }, []);
   return (

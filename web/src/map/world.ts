@@ -17,11 +17,8 @@ import { coverage, heat, showsCoverage } from "../state/archive";
 
 const palette = (): Palette => (isDark.value ? DARK : LIGHT);
 
-/** Start what the map needs before there is a place for it on the page. */
-export function startMapWorker(): void {
-  setWorkerUrl(new URL(workerUrl, document.baseURI).href);
-  prewarm();
-}
+setWorkerUrl(new URL(workerUrl, document.baseURI).href);
+prewarm();
 
 export class World {
   readonly map: Map;
