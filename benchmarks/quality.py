@@ -31,7 +31,7 @@ from model.codes import Codes, part_bytes
 from model.metrics import code_health
 from model.network import HashNetwork
 from model.order import code_lists, cosine_lists, order_figures, place_recall
-from model.retrieval import retrieve
+from model.retrieval import LabelledCodes, retrieve
 from model.spec import CodeSpec, Compare
 from pipelines.config import FeatureConfig, StoreConfig, TrackingConfig
 from pipelines.imagery.grid import Grid, grid_windows
@@ -198,22 +198,25 @@ def measure(bundle: str, data: Path, work: Path, halves: list[tuple[tuple[str, .
     compared: tuple[Compare, ...] = ("both", "kind", "look") if len(code.parts) > 1 else ("both",)
     rows = []
     for compare in compared:
-        among = partial(_map_at, code=code, compare=compare)
-        test = codes_NY[is_test_N], label_N[is_test_N]
-        alone, against = among(*test), among(*test, codes_NY[~is_test_N], label_N[~is_test_N])
+        ranked = partial(retrieve, code=code, compare=compare)
+        test, train = (LabelledCodes(codes_NY[is_N], label_N[is_N]) for is_N in (is_test_N, ~is_test_N))
+        alone, against = ranked(test).ranking, ranked(test, train).ranking
         unseen_map20 = [
-            among(half.encode_features(features_ND[rows_N]), label_N[rows_N])[0] for _, rows_N, half in unseen
+            ranked(
+                LabelledCodes(half.encode_features(features_ND[rows_N]), label_N[rows_N])
+            ).ranking.map_at_k[20]
+            for _, rows_N, half in unseen
         ]
         rows.append(
             {
                 "bits": _bits(code, compare),
                 "compare": compare,
-                "map20": round(alone[0], 4),
-                "map_all": round(alone[1], 4),
-                "map_db_train": round(against[1], 4),
+                "map20": round(alone.map_at_k[20], 4),
+                "map_all": round(alone.map_all, 4),
+                "map_db_train": round(against.map_all, 4),
                 "unseen_map20": round(float(np.mean(unseen_map20)), 4) if unseen_map20 else None,
-                **_order(features_ND[is_test_N], *test, code, compare),
-                "distinct": round(code_health(_part(test[0], code, compare)).distinct_ratio, 4),
+                **_order(features_ND[is_test_N], test.codes_NY, label_N[is_test_N], code, compare),
+                "distinct": round(code_health(_part(test.codes_NY, code, compare)).distinct_ratio, 4),
                 "place10": _place(network, data, work, compare),
             }
         )
@@ -232,24 +235,6 @@ def _bits(code: CodeSpec, compare: Compare) -> int:
 
 def _part(codes_NY: Codes, code: CodeSpec, compare: Compare) -> Codes:
     return codes_NY if compare == "both" else np.ascontiguousarray(codes_NY[:, part_bytes(code)[compare]])
-
-
-def _map_at(
-    codes_QY: Codes,
-    labels_Q: NDArray[np.int64],
-    codes_NY: Codes | None = None,
-    labels_N: NDArray[np.int64] | None = None,
-    *,
-    code: CodeSpec,
-    compare: Compare,
-) -> tuple[float, float]:
-    """Return mAP@20 and mAP, in a database or, without one, of each code among the others."""
-    if codes_NY is None or labels_N is None:
-        own_rows_Q = np.arange(len(codes_QY))
-        found = retrieve(codes_QY, labels_Q, codes_QY, labels_Q, own_rows_Q, code=code, compare=compare)
-    else:
-        found = retrieve(codes_QY, labels_Q, codes_NY, labels_N, code=code, compare=compare)
-    return found.ranking.map_at_k[20], found.ranking.map_all
 
 
 def _order(

@@ -9,27 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.codes import Codes, greatest_distance, hamming_distances, part_bytes, unpack, weighted_distances
+from model.retrieval import LabelledCodes
 from model.spec import CodeSpec, PartName
 
 _BLOCK = 256  # queries compared at a time: memory holds _BLOCK * N distances
 
 
 def precision_at_k(
-    queries_QY: Codes,
-    query_labels_Q: NDArray[np.integer],
-    codes_NY: Codes,
-    labels_N: NDArray[np.integer],
+    queries: LabelledCodes,
+    database: LabelledCodes,
     k: int,
     own_rows_Q: NDArray[np.integer] | None = None,
     code: CodeSpec | None = None,
 ) -> float:
-    """Return the mean share of same-label codes among each query's k nearest.
+    """Return the mean share of same-class codes among each query's k nearest. Labels are class ids.
 
     ``code`` says what parts the codes have, and so how often each bit counts; without it each counts once.
     If several codes are tied at the k-th distance, the result is the mean over all their orders: each counts
-    with the share of them that is among the first k. ``own_rows_Q`` names each query's own row in codes_NY,
-    which is left out of its answer. Raises ValueError if there are fewer than k other codes.
+    with the share of them that is among the first k. ``own_rows_Q`` names each query's own row in the
+    database, which is left out of its answer. Raises ValueError if there are fewer than k other codes.
     """
+    (queries_QY, query_labels_Q), (codes_NY, labels_N) = queries, database
     if len(codes_NY) - (own_rows_Q is not None) < k:
         raise ValueError(f"precision at {k} needs {k} codes besides the query, there are {len(codes_NY)}")
     beyond = greatest_distance(codes_NY, code) + 1  # a distance that no code has

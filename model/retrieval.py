@@ -19,6 +19,7 @@ up to it are, on average. With b = (r - 1) / (n - 1), the first m of the n place
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,13 @@ _BLOCK = 256  # queries scored at a time: their counts are _BLOCK * D numbers
 Counts = NDArray[np.int64]
 Labels = NDArray[np.integer] | NDArray[np.bool_]
 """Class ids, a row each; or labels_NC, multi-hot: the classes that each row carries."""
+
+
+class LabelledCodes(NamedTuple):
+    """Codes and what they are labelled with: queries, or the database that they search."""
+
+    codes_NY: Codes
+    labels_N: Labels
 
 
 @dataclass(frozen=True)
@@ -85,38 +93,40 @@ class Retrieval:
 
 
 def retrieve(
-    queries_QY: Codes,
-    query_labels_Q: Labels,
-    codes_NY: Codes,
-    labels_N: Labels,
+    queries: LabelledCodes,
+    database: LabelledCodes | None = None,
     own_rows_Q: NDArray[np.integer] | None = None,
     cutoffs: Sequence[int] = CUTOFFS,
     code: CodeSpec | None = None,
     compare: Compare = "both",
 ) -> Retrieval:
-    """Measure the lists of codes_NY by distance from each query.
+    """Measure the lists of the database's codes by distance from each query.
 
     ``code`` says what parts the codes have, and ``compare`` which of them count; without ``code`` each bit
     counts once. Codes at the same distance are tied, even if they differ in the part that isn't compared.
 
-    ``own_rows_Q`` names each query's own row in codes_NY, which is left out of its list. Beside the codes,
-    memory holds at most three copies of them, some 50 bytes a code, a copy of the labels and 30 numbers a
-    query. Raises ValueError if code lengths or the kinds of labels differ, no query has a relevant code, or
-    the codes lack the part.
+    ``own_rows_Q`` names each query's own row in the database, which is left out of its list. Without a
+    ``database`` the queries search among themselves, each without its own row. Beside the codes, memory holds
+    at most three copies of them, some 50 bytes a code, a copy of the labels and 30 numbers a query. Raises
+    ValueError if code lengths or the kinds of labels differ, no query has a relevant code, or the codes lack
+    the part.
     """
+    if database is None:
+        database, own_rows_Q = queries, np.arange(len(queries.codes_NY))
+    (queries_QY, query_labels_Q), (codes_NY, labels_N) = queries, database
     if queries_QY.shape[1] != codes_NY.shape[1]:
         raise ValueError(f"queries have {queries_QY.shape[1] * 8} bits, codes {codes_NY.shape[1] * 8}")
     check_labels(query_labels_Q, labels_N)
     words_NW, weights_W = weighted_words(codes_NY, code, compare)
     query_words_QW, _ = weighted_words(queries_QY, code, compare)
-    database = _Database(words_NW, weights_W, labels_N, greatest_distance(codes_NY, code, compare))
-    same_D = np.zeros(database.num_distances, np.int64)
+    counted = _Database(words_NW, weights_W, labels_N, greatest_distance(codes_NY, code, compare))
+    same_D = np.zeros(counted.num_distances, np.int64)
     different_D, within_D = same_D.copy(), np.zeros(len(same_D))
     scores = [np.empty((0, 1 + 3 * len(cutoffs)))]
     for start in range(0, len(queries_QY), _BLOCK):
         block = slice(start, start + _BLOCK)
         own_rows_B = None if own_rows_Q is None else own_rows_Q[block]
-        relevant_BD, total_BD = database.count(query_words_QW[block], query_labels_Q[block], own_rows_B)
+        relevant_BD, total_BD = counted.count(query_words_QW[block], query_labels_Q[block], own_rows_B)
         same_D += relevant_BD.sum(axis=0)
         different_D += (total_BD - relevant_BD).sum(axis=0)
         scores.append(score_lists(relevant_BD, total_BD, cutoffs))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.network import HashNetwork
-from model.retrieval import retrieve
+from model.retrieval import LabelledCodes, retrieve
 
 SIDE = 150
 _TRAINED = 0.6  # of each class's scenes
@@ -60,6 +60,4 @@ def map_at_20(network: HashNetwork, test: Chips) -> float:
     network.eval()
     batches = torch.split(torch.from_numpy(test.chips_NSSC), _BATCH)
     codes_NY = np.concatenate([network.encode(batch) for batch in batches])
-    rows_N = np.arange(len(codes_NY))
-    found = retrieve(codes_NY, test.classes_N, codes_NY, test.classes_N, rows_N)
-    return found.ranking.map_at_k[20]
+    return retrieve(LabelledCodes(codes_NY, test.classes_N)).ranking.map_at_k[20]

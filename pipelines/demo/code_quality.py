@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.codes import Codes, hamming_distances
 from model.metrics import precision_at_k
+from model.retrieval import LabelledCodes
 from model.spec import CodeSpec
 from pipelines.demo.world import colour_statistics
 from pipelines.imagery.pixels import PixelSpec, read_window
@@ -52,7 +53,10 @@ def measure_precision(labels: pa.Table, table: pa.Table, code: CodeSpec, store: 
     _, classes_N = np.unique(names, return_inverse=True)
     queries = np.flatnonzero(names != _WATER)
     by_code = precision_at_k(
-        codes_NY[queries], classes_N[queries], codes_NY, classes_N, NEIGHBOURS, own_rows_Q=queries
+        LabelledCodes(codes_NY[queries], classes_N[queries]),
+        LabelledCodes(codes_NY, classes_N),
+        NEIGHBOURS,
+        own_rows_Q=queries,
     )
     colours_NF = colour_statistics(_read_chips(uris, windows, store))
     by_colour = _colour_precision(colours_NF, classes_N, queries)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.baselines import SignCodes, fit_itq, fit_pca, fit_sign, retrieve_by_cosine
 from model.codes import Codes, part_bytes
 from model.order import Lists, code_lists, cosine_lists
-from model.retrieval import Labels, Retrieval, retrieve
+from model.retrieval import LabelledCodes, Labels, Retrieval, retrieve
 from model.spec import CodeSpec, Compare
 from pipelines.evaluate.figures import BUNDLE, COSINE
 
@@ -58,10 +58,8 @@ class Method:
                 queries.features_NF, queries.labels_N, database.features_NF, database.labels_N, own_rows_Q
             )
         return retrieve(
-            self.codes_of(queries),
-            queries.labels_N,
-            self.codes_of(database),
-            database.labels_N,
+            LabelledCodes(self.codes_of(queries), queries.labels_N),
+            LabelledCodes(self.codes_of(database), database.labels_N),
             own_rows_Q,
             code=self.code,
             compare=self.compare,

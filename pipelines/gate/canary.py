@@ -13,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from model.metrics import precision_at_k
+from model.retrieval import LabelledCodes
 from model.spec import CodeSpec
 from pipelines.errors import ConfigError
 from pipelines.gate.config import GateConfig
@@ -42,7 +43,8 @@ class Canary:
             return 0.0
         codes_NY = np.stack([np.frombuffer(code, np.uint8) for code in self.codes.values()])
         labels_N = np.unique([self.label_of[chip] for chip in self.codes], return_inverse=True)[1]
-        return precision_at_k(codes_NY, labels_N, codes_NY, labels_N, k, np.arange(len(codes_NY)), code)
+        labelled = LabelledCodes(codes_NY, labels_N)
+        return precision_at_k(labelled, labelled, k, np.arange(len(codes_NY)), code)
 
 
 def read_canary(config: GateConfig, store: Store) -> Canary | None:

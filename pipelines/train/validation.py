@@ -14,7 +14,7 @@ from model.metrics import code_health
 from model.network import HashNetwork
 from model.order import code_lists, cosine_lists, order_figures
 from model.parallel import global_batch
-from model.retrieval import retrieve
+from model.retrieval import LabelledCodes, retrieve
 from model.spec import CodePart, CodeSpec
 from model.training import ALONE, WorkerSlice
 from pipelines.train.inputs import ChipRows, FeatureRows
@@ -92,7 +92,7 @@ def _map_at_20(codes_VY: Codes, labels_VC: NDArray[np.bool_], code: CodeSpec) ->
     """Return mAP@20 of each chip among the others; None if no two chips share a class."""
     labels = labels_VC if (labels_VC.sum(axis=1) > 1).any() else labels_VC.argmax(axis=1)
     try:
-        found = retrieve(codes_VY, labels, codes_VY, labels, np.arange(len(codes_VY)), code=code)
+        found = retrieve(LabelledCodes(codes_VY, labels), code=code)
     except ValueError:
         return None
     return found.ranking.map_at_k[20]

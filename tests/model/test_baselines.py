@@ -5,7 +5,7 @@ from model import baselines
 from model.baselines import fit_itq, fit_pca, fit_sign, retrieve_by_cosine
 from model.codes import unpack
 from model.quantise import unit_length
-from model.retrieval import retrieve
+from model.retrieval import LabelledCodes, retrieve
 
 
 @pytest.fixture
@@ -54,7 +54,10 @@ def test_codes_have_their_lengths_and_beat_chance(clusters):
         codes_NY = codes.encode(features_NF[:, :21])
         assert codes_NY.shape == (120, num_bytes)
         assert (
-            retrieve(codes_NY, labels_N, codes_NY, labels_N, rows_N).ranking.map_all > 0.45
+            retrieve(
+                LabelledCodes(codes_NY, labels_N), LabelledCodes(codes_NY, labels_N), rows_N
+            ).ranking.map_all
+            > 0.45
         )  # chance is 1 / 3
     signs_NK = unpack(fit_sign(features_NF[:, :21]).encode(features_NF[:, :21]))
     assert not signs_NK[:, 21:].any(), "bits that no feature has stay off"

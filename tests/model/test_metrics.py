@@ -5,6 +5,7 @@ import pytest
 
 from model.codes import hamming_distances, pack
 from model.metrics import code_health, part_health, precision_at_k
+from model.retrieval import LabelledCodes
 from model.spec import CodePart, CodeSpec
 
 
@@ -27,20 +28,25 @@ def test_ties_are_averaged(k):
     expected = np.mean(
         [mean_over_all_orders(distances_QN[q], labels_N == query_labels_Q[q], k) for q in range(2)]
     )
-    measured = precision_at_k(queries_QY, query_labels_Q, codes_NY, labels_N, k)
+    measured = precision_at_k(LabelledCodes(queries_QY, query_labels_Q), LabelledCodes(codes_NY, labels_N), k)
     assert measured == pytest.approx(expected)
 
 
 def test_a_query_does_not_find_itself():
     codes_NY, labels_N = pack(np.eye(8, dtype=bool)), np.arange(8)
-    assert precision_at_k(codes_NY, labels_N, codes_NY, labels_N, 1) == 1
-    assert precision_at_k(codes_NY, labels_N, codes_NY, labels_N, 1, own_rows_Q=np.arange(8)) == 0
+    assert precision_at_k(LabelledCodes(codes_NY, labels_N), LabelledCodes(codes_NY, labels_N), 1) == 1
+    assert (
+        precision_at_k(
+            LabelledCodes(codes_NY, labels_N), LabelledCodes(codes_NY, labels_N), 1, own_rows_Q=np.arange(8)
+        )
+        == 0
+    )
 
 
 def test_too_few_codes_to_find():
     codes_NY = pack(np.eye(8, dtype=bool))
     with pytest.raises(ValueError, match="needs 9 codes"):
-        precision_at_k(codes_NY, np.arange(8), codes_NY, np.arange(8), 9)
+        precision_at_k(LabelledCodes(codes_NY, np.arange(8)), LabelledCodes(codes_NY, np.arange(8)), 9)
 
 
 def test_health_of_random_and_of_collapsed_codes():
@@ -72,5 +78,9 @@ def test_precision_weighs_the_parts(weight):
     codes_NY, labels_N, rows_N = pack(rng.random((40, 24)) < 0.2), rng.integers(0, 3, 40), np.arange(40)
     code = CodeSpec((CodePart("kind", 8, weight), CodePart("look", 16)))
     repeated_NY = np.concatenate([codes_NY[:, :1]] * weight + [codes_NY[:, 1:]], axis=1)
-    measured = precision_at_k(codes_NY, labels_N, codes_NY, labels_N, 5, rows_N, code)
-    assert measured == precision_at_k(repeated_NY, labels_N, repeated_NY, labels_N, 5, rows_N)
+    measured = precision_at_k(
+        LabelledCodes(codes_NY, labels_N), LabelledCodes(codes_NY, labels_N), 5, rows_N, code
+    )
+    assert measured == precision_at_k(
+        LabelledCodes(repeated_NY, labels_N), LabelledCodes(repeated_NY, labels_N), 5, rows_N
+    )

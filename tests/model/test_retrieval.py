@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model import retrieval
 from model.codes import hamming_distances, pack
 from model.metrics import precision_at_k
-from model.retrieval import CUTOFFS, expected_hits, expected_precisions, retrieve, score_lists
+from model.retrieval import CUTOFFS, LabelledCodes, expected_hits, expected_precisions, retrieve, score_lists
 from model.spec import CodePart, CodeSpec
 
 
@@ -120,7 +120,12 @@ def test_all_figures_against_the_definitions(monkeypatch, leave_one_out, num_bit
     if not leave_one_out:
         queries_QY, own_rows_Q = pack(rng.random((7, num_bits)) < 0.2), None
         query_labels_Q = random_labels(rng, 7, multi_label)
-    measured = retrieve(queries_QY, query_labels_Q, codes_NY, labels_N, own_rows_Q, cutoffs=(1, 4))
+    measured = retrieve(
+        LabelledCodes(queries_QY, query_labels_Q),
+        LabelledCodes(codes_NY, labels_N),
+        own_rows_Q,
+        cutoffs=(1, 4),
+    )
     every_Q = oracle(queries_QY, query_labels_Q, codes_NY, labels_N, own_rows_Q)
     answerable_Q = np.array([r.any() for r, _, _ in every_Q])
     lists_Q = [row for row, answerable in zip(every_Q, answerable_Q, strict=True) if answerable]
@@ -144,7 +149,9 @@ def test_all_figures_against_the_definitions(monkeypatch, leave_one_out, num_bit
         assert ranking.recall_at_k[k] == pytest.approx(np.mean(hits / [r.sum() for r, _, _ in lists_Q]))
         assert ranking.precision_at_k[k] == pytest.approx(hits.mean() / k)
         if not multi_label:
-            reference = precision_at_k(queries_QY, query_labels_Q, codes_NY, labels_N, k, own_rows_Q)
+            reference = precision_at_k(
+                LabelledCodes(queries_QY, query_labels_Q), LabelledCodes(codes_NY, labels_N), k, own_rows_Q
+            )
             assert ranking.precision_at_k[k] == pytest.approx(reference)
     for radius in range(num_bits + 1):
         near = [r[d <= radius].mean() if (d <= radius).any() else 0 for r, d, _ in lists_Q]
@@ -165,9 +172,9 @@ def test_one_hot_labels_and_class_ids_give_the_same(ids, leave_one_out, seed):
     labels_N = np.array([0, 0, *ids])
     codes_NY = pack(np.random.default_rng(seed).random((len(labels_N), 16)) < 0.5)
     own_rows_N = np.arange(len(labels_N)) if leave_one_out else None
-    by_id = retrieve(codes_NY, labels_N, codes_NY, labels_N, own_rows_N)
+    by_id = retrieve(LabelledCodes(codes_NY, labels_N), LabelledCodes(codes_NY, labels_N), own_rows_N)
     one_hot_NC = np.eye(4, dtype=bool)[labels_N]
-    by_set = retrieve(codes_NY, one_hot_NC, codes_NY, one_hot_NC, own_rows_N)
+    by_set = retrieve(LabelledCodes(codes_NY, one_hot_NC), LabelledCodes(codes_NY, one_hot_NC), own_rows_N)
     assert by_id.ranking.map_of_class == pytest.approx(by_set.ranking.map_of_class)
     assert by_id.ranking.map_at_k == pytest.approx(by_set.ranking.map_at_k)
     assert by_id.same_D.tolist() == by_set.same_D.tolist()
@@ -186,8 +193,12 @@ def test_weighted_parts_are_as_bits_that_stand_there_more_than_once(seed, weight
         "look": codes_NY[:, 2:],
     }
     for compare, plain_NY in repeated.items():
-        measured = retrieve(codes_NY, labels_N, codes_NY, labels_N, np.arange(30), code=code, compare=compare)
-        expected = retrieve(plain_NY, labels_N, plain_NY, labels_N, np.arange(30))
+        measured = retrieve(
+            LabelledCodes(codes_NY, labels_N),
+            code=code,
+            compare=compare,
+        )
+        expected = retrieve(LabelledCodes(plain_NY, labels_N))
         assert measured.ranking == expected.ranking
         assert measured.same_D.tolist() == expected.same_D.tolist()
         assert measured.different_D.tolist() == expected.different_D.tolist()
@@ -198,10 +209,8 @@ def test_a_part_that_the_codes_lack():
     codes_NY, labels_N = np.zeros((2, 1), np.uint8), np.zeros(2, int)
     with pytest.raises(ValueError, match="no look bits to compare"):
         retrieve(
-            codes_NY,
-            labels_N,
-            codes_NY,
-            labels_N,
+            LabelledCodes(codes_NY, labels_N),
+            LabelledCodes(codes_NY, labels_N),
             code=CodeSpec((CodePart("kind", 8),)),
             compare="look",
         )
@@ -211,15 +220,19 @@ def test_the_order_of_rows_changes_nothing():
     rng = np.random.default_rng(1)
     codes_NY, labels_N, rows_N = pack(rng.random((600, 16)) < 0.5), rng.integers(0, 5, 600), np.arange(600)
     shuffled_N = rng.permutation(600)
-    first = retrieve(codes_NY, labels_N, codes_NY, labels_N, rows_N)
-    again = retrieve(codes_NY[shuffled_N], labels_N[shuffled_N], codes_NY, labels_N, shuffled_N)
+    first = retrieve(LabelledCodes(codes_NY, labels_N), LabelledCodes(codes_NY, labels_N), rows_N)
+    again = retrieve(
+        LabelledCodes(codes_NY[shuffled_N], labels_N[shuffled_N]),
+        LabelledCodes(codes_NY, labels_N),
+        shuffled_N,
+    )
     assert first.ranking.map_all == pytest.approx(again.ranking.map_all)
     assert first.same_D.tolist() == again.same_D.tolist()
 
 
 def test_collapsed_codes_score_as_chance():
     codes_NY, labels_N = np.zeros((1000, 8), np.uint8), np.arange(1000) % 4
-    ranking = retrieve(codes_NY, labels_N, codes_NY, labels_N, np.arange(1000)).ranking
+    ranking = retrieve(LabelledCodes(codes_NY, labels_N)).ranking
     assert ranking.precision_at_k[10] == pytest.approx(249 / 999)
     assert ranking.map_all == pytest.approx(0.25, abs=0.01)
 
@@ -229,7 +242,7 @@ def test_no_rounding_lifts_a_figure_above_one():
     labels_N = np.zeros(32, int)
     for seed in range(20):
         codes_NY = pack(np.random.default_rng(seed).random((32, 64)) < 0.4)
-        ranking = retrieve(codes_NY, labels_N, codes_NY, labels_N, np.arange(32)).ranking
+        ranking = retrieve(LabelledCodes(codes_NY, labels_N)).ranking
         assert ranking.average_precision_Q.max() <= 1
         assert ranking.map_all == pytest.approx(1)
         assert max(ranking.map_all, *ranking.map_at_k.values(), *ranking.recall_at_k.values()) <= 1
@@ -237,23 +250,28 @@ def test_no_rounding_lifts_a_figure_above_one():
 
 def test_queries_with_nothing_to_find_are_left_out():
     codes_NY, labels_N = pack(np.eye(8, dtype=bool)), np.array([0, 0, 0, 0, 0, 0, 0, 1])
-    ranking = retrieve(codes_NY, labels_N, codes_NY, labels_N, np.arange(8)).ranking
+    ranking = retrieve(LabelledCodes(codes_NY, labels_N)).ranking
     assert (ranking.queries, ranking.unanswerable, list(ranking.map_of_class)) == (7, 1, [0])
     with pytest.raises(ValueError, match="no query has another of its class"):
-        retrieve(codes_NY, np.arange(8), codes_NY, np.arange(8), np.arange(8))
+        retrieve(LabelledCodes(codes_NY, np.arange(8)), LabelledCodes(codes_NY, np.arange(8)), np.arange(8))
 
 
 def test_codes_of_two_lengths():
     with pytest.raises(ValueError, match="queries have 16 bits, codes 8"):
-        retrieve(np.zeros((1, 2), np.uint8), np.zeros(1, int), np.zeros((1, 1), np.uint8), np.zeros(1, int))
+        retrieve(
+            LabelledCodes(np.zeros((1, 2), np.uint8), np.zeros(1, int)),
+            LabelledCodes(np.zeros((1, 1), np.uint8), np.zeros(1, int)),
+        )
 
 
 def test_two_kinds_of_labels():
     codes_NY, labels_N = np.zeros((2, 1), np.uint8), np.zeros(2, int)
     with pytest.raises(ValueError, match="both must be class ids, or multi-hot over the same classes"):
-        retrieve(codes_NY, labels_N, codes_NY, np.ones((2, 3), bool))
+        retrieve(LabelledCodes(codes_NY, labels_N), LabelledCodes(codes_NY, np.ones((2, 3), bool)))
     with pytest.raises(ValueError, match="multi-hot over the same classes"):
-        retrieve(codes_NY, np.ones((2, 4), bool), codes_NY, np.ones((2, 3), bool))
+        retrieve(
+            LabelledCodes(codes_NY, np.ones((2, 4), bool)), LabelledCodes(codes_NY, np.ones((2, 3), bool))
+        )
 
 
 @pytest.mark.parametrize("multi_label", [True, False])
@@ -263,7 +281,7 @@ def test_memory_is_bounded_by_the_codes(multi_label):
     codes_NY, labels_N = rng.integers(0, 256, (200_000, 8), dtype=np.uint8), rng.integers(0, 9, 200_000)
     labels_N = np.eye(9, dtype=bool)[labels_N] if multi_label else labels_N
     tracemalloc.start()
-    retrieve(codes_NY[:300], labels_N[:300], codes_NY, labels_N)
+    retrieve(LabelledCodes(codes_NY[:300], labels_N[:300]), LabelledCodes(codes_NY, labels_N))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     blocks = 20 * 256 * 65 * 8

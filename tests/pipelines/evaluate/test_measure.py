@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.codes import pack
-from model.retrieval import retrieve
+from model.retrieval import LabelledCodes, retrieve
 from model.spec import CodePart, CodeSpec
 from pipelines.errors import ConfigError
 from pipelines.evaluate.measure import (
@@ -93,7 +93,7 @@ def test_each_part_stands_beside_both():
     kind_NY, look_NY = test.codes_NY[:, :1], test.codes_NY[:, 1:]
     weighted_NY = np.concatenate([kind_NY, kind_NY, kind_NY, look_NY], axis=1)
     for figures, codes_NY in zip(protocol.methods, (weighted_NY, kind_NY, look_NY), strict=False):
-        expected = retrieve(codes_NY, test.labels_N, codes_NY, test.labels_N, np.arange(60))
+        expected = retrieve(LabelledCodes(codes_NY, test.labels_N))
         assert figures.map_at_k == pytest.approx(expected.ranking.map_at_k)
         assert figures.precision_within == pytest.approx(expected.precision_within_D.tolist())
         assert figures.distinct_ratio == len(np.unique(codes_NY, axis=0)) / 60
@@ -126,7 +126,9 @@ def test_curves_keep_their_ends_and_little_between():
         assert (np.diff(points[:, 0]) >= 0).all()
         assert points[-1] == pytest.approx([1, 14 * 15 * 4 / (60 * 59)]), "all pairs"
         assert len(points) <= 400
-    own = retrieve(chips.codes_NY, chips.labels_N, chips.codes_NY, chips.labels_N, np.arange(60))
+    own = retrieve(
+        LabelledCodes(chips.codes_NY, chips.labels_N),
+    )
     by_radius = list(zip(own.recall_by_radius.tolist(), own.precision_by_radius.tolist(), strict=True))
     assert set(curve(own)) <= set(by_radius)
     figures = measured.protocols[0].methods[0]

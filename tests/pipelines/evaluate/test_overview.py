@@ -5,7 +5,7 @@ import pytest
 
 from model.codes import pack
 from model.order import code_lists, cosine_lists, found_share, order_figures, place_recall
-from model.retrieval import retrieve
+from model.retrieval import LabelledCodes, retrieve
 from model.spec import CodePart, CodeSpec
 from pipelines.evaluate.measure import measure
 from pipelines.evaluate.methods import EncodedChips, make_methods
@@ -75,7 +75,11 @@ def test_the_bundle_and_its_parts(chips, turned, placed, rows, method, compare, 
         ("unseen_map20", labels_N == 2),
     ):
         own_NY, own_N = codes_NY[of_classes_N], labels_N[of_classes_N]
-        answers = retrieve(own_NY, own_N, own_NY, own_N, np.arange(len(own_N)), code=CODE, compare=compare)
+        answers = retrieve(
+            LabelledCodes(own_NY, own_N),
+            code=CODE,
+            compare=compare,
+        )
         assert getattr(row, name) == pytest.approx(answers.ranking.map_at_k[20])
     cosine = cosine_lists(chips.features_NF, chips.features_NF)
     (order,) = order_figures(cosine, labels_N, [code_lists(codes_NY, codes_NY, CODE, compare)])
@@ -108,7 +112,7 @@ def test_the_baselines_have_the_same_figures(rows):
 def test_where_all_classes_were_trained_on(chips, turned):
     row = measured(chips, turned, None, [])["this bundle"]
     codes_NY, labels_N = chips.codes_NY, chips.labels_N
-    answers = retrieve(codes_NY, labels_N, codes_NY, labels_N, np.arange(COUNT), code=CODE)
+    answers = retrieve(LabelledCodes(codes_NY, labels_N), code=CODE)
     assert row.trained_map20 == pytest.approx(answers.ranking.map_at_k[20])
     assert (row.unseen_map20, row.place10) == (None, None)
 
@@ -116,6 +120,6 @@ def test_where_all_classes_were_trained_on(chips, turned):
 def test_where_no_class_was_trained_on(chips, turned):
     row = measured(chips, turned, None, list(NAMES))["this bundle"]
     codes_NY, labels_N = chips.codes_NY, chips.labels_N
-    answers = retrieve(codes_NY, labels_N, codes_NY, labels_N, np.arange(COUNT), code=CODE)
+    answers = retrieve(LabelledCodes(codes_NY, labels_N), code=CODE)
     assert row.trained_map20 is None
     assert row.unseen_map20 == pytest.approx(answers.ranking.map_at_k[20])
