@@ -166,7 +166,8 @@ class Ingress:
         self, request: Request, chip_id: ChipId, asked: Annotated[PictureParameters, Query()]
     ) -> Response:
         """Return a picture of one chip, in a format that the header Accept takes; PNG if it takes any."""
-        source: ChipSource = _or_raise(await self._shards.chip_source(chip_id) or no_such_chip(chip_id))
+        found = await self._shards.chip_source(chip_id, asked.version)
+        source: ChipSource = _or_raise(found or no_such_chip(chip_id))
         media_type = accepted_format(request.headers.get("accept"))
         if media_type is None:
             message = f"Accept takes none of {', '.join(FORMATS)}"

@@ -98,13 +98,25 @@ class Shards:
             await asyncio.sleep(_PAUSE_SECONDS)
         raise RefusedRequest(NOT_READY)
 
-    async def chip_source(self, chip_id: str) -> ChipSource | None:
+    async def chip_source(self, chip_id: str, version: str | None = None) -> ChipSource | None:
         """Return where a chip's pixels are; None if it isn't in the snapshot that is served.
 
-        All shards are asked for one snapshot: between two, a chip may have gone from one shard to another.
-        Raises RefusedRequest as `look` does.
+        With the ``version`` of a link, the other snapshots that are kept are looked at too, as the link may
+        be of one of them: after a rollback it still shows its picture. All shards are asked for one snapshot:
+        between two, a chip may have gone from one shard to another. Raises RefusedRequest as `look` does.
         """
-        _, parts = await self.look(ChipLookup(chip_id), SnapshotSelector())
+        served = await self._source_in(chip_id, SnapshotSelector())
+        if version is None or (served is not None and served.version == version):
+            return served
+        kept_by_all = set.intersection(*({number for number, _ in info.kept} for info in await self.infos()))
+        for number in sorted(kept_by_all, reverse=True):
+            kept = await self._source_in(chip_id, SnapshotSelector(number))
+            if kept is not None and kept.version == version:
+                return kept
+        return served
+
+    async def _source_in(self, chip_id: str, selector: SnapshotSelector) -> ChipSource | None:
+        _, parts = await self.look(ChipLookup(chip_id), selector)
         return next((ChipSource.of(row) for row, _ in (part for part in parts if part is not None)), None)
 
     async def infos(self) -> list[ShardInfo]:

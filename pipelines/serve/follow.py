@@ -120,19 +120,25 @@ class Follower(Generic[Loaded]):
         if not self._loading.acquire(timeout=_PATIENCE_SECONDS):
             raise TimeoutError
         try:
-            return self._held(wanted) or self._older(wanted)
+            return self._held(wanted) or self._another(wanted)
         finally:
             self._loading.release()
 
     def _held(self, wanted: Callable[[Published], bool]) -> Loaded | None:
         return next((loaded for loaded in self.kept if wanted(loaded.published)), None)
 
-    def _older(self, wanted: Callable[[Published], bool]) -> Loaded | None:
-        """Load the newest wanted publication before the current one; None if there is none any more.
+    def _another(self, wanted: Callable[[Published], bool]) -> Loaded | None:
+        """Load the newest wanted publication that isn't in memory; None if there is none any more.
 
-        Raises TimeoutError if it may be there later: the store is down, or the disk is full.
+        That may be what is published now: another replica has followed already, and its client asks for the
+        next page here. Raises TimeoutError if it may be there later: the store is down, or the disk is full.
         """
         try:
+            newest = read_pointer(self._table_uri, self._store)
+            current = self.current.published
+            if newest.number > current.number and newest.table_id == current.table_id and wanted(newest):
+                self._take(newest)
+                return self.current
             # not each time: clients may ask for versions that never existed
             if time.monotonic() - self._listed_at >= _LISTING_SECONDS:
                 self._last, self._listed_at = list(self._publications()), time.monotonic()
@@ -141,9 +147,9 @@ class Follower(Generic[Loaded]):
                     self._keep(published)
                     return self._kept[published.number]
         except (TableError, BundleError):  # its files are gone
-            _logger.exception("an older publication of %s can't be loaded", self._table_uri)
+            _logger.exception("a publication of %s that is asked for can't be loaded", self._table_uri)
         except Exception as error:
-            _logger.exception("an older publication of %s can't be loaded now", self._table_uri)
+            _logger.exception("a publication of %s that is asked for can't be loaded now", self._table_uri)
             raise TimeoutError from error
         return None
 

@@ -147,6 +147,24 @@ def test_an_older_version_can_be_asked_for_until_it_is_no_longer_kept(
     assert (answer.status_code, answer.json()["code"]) == (410, "not_kept")
 
 
+def test_a_link_of_a_version_that_was_rolled_back_shows_its_picture(
+    archive: Archive, http: httpx.Client, published: None
+) -> None:
+    old, newer = archive.versions[:2]
+    archive.publish(newer)
+    wait_for(http, newer)
+    only_newer = set(archive.rows[newer]["chip_id"].to_pylist()) - set(
+        archive.rows[old]["chip_id"].to_pylist()
+    )
+    chip = min(only_newer)
+    link = http.get(f"/v1/chips/{chip}").json()["assets"]["thumbnail"]["href"]
+    archive.publish(old)
+    wait_for(http, old)
+    assert http.get(link).headers.get("content-type") == "image/png"
+    assert http.get(f"/v1/chips/{chip}/thumbnail").status_code == 404
+    assert http.get(f"/v1/chips/{chip}/thumbnail?version={'0' * 16}").status_code == 404
+
+
 def test_a_killed_replica_comes_back_and_has_what_it_had(
     archive: Archive, http: httpx.Client, published: None
 ) -> None:

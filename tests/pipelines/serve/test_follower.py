@@ -118,6 +118,18 @@ def test_older_ones_are_loaded_when_they_are_asked_for(store: Store, tmp_path: P
     assert [held.published.table_version for held in follower.kept] == [5, 4, 3]  # 2 is out of reach now
 
 
+def test_what_is_published_now_is_loaded_when_it_is_asked_for(store: Store, tmp_path: Path) -> None:
+    """Another replica has seen it already, and gave out tokens for further pages of it."""
+    following = Following(store, tmp_path, [1, 2])
+    follower = following.start()
+    following.publish(7)
+    found = follower.find(lambda published: published.table_version == 7)
+    assert found is not None
+    assert follower.current is found
+    follower.look()
+    assert following.loads == [2, 7]
+
+
 def test_an_older_one_that_cannot_be_loaded_now_may_be_there_later(store: Store, tmp_path: Path) -> None:
     following = Following(store, tmp_path, [1, 99, 3])
     follower = following.start()
