@@ -169,7 +169,7 @@ def _train(demo: _Demo, archive: Archive) -> str:
         "network.hidden": "0",
         "network.look-bits": "128",
         "input.size": "32",
-        "recipe.epochs": "6",
+        "recipe.epochs": "10",
         "recipe.learning-rate": "0.003",
         "recipe.backbone-learning-rate": "0.003",
         "augment.scale": "0",
