@@ -16,10 +16,11 @@ from pipelines.runtime.cluster import connected
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.deployments import LOGS, build_app
 from pipelines.serve.proxy import haproxy, settings
-from pipelines.serve.start_checks import check_published
+from pipelines.serve.start_checks import check_free, check_published
 
 _APP = "scenehash"
 _READY_SECONDS = 60
+_FREE_SECONDS = 10.0
 
 _log = structlog.get_logger()
 
@@ -48,6 +49,8 @@ def serving(config: ServeConfig) -> Iterator[str]:
     check_published(config)
     with settings() if config.open else haproxy(), connected():
         owns_serve = not serve.status().proxies
+        if owns_serve:
+            _wait_until_free(config)
         try:
             _listen(config)
             serve.run(build_app(config), name=_APP)
@@ -60,6 +63,18 @@ def serving(config: ServeConfig) -> Iterator[str]:
                 serve.shutdown()  # type: ignore[no-untyped-call]
             else:
                 serve.delete(_APP)
+
+
+def _wait_until_free(config: ServeConfig) -> None:
+    """Raise ConfigError unless the address is free: a Serve that was just shut down keeps it for seconds."""
+    deadline = time.monotonic() + _FREE_SECONDS
+    while True:
+        try:
+            return check_free(config)
+        except ConfigError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _listen(config: ServeConfig) -> None:

@@ -18,8 +18,16 @@ def check_port(config: ServeConfig) -> None:
 
     If there is a Ray cluster to join, nothing is checked: its Serve may be what listens there.
     """
-    if os.environ.get("RAY_ADDRESS") or _RUNNING_CLUSTER.exists():
-        return
+    if not (os.environ.get("RAY_ADDRESS") or _RUNNING_CLUSTER.exists()):
+        check_free(config)
+
+
+def check_free(config: ServeConfig) -> None:
+    """Raise ConfigError if something listens at the address, or nothing may.
+
+    Serve's proxies share a port with other programs without a word, and each of them gets a part of the
+    requests: a service of another cluster would answer for this one.
+    """
     with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

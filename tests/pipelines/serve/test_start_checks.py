@@ -33,6 +33,23 @@ def test_a_taken_port_is_one_line(taken, monkeypatch):
     check_port(config)  # a cluster's own Serve may listen there
 
 
+def test_a_port_of_another_clusters_service_is_not_shared(archive):
+    """Its proxies listen so that others may too: each would get a part of this service's requests."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        flags = [f"--table={archive.table}", f"--store.endpoint={archive.store.config.endpoint}", "--open"]
+        command = [sys.executable, "-m", "jobs.serve", *flags, f"--port={port}"]
+        own_cluster = os.environ | {"RAY_ADDRESS": "local"}
+        done = subprocess.run(
+            command, env=own_cluster, capture_output=True, text=True, check=False, timeout=120
+        )
+    assert done.returncode != 0
+    assert f"127.0.0.1:{port} can't be listened on" in done.stderr
+
+
 def test_ray_reads_our_settings(monkeypatch):
     """Ray's own constants say so, in a process that is started as a cluster's are."""
     for name in SETTINGS:  # a service that other tests share may have set it
