@@ -52,7 +52,7 @@ test: setup
 
 # tests that start neither Ray nor a server
 quick: setup
-	$(BIN)/python -m pytest -m 'not server'
+	$(BIN)/python -m pytest -m 'not server' -n 2 --dist loadscope
 
 # branches that the tests take in their own process; what Ray's workers and subprocesses run isn't counted
 coverage: setup
