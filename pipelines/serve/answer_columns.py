@@ -11,8 +11,8 @@ from pipelines.serve.answer_features import geojson, similarity
 from pipelines.serve.page import Page, Ranked, wanted_columns
 
 Box = dict[str, float]
-_STEPS = 1_000_000
-"""Steps of a degree that coordinates are rounded to: a tenth of a metre each."""
+_STEPS_A_DEGREE = 1_000_000
+"""Coordinates are rounded to these steps: a tenth of a metre each."""
 _SIMILARITY_DECIMALS = 4
 _OF_SEARCH = frozenset(("rank", "beyond_chance", "similarity"))
 _BOX = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
@@ -109,11 +109,14 @@ def centres(boxes: Sequence[Box | None]) -> tuple[list[float | None], list[float
 def _centre(west: float, south: float, east: float, north: float) -> tuple[float, float]:
     width = east - west if east >= west else east - west + 360
     lon = (west + width / 2 + 180) % 360 - 180
-    return round(lon * _STEPS) / _STEPS, round((south + north) / 2 * _STEPS) / _STEPS
+    return round(lon * _STEPS_A_DEGREE) / _STEPS_A_DEGREE, round(
+        (south + north) / 2 * _STEPS_A_DEGREE
+    ) / _STEPS_A_DEGREE
 
 
 def _rounded_boxes(boxes: Sequence[Box | None]) -> list[list[float] | None]:
     # three times as fast as with `round` to decimals
     return [
-        None if box is None else [round(side * _STEPS) / _STEPS for side in box.values()] for box in boxes
+        None if box is None else [round(side * _STEPS_A_DEGREE) / _STEPS_A_DEGREE for side in box.values()]
+        for box in boxes
     ]

@@ -256,7 +256,7 @@ def make_archive(store: Store, name: str) -> Archive:
 
 @pytest.fixture(scope="session")
 def archive(store: Store) -> Archive:
-    """`make_archive` in the bucket."""
+    """`make_archive` in the bucket; once a process, as its name and so its commits are always the same."""
     return make_archive(store, "for-serving")
 
 

@@ -17,6 +17,7 @@ import { coverage, heat, showsCoverage } from "../state/archive";
 
 const palette = (): Palette => (isDark.value ? DARK : LIGHT);
 
+// at once: the worker starts while the page is made
 setWorkerUrl(new URL(workerUrl, document.baseURI).href);
 prewarm();
 
