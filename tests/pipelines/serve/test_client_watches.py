@@ -31,3 +31,4 @@ def test_watches_and_their_hits(archive: Archive, url: str) -> None:
             ask(url, "hits", "boats")
     finally:
         remove_watch(RemoveWatchConfig(**folders))
+        archive.store.remove_folder(f"{archive.root}/hits")
