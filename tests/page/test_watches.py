@@ -12,8 +12,8 @@ from pipelines.watch.add import add_watch, remove_watch
 from pipelines.watch.config import AddWatchConfig, RemoveWatchConfig, RunWatchesConfig
 from pipelines.watch.run import run_watches
 from tests.pipelines.serve.conftest import Archive, wait_for
-from tests.pipelines.serve.page.test_searching import api
-from tests.pipelines.serve.page.test_visiting import needs_axe, reach
+from tests.page.test_searching import api
+from tests.page.test_visiting import needs_axe, reach
 
 
 @dataclass(frozen=True)

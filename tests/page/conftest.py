@@ -16,14 +16,15 @@ import pytest
 from pipelines.demo.objectstore import free_port
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.web_page import BUILT
-from tests.pipelines.serve.conftest import KEY, Archive
+from pipelines.storage.store import Store
+from tests.pipelines.serve.conftest import KEY, Archive, make_archive
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="SKIPPED: no playwright; `make setup` installs it"
 )
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-AXE = Path(__file__).parents[4] / "web/node_modules/axe-core/axe.min.js"
+AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 # WebGL in software needs the second one; --disable-gpu would switch WebGL off
 FLAGS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
 _READ_CARDS = """cards => cards.map(card => [
@@ -43,6 +44,12 @@ window.fetch = async request => {
 _WITH_KEY = (
     f"sessionStorage.getItem('scenehash-key') ?? sessionStorage.setItem('scenehash-key', {json.dumps(KEY)})"
 )
+
+
+@pytest.fixture(scope="session", name="archive")
+def archive_fixture(store: Store) -> Archive:
+    """An archive of the page's own; once a process, as its name and so its commits are always the same."""
+    return make_archive(store, "for-the-page")
 
 
 @pytest.fixture(scope="package", name="url")

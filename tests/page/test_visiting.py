@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.serve.web_page import built_files
 from tests.pipelines.serve.conftest import KEY, Archive, wait_for
-from tests.pipelines.serve.page.conftest import AXE
+from tests.page.conftest import AXE
 
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="SKIPPED: no axe-core; `make page` installs it")
 
