@@ -5,7 +5,7 @@ Shapes: N rows, M rows asked for.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.hamming.jit import UInt32s
-from pipelines.index.cells import cells
+from pipelines.index.cells import cells, values
 
 ANSWER_COLUMNS = ["chip_id", "uri", "etag", "window", "bbox", "geometry", "datetime", "collection"]
 
 ROW_COLUMNS = [*ANSWER_COLUMNS, "cut"]
 """Columns of the file. Answers show no chip spec, but it decides what a chip's picture is."""
+
+
+_STEP = 1024
+"""Ranks between two chip ids that are kept in memory, so that few of a search's steps read the file."""
+
+
+_FEW = 100
+"""Rows: so many are read sooner cell by cell."""
 
 
 class Rows:
@@ -34,37 +42,47 @@ class Rows:
         self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
         self._cells = {name: [cells(batch[name]) for batch in self._batches] for name in ROW_COLUMNS}
         self._chip_ids = self._cells["chip_id"]
-        self._order_N = order_N
+        self._order = order_N.data  # its items are plain numbers, which are quicker than numpy's
+        self._signposts = [self._ranked(rank) for rank in range(0, len(self), _STEP)]
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     def find(self, chip_id: str) -> int | None:
         """Return a chip's row, or None where the table has no such chip."""
-        place = bisect_left(
-            range(len(self)), chip_id, key=lambda rank: self.chip_id(int(self._order_N[rank]))
-        )
+        place = bisect_left(range(len(self)), chip_id, *self._around(chip_id), key=self._ranked)
         if place == len(self):
             return None
-        row = int(self._order_N[place])
+        row = self._order[place]
         return row if self.chip_id(row) == chip_id else None
 
     def rank_behind(self, chip_id: str) -> int:
         """Return how many chip ids come before this one, or are it; the id needn't be the table's."""
-        return bisect_right(
-            range(len(self)), chip_id, key=lambda rank: self.chip_id(int(self._order_N[rank]))
-        )
+        return bisect_right(range(len(self)), chip_id, *self._around(chip_id), key=self._ranked)
+
+    def _around(self, chip_id: str) -> tuple[int, int]:
+        """Return between which ranks a chip id lies: the first, and the one behind the last."""
+        passed = bisect_right(self._signposts, chip_id)
+        return max(0, passed - 1) * _STEP, min(passed * _STEP, len(self))
+
+    def _ranked(self, rank: int) -> str:
+        """Return the chip id of a rank, in the order of chip ids."""
+        return self.chip_id(self._order[rank])
 
     def first(self, count: int) -> list[int]:
         """Return the rows of the first chip ids, in their order."""
-        rows: list[int] = self._order_N[:count].tolist()
-        return rows
+        return self._order[:count].tolist()
 
     def chip_id(self, row: int) -> str:
         """Return a row's chip id."""
         batch = bisect_right(self._starts, row) - 1
         chip_id: str = self._chip_ids[batch](row - self._starts[batch])
         return chip_id
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """Return a row's batch, and its place there."""
+        batch = bisect_right(self._starts, row) - 1
+        return batch, row - self._starts[batch]
 
     def take(self, rows_M: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Return `ROW_COLUMNS` of some rows, in their order."""
@@ -73,10 +91,27 @@ class Rows:
 
     def columns(self, rows_M: NDArray[np.int64], names: Sequence[str]) -> dict[str, list[Any]]:
         """Return some of `ROW_COLUMNS` of some rows, each as a list in the order of the rows."""
-        starts = self._starts
-        places = [(bisect_right(starts, row) - 1, row) for row in rows_M.tolist()]
+        if len(rows_M) > _FEW:
+            return self._many(rows_M, names)
+        places = [self._place(row) for row in rows_M.tolist()]
+        columns = ((name, self._cells[name]) for name in names)
+        return {name: [batches[batch](place) for batch, place in places] for name, batches in columns}
+
+    def _many(self, rows_M: NDArray[np.int64], names: Sequence[str]) -> dict[str, list[Any]]:
+        """Return what `columns` does, by Arrow's own way: it takes long to begin, and little for each row."""
+        starts = np.array(self._starts)
+        batches_M = np.searchsorted(starts, rows_M, side="right") - 1
+        order_M = np.argsort(batches_M, kind="stable")
+        back_M = pa.array(np.argsort(order_M))
+        ends = np.searchsorted(batches_M[order_M], np.arange(len(starts))).tolist()
+        taken = [
+            (batch, pa.array(rows_M[order_M[first:end]] - start))
+            for batch, start, (first, end) in zip(self._batches, self._starts, pairwise(ends), strict=False)
+            if first < end
+        ]
         return {
-            name: [self._cells[name][batch](row - starts[batch]) for batch, row in places] for name in names
+            name: values(pa.concat_arrays([batch[name].take(rows) for batch, rows in taken]).take(back_M))
+            for name in names
         }
 
     def column(self, name: str) -> pa.ChunkedArray:

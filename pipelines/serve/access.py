@@ -6,10 +6,9 @@ import hmac
 import time
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipelines.serve.bodies import Body, check_headers
+from pipelines.serve.bodies import Body, check_headers, header
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.refusals import QUEUE_FULL, Refusal, respond
@@ -91,9 +90,9 @@ class AccessMiddleware:
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         """Return why a request is refused before its body is read; None if it isn't."""
-        headers, path = Headers(scope=scope), scope["path"]
+        path = scope["path"]
         if path.startswith(_GUARDED) and not self._config.open:
-            key_hash = _key_hash(headers)
+            key_hash = _key_hash(scope)
             admin, reader = (
                 _is_among(key_hash, hashes)
                 for hashes in (self._config.admin_key_hashes, self._config.key_hashes)
@@ -104,16 +103,16 @@ class AccessMiddleware:
                 return _NOT_ADMIN
         if path.startswith(_GUARDED) and self._ongoing > self._config.max_requests:
             return QUEUE_FULL
-        length = headers.get("content-length", "0")
+        length = header(scope, b"content-length", "0")
         # the HTTP server has already refused a length that isn't a number
         if length.isdecimal() and int(length) > self._max_body:
             return self._too_large
         return check_headers(scope)
 
 
-def _key_hash(headers: Headers) -> str:
+def _key_hash(scope: Scope) -> str:
     """Return the SHA-256 of a request's key [hex digits], "" if it has none."""
-    scheme, _, key = headers.get("authorization", "").partition(" ")
+    scheme, _, key = header(scope, b"authorization").partition(" ")
     return hashlib.sha256(key.strip().encode()).hexdigest() if scheme.lower() == "bearer" else ""
 
 

@@ -10,7 +10,7 @@ from pipelines.api.geojson import json_number
 from pipelines.serve.answer_features import geojson, similarity
 from pipelines.serve.page import Page, Ranked, wanted_columns
 
-Box = dict[str, float]
+Box = tuple[float, float, float, float]
 _STEPS_A_DEGREE = 1_000_000
 """Coordinates are rounded to these steps: a tenth of a metre each."""
 _SIMILARITY_DECIMALS = 4
@@ -50,8 +50,6 @@ def columns_answer(page: Page) -> dict[str, Any]:
         columns["bbox"] = _rounded_boxes(columns["bbox"])
     if "similarity" in columns:
         columns["similarity"] = [round(value, _SIMILARITY_DECIMALS) for value in columns["similarity"]]
-    if "window" in columns:
-        columns["window"] = [list(window.values()) for window in columns["window"]]
     if "geometry" in columns:
         columns["geometry"] = geojson(columns["geometry"])
     return {**page.about, "columns": columns}
@@ -102,7 +100,7 @@ def _ranks(ranked: Ranked, distances: list[float]) -> dict[str, list[Any]]:
 def centres(boxes: Sequence[Box | None]) -> tuple[list[float | None], list[float | None]]:
     """Return longitudes and latitudes of the centres of boxes [degrees, 6 decimals]; None where is no box."""
     # without numpy: most pages are small, and calls of numpy would take most of the time
-    places = [(None, None) if box is None else _centre(*box.values()) for box in boxes]
+    places = [(None, None) if box is None else _centre(*box) for box in boxes]
     return [lon for lon, _ in places], [lat for _, lat in places]
 
 
@@ -117,6 +115,6 @@ def _centre(west: float, south: float, east: float, north: float) -> tuple[float
 def _rounded_boxes(boxes: Sequence[Box | None]) -> list[list[float] | None]:
     # three times as fast as with `round` to decimals
     return [
-        None if box is None else [round(side * _STEPS_A_DEGREE) / _STEPS_A_DEGREE for side in box.values()]
+        None if box is None else [round(side * _STEPS_A_DEGREE) / _STEPS_A_DEGREE for side in box]
         for box in boxes
     ]

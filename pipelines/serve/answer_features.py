@@ -1,12 +1,11 @@
 """Turns a page's columns into GeoJSON features: `Match` and `Chip` of `pipelines.api.answers`, as dicts.
 
-Shapes: M chips, P positions of all their outlines.
+Shapes: M chips, P positions of all their outlines, D numbers of decimals.
 """
 
 from collections.abc import Sequence
 from itertools import count, repeat
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import orjson
@@ -20,11 +19,15 @@ from pipelines.imagery.footprints import ACCURACY
 from pipelines.serve.answer_dicts import FeatureDict
 from pipelines.serve.page import EVERYTHING, Chips, Page, Ranked
 
-_OF_PAIRS = ("rank", "before", "after", "before_datetime", "after_datetime")
-_OF_TABLE = ("datetime", "collection", "uri", "etag")
 _DISTANCES = ("distance", "kind_distance", "look_distance")
-_DECIMALS = (3, 9)
-"""Fewest and most decimals of a position in degrees: 100 m, and 0.1 mm."""
+_PROPERTIES = (
+    *("rank", "before", "after", "before_datetime", "after_datetime"),
+    *("datetime", "collection", "uri", "etag", "window", *_DISTANCES),
+)
+_SCALES_D = 10.0 ** np.arange(9, 2, -1)
+"""Positions in degrees have nine decimals at most, 0.1 mm, and three at least, 100 m."""
+_SHORTEST_D = 1 / (2 * ACCURACY * _SCALES_D[1:])
+"""Shortest side of an outline for which the second of these scales is enough, the third, ... [degrees]."""
 
 
 def features_answer(page: Page) -> dict[str, Any]:
@@ -37,22 +40,22 @@ def features_answer(page: Page) -> dict[str, Any]:
 
 def chip_features(chips: Chips, fields: Fields = EVERYTHING) -> list[FeatureDict]:
     """Return chips as features with the wanted members and properties."""
-    has_boxes, has_windows = (fields.wants(name) and name in chips for name in ("bbox", "window"))
+    has_boxes = fields.wants("bbox") and "bbox" in chips
     has_ids, has_assets = fields.wants("id"), fields.wants("assets") and "before" not in chips
-    names = [name for name in (*_OF_PAIRS, *_OF_TABLE) if name in chips and fields.wants(name)]
-    distances = [name for name in _DISTANCES if name in chips and fields.wants(name)]
+    columns = {name: chips[name] for name in _PROPERTIES if name in chips and fields.wants(name)}
+    for name in _DISTANCES:
+        if name in columns:
+            columns[name] = [json_number(distance) for distance in columns[name]]
+    every = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     outlines = geojson(chips["geometry"]) if fields.wants("geometry") else repeat(None)
     features: list[FeatureDict] = []
     for place, (chip_id, outline) in enumerate(zip(chips["chip_id"], outlines, strict=False)):
-        properties = {name: chips[name][place] for name in names}
-        properties |= {name: json_number(chips[name][place]) for name in distances}
-        if has_windows:
-            properties["window"] = tuple(chips["window"][place].values())
+        properties = every[place] if columns else {}
         feature: FeatureDict = {"type": "Feature", "geometry": outline, "properties": properties}
         if has_ids:
             feature["id"] = chip_id
         if has_boxes and chips["bbox"][place] is not None:
-            feature["bbox"] = tuple(chips["bbox"][place].values())
+            feature["bbox"] = chips["bbox"][place]
         if has_assets:
             feature["assets"] = {"thumbnail": {"href": thumbnail(chips, place), "type": "image/png"}}
         features.append(feature)
@@ -62,13 +65,13 @@ def chip_features(chips: Chips, fields: Fields = EVERYTHING) -> list[FeatureDict
 def thumbnail(chips: Chips, place: int) -> str:
     """Return the path of a chip's picture, with its version: what is there then never changes."""
     version = picture_version(chips["etag"][place], chips["cut"][place])
-    return f"/v1/chips/{quote(chips['chip_id'][place], safe='')}/thumbnail?version={version}"
+    return f"/v1/chips/{chips['chip_id'][place]}/thumbnail?version={version}"
 
 
 def geojson(outlines: Sequence[bytes | None]) -> list[orjson.Fragment | None]:
     """Return outlines (WKB) as GeoJSON, with as many decimals as `ACCURACY` needs: a few bytes a position."""
     shapes_M = shapely.from_wkb(np.array(outlines, object))
-    positions_P2, owners_P = shapely.get_coordinates(shapely.force_2d(shapes_M), return_index=True)
+    positions_P2, owners_P = shapely.get_coordinates(shapes_M, return_index=True)
     scales_P = _scales(shapes_M)[owners_P, None]
     rounded = shapely.set_coordinates(shapes_M, np.round(positions_P2 * scales_P) / scales_P)
     return [None if text is None else orjson.Fragment(text) for text in shapely.to_geojson(rounded)]
@@ -80,10 +83,8 @@ def _scales(shapes_M: NDArray[np.object_]) -> NDArray[np.float64]:
     Half a unit of the last decimal is at most `ACCURACY` of the shortest side of the outline's box.
     """
     west_M, south_M, east_M, north_M = shapely.bounds(shapes_M).T
-    shortest_M = np.minimum(east_M - west_M, north_M - south_M)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        decimals_M = np.ceil(-np.log10(2 * ACCURACY * shortest_M))
-    return np.asarray(10.0 ** np.clip(np.nan_to_num(decimals_M, nan=_DECIMALS[0]), *_DECIMALS))
+    places_M = np.searchsorted(_SHORTEST_D, np.minimum(east_M - west_M, north_M - south_M), "right")
+    return np.asarray(_SCALES_D[places_M])
 
 
 def _add_ranks(ranked: Ranked, page: Page, features: Sequence[FeatureDict]) -> None:

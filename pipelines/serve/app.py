@@ -1,6 +1,7 @@
 """The HTTP ingress: FastAPI routes over the deployments."""
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
@@ -26,7 +27,7 @@ from pipelines.serve.explore_routes import ChipId, ExploreRoutes
 from pipelines.serve.fanout import Shards
 from pipelines.serve.media import MediaType, media_type
 from pipelines.serve.merge import snapshot_info, status_of
-from pipelines.serve.middleware import HeadRequests, cors_options
+from pipelines.serve.middleware import HeadRequests, PlainRoute, cors_options
 from pipelines.serve.page import Page
 from pipelines.serve.picture_form import ChipSource, PictureForm
 from pipelines.serve.pictures import Pictures
@@ -95,12 +96,14 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app. Ray Serve calls this in each replica."""
         app = self._described()
+        app.router.routes.insert(0, PlainRoute("/v1/search", self.search, methods=["POST"]))
         app.add_middleware(HeadRequests)
         app.add_middleware(AccessMiddleware, config=self._config, metrics=self._metrics)
         if self._config.cors_origins:  # outermost: a preflight request carries no API key
             app.add_middleware(CORSMiddleware, **cors_options(self._config.cors_origins))
         add_handlers(app, self._metrics)
         add_page(app.router, wanted=self._config.page)
+        gc.freeze()  # or each full garbage collection stops all requests for a quarter of a second
         return app
 
     def _described(self) -> FastAPI:
@@ -201,7 +204,7 @@ class Ingress:
         """Return the code of the image in a request's body. Raises RefusedRequest."""
         encoded: Encoded | Refusal = await self._encoder.encode.remote(await request.body())
         if isinstance(encoded, Refusal):
-            raise RefusedRequest(with_hint(encoded, request.headers))
+            raise RefusedRequest(with_hint(encoded, request.scope))
         return encoded
 
     async def snapshot(self) -> SnapshotInfo:

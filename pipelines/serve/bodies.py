@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from pipelines.api.requests import SearchRequest
@@ -39,21 +38,28 @@ _BAD_GZIP = Refusal(
 )
 
 
-def media_type(headers: Headers) -> str:
+def header(scope: Scope, name: bytes, default: str = "") -> str:
+    """Return a header of a request; the HTTP server has put the names in lower case.
+
+    Starlette's `Headers` encodes the name anew for each header that it compares it with.
+    """
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), default)
+
+
+def media_type(scope: Scope) -> str:
     """Return the media type of a request's Content-Type, without parameters; "" if it has none."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+    return header(scope, b"content-type").partition(";")[0].strip().lower()
 
 
 def check_headers(scope: Scope) -> Refusal | None:
     """Return why the route can't take a body with these headers; None if it can."""
-    headers, path = Headers(scope=scope), scope["path"]
-    encoding = headers.get("content-encoding", "identity").strip().lower()
+    path, encoding = scope["path"], header(scope, b"content-encoding", "identity").strip().lower()
     if encoding not in (*_GZIP, "identity", ""):
         message = f"Content-Encoding {encoding[:40]} isn't read"
         return Refusal(415, "unknown_encoding", message, "send the body as it is, or as gzip")
     if scope["method"] != "POST" or path not in (*_IMAGE_PATHS, *_JSON_PATHS):
         return None
-    kind = media_type(headers)
+    kind = media_type(scope)
     is_json = kind.endswith(("/json", "+json"))
     is_form = kind.startswith("multipart/")
     shown = kind[:100]
@@ -69,9 +75,9 @@ def check_headers(scope: Scope) -> Refusal | None:
     return Refusal(415, "not_json", message, _TO_IMAGE_PATH if is_picture else _AS_JSON)
 
 
-def with_hint(refusal: Refusal, headers: Headers) -> Refusal:
+def with_hint(refusal: Refusal, scope: Scope) -> Refusal:
     """Return the refusal of an image, with a better hint if ``curl -d`` sent the image, which damages it."""
-    if media_type(headers) == "application/x-www-form-urlencoded" and refusal.status == 415:
+    if media_type(scope) == "application/x-www-form-urlencoded" and refusal.status == 415:
         return replace(refusal, hint=_BINARY)
     return refusal
 
@@ -98,7 +104,7 @@ class Body:
         """Refuse a body of more than ``max_body`` bytes, packed or unpacked, with ``too_large``."""
         self._receive, self._max_body, self._too_large = receive, max_body, too_large
         self._total = 0
-        encoding = Headers(scope=scope).get("content-encoding", "").strip().lower()
+        encoding = header(scope, b"content-encoding").strip().lower()
         self._unpacker = _Unpacker() if encoding in _GZIP else None
 
     async def receive(self) -> Message:

@@ -39,10 +39,10 @@ def chip_at(index: TableIndex, longitude: float, latitude: float) -> tuple[int, 
 
 def _preference(chip: dict[str, Any], longitude: float, latitude: float) -> Preference:
     """Return the sort key: distance to the centre [degrees of latitude], minus the time [s], chip id."""
-    box = chip["bbox"]
-    width = (box["xmax"] - box["xmin"]) % 360
-    east = (box["xmin"] + width / 2 - longitude + 180) % 360 - 180
-    north = (box["ymin"] + box["ymax"]) / 2 - latitude
+    xmin, ymin, xmax, ymax = chip["bbox"]
+    width = (xmax - xmin) % 360
+    east = (xmin + width / 2 - longitude + 180) % 360 - 180
+    north = (ymin + ymax) / 2 - latitude
     acquired = chip["datetime"] or _LONG_AGO
     distance = math.hypot(east * math.cos(math.radians(latitude)), north)
     return distance, -(acquired - _LONG_AGO).total_seconds(), chip["chip_id"]

@@ -149,7 +149,7 @@ class DatesLookup:
         if box is None:
             own = index.rows.find(self.chip["chip_id"])
             return np.array([] if own is None else [own], np.int64)
-        (longitude,), (latitude,) = centres_of(np.array([tuple(box.values())]))
+        (longitude,), (latitude,) = centres_of(np.array([box]))
         point = (float(longitude), float(latitude)) * 2
         return rows_of(select(index, Filters(bbox=point, collections=self.parameters.collections)))
 

@@ -1,4 +1,4 @@
-"""HEAD for every route that has GET, and which web pages of other origins may call the routes (CORS).
+"""HEAD for every route that has GET, CORS for web pages of other origins, and a route without FastAPI.
 
 Sources: RFC 9110, 9.3.2; CORS protocol, Fetch standard, 3.3.
 """
@@ -6,6 +6,7 @@ Sources: RFC 9110, 9.3.2; CORS protocol, Fetch standard, 3.3.
 from collections.abc import Sequence
 from typing import Any
 
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HEADERS = ("Authorization", "Content-Type", "Content-Encoding", "X-Request-ID")
@@ -36,6 +37,15 @@ class HeadRequests:
         finally:
             if "route" in as_get:  # middleware before this one counts requests by it
                 scope["route"] = as_get["route"]
+
+
+class PlainRoute(Route):
+    """A route whose endpoint reads the request itself: FastAPI's own take a quarter of a quick search."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether the route takes a request, and what it adds to its scope."""
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}  # as FastAPI's routes do: requests are counted by it
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:

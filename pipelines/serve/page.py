@@ -59,7 +59,7 @@ def wanted_columns(fields: Fields, usual: tuple[str, ...] = USUAL) -> list[str]:
 
 
 @lru_cache(_FIELDS)
-def wanted_of_table(layout: Format, fields: Fields | None) -> list[str]:
+def wanted_of_table(layout: Format, fields: Fields | None) -> tuple[str, ...]:
     """Return which columns of the table a page needs: the chip id is always one."""
     fields = fields or EVERYTHING
     if layout == "columns":
@@ -68,7 +68,7 @@ def wanted_of_table(layout: Format, fields: Fields | None) -> list[str]:
         sources = {_SOURCES.get(name, name) for name in ALL_COLUMNS if fields.wants(name)}
         if fields.wants("assets"):
             sources |= {"etag", "cut"}  # a picture's link names its version
-    return [name for name in ROW_COLUMNS if name == "chip_id" or name in sources]
+    return tuple(name for name in ROW_COLUMNS if name == "chip_id" or name in sources)
 
 
 def merged(

@@ -29,9 +29,8 @@ class ChipSource:
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "ChipSource":
         """Return where the pixels of a chip are, from its row (`pipelines.index.rows.ROW_COLUMNS`)."""
-        x, y, w, h = row["window"].values()
         version = picture_version(row["etag"], row["cut"])
-        return cls(row["uri"], (x, y, w, h), ChipSpec.read(row["cut"]).pixels, row["etag"], version)
+        return cls(row["uri"], row["window"], ChipSpec.read(row["cut"]).pixels, row["etag"], version)
 
 
 @dataclass(frozen=True)

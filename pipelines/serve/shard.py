@@ -3,6 +3,7 @@
 It is a deployment of its own or, if the table has only one shard, a part of the ingress.
 """
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,7 @@ class Shard:
             night.show()
 
         self._follower = Follower(config, load, show)
+        gc.freeze()  # or each full garbage collection stops all searches for a quarter of a second
 
     def ask(
         self, questions: Sequence[Question], selector: SnapshotSelector
@@ -121,6 +123,11 @@ class Shard:
         else:
             part = self._heavy.answer(lookup, snapshot, is_whole=is_whole)
         return part if isinstance(part, Refusal) else (_id_of(snapshot), part)
+
+    def kept_numbers(self) -> set[int]:
+        """Load what is published now, unless it is here; return the numbers of all publications that are."""
+        self._follower.look()
+        return {held.published.number for held in self._follower.kept}
 
     def info(self) -> ShardInfo:
         """Return what this replica holds."""

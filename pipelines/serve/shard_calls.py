@@ -31,6 +31,9 @@ class ShardCalls(Protocol):
     ) -> tuple[SnapshotId, Part] | Refusal:
         """Call `Shard.look`."""
 
+    async def kept_numbers(self) -> set[int]:
+        """Call `Shard.kept_numbers`."""
+
     async def info(self) -> ShardInfo:
         """Call `Shard.info`."""
 
@@ -67,6 +70,10 @@ class LocalShard:
         pool = self._heavy if lookup.is_heavy else self._lookups
         return await pool.run(self._shard.look, lookup, selector)
 
+    async def kept_numbers(self) -> set[int]:
+        """Call `Shard.kept_numbers`."""
+        return await self._lookups.run(self._shard.kept_numbers)
+
     async def info(self) -> ShardInfo:
         """Call `Shard.info`."""
         return await self._lookups.run(self._shard.info)
@@ -95,6 +102,11 @@ class RemoteShard:
     ) -> tuple[SnapshotId, Part] | Refusal:
         """Call `Shard.look`."""
         reply: tuple[SnapshotId, Part] | Refusal = await self._handle.look.remote(lookup, selector)
+        return reply
+
+    async def kept_numbers(self) -> set[int]:
+        """Call `Shard.kept_numbers`."""
+        reply: set[int] = await self._handle.kept_numbers.remote()
         return reply
 
     async def info(self) -> ShardInfo:

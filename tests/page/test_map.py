@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests.pipelines.serve.conftest import Archive
 from tests.page.conftest import Visitor
+from tests.pipelines.serve.conftest import Archive
 
 _SCALE = np.array([(143, 19, 70), (200, 49, 46), (234, 115, 37), (243, 176, 79), (242, 219, 160)])  # light
 _SEA = (0xE3, 0xE8, 0xEE)

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from pipelines.serve.web_page import built_files
-from tests.pipelines.serve.conftest import KEY, Archive, wait_for
 from tests.page.conftest import AXE
+from tests.pipelines.serve.conftest import KEY, Archive, wait_for
 
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="SKIPPED: no axe-core; `make page` installs it")
 

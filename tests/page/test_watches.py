@@ -11,9 +11,9 @@ from model.codes import hamming_distances
 from pipelines.watch.add import add_watch, remove_watch
 from pipelines.watch.config import AddWatchConfig, RemoveWatchConfig, RunWatchesConfig
 from pipelines.watch.run import run_watches
-from tests.pipelines.serve.conftest import Archive, wait_for
 from tests.page.test_searching import api
 from tests.page.test_visiting import needs_axe, reach
+from tests.pipelines.serve.conftest import Archive, wait_for
 
 
 @dataclass(frozen=True)

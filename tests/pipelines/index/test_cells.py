@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.index.cells import cells
+from pipelines.index.cells import cells, values
 
 TIMES = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 BOX = pa.struct([("xmin", pa.float64()), ("ymin", pa.float64())])
@@ -29,10 +29,12 @@ KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "values"), KINDS, ids=[str(kind) for kind, _ in KINDS])
+@pytest.mark.parametrize(("kind", "each"), KINDS, ids=[str(kind) for kind, _ in KINDS])
 @given(data=st.data(), skipped=st.integers(0, 2))
-def test_cells(kind: pa.DataType, values: st.SearchStrategy[Any], data: st.DataObject, skipped: int) -> None:
-    wanted = data.draw(st.lists(st.none() | values, min_size=skipped, max_size=20))
+def test_cells(kind: pa.DataType, each: st.SearchStrategy[Any], data: st.DataObject, skipped: int) -> None:
+    wanted = data.draw(st.lists(st.none() | each, min_size=skipped, max_size=20))
     array = pa.array(wanted, kind).slice(skipped)
     read = cells(array)
-    assert [read(place) for place in range(len(array))] == array.to_pylist() == wanted[skipped:]
+    as_tuples = [tuple(one.values()) if isinstance(one, dict) else one for one in array.to_pylist()]
+    assert [read(place) for place in range(len(array))] == values(array) == as_tuples
+    assert array.to_pylist() == wanted[skipped:]

@@ -37,6 +37,37 @@ def test_pictures_are_found_while_shards_swap_one_after_the_other(
     assert statuses(ingress, archive) == {304}
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_link_of_a_publication_that_another_replica_has_already(
+    store: Store, tmp_path: Path, parts: int
+) -> None:
+    archive = make_archive(store, f"behind-{parts}")
+    config = ServeConfig(
+        table=archive.table, store=store.config, open=True, index_folder=tmp_path, poll_seconds=3600
+    )
+    ingress = Ingress(config, [], None, None)  # type: ignore[arg-type] - no picture is made
+    ingress._shards = Shards([LocalShard(Shard(config, RowRange(number, parts))) for number in range(parts)])
+    old, newer = archive.versions[:2]
+    archive.publish(newer)
+    known = set(archive.rows[old]["chip_id"].to_pylist())
+    row = next(row for row in archive.rows[newer].to_pylist() if row["chip_id"] not in known)
+    version = picture_version(row["etag"], row["cut"])
+    assert status(ingress, f"{row['chip_id']}/thumbnail", version) == 404, "nobody says that there is more"
+    assert status(ingress, f"{row['chip_id']}/thumbnail?version={version}", version) == 304
+
+
+def status(ingress: Ingress, path: str, version: str) -> int:
+    """Return the status of a picture, asked by a client that has one of a version."""
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(ingress.__serve_build_asgi_app__())
+        async with httpx.AsyncClient(transport=transport, base_url="http://behind") as client:
+            has = {"If-None-Match": PictureForm().tag(version)}
+            return (await client.get(f"/v1/chips/{path}", headers=has)).status_code
+
+    return asyncio.run(ask())
+
+
 def statuses(ingress: Ingress, archive: Archive) -> set[int]:
     """Return the statuses of the pictures of all chips, asked by clients that have them."""
 
