@@ -51,7 +51,10 @@ interface Drawn extends Program {
   readonly triangles: WebGLBuffer;
 }
 
-const programs = new WeakMap<WebGL2RenderingContext, Program>(); // all layers of a map share one
+let programs = new WeakMap<WebGL2RenderingContext, Program>(); // all layers of a map share one
+
+/** Compile anew: a graphics card that was reset has lost its programs. */
+export const forgetPrograms = (): void => void (programs = new WeakMap());
 
 export class Boxes implements CustomLayerInterface {
   readonly type = "custom";
@@ -212,8 +215,7 @@ function turnsInSight(map: Map, isOverEdge: boolean): number[] {
 }
 
 function prepared(gl: WebGL2RenderingContext): Drawn {
-  const known = programs.get(gl);
-  const shared = known && gl.isProgram(known.program) ? known : linked(gl); // a reset of the card takes programs along
+  const shared = programs.get(gl) ?? linked(gl);
   programs.set(gl, shared);
   return { gl, ...shared, array: gl.createVertexArray(), numbers: gl.createBuffer(), triangles: gl.createBuffer() };
 }

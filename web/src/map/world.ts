@@ -6,6 +6,7 @@ import { batch, effect } from "@preact/signals";
 import { answer, focused, hovered, query, shown, takeAt } from "../state/store";
 import { isDark } from "../state/theme";
 import { centreOf } from "../state/places";
+import { forgetPrograms } from "./boxes";
 import { Drawing } from "./drawing";
 import { Footprints } from "./footprints";
 import { addFineLand, baseStyle, DARK, LIGHT, needsFineLand, repaintBase, type Palette } from "./style";
@@ -40,6 +41,7 @@ export class World {
       touchPitch: false,
       doubleClickZoom: true,
       attributionControl: false,
+      trackResize: false,
       fadeDuration: 0,
       canvasContextAttributes: { preserveDrawingBuffer: false },
     });
@@ -50,13 +52,27 @@ export class World {
     this.drawing = new Drawing(this.map, palette);
     this.map.once("style.load", () => this.prepare());
     this.map.once("load", () => (container.dataset["ready"] = "true"));
+    this.followSize(container);
+  }
+
+  /** Fill the container. One frame late: the frame that opens a panel has the whole panel to lay out. */
+  private followSize(container: HTMLElement): void {
+    let frame = 0;
+    const observer = new ResizeObserver(() => {
+      cancelAnimationFrame(frame);
+      frame = requestAnimationFrame(() => this.map.resize().redraw());
+    });
+    this.map.once("load", () => observer.observe(container));
   }
 
   private prepare(): void {
     const { map } = this;
     this.addBoxes();
     // a graphics card that was reset has lost them; MapLibre brings back only its own layers
-    map.on("webglcontextrestored", () => map.once("style.load", () => this.addBoxes()));
+    map.on("webglcontextrestored", () => {
+      forgetPrograms();
+      map.once("style.load", () => this.addBoxes());
+    });
     map.on("click", (event) => this.click(event));
     map.on("dblclick", (event) => this.doubleClick(event));
     map.on("mousemove", (event) => this.hover(event));
