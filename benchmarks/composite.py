@@ -21,6 +21,7 @@ from pipelines.hamming.answer import Hits
 from pipelines.hamming.arrays import build_arrays
 from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.comparison import Comparison
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.row_filter import RowFilter, rows_of
 from pipelines.index.filters import select_rows, spans_of
 
@@ -58,7 +59,7 @@ def composite(
         kind = f"composite, {flipped:.0%} noise, {size / 1e6:g} M x 256"
         for name in names:
             comparison, compared = _WAYS[name]
-            ask = partial(index.search, k=_K, comparison=comparison)
+            ask = partial(index.search, limits=Limits(_K), comparison=comparison)
             answers = [ask(code_Y) for code_Y in queries_QY[:_CHECKED]]
             exact &= _is_exact(answers, codes_NY, queries_QY, comparison)
             theirs = _flat_ms(codes_NY[:, compared], queries_QY[:queries, compared])
@@ -92,7 +93,7 @@ def _batch(
     """Return how many times faster than faiss a batch of both parts is; and whether it is exact."""
     flat = peers.flat(codes_NY, 1)
     theirs = median_ms(partial(flat.search, queries_QY, _K), 1) / len(queries_QY)
-    ask = partial(index.search_batch, queries_QY, _K, comparison=_BOTH)
+    ask = partial(index.search_batch, queries_QY, [Limits(_K)] * len(queries_QY), comparison=_BOTH)
     ours = median_ms(ask, 1) / len(queries_QY)
     report(kind, "faiss Flat, batch of 64", theirs, None)
     report(kind, "this index, both, batch of 64", ours, theirs / ours)
@@ -140,10 +141,12 @@ def _filters(index: CodeIndex, codes_NY: codes.Codes, queries_QY: codes.Codes) -
         rows_M = rows_of(select())
         for name, (comparison, _) in _WAYS.items():
             rows, _ = _nearest(codes_NY[rows_M], queries_QY[0], comparison)
-            hits = index.search(queries_QY[0], _K, comparison=comparison, row_filter=select())
+            hits = index.search(queries_QY[0], Limits(_K, row_filter=select()), comparison=comparison)
             exact &= np.array_equal(hits.rows_K, rows_M[rows])
             ours = _median_ms(partial(_filtered, index, comparison, select), queries_QY[:9])
-            whole = _median_ms(partial(index.search, k=_K, comparison=comparison), queries_QY[:9])
+            whole = _median_ms(
+                partial(index.search, limits=Limits(_K), comparison=comparison), queries_QY[:9]
+            )
             table.add_row(f"{share:.2%}", name, f"{ours:.3f}", f"{whole:.3f}", f"{ours / whole:.2f}")
     Console().print(table)
     return exact
@@ -152,4 +155,4 @@ def _filters(index: CodeIndex, codes_NY: codes.Codes, queries_QY: codes.Codes) -
 def _filtered(
     index: CodeIndex, comparison: Comparison, select: Callable[[], RowFilter], code_Y: codes.Codes
 ) -> object:
-    return index.search(code_Y, _K, comparison=comparison, row_filter=select())
+    return index.search(code_Y, Limits(_K, row_filter=select()), comparison=comparison)

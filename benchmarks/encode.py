@@ -33,7 +33,7 @@ from model.losses import build_loss
 from model.network import HashNetwork
 from model.recipe import Recipe
 from model.spec import NetworkSpec
-from model.training import TrainingModule, start, train_epoch
+from model.training import TrainingModule, TrainingSet, start, train_epoch
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.encode.chips import read_objects
@@ -115,16 +115,11 @@ def fit(data: Path) -> HashNetwork:
     )
     state = start(network, _RECIPE, len(labels_NC))
     module = TrainingModule(network, _RECIPE, keep_statistics=True)
+    fitted = TrainingSet(
+        labels_NC, lambda rows_B, _, views: torch.from_numpy(features_ND[rows_B.repeat(views)])
+    )
     for _ in range(_RECIPE.epochs):
-        train_epoch(
-            state,
-            module,
-            loss_of,
-            labels_NC,
-            lambda rows_B, _, views: torch.from_numpy(features_ND[rows_B.repeat(views)]),
-            _RECIPE,
-            0,
-        )
+        train_epoch(state, module, loss_of, fitted, 0)
     return network.eval()
 
 

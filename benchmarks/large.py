@@ -14,6 +14,7 @@ from rich.table import Table
 from benchmarks import codes
 from pipelines.hamming.arrays import build_arrays, joined, separate
 from pipelines.hamming.code_index import CodeIndex
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.row_filter import NO_TIME, Columns, Criteria, RowFilter, rows_of
 from pipelines.index.files import Arrays, open_folder, write_folder
 from pipelines.index.filters import criteria, select_rows, spans_of
@@ -76,10 +77,10 @@ def filters(index: CodeIndex, queries_QY: codes.Codes, codes_NY: codes.Codes) ->
         row_filter = select()
         rows_M = rows_of(row_filter)
         rows, _ = codes.nearest(codes_NY[rows_M], code_Y, 10)
-        exact &= np.array_equal(index.search(code_Y, 10, row_filter=row_filter).rows_K, rows_M[rows])
-        searching = partial(index.search, code_Y, 10, row_filter=row_filter)
+        exact &= np.array_equal(index.search(code_Y, Limits(10, row_filter=row_filter)).rows_K, rows_M[rows])
+        searching = partial(index.search, code_Y, Limits(10, row_filter=row_filter))
         took = [median_ms(select), *(median_ms(partial(searching, method=way)) for way in ("scan", "mih"))]
-        ways = partial(_filtered, index, select), partial(index.search, k=10)
+        ways = partial(_filtered, index, select), partial(index.search, limits=Limits(10))
         times = [[once_ms(partial(way, asked_Y)) for asked_Y in queries_QY] for way in ways * 4]
         # in turn, as the machine's other work comes and goes; first to warm up
         whole, unfiltered = np.median(times[2::2]), np.median(times[3::2])
@@ -90,7 +91,7 @@ def filters(index: CodeIndex, queries_QY: codes.Codes, codes_NY: codes.Codes) ->
 
 
 def _filtered(index: CodeIndex, select: Callable[[], RowFilter], code_Y: codes.Codes) -> object:
-    return index.search(code_Y, 10, row_filter=select())
+    return index.search(code_Y, Limits(10, row_filter=select()))
 
 
 def on_disk(size: int, kind: str) -> dict[str, float]:
@@ -110,9 +111,9 @@ def on_disk(size: int, kind: str) -> dict[str, float]:
         before = _resident()
         took = []
         for number, code_Y in enumerate(queries_QY):
-            index.search(code_Y, 10)
+            index.search(code_Y, Limits(10))
             started = time.perf_counter()
-            hits = index.search(code_Y, 10)
+            hits = index.search(code_Y, Limits(10))
             took.append((time.perf_counter() - started) * 1000)
             if number < len(oracle):
                 figures["exact"] = figures.get("exact", True) and np.array_equal(

@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks import codes, composite, large, peers
 from pipelines.hamming.arrays import build_arrays
 from pipelines.hamming.code_index import CodeIndex
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.one_part import Method
 
 _K, _QUERIES, _BATCH = 10, 15, 64
@@ -41,7 +42,7 @@ class Bench:
         """Compare answers with the oracle's."""
         oracle = codes.all_nearest(codes_NY, queries_QY, _K)
         for code_Y, (rows, distances) in zip(queries_QY, oracle, strict=True):
-            hits = index.search(code_Y, _K, method=method)
+            hits = index.search(code_Y, Limits(_K), method=method)
             same = np.array_equal(hits.rows_K, rows) and np.array_equal(hits.distances_K, distances)
             self.exact &= bool(same)
 
@@ -76,7 +77,7 @@ def once_ms(work: Callable[[], object]) -> float:
 
 def asking(index: CodeIndex, method: Method = "auto") -> Callable[[codes.Codes], object]:
     """Return the search for one query."""
-    return lambda code_Y: index.search(code_Y, _K, method=method)
+    return lambda code_Y: index.search(code_Y, Limits(_K), method=method)
 
 
 def against_flat(
@@ -93,7 +94,7 @@ def against_flat(
     bits = codes_NY.shape[1] * 8
     kind = f"{kind}, {len(codes_NY) / 1e6:g} M x {bits}"
     bench.row(kind, "faiss Flat", theirs)
-    bench.row(kind, f"this index ({index.search(singles_QY[0], _K).method})", ours, theirs / ours)
+    bench.row(kind, f"this index ({index.search(singles_QY[0], Limits(_K)).method})", ours, theirs / ours)
     bench.row(kind, "this index (scan)", median_ms(asking(index, "scan"), singles_QY))
     bench.figures[f"bytes_per_code_{bits}" if bits > 64 else "bytes_per_code"] = round(
         index.resident_bytes / len(codes_NY), 1
@@ -107,10 +108,12 @@ def batch_against_flat(
     """Compare a batch of 64 by scan only, and the scan with reading memory."""
     flat = peers.flat(codes_NY, 1)
     oracle = codes.all_nearest(codes_NY, queries_QY, _K)
-    batch = index.search_batch(queries_QY, _K, method="scan")
+    batch = index.search_batch(queries_QY, [Limits(_K)] * len(queries_QY), method="scan")
     for hits, (rows, _) in zip(batch, oracle, strict=True):
         bench.exact &= np.array_equal(hits.rows_K, rows)
-    ours = once_ms(lambda: index.search_batch(queries_QY, _K, method="scan")) / len(queries_QY)
+    ours = once_ms(
+        lambda: index.search_batch(queries_QY, [Limits(_K)] * len(queries_QY), method="scan")
+    ) / len(queries_QY)
     theirs = once_ms(lambda: flat.search(queries_QY, _K)) / len(queries_QY)
     bench.row("uniform, batch of 64", "faiss Flat", theirs)
     bench.row("uniform, batch of 64", "this index (scan)", ours, theirs / ours)
@@ -118,7 +121,7 @@ def batch_against_flat(
     words_U = index.arrays.groups.codes_WU[0]
     scans, reads = [], []
     for code_Y in queries_QY[:9]:  # in turn, as the machine's other work comes and goes
-        scans.append(once_ms(partial(index.search, code_Y, _K, method="scan")))
+        scans.append(once_ms(partial(index.search, code_Y, Limits(_K), method="scan")))
         reads.append(once_ms(words_U.sum))
     read, scan = float(np.median(reads)), float(np.median(scans))
     bench.row("uniform", "reading the codes once (numpy's sum)", read, read / scan)
@@ -164,7 +167,7 @@ def grid(bench: Bench, kind: str, index: CodeIndex, queries_QY: codes.Codes) -> 
     for k, radius in limits:
         took = []
         for method in ("scan", "mih", "auto"):
-            ask = partial(index.search, k=k, max_distance=radius, method=method)
+            ask = partial(index.search, limits=Limits(k, radius), method=method)
             took.append(median_ms(ask, queries_QY[:7]))
         asked = f"k = {k}" if radius is None else f"radius {radius}"
         better = took[2] / min(took[:2])

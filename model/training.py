@@ -35,6 +35,16 @@ Each chip is given in ``views`` views, next to each other: turned differently, o
 
 
 @dataclass(frozen=True)
+class TrainingSet:
+    """What an epoch trains on."""
+
+    labels_NC: NDArray[np.bool_]
+    inputs_of: Inputs
+    views: int = 1
+    """In how many views each chip of a batch enters."""
+
+
+@dataclass(frozen=True)
 class WorkerSlice:
     """Which slice of each batch a worker takes."""
 
@@ -93,6 +103,8 @@ class TrainState:
     """The network, or its head if the backbone is frozen."""
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LambdaLR
+    recipe: Recipe
+    """As given to `start`; not in checkpoints."""
     epoch: int = 0
     """Epochs that are done."""
     best_score: float = -math.inf
@@ -151,7 +163,7 @@ def start(network: HashNetwork, recipe: Recipe, num_chips: int) -> TrainState:
     optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     total = recipe.epochs * (num_chips // recipe.batch_size)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate_at, total=total))
-    return TrainState(network.head if recipe.frozen else network, optimizer, scheduler)
+    return TrainState(network.head if recipe.frozen else network, optimizer, scheduler, recipe)
 
 
 def rate_at(step: int, total: int) -> float:
@@ -169,27 +181,24 @@ def train_epoch(
     state: TrainState,
     model: nn.Module,
     loss_of: nn.Module,
-    labels_NC: NDArray[np.bool_],
-    inputs_of: Inputs,
-    recipe: Recipe,
+    chips: TrainingSet,
     seed: int,
     worker: WorkerSlice = ALONE,
-    views: int = 1,
 ) -> list[dict[str, float]]:
     """Train for one epoch; return each step's weighted loss terms and their sum, ``loss``.
 
-    ``model`` is the `TrainingModule`, or DDP around it. Each chip of a batch enters in ``views`` views.
-    They are next to each other in the global batch too, as a worker takes whole chips. All workers must get
-    the same ``seed``, from which the order of chips is drawn. Raises FloatingPointError if a loss term isn't
-    finite, before the optimiser takes a step; the message names the term.
+    ``model`` is the `TrainingModule`, or DDP around it. The views of a chip are next to each other in the
+    global batch too, as a worker takes whole chips. All workers must get the same ``seed``, from which the
+    order of chips is drawn. Raises FloatingPointError if a loss term isn't finite, before the optimiser takes
+    a step; the message names the term.
     """
     seed = seed * 1_000_003 + state.epoch  # the same after a restart
     device = next(model.parameters()).device
     model.train()
     steps = []
-    batches = draw_batches(labels_NC, recipe.batch_size, recipe.chips_per_class, seed)
-    for rows_B, inputs in _prefetched(batches, inputs_of, seed, worker, views):
-        labels_BC = torch.from_numpy(labels_NC[rows_B.repeat(views)]).float().to(device)
+    batches = draw_batches(chips.labels_NC, state.recipe.batch_size, state.recipe.chips_per_class, seed)
+    for rows_B, inputs in _prefetched(batches, chips, seed, worker):
+        labels_BC = torch.from_numpy(chips.labels_NC[rows_B.repeat(chips.views)]).float().to(device)
         terms = loss_of(model(inputs.to(device)), labels_BC)
         steps.append(_step(state, terms))
     state.epoch += 1
@@ -197,14 +206,14 @@ def train_epoch(
 
 
 def _prefetched(
-    batches: Iterator[NDArray[np.int64]], inputs_of: Inputs, seed: int, worker: WorkerSlice, views: int
+    batches: Iterator[NDArray[np.int64]], chips: TrainingSet, seed: int, worker: WorkerSlice
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Yield each batch's rows and this worker's inputs; a thread prepares the next batch meanwhile."""
     generator = torch.Generator().manual_seed(seed * worker.workers + worker.rank)
     with ThreadPoolExecutor(max_workers=1) as ahead:
         waiting = None
         for rows_B in batches:
-            submitted = rows_B, ahead.submit(inputs_of, worker.of(rows_B), generator, views)
+            submitted = rows_B, ahead.submit(chips.inputs_of, worker.of(rows_B), generator, chips.views)
             if waiting is not None:
                 yield waiting[0], waiting[1].result()
             waiting = submitted

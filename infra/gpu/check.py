@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from aid import SIDE, Chips, read
-from fine_tuning import ChipImages, feature_inputs, fine_tune, run_epochs
+from fine_tuning import ChipImages, feature_set, fine_tune, run_epochs
 from torch import Tensor
 
 from model.backbones import own_input, read_weights
@@ -29,6 +29,7 @@ from model.precision import autocast, multiplies_bfloat16
 from model.preprocess import preprocess
 from model.recipe import Recipe
 from model.spec import InputSpec, NetworkSpec
+from model.training import TrainingSet
 
 INCEPTION = "inception_v3_to_mixed_7a.fp16.safetensors"
 GOOGLENET = "bvlc_googlenet.fp16.safetensors"
@@ -133,7 +134,7 @@ def bits_changed(card: Card) -> Figures:
     train, test = card.chips()
     network = card.pretrained(NetworkSpec())
     recipe = Recipe(epochs=card.some(30, 1), batch_size=card.some(256, 32))
-    run_epochs(network, recipe, OrthoHashSpec(), train.labels(), feature_inputs(network, train))
+    run_epochs(network, recipe, OrthoHashSpec(), feature_set(network, train))
     network.eval()
     changed = total = 0
     for chips_BSSC in torch.split(torch.from_numpy(test.chips_NSSC), 256):
@@ -182,10 +183,10 @@ def training_rates(card: Card) -> Figures:
         images = ChipImages(chips_NSSC, network.input_spec, card.device)
         ready_BCSS = images.inputs(np.arange(batch), torch.Generator().manual_seed(0), 1)
         inputs = images.inputs if name == "with_inputs" else lambda *_, ready=ready_BCSS: ready
-        run_epochs(network, recipe, PairwiseSpec(), labels_NC, inputs)
+        run_epochs(network, recipe, PairwiseSpec(), TrainingSet(labels_NC, inputs))
         card.wait()
         started = time.perf_counter()
-        run_epochs(network, recipe, PairwiseSpec(), labels_NC, inputs)
+        run_epochs(network, recipe, PairwiseSpec(), TrainingSet(labels_NC, inputs))
         card.wait()
         figures[name] = chips / (time.perf_counter() - started)
     return figures

@@ -18,7 +18,7 @@ from model.network import HashNetwork
 from model.preprocess import augment, preprocess
 from model.recipe import AugmentSpec, Recipe
 from model.spec import InputSpec
-from model.training import ALONE, Inputs, TrainingModule, WorkerSlice, start, train_epoch
+from model.training import ALONE, TrainingModule, TrainingSet, WorkerSlice, start, train_epoch
 
 _EXTRACTED = 256
 
@@ -38,32 +38,33 @@ class ChipImages:
         return augment(images_BCSS, AugmentSpec(), generator)
 
 
-def feature_inputs(network: HashNetwork, train: Chips) -> Inputs:
-    """Return the frozen backbone's features as inputs; each view of a chip is the same."""
+def feature_set(network: HashNetwork, train: Chips) -> TrainingSet:
+    """Return chips with the frozen backbone's features as inputs; each view of a chip is the same."""
     network.eval()
     chips = list(train.chips_NSSC)
     batches = [chips[at : at + _EXTRACTED] for at in range(0, len(chips), _EXTRACTED)]
     features_ND = np.concatenate([network.extract(batch) for batch in batches])
-    return lambda rows_B, _, views: torch.from_numpy(features_ND[rows_B.repeat(views)])
+    return TrainingSet(
+        train.labels(), lambda rows_B, _, views: torch.from_numpy(features_ND[rows_B.repeat(views)])
+    )
 
 
 def run_epochs(
     network: HashNetwork,
     recipe: Recipe,
     loss: LossSpec,
-    labels_NC: NDArray[np.bool_],
-    inputs: Inputs,
+    chips: TrainingSet,
     parallel: Callable[[TrainingModule], torch.nn.Module] = lambda module: module,
     worker: WorkerSlice = ALONE,
 ) -> list[float]:
-    """Train for the recipe's epochs; return the loss of each step."""
+    """Train for the recipe's epochs, with as many views as the loss wants; return the loss of each step."""
     device = next(network.parameters()).device
-    state = start(network, recipe, len(labels_NC))
+    state = start(network, recipe, len(chips.labels_NC))
     model = parallel(TrainingModule(network, recipe, keep_statistics=True).to(device))
-    loss_of = build_loss(loss, labels_NC.shape[1], network.network_spec.kind_bits, seed=0).to(device)
-    views, losses = views_a_chip(loss), list[float]()
+    loss_of = build_loss(loss, chips.labels_NC.shape[1], network.network_spec.kind_bits, seed=0).to(device)
+    chips, losses = replace(chips, views=views_a_chip(loss)), list[float]()
     for _ in range(recipe.epochs):
-        steps = train_epoch(state, model, loss_of, labels_NC, inputs, recipe, 0, worker, views)
+        steps = train_epoch(state, model, loss_of, chips, 0, worker)
         losses += [step["loss"] for step in steps]
     return losses
 
@@ -73,7 +74,7 @@ def fine_tune(network: HashNetwork, recipe: Recipe, loss: LossSpec, train: Chips
     device = next(network.parameters()).device
     alone = replace(recipe, epochs=recipe.head_epochs, backbone_learning_rate=0)
     images = ChipImages(train.chips_NSSC, network.input_spec, device)
-    run_epochs(network, alone, loss, train.labels(), feature_inputs(network, train))
-    run_epochs(network, recipe, loss, train.labels(), images.inputs)
-    run_epochs(network, alone, loss, train.labels(), feature_inputs(network, train))
+    run_epochs(network, alone, loss, feature_set(network, train))
+    run_epochs(network, recipe, loss, TrainingSet(train.labels(), images.inputs))
+    run_epochs(network, alone, loss, feature_set(network, train))
     return map_at_20(network, test)

@@ -19,7 +19,7 @@ from model.network import HashNetwork
 from model.preprocess import preprocess
 from model.recipe import Recipe
 from model.spec import InputSpec, NetworkSpec
-from model.training import WorkerSlice
+from model.training import TrainingSet, WorkerSlice
 
 _CHIPS, _CLASSES, _SIDE = 256, 8, 64
 
@@ -57,7 +57,7 @@ def losses(device: torch.device, worker: WorkerSlice) -> list[float]:
         return preprocess(torch.from_numpy(chips_NSSC[rows_B]).to(device), network.input_spec)
 
     labels_NC = np.eye(_CLASSES, dtype=bool)[classes_N]
-    return run_epochs(network, recipe, PairwiseSpec(), labels_NC, images, parallel, worker)
+    return run_epochs(network, recipe, PairwiseSpec(), TrainingSet(labels_NC, images), parallel, worker)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import ray.data
 from ray.exceptions import RayError
 
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.encoder import Encoder
+from pipelines.encode.encoder import Encoder, EncoderSpec
 from pipelines.encode.pace import Pace, Pacer, sizes
 from pipelines.encode.parcels import Label, label_of, portions, read_portion, rows_of
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
@@ -137,19 +137,17 @@ def _encoded(
     objects: int,
 ) -> ray.data.Dataset:
     """Return the encoded parcels of portions."""
-    of_both: dict[str, Any] = {
-        "store": Store(config.store),
-        "batch_size": config.batch_size,
-        "run_id": run_id,
-    }
-    of_encoder = {"bundle_uri": bundle_uri, "chip_size": config.chip_size, "gpus": config.gpus_per_encoder}
+    of_both: dict[str, Any] = {"store": Store(config.store), "run_id": run_id}
+    spec = EncoderSpec(bundle_uri, config.chip_size, config.batch_size, config.gpus_per_encoder)
     read_cpus, encoder_cpus = _stage_cpus(config)
     read = planned.map_batches(
-        partial(_read, chip_specs=chip_specs, **of_both), num_cpus=read_cpus, **_PARCELS
+        partial(_read, chip_specs=chip_specs, batch_size=config.batch_size, **of_both),
+        num_cpus=read_cpus,
+        **_PARCELS,
     )
     return read.map_batches(
         Encoder,
-        fn_constructor_kwargs=of_both | of_encoder,
+        fn_constructor_kwargs={"spec": spec} | of_both,
         compute=encoder_pool(config, objects),
         num_cpus=encoder_cpus,
         num_gpus=config.gpus_per_encoder or None,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.encode.config import EncodeConfig
-from pipelines.encode.encoder import Encoder
+from pipelines.encode.encoder import Encoder, EncoderSpec
 from pipelines.encode.parcels import Label, label_of, portions, read_portion, rows_of
 from pipelines.encode.shards import Lineage, UnitResult, write_unit
 from pipelines.runtime.threads import merged
@@ -63,7 +63,8 @@ class InProcessExecution:
         self._objects_per_portion = -(-min(objects, config.objects_per_unit) // self._readers)
         # before torch is imported: its threads shall leave the cores to the readers while they wait
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        self._encoder = Encoder(bundle_uri, self.store, config.chip_size, config.batch_size, threads=cores)
+        spec = EncoderSpec(bundle_uri, config.chip_size, config.batch_size, threads=cores)
+        self._encoder = Encoder(spec, self.store)
         self._write_unit = partial(write_unit, config.table, self.store, lineage)
 
     def parcels(self) -> Generator[tuple[Label, pa.Table]]:

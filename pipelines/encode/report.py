@@ -16,7 +16,7 @@ from pipelines.encode.shards import Lineage, UnitResult
 from pipelines.encode.usage import Usage
 from pipelines.errors import ConfigError, TrackingError
 from pipelines.gate.forward import PublishResult
-from pipelines.registry.tracking import record_run, resolved
+from pipelines.registry.tracking import EndedRun, record_run, resolved
 from pipelines.sources.listing import Listing
 
 _NEARLY_ALL = 0.999
@@ -195,8 +195,8 @@ def tell_mlflow(
     params = config.model_dump(include={"source", "table", "bundle", "collection", "chip_size"})
     tags = {"run_id": lineage.run_id, "model_id": lineage.model_id}
     try:
-        store = resolved(config.tracking)
-        record_run(store, lineage.run_id, params, tags, figures, status, started_at)
+        run = EndedRun(lineage.run_id, params, tags, figures, status, started_at)
+        record_run(resolved(config.tracking), run)
     except (TrackingError, ConfigError) as error:
         log.error("the night isn't recorded in MLflow", reason=str(error))  # noqa: TRY400 - one line says it
         return str(error)

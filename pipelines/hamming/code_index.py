@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from pipelines.hamming.comparison import Comparison, all_alike
 from pipelines.hamming.heat import Heat, Scale, View, scale_of
 from pipelines.hamming.jit import Words
 from pipelines.hamming.kernel_calls import Kernels
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.multi_index import Query
 from pipelines.hamming.one_part import Method, Workers, search_one_part, search_one_part_batch
 from pipelines.hamming.parted import (
@@ -28,11 +30,27 @@ from pipelines.hamming.parted import (
     search_parts,
     search_parts_together,
 )
-from pipelines.hamming.row_filter import EVERY_ROW, Floats, RowFilter
+from pipelines.hamming.row_filter import PASS_ALL, Floats
 from pipelines.hamming.top_k import ALL
 
 Codes = NDArray[np.uint8]
 """Packed codes_NY, as in the code table."""
+
+
+class Examples(NamedTuple):
+    """What is searched by: the mean distance to some codes, less the mean distance to others."""
+
+    positives_EY: Codes
+    negatives_EY: Codes
+
+
+class BitWeights(NamedTuple):
+    """How much each bit counts, in the order of the table's bits."""
+
+    weights_K: NDArray[np.integer]
+    of_a_bit: int
+    """Weight that makes one bit of a distance."""
+
 
 _COMPARISONS = 64  # whose plans are kept
 _NONE = -1
@@ -82,126 +100,116 @@ class CodeIndex:
     def search(
         self,
         code_Y: Codes,
-        k: int | None,
-        max_distance: int | None = None,
+        limits: Limits,
         *,
         comparison: Comparison | None = None,
-        excluded_row: int | None = None,
-        row_filter: RowFilter = EVERY_ROW,
         method: Method = "auto",
     ) -> Hits:
-        """Return the first ``k`` rows of those within ``max_distance``; None: no such limit.
+        """Return the first rows of those within the limits.
 
-        ``comparison``: how much each part counts; None: each bit once. ``excluded_row`` and rows that don't
-        pass ``row_filter`` are no answers. Raises ValueError for a code of another length than the index's, a
-        comparison of other parts, k below 1, or a negative distance.
+        ``comparison``: how much each part counts; None: each bit once. Raises ValueError for a code of
+        another length than the index's, a comparison of other parts, k below 1, a negative distance, or
+        several excluded rows.
         """
-        comparison = self.checked(comparison, k, max_distance)
+        comparison = self.checked(comparison, limits)
         if len(self.part_bits) > 1:
-            query_W = self.words(code_Y[None])[0]
-            question = Question(query_W, comparison, k, max_distance, excluded_row, row_filter)
+            question = Question(self.words(code_Y[None])[0], comparison, limits)
             plan = self._plan(self.part_bits, comparison)
             return search_parts(self._kernels, question, plan, method, self._workers)
-        weight, tie_weight = comparison.weights[0], comparison.tie_weights[0]
-        farthest = None if max_distance is None else max_distance // weight
-        query = self._query(code_Y, k, farthest, excluded_row, row_filter)
-        return _weighted(search_one_part(self._kernels, query, method, self._workers), weight, tie_weight)
+        query = self._query(code_Y, limits, comparison)
+        return _weighted(search_one_part(self._kernels, query, method, self._workers), comparison)
 
     def search_values(
         self,
         code_Y: Codes,
         bit_weights_K: NDArray[np.integer],
-        k: int | None,
-        max_distance: int | None = None,
+        limits: Limits,
         *,
         comparison: Comparison | None = None,
-        excluded_row: int | None = None,
-        row_filter: RowFilter = EVERY_ROW,
     ) -> Hits:
-        """Return the first ``k`` rows where each bit has a weight of its own, as from a picture's outputs.
+        """Return the first rows where each bit has a weight of its own, as from a picture's outputs.
 
         ``bit_weights_K``: whole numbers 0..15, in the order of the table's bits. The distance is the sum over
         parts of the part's weight times the weights of the bits that differ; the tie is such a sum too. The
         hits' part distances count bits. Raises ValueError as `search` does, and for other weights.
         """
-        comparison = self.checked(comparison, k, max_distance)
+        comparison = self.checked(comparison, limits)
         weights_K = np.asarray(bit_weights_K)
         if weights_K.shape != (self.bits,) or weights_K.min() < 0 or weights_K.max() > MOST_BIT_WEIGHT:
             raise ValueError(
                 f"give a whole number from 0 to {MOST_BIT_WEIGHT} for each of the {self.bits} bits"
             )
         query_W, ordered_K = self.words(code_Y[None])[0], weights_K[self.arrays.order_K].astype(np.int64)
-        question = Question(query_W, comparison, k, max_distance, excluded_row, row_filter, ordered_K)
+        question = Question(query_W, comparison, limits, ordered_K)
         plan = plan_of(self.part_bits, comparison, ordered_K)
         return search_parts(self._kernels, question, plan, "scan", self._workers)
 
     def search_batch(
         self,
         codes_QY: Codes,
-        k: int | None,
-        max_distance: int | None = None,
+        limits_Q: Sequence[Limits],
         *,
         comparison: Comparison | None = None,
-        excluded_rows: Sequence[int | None] | None = None,
         method: Method = "auto",
     ) -> list[Hits]:
         """Return the answer of `search` to each query; a scan reads the codes once for all of them.
 
-        ``excluded_rows``: for each query a row, or None.
+        ``limits_Q``: they differ in the excluded row only, and have no filter; or it raises ValueError.
         """
-        excluded = [None] * len(codes_QY) if excluded_rows is None else excluded_rows
-        comparison = self.checked(comparison, k, max_distance)
+        if not limits_Q:
+            return []
+        first = limits_Q[0]
+        if any((limits.k, limits.max_distance) != (first.k, first.max_distance) for limits in limits_Q):
+            raise ValueError("queries of a batch have the same k and greatest distance")
+        if any(limits.row_filter.kind != PASS_ALL for limits in limits_Q):
+            raise ValueError("queries of a batch have no filter; search them one by one")
+        comparison = self.checked(comparison, first)
+        pairs = zip(codes_QY, limits_Q, strict=True)
         if len(self.part_bits) > 1:
-            questions = [
-                Question(query_W, comparison, k, max_distance, row, EVERY_ROW)
-                for query_W, row in zip(self.words(codes_QY), excluded, strict=True)
-            ]
+            words = zip(self.words(codes_QY), limits_Q, strict=True)
+            questions = [Question(query_W, comparison, limits) for query_W, limits in words]
             return self._answer_parts(questions, method)
-        weight, tie_weight = comparison.weights[0], comparison.tie_weights[0]
-        farthest = None if max_distance is None else max_distance // weight
-        queries = [
-            self._query(code_Y, k, farthest, row, EVERY_ROW)
-            for code_Y, row in zip(codes_QY, excluded, strict=True)
-        ]
+        queries = [self._query(code_Y, limits, comparison) for code_Y, limits in pairs]
         answers = search_one_part_batch(self._kernels, queries, method, self._workers)
-        return [_weighted(hits, weight, tie_weight) for hits in answers]
+        return [_weighted(hits, comparison) for hits in answers]
 
     def heat(
         self,
-        positives_EY: Codes,
-        negatives_EY: Codes,
+        examples: Examples,
         boxes_N4: Floats,
         view: View,
-        max_distance: int | None = None,
+        limits: Limits,
         *,
         comparison: Comparison | None = None,
-        bit_weights_K: NDArray[np.integer] | None = None,
-        weight_of_a_bit: int = 1,
-        excluded_rows: Sequence[int] = (),
-        row_filter: RowFilter = EVERY_ROW,
+        bit_weights: BitWeights | None = None,
     ) -> tuple[Scale, Heat]:
         """Return what lies in the cells of a view and how many rows lie at each distance; and their scale.
 
-        Distances are those of `search`, of `search_values` with ``bit_weights_K``, of which
-        ``weight_of_a_bit`` is one bit, and of `search_examples` with several examples. ``boxes_N4``: the box
-        of each row, as of `Columns`. ``max_distance``: of rows in cells [bits]. Raises ValueError as `search`
-        does.
+        Distances are those of `search`, of `search_values` with ``bit_weights``, and of `search_examples`
+        with several examples. ``boxes_N4``: the box of each row, as of `Columns`. The limits' greatest
+        distance is that of rows in cells [bits]; they have no k. Raises ValueError as `search` does.
         """
-        comparison = self.checked(comparison, None, max_distance)
-        own_K = np.ones(self.bits, np.int64) if bit_weights_K is None else bit_weights_K[self.arrays.order_K]
+        comparison = self.checked(comparison, limits)
+        weights_K, unit = bit_weights or BitWeights(np.ones(self.bits, np.int64), 1)
         weights_B = np.zeros(self.arrays.codes_WN.shape[0] * 64, np.int64)
-        weights_B[self._places_K] = own_K * np.repeat(comparison.weights, self.part_bits)
-        examples = (self.words(positives_EY), self.words(negatives_EY.reshape(-1, self.bits // 8)))
-        scale = scale_of(*examples, weights_B, weight_of_a_bit)
-        farthest = scale.greatest if max_distance is None else max_distance * scale.unit
-        excluded_X = np.array(excluded_rows, np.int64)
-        return scale, self._kernels.heat(scale, boxes_N4, view, farthest, excluded_X, row_filter)
+        weights_B[self._places_K] = weights_K[self.arrays.order_K] * np.repeat(
+            comparison.weights, self.part_bits
+        )
+        words = (
+            self.words(examples.positives_EY),
+            self.words(examples.negatives_EY.reshape(-1, self.bits // 8)),
+        )
+        scale = scale_of(*words, weights_B, unit)
+        farthest = scale.greatest if limits.farthest is None else limits.farthest * scale.unit
+        excluded_X = np.array(limits.excluded_rows, np.int64)
+        return scale, self._kernels.heat(scale, boxes_N4, view, farthest, excluded_X, limits.row_filter)
 
-    def checked(self, comparison: Comparison | None, k: int | None, max_distance: int | None) -> Comparison:
+    def checked(self, comparison: Comparison | None, limits: Limits) -> Comparison:
         """Return the comparison; by default each bit counts once.
 
         Raises ValueError for a comparison of other parts, k below 1, or a negative distance.
         """
+        k, max_distance = limits.k, limits.max_distance
         if (k is not None and k < 1) or (max_distance or 0) < 0:
             raise ValueError(f"k ({k}) must be 1 or more, max_distance ({max_distance}) 0 or more")
         comparison = comparison or self._alike
@@ -218,29 +226,24 @@ class CodeIndex:
             return search_parts_together(self._kernels, questions, plan, self._workers)
         return [search_parts(self._kernels, question, plan, method, self._workers) for question in questions]
 
-    def _query(
-        self,
-        code_Y: Codes,
-        k: int | None,
-        max_distance: int | None,
-        excluded_row: int | None,
-        row_filter: RowFilter,
-    ) -> Query:
-        """Return a question about codes of one part; ``max_distance`` in bits."""
-        limit = self.bits if max_distance is None else min(max_distance, self.bits)
+    def _query(self, code_Y: Codes, limits: Limits, comparison: Comparison) -> Query:
+        """Return a question about codes of one part."""
+        k, farthest, excluded_row = limits.k, limits.farthest, limits.excluded_row
+        limit = self.bits if farthest is None else min(farthest // comparison.weights[0], self.bits)
         return Query(
-            row_filter,
+            limits.row_filter,
             self.words(code_Y[None]).T,
             ALL if k is None else k,
             limit,
-            _NONE if max_distance is None else limit,
+            _NONE if farthest is None else limit,
             _NONE if excluded_row is None else excluded_row,
             _NONE if excluded_row is None else self._kernels.group_of(excluded_row),
         )
 
 
-def _weighted(hits: Hits, weight: int, tie_weight: int) -> Hits:
-    """Return the hits of a search of codes of one part, each bit of which counts ``weight`` times."""
+def _weighted(hits: Hits, comparison: Comparison) -> Hits:
+    """Return the hits of a search of codes of one part, each bit of which counts as much as the part."""
+    weight, tie_weight = comparison.weights[0], comparison.tie_weights[0]
     if weight == 1 and not tie_weight:
         return hits
     kth = hits.kth_distance

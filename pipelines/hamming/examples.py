@@ -5,18 +5,19 @@ Every code is compared. Sums stay whole numbers, so that rows tie exactly when t
 Shapes: E examples, Y bytes a code, W words, M rows compared, K rows of the answer, P parts.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.hamming.answer import Hits
 from pipelines.hamming.bit_order import words_of
-from pipelines.hamming.code_index import CodeIndex, Codes
+from pipelines.hamming.code_index import CodeIndex, Examples
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.jit import Int64s, Words, compiled
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.parted import part_distances
-from pipelines.hamming.row_filter import EVERY_ROW, PASS_ALL, RowFilter, rows_of
+from pipelines.hamming.row_filter import PASS_ALL, rows_of
 from pipelines.hamming.scan import BLOCK
 from pipelines.hamming.simd import popcount
 
@@ -25,34 +26,27 @@ MOST_EXAMPLES = 100
 
 
 def search_examples(
-    index: CodeIndex,
-    positives_EY: Codes,
-    negatives_EY: Codes,
-    k: int | None,
-    max_distance: float | None = None,
-    *,
-    comparison: Comparison | None = None,
-    excluded_rows: Sequence[int] = (),
-    row_filter: RowFilter = EVERY_ROW,
+    index: CodeIndex, examples: Examples, limits: Limits, *, comparison: Comparison | None = None
 ) -> Hits:
-    """Return the first ``k`` rows by mean distance to the positives less mean distance to the negatives.
+    """Return the first rows by mean distance to the positives less mean distance to the negatives.
 
-    ``comparison`` gives the distances; None: each bit counts once. ``max_distance`` and the hits' distances,
-    ties and part distances are differences of means: fractions, perhaps negative. Raises ValueError unless
-    there are 1 to `MOST_EXAMPLES` positives and at most `MOST_EXAMPLES` negatives.
+    ``comparison`` gives the distances; None: each bit counts once. The greatest distance and the hits'
+    distances, ties and part distances are differences of means: fractions, perhaps negative. Raises
+    ValueError unless there are 1 to `MOST_EXAMPLES` positives and at most `MOST_EXAMPLES` negatives.
     """
-    positives, negatives = len(positives_EY), len(negatives_EY)
+    k, max_distance = limits.k, limits.max_distance
+    positives, negatives = (len(codes_EY) for codes_EY in examples)
     if not 1 <= positives <= MOST_EXAMPLES or negatives > MOST_EXAMPLES:
         raise ValueError(f"give 1 to {MOST_EXAMPLES} positive and up to {MOST_EXAMPLES} negative examples")
-    comparison = index.checked(comparison, k, None)
+    comparison = index.checked(comparison, replace(limits, max_distance=None))
     divisor = positives * max(1, negatives)
     weights_E = np.repeat([max(1, negatives), -positives], [positives, negatives])
-    examples_EW = index.words(np.concatenate([positives_EY, negatives_EY]))
+    examples_EW = index.words(np.concatenate(examples))
     # a key is distance * scale + tie, and ties, negative ones too, are less than half the scale
     scale = 2 * divisor * comparison.ties(index.part_bits)
     key_weights = np.array(comparison.weights) * scale + np.array(comparison.tie_weights)
     weights_W = np.repeat(key_weights, [words_of([bits]) for bits in index.part_bits])
-    rows_M = _candidates(index, excluded_rows, row_filter)
+    rows_M = _candidates(index, limits)
     every_row = rows_M.size == len(index)
     codes_WM = index.arrays.codes_WN if every_row else np.ascontiguousarray(index.arrays.codes_WN[:, rows_M])
     keys_M = _weighted_sums(codes_WM, examples_EW, weights_E, weights_W)
@@ -93,10 +87,11 @@ def _first_places(
     return places_K, int((keys_M[near] == last).sum() - (keys_M[places_K] == last).sum())
 
 
-def _candidates(index: CodeIndex, excluded_rows: Sequence[int], row_filter: RowFilter) -> Int64s:
+def _candidates(index: CodeIndex, limits: Limits) -> Int64s:
     """Return the rows that may be answers."""
+    row_filter = limits.row_filter
     rows_M = rows_of(row_filter) if row_filter.kind != PASS_ALL else np.arange(len(index))
-    return rows_M[~np.isin(rows_M, np.array(excluded_rows, np.int64))]
+    return rows_M[~np.isin(rows_M, np.array(limits.excluded_rows, np.int64))]
 
 
 @compiled

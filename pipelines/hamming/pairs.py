@@ -52,26 +52,33 @@ class Pairs:
     """All pairs at each distance from 0 on."""
 
 
+class PairScale(NamedTuple):
+    """How the distance of a pair is counted."""
+
+    weights_W: Int64s
+    """What a bit of each word counts."""
+    greatest: int
+    """The greatest distance there may be."""
+
+
 def find_pairs(
     places: Places,
     rows_M: Int64s,
     intervals: tuple[tuple[int, int], tuple[int, int]],
-    weights_W: Int64s,
-    greatest: int,
+    scale: PairScale,
     k: int,
     least: int = 0,
 ) -> Pairs:
     """Return the first ``k`` pairs among some rows that are at least ``least`` apart, and count all pairs.
 
     ``intervals``: first and last time of the earlier, and of the later row [microseconds], both included.
-    ``weights_W``: what a bit of each word counts. ``greatest``: the greatest distance there may be.
     """
     places = Places(*(_read_only(array) for array in places))
     candidates = _candidates(places, rows_M, intervals)
-    state = np.zeros(greatest + 1, np.int64), np.empty((2 * k, 5), np.int64), np.zeros(1, np.int64)
+    state = np.zeros(scale.greatest + 1, np.int64), np.empty((2 * k, 5), np.int64), np.zeros(1, np.int64)
     for level in np.unique(candidates.levels_M[candidates.asks_M]).tolist():
         near = _near(places, candidates, level)
-        _join(tuple(near), 2**level, tuple(places), weights_W, state, (k, least))
+        _join(tuple(near), 2**level, tuple(places), scale.weights_W, state, (k, least))
     counts_D, items_I5, (count,) = state
     items_K5 = items_I5[: _first_items(items_I5, int(count), k)]
     return Pairs(items_K5[:, 3].copy(), items_K5[:, 4].copy(), items_K5[:, 0].copy(), counts_D)

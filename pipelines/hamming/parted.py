@@ -21,10 +21,11 @@ from pipelines.hamming.block_scan import BatchState, Visits
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.jit import Int64s, Words
 from pipelines.hamming.kernel_calls import Kernels
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.multi_index import Query
 from pipelines.hamming.near import Asked
 from pipelines.hamming.one_part import Method, Workers
-from pipelines.hamming.row_filter import PASS_ALL, RowFilter, every_row_in_blocks, is_wide
+from pipelines.hamming.row_filter import PASS_ALL, every_row_in_blocks, is_wide
 from pipelines.hamming.top_k import ALL, TOGETHER
 
 MOST_BIT_WEIGHT = 15
@@ -46,10 +47,7 @@ class Question:
 
     query_W: Words
     comparison: Comparison
-    k: int | None
-    max_distance: int | None
-    excluded_row: int | None
-    row_filter: RowFilter
+    limits: Limits
     bit_weights_K: NDArray[np.int64] | None = None
     """0..15, in the order of the index's bits; None: each counts once."""
 
@@ -108,7 +106,11 @@ def plan_of(
 
 def search_parts(kernels: Kernels, question: Question, plan: Plan, method: Method, workers: Workers) -> Hits:
     """Return the answer."""
-    wanted, asked, row_filter = _wanted(question, plan), plan.asked(question.query_W), question.row_filter
+    wanted, asked, row_filter = (
+        _wanted(question, plan),
+        plan.asked(question.query_W),
+        question.limits.row_filter,
+    )
     if method != "scan" and _first_part_decides(kernels, question):
         is_narrow = row_filter.kind != PASS_ALL and not is_wide(row_filter)
         if method == "mih" or not is_narrow:
@@ -139,7 +141,7 @@ def search_parts_together(
 def can_search_together(kernels: Kernels, questions: list[Question]) -> bool:
     """Return whether `search_parts_together` takes the questions, and is the faster way."""
     first = questions[0]
-    is_bounded = first.k is not None and first.k <= _MOST_KEPT
+    is_bounded = first.limits.k is not None and first.limits.k <= _MOST_KEPT
     return bool(
         is_bounded
         and kernels.arrays.blocks.rows_U.size
@@ -150,7 +152,7 @@ def can_search_together(kernels: Kernels, questions: list[Question]) -> bool:
 
 def _scan_together(kernels: Kernels, questions: list[Question], plan: Plan) -> list[Kept]:
     """Return what each of a group of questions keeps, the same as if it had been asked alone."""
-    k, row_filter = questions[0].k or 0, questions[0].row_filter
+    k, row_filter = questions[0].limits.k or 0, questions[0].limits.row_filter
     wanted = [_wanted(question, plan) for question in questions]
     bounds, middles, states = [], [], []
     items_QR2 = np.empty((len(questions), k + max(k, TOGETHER), 2), np.int64)
@@ -180,20 +182,22 @@ def _scan_together(kernels: Kernels, questions: list[Question], plan: Plan) -> l
 
 def _wanted(question: Question, plan: Plan) -> Wanted:
     limit = plan.greatest
-    if question.max_distance is not None:
-        limit = min(limit, (question.max_distance + 1) * plan.ties - 1)
+    if question.limits.farthest is not None:
+        limit = min(limit, (question.limits.farthest + 1) * plan.ties - 1)
     return Wanted(
-        ALL if question.k is None else question.k,
+        ALL if question.limits.k is None else question.limits.k,
         limit,
-        _NONE if question.max_distance is None else limit,
-        _NONE if question.excluded_row is None else question.excluded_row,
+        _NONE if question.limits.farthest is None else limit,
+        _NONE if question.limits.excluded_row is None else question.limits.excluded_row,
     )
 
 
 def _hits(
     kernels: Kernels, question: Question, plan: Plan, kept: Kept, method: Literal["scan", "mih"]
 ) -> Hits:
-    first = kernels.first_rows(kept, ALL if question.k is None else question.k, question.query_W)
+    first = kernels.first_rows(
+        kept, ALL if question.limits.k is None else question.limits.k, question.query_W
+    )
     distances_K = first.keys_K // plan.ties
     return Hits(
         first.rows_K,
@@ -202,7 +206,7 @@ def _hits(
         first.part_distances_KP,
         int(distances_K[-1]) if distances_K.size else None,
         int(first.tied),
-        None if question.max_distance is None else int(kept.state_S[WITHIN]),
+        None if question.limits.farthest is None else int(kept.state_S[WITHIN]),
         method,
         int(kept.state_S[COMPARED]),
     )
@@ -233,15 +237,15 @@ def _by_tables(
 ) -> Kept | None:
     """Search by multi-index hashing of the first part; None if that costs over a ``share`` of a scan."""
     arrays, weight, bits = kernels.arrays, question.comparison.weights[0], kernels.part_bits[0]
-    farthest = bits if question.max_distance is None else min(bits, question.max_distance // weight)
+    farthest = bits if question.limits.farthest is None else min(bits, question.limits.farthest // weight)
     query = Query(
-        question.row_filter,
+        question.limits.row_filter,
         np.ascontiguousarray(question.query_W[: len(arrays.groups.codes_WU), None]),
         wanted.k,
         farthest,
-        _NONE if question.max_distance is None else farthest,
+        _NONE if question.limits.farthest is None else farthest,
         wanted.excluded_row,
-        _NONE if question.excluded_row is None else kernels.group_of(question.excluded_row),
+        _NONE if question.limits.excluded_row is None else kernels.group_of(question.limits.excluded_row),
     )
     budget = ALL if share == ALL else int(share * arrays.codes_WN.shape[1])
     return kernels.keep_by_tables(query, budget, asked, wanted)
@@ -251,7 +255,7 @@ def _by_scan(
     kernels: Kernels, question: Question, asked: Asked, wanted: Wanted, workers: Workers
 ) -> list[Kept]:
     """Compare block by block what can be near; with a narrow filter only the rows that may pass it."""
-    arrays, row_filter = kernels.arrays, question.row_filter
+    arrays, row_filter = kernels.arrays, question.limits.row_filter
     if row_filter.kind != PASS_ALL and not is_wide(row_filter):
         return [kernels.scan_selected(asked, wanted, row_filter)]
     if not arrays.blocks.rows_U.size:

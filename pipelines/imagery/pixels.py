@@ -16,7 +16,7 @@ from model.spec import InputSpec
 from pipelines.errors import RejectedObject
 from pipelines.imagery.raster import Raster
 from pipelines.imagery.samples import Values, bits_of, black_and_white, has_palette, is_grey
-from pipelines.imagery.values import read_values
+from pipelines.imagery.values import WantedValues, read_values
 from pipelines.imagery.window import WindowTuple
 
 _NEARLY = 1.02
@@ -44,6 +44,11 @@ class PixelSpec:
     """Value that means no data; None: the file's own. NaN and infinity always mean it."""
     mask: bool = True
     """Whether a mask, or an alpha band that isn't among ``bands``, makes pixels invalid."""
+
+    @property
+    def values(self) -> WantedValues:
+        """The values that are read of a raster."""
+        return WantedValues(self.bands, self.nodata, self.mask)
 
     @classmethod
     def of(cls, spec: InputSpec) -> "PixelSpec":
@@ -106,7 +111,7 @@ def with_own_range(dataset: Raster, spec: PixelSpec) -> PixelSpec:
     step = max(1.0, max(width, height) / _SURVEY_SIDE)
     shape = max(1, round(height / step)), max(1, round(width / step))
     whole = Window(0, 0, width, height)
-    values_HWC, valid_HW = read_values(dataset, whole, spec.bands, shape, nodata=spec.nodata, mask=spec.mask)
+    values_HWC, valid_HW = read_values(dataset, whole, spec.values, shape)
     kept_NC = values_HWC[valid_HW].astype(np.float64)
     kept_NC = kept_NC[np.isfinite(kept_NC).all(axis=1)]
     if not len(kept_NC):
@@ -134,9 +139,7 @@ def read_window(dataset: Raster, window: WindowTuple, spec: PixelSpec, size: int
     left, top = max(0, x), max(0, y)
     inside = Window(left, top, min(x + w, width) - left, min(y + h, height) - top)
     shape = _reduced(inside.height, down), _reduced(inside.width, across)
-    values_HWC, valid_HW = read_values(
-        dataset, inside, spec.bands, shape, Resampling.average, nodata=spec.nodata, mask=spec.mask
-    )
+    values_HWC, valid_HW = read_values(dataset, inside, spec.values, shape, Resampling.average)
     whole = max(shape[0], _reduced(h, down)), max(shape[1], _reduced(w, across))
     if whole != shape:
         rows = _margins(top - y, down, whole[0] - shape[0])

@@ -6,6 +6,7 @@ Shapes: H x W pixels, C bands.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
@@ -15,23 +16,30 @@ from pipelines.imagery.raster import Raster
 from pipelines.imagery.samples import Mask, Values, has_few_bits, has_palette, palette, read_mean
 
 
+class WantedValues(NamedTuple):
+    """Which values of a raster are read, and which of them are valid."""
+
+    bands: Sequence[int]
+    nodata: float | None = None
+    """The value that means no data; None: the file's own."""
+    mask: bool = True
+    """Whether alpha bands and masks count."""
+
+
 def read_values(
     dataset: Raster,
     window: Window,
-    bands: Sequence[int],
+    wanted: WantedValues,
     shape: tuple[int, int],
     resampling: Resampling = Resampling.nearest,
-    *,
-    nodata: float | None = None,
-    mask: bool = True,
 ) -> tuple[Values, Mask]:
     """Return values_HWC of a window inside the raster, in ``shape`` (H, W) pixels, and valid_HW.
 
-    ``nodata`` is the value that means no data, None: the file's own; ``mask`` says whether alpha bands and
-    masks count. GDAL reduces with ``resampling``, from an overview if there is one. With a ``nodata`` value,
-    which GDAL doesn't know, it takes the nearest pixel. Palettes and samples of few bits are averaged here.
+    GDAL reduces with ``resampling``, from an overview if there is one. With a nodata value of ours, which
+    GDAL doesn't know, it takes the nearest pixel. Palettes and samples of few bits are averaged here.
     Raises RejectedObject (``truncated``) if the pixels can't be decoded.
     """
+    bands, nodata, mask = wanted
     turn = dataset.orientation
     x, y, w, h = turn.stored_window(
         (window.col_off, window.row_off, window.width, window.height), *dataset.upright_size

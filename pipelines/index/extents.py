@@ -46,15 +46,24 @@ def extents_of(columns: Columns, collections: int) -> Extents:
     np.minimum.at(times_C2[:, 0], dated_N, times_N)
     np.maximum.at(times_C2[:, 1], dated_N, times_N)
     months_N = times_N.view("datetime64[us]").astype("datetime64[M]").astype(np.int64)
-    pairs_M2, chips_M = np.unique(np.stack([dated_N, months_N], axis=1), axis=0, return_counts=True)
     return Extents(
         np.bincount(numbers_N, minlength=collections),
         np.bincount(numbers_N[nowhere_N], minlength=collections),
         np.bincount(numbers_N[undated_N], minlength=collections),
         boxes_C6,
         times_C2,
-        np.column_stack([pairs_M2, chips_M]).astype(np.int64),
+        _counted(dated_N, months_N),
     )
+
+
+def _counted(collections_N: Int64s, months_N: Int64s) -> Int64s:
+    """Return each pair of a collection and a month that there is, and how often it is there, M3.
+
+    A pair is one number: NumPy sorts pairs a hundred times slower, and lets no other thread run meanwhile.
+    """
+    least, months = (int(months_N.min()), int(np.ptp(months_N)) + 1) if months_N.size else (0, 1)
+    keys_M, chips_M = np.unique(collections_N * months + (months_N - least), return_counts=True)
+    return np.stack([keys_M // months, keys_M % months + least, chips_M], axis=1)
 
 
 def _sides(boxes_N4: Floats) -> list[NDArray[np.float64]]:

@@ -22,7 +22,7 @@ ROW_COLUMNS = [*ANSWER_COLUMNS, "cut"]
 """Columns of the file. Answers show no chip spec, but it decides what a chip's picture is."""
 
 
-_STEP = 1024
+_STEP = 128
 """Ranks between two chip ids that are kept in memory, so that few of a search's steps read the file."""
 
 

@@ -61,28 +61,32 @@ class TableIndex:
         return [self.rows.chip_id(row) for row in rows_S], codes_SY
 
 
-def open_index(
-    folder: Path,
-    table: CodeTable,
-    model_id: str,
-    version: int,
-    part_bits: tuple[int, ...],
-    threads: int = 1,
-    row_range: RowRange = ALL_ROWS,
-) -> TableIndex:
-    """Open the index of a version, or of a run of its rows; build it unless the folder has it whole.
+@dataclass(frozen=True)
+class IndexedRows:
+    """The rows that an index is of: those of a model in a version of a table, or a run of them."""
 
-    ``part_bits``: bits of each part of a code, in the order of its bytes (`model.spec.CodeSpec`). Raises
-    TableError if the table's codes have another number of bits, or two rows have one chip id.
+    table: CodeTable
+    model_id: str
+    version: int
+    part_bits: tuple[int, ...]
+    """Bits of each part of a code, in the order of its bytes (`model.spec.CodeSpec`)."""
+    row_range: RowRange = ALL_ROWS
+
+
+def open_index(folder: Path, rows: IndexedRows, threads: int = 1) -> TableIndex:
+    """Open the index of some rows; build it unless the folder has it whole.
+
+    Raises TableError if the table's codes have another number of bits, or two rows have one chip id.
     """
+    table, model_id, version, part_bits = rows.table, rows.model_id, rows.version, rows.part_bits
     what = {"table": table.uri, "table_id": table.id(version), "model_id": model_id}
-    source = what | {"version": version, "part_bits": list(part_bits)} | asdict(row_range)
+    source = what | {"version": version, "part_bits": list(part_bits)} | asdict(rows.row_range)
     with building(folder):  # of several processes that want it at once, one builds it
         try:
             return _opened(folder, open_folder(folder, source), threads)
         except (StaleIndexError, FileNotFoundError) as reason:  # the second: removed while it is opened
             log.info("building the index of version %d: %s", version, reason)
-        count, batches = table.stream(model_id, _COLUMNS, version, row_range)
+        count, batches = table.stream(model_id, _COLUMNS, version, rows.row_range)
         where = f"version {version} of {table.uri}"
         write_folder(folder, lambda new: _build(new, count, batches, part_bits, where), source)
         return _opened(folder, open_folder(folder, source), threads)

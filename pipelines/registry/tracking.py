@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from queue import Empty, Queue
@@ -158,23 +159,28 @@ def tracked_run(
             log.warning("the MLflow run isn't closed", run=run_id, reason=str(error))
 
 
-def record_run(
-    config: TrackingConfig,
-    name: str,
-    params: Mapping[str, object],
-    tags: Mapping[str, str],
-    metrics: Mapping[str, float],
-    status: str,
-    started_at: datetime,
-) -> None:
-    """Record a run that has ended, as ``FINISHED`` or ``FAILED``. Raises TrackingError, ConfigError."""
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that has ended."""
+
+    name: str
+    params: Mapping[str, object]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    status: str
+    """``FINISHED`` or ``FAILED``."""
+    started_at: datetime
+
+
+def record_run(config: TrackingConfig, run: EndedRun) -> None:
+    """Record a run that has ended. Raises TrackingError, ConfigError."""
 
     def record() -> None:
-        run_id = _create_run(config, name, tags, started_at)
-        for key, value in params.items():
+        run_id = _create_run(config, run.name, run.tags, run.started_at)
+        for key, value in run.params.items():
             client(config).log_param(run_id, key, value)
-        log_metrics(config, run_id, metrics)
-        client(config).set_terminated(run_id, status)
+        log_metrics(config, run_id, run.metrics)
+        client(config).set_terminated(run_id, run.status)
 
     in_time(config, record)
 

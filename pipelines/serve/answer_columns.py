@@ -7,7 +7,8 @@ import orjson
 import pyarrow as pa
 
 from pipelines.api.geojson import json_number
-from pipelines.serve.answer_features import geojson, similarity
+from pipelines.serve.answer_features import similarity
+from pipelines.serve.outlines import geojson
 from pipelines.serve.page import Page, Ranked, wanted_columns
 
 Box = tuple[float, float, float, float]

@@ -1,22 +1,14 @@
-"""Turns a page's columns into GeoJSON features: `Match` and `Chip` of `pipelines.api.answers`, as dicts.
-
-Shapes: M chips, P positions of all their outlines, D numbers of decimals.
-"""
+"""Turns a page's columns into GeoJSON features: `Match` and `Chip` of `pipelines.api.answers`, as dicts."""
 
 from collections.abc import Sequence
 from itertools import count, repeat
 from typing import Any
 
-import numpy as np
-import orjson
-import shapely
-from numpy.typing import NDArray
-
 from pipelines.api.fields import Fields
 from pipelines.api.geojson import json_number
 from pipelines.api.pictures import picture_version
-from pipelines.imagery.footprints import ACCURACY
 from pipelines.serve.answer_dicts import FeatureDict
+from pipelines.serve.outlines import geojson
 from pipelines.serve.page import EVERYTHING, Chips, Page, Ranked
 
 _DISTANCES = ("distance", "kind_distance", "look_distance")
@@ -24,10 +16,6 @@ _PROPERTIES = (
     *("rank", "before", "after", "before_datetime", "after_datetime"),
     *("datetime", "collection", "uri", "etag", "window", *_DISTANCES),
 )
-_SCALES_D = 10.0 ** np.arange(9, 2, -1)
-"""Positions in degrees have nine decimals at most, 0.1 mm, and three at least, 100 m."""
-_SHORTEST_D = 1 / (2 * ACCURACY * _SCALES_D[1:])
-"""Shortest side of an outline for which the second of these scales is enough, the third, ... [degrees]."""
 
 
 def features_answer(page: Page) -> dict[str, Any]:
@@ -66,25 +54,6 @@ def thumbnail(chips: Chips, place: int) -> str:
     """Return the path of a chip's picture, with its version: what is there then never changes."""
     version = picture_version(chips["etag"][place], chips["cut"][place])
     return f"/v1/chips/{chips['chip_id'][place]}/thumbnail?version={version}"
-
-
-def geojson(outlines: Sequence[bytes | None]) -> list[orjson.Fragment | None]:
-    """Return outlines (WKB) as GeoJSON, with as many decimals as `ACCURACY` needs: a few bytes a position."""
-    shapes_M = shapely.from_wkb(np.array(outlines, object))
-    positions_P2, owners_P = shapely.get_coordinates(shapes_M, return_index=True)
-    scales_P = _scales(shapes_M)[owners_P, None]
-    rounded = shapely.set_coordinates(shapes_M, np.round(positions_P2 * scales_P) / scales_P)
-    return [None if text is None else orjson.Fragment(text) for text in shapely.to_geojson(rounded)]
-
-
-def _scales(shapes_M: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Return 10 to the power of the decimals that each outline needs.
-
-    Half a unit of the last decimal is at most `ACCURACY` of the shortest side of the outline's box.
-    """
-    west_M, south_M, east_M, north_M = shapely.bounds(shapes_M).T
-    places_M = np.searchsorted(_SHORTEST_D, np.minimum(east_M - west_M, north_M - south_M), "right")
-    return np.asarray(_SCALES_D[places_M])
 
 
 def _add_ranks(ranked: Ranked, page: Page, features: Sequence[FeatureDict]) -> None:

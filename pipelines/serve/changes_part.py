@@ -15,7 +15,7 @@ from pipelines.api.explore import ChangesRequest
 from pipelines.api.fields import Fields
 from pipelines.hamming.bit_order import words_of
 from pipelines.hamming.jit import Int64s, Words
-from pipelines.hamming.pairs import Places, cells_at, find_pairs
+from pipelines.hamming.pairs import PairScale, Places, cells_at, find_pairs
 from pipelines.hamming.row_filter import rows_of
 from pipelines.index.filters import criteria
 from pipelines.index.part_weights import comparison_of
@@ -160,8 +160,8 @@ def pairs_among(
     before, after = ((each.first, each.last) for each in limits)
     words_P = [words_of([bits]) for bits in part_bits]
     weights_W = np.repeat(np.array(comparison.weights, np.int64), words_P)
-    greatest = comparison.greatest_distance(part_bits)
-    found = find_pairs(places, rows_M, (before, after), weights_W, greatest, request.k, request.min_distance)
+    scale = PairScale(weights_W, comparison.greatest_distance(part_bits))
+    found = find_pairs(places, rows_M, (before, after), scale, request.k, request.min_distance)
     different_WK: Words = places.codes_WN[:, found.before_K] ^ places.codes_WN[:, found.after_K]
     bits_WK = np.bitwise_count(different_WK).astype(np.int64)
     ends = pairwise(np.cumsum([0, *words_P]).tolist())

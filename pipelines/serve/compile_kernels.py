@@ -13,7 +13,7 @@ import pyarrow as pa
 from model.bundle import Manifest
 from model.spec import InputSpec, NetworkSpec
 from pipelines.config import StoreConfig
-from pipelines.index.table_index import open_index
+from pipelines.index.table_index import IndexedRows, open_index
 from pipelines.serve.snapshot import Snapshot
 from pipelines.serve.warm_up import warm_up
 from pipelines.storage.store import Store
@@ -56,7 +56,7 @@ def _snapshot(folder: Path, network: NetworkSpec) -> Snapshot:
     shard = write_shard(table.uri, table.store, manifest.model_id, rows)
     version = table.commit_unit([shard], manifest.model_id, 1, {})
     part_bits = tuple(part.bits for part in network.code.parts)
-    index = open_index(folder / "index", table, manifest.model_id, version, part_bits)
+    index = open_index(folder / "index", IndexedRows(table, manifest.model_id, version, part_bits))
     published = Published(
         table_version=version,
         model_id=manifest.model_id,

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.hamming.answer import Hits
+from pipelines.hamming.code_index import Examples
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.examples import search_examples
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.row_filter import EVERY_ROW
 from pipelines.index.request_filters import select
 from pipelines.index.table_index import TableIndex
@@ -36,14 +38,13 @@ class PreparedSearch:
 
     question: Question
     ranking: Ranking
-    positives_EY: Codes
-    negatives_EY: Codes
-    excluded_rows: list[int]
+    examples: Examples
+    excluded_rows: tuple[int, ...]
 
     @property
     def has_one_example(self) -> bool:
         """Whether there is one positive example, and no negative one."""
-        return len(self.positives_EY) == 1 and not len(self.negatives_EY)
+        return tuple(map(len, self.examples)) == (1, 0)
 
     @property
     def is_plain(self) -> bool:
@@ -91,7 +92,7 @@ def prepare(
         resolved = question.with_examples(examples) if is_whole else question
     if not resolved.is_resolved:
         return examples, None
-    excluded = [row for row, _ in held.values()] if question.excludes_examples else []
+    excluded = tuple(row for row, _ in held.values()) if question.excludes_examples else ()
     return examples, _search_of(resolved, Ranking.of(resolved.request, snapshot.code), excluded)
 
 
@@ -110,25 +111,20 @@ def _example(index: TableIndex, chip_id: str, found: tuple[int, Preference | Non
     return Example(chip_id, index.codes.code(row).tobytes(), preference)
 
 
-def _search_of(question: Question, ranking: Ranking, excluded_rows: list[int]) -> PreparedSearch:
+def _search_of(question: Question, ranking: Ranking, excluded_rows: tuple[int, ...]) -> PreparedSearch:
     request = question.request
     if request.code is not None:
-        return PreparedSearch(question, ranking, _stacked([bytes.fromhex(request.code)]), _stacked([]), [])
+        return PreparedSearch(question, ranking, _examples([bytes.fromhex(request.code)], []), ())
     negative_ids = request.negative_ids or ()
     positives = question.example_ids[: len(question.example_ids) - len(negative_ids)]
-    return PreparedSearch(
-        question,
-        ranking,
-        _stacked([question.codes[chip_id] for chip_id in positives]),
-        _stacked([question.codes[chip_id] for chip_id in negative_ids]),
-        excluded_rows,
-    )
+    codes = ([question.codes[chip_id] for chip_id in some] for some in (positives, negative_ids))
+    return PreparedSearch(question, ranking, _examples(*codes), excluded_rows)
 
 
-def _stacked(codes: Sequence[bytes]) -> Codes:
-    if not codes:
-        return np.empty((0, 0), np.uint8)
-    return np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1)
+def _examples(positives: Sequence[bytes], negatives: Sequence[bytes]) -> Examples:
+    """Return codes as arrays; there is at least one positive."""
+    stacked_EY = np.frombuffer(b"".join([*positives, *negatives]), np.uint8).reshape(-1, len(positives[0]))
+    return Examples(stacked_EY[: len(positives)], stacked_EY[len(positives) :])
 
 
 def _all_hits(index: TableIndex, searches: dict[int, PreparedSearch]) -> dict[int, Hits]:
@@ -146,11 +142,9 @@ def _all_hits(index: TableIndex, searches: dict[int, PreparedSearch]) -> dict[in
             hits[places[0]] = _hits(index, searches[places[0]])
             continue
         together = index.codes.search_batch(
-            np.concatenate([searches[place].positives_EY for place in places]),
-            k,
-            farthest,
+            np.concatenate([searches[place].examples.positives_EY for place in places]),
+            [Limits(k, farthest, searches[place].excluded_rows) for place in places],
             comparison=comparison,
-            excluded_rows=[next(iter(searches[place].excluded_rows), None) for place in places],
         )
         hits |= zip(places, together, strict=True)
     return hits
@@ -163,38 +157,15 @@ def _reach(index: TableIndex, question: Question) -> int:
 
 def _hits(index: TableIndex, search: PreparedSearch) -> Hits:
     request, comparison = search.question.request, search.ranking.comparison
-    k = _reach(index, search.question)
     row_filter = select(index, request) if request.has_filters else EVERY_ROW
+    limits = Limits(_reach(index, search.question), search.farthest, search.excluded_rows, row_filter)
     if not search.has_one_example:
-        width = search.positives_EY.shape[1]
-        return search_examples(
-            index.codes,
-            search.positives_EY,
-            search.negatives_EY.reshape(-1, width),
-            k,
-            search.farthest,
-            comparison=comparison,
-            excluded_rows=search.excluded_rows,
-            row_filter=row_filter,
-        )
-    code_Y = search.positives_EY[0]
+        return search_examples(index.codes, search.examples, limits, comparison=comparison)
+    code_Y = search.examples.positives_EY[0]
     if search.ranking.bit_weights is not None:
-        return index.codes.search_values(
-            code_Y,
-            search.ranking.own_weights,
-            k,
-            search.farthest,
-            comparison=comparison,
-            row_filter=row_filter,
-        )
-    return index.codes.search(
-        code_Y,
-        k,
-        search.farthest,
-        comparison=comparison,
-        excluded_row=next(iter(search.excluded_rows), None),
-        row_filter=row_filter,
-    )
+        weights_K = search.ranking.own_weights
+        return index.codes.search_values(code_Y, weights_K, limits, comparison=comparison)
+    return index.codes.search(code_Y, limits, comparison=comparison)
 
 
 def _partial_results(

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.api.explore import GridRequest
+from pipelines.hamming.code_index import BitWeights
 from pipelines.hamming.heat import View
 from pipelines.hamming.jit import Int64s
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.row_filter import EVERY_ROW
 from pipelines.index.request_filters import select
 from pipelines.serve.find import PreparedSearch, prepare
@@ -70,17 +72,15 @@ class GridQuestion:
 
     def _filled(self, snapshot: Snapshot, search: PreparedSearch) -> Filled:
         index, request, ranking = snapshot.index, self.request, search.ranking
+        row_filter = select(index, request) if request.has_filters else EVERY_ROW
+        weights = None if ranking.bit_weights is None else BitWeights(ranking.own_weights, ranking.unit)
         scale, heat = index.codes.heat(
-            search.positives_EY,
-            search.negatives_EY,
+            search.examples,
             index.columns.boxes_N4,
             view_of(request),
-            request.max_distance,
+            Limits(None, request.max_distance, search.excluded_rows, row_filter),
             comparison=ranking.comparison,
-            bit_weights_K=None if ranking.bit_weights is None else ranking.own_weights,
-            weight_of_a_bit=ranking.unit,
-            excluded_rows=search.excluded_rows,
-            row_filter=select(index, request) if request.has_filters else EVERY_ROW,
+            bit_weights=weights,
         )
         index_A = np.flatnonzero(heat.counts_C)
         return Filled(

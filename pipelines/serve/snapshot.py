@@ -11,7 +11,7 @@ from model.bundle import Manifest
 from model.spec import CodeSpec
 from pipelines.errors import TableError
 from pipelines.index.files import remove_others
-from pipelines.index.table_index import TableIndex, open_index
+from pipelines.index.table_index import IndexedRows, TableIndex, open_index
 from pipelines.registry.bundles import read_manifest
 from pipelines.serve.config import ServeConfig
 from pipelines.storage.store import Store
@@ -68,15 +68,9 @@ def load_snapshot(
     model = published.model_id.replace("/", "_")
     suffix = f"{row_range.number}of{row_range.parts}"
     folder = config.index_folder / f"{prefix}-{model}-{published.table_version}-{suffix}"
-    index = open_index(
-        folder,
-        table,
-        published.model_id,
-        published.table_version,
-        tuple(part.bits for part in manifest.network.code.parts),
-        config.search_threads,
-        row_range,
-    )
+    part_bits = tuple(part.bits for part in manifest.network.code.parts)
+    rows = IndexedRows(table, published.model_id, published.table_version, part_bits, row_range)
+    index = open_index(folder, rows, config.search_threads)
     with suppress(FileNotFoundError):  # another replica removed it: the mapped files stay readable
         folder.touch()
     # folders of other divisions too: with another number of shards, the old ones aren't needed any more

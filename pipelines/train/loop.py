@@ -18,7 +18,7 @@ from model.losses import build_loss
 from model.network import HashNetwork
 from model.recipe import AugmentSpec, Recipe
 from model.spec import InputSpec, NetworkSpec
-from model.training import TrainingModule, WorkerSlice, start, train_epoch
+from model.training import TrainingModule, TrainingSet, WorkerSlice, start, train_epoch
 from pipelines.train.inputs import AugmentedImages, FeatureRows
 from pipelines.train.validation import SCORE, LabelledSplit, validate
 
@@ -85,9 +85,9 @@ def train_loop(
         else AugmentedImages(job.train.rows, job.input, job.augment, device).inputs
     )
     stopped = state.epochs_since_best >= recipe.patience > 0
-    views = views_a_chip(job.loss)
+    chips = TrainingSet(labels_NC, inputs_of, views_a_chip(job.loss))
     while state.epoch < recipe.epochs and not stopped:
-        steps = train_epoch(state, model, loss_of, labels_NC, inputs_of, recipe, job.seed, worker, views)
+        steps = train_epoch(state, model, loss_of, chips, job.seed, worker)
         figures = validate(network, job.validation, worker, kind_only=True)
         stopped = state.judge(figures.get(SCORE, -math.inf), recipe.patience)
         rates = {"learning_rate": state.scheduler.get_last_lr()[0]}

@@ -13,7 +13,7 @@ from model.losses import build_loss
 from model.network import HashNetwork
 from model.recipe import Recipe
 from model.spec import InputSpec, NetworkSpec
-from model.training import ALONE, TrainingModule, WorkerSlice, rate_at, start, train_epoch
+from model.training import ALONE, TrainingModule, TrainingSet, WorkerSlice, rate_at, start, train_epoch
 
 CASES = (
     (OrthoHashSpec(), "norm"),  # with the contrastive term, for which each chip comes in two views
@@ -65,9 +65,8 @@ def losses(worker, wrap=lambda module: module):
     network = make_network("norm")
     model = wrap(TrainingModule(network, RECIPE, keep_statistics=True))
     state, loss_of = start(network, RECIPE, len(LABELS_NC)), build_loss(OrthoHashSpec(), 3, 16, seed=0)
-    return [
-        train_epoch(state, model, loss_of, LABELS_NC, images, RECIPE, 0, worker, views=2) for _ in range(2)
-    ]
+    chips = TrainingSet(LABELS_NC, images, views=2)
+    return [train_epoch(state, model, loss_of, chips, 0, worker) for _ in range(2)]
 
 
 def worker(rank, workers, folder):
@@ -110,7 +109,8 @@ def trained(recipe, epochs, state=None, keep_statistics=True):
         def inputs(rows_B, _, views):
             return torch.from_numpy(features_ND[rows_B.repeat(views)])
 
-    steps = [train_epoch(fresh, model, loss_of, LABELS_NC, inputs, recipe, 0, views=2) for _ in range(epochs)]
+    chips = TrainingSet(LABELS_NC, inputs, views=2)
+    steps = [train_epoch(fresh, model, loss_of, chips, 0) for _ in range(epochs)]
     return fresh, network, steps
 
 
@@ -180,7 +180,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step():
             return {"fine": outputs_BK.mean(), "broken": outputs_BK.mean() * math.nan}
 
     with pytest.raises(FloatingPointError, match="broken is nan in epoch 1"):
-        train_epoch(state, model, Broken(), LABELS_NC, images, RECIPE, 0)
+        train_epoch(state, model, Broken(), TrainingSet(LABELS_NC, images), 0)
     for key, value in network.head.named_parameters():
         torch.testing.assert_close(value, before[key])
 

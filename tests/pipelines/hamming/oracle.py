@@ -5,6 +5,9 @@ Shapes: N codes, Y bytes a code, P parts, K bits.
 
 import numpy as np
 
+from pipelines.hamming.limits import Limits
+from pipelines.hamming.row_filter import EVERY_ROW, filter_by_mask
+
 
 def nearest(codes_NY, code_Y, k=None, max_distance=None, *, ranks_N=None, mask_N=None, excluded_row=None):
     """Return (rows, distances, kth_distance, ties_at_cutoff, within), in plain numpy."""
@@ -94,3 +97,9 @@ def one_bucket(count, num_bytes, seed=0):
     codes_NY = np.zeros((count, num_bytes), np.uint8)
     codes_NY[:, :3] = np.arange(count, dtype="<u4").view(np.uint8).reshape(-1, 4)[:, :3]
     return np.random.default_rng(seed).permutation(codes_NY)
+
+
+def limits_of(k=None, max_distance=None, excluded_row=None, mask_N=None):
+    """The limits of a search, as the oracles here take them."""
+    excluded = () if excluded_row is None else (excluded_row,)
+    return Limits(k, max_distance, excluded, EVERY_ROW if mask_N is None else filter_by_mask(mask_N))

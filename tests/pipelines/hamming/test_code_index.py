@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pipelines.hamming.arrays import build_arrays
 from pipelines.hamming.code_index import CodeIndex
-from pipelines.hamming.row_filter import EVERY_ROW, filter_by_mask
-from tests.pipelines.hamming.oracle import answer, clustered, nearest, one_bucket, uniform
+from pipelines.hamming.limits import Limits
+from pipelines.hamming.row_filter import filter_by_mask
+from tests.pipelines.hamming.oracle import answer, clustered, limits_of, nearest, one_bucket, uniform
 
 METHODS = ("auto", "scan", "mih")
 
@@ -40,8 +41,7 @@ def searches(draw):
 @settings(max_examples=300, deadline=None)
 def test_small_indices_answer_as_the_oracle_does(search):
     codes_NY, code_Y, limits, ranks_N, mask_N = search
-    row_filter = EVERY_ROW if mask_N is None else filter_by_mask(mask_N)
-    hits = index_of(codes_NY, ranks_N).search(code_Y, row_filter=row_filter, **limits)
+    hits = index_of(codes_NY, ranks_N).search(code_Y, limits_of(**limits, mask_N=mask_N))
     assert answer(hits) == nearest(codes_NY, code_Y, **limits, ranks_N=ranks_N, mask_N=mask_N)
 
 
@@ -72,27 +72,25 @@ def test_tables_answer_as_the_oracle_does(make, num_bytes):
         code_Y = codes_NY[row] if number % 2 else clustered(1, num_bytes, seed=number)[0]
         for more in ({}, {"excluded_row": row}, {"mask_N": mask_N}, {"mask_N": mask_N, "excluded_row": row}):
             want = nearest(codes_NY, code_Y, **limits, ranks_N=ranks_N, **more)
-            chosen = {"row_filter": filter_by_mask(mask_N)} if "mask_N" in more else {}
-            excluded = {"excluded_row": row} if "excluded_row" in more else {}
             for method in METHODS:
-                hits = index.search(code_Y, **limits, **chosen, **excluded, method=method)
+                hits = index.search(code_Y, limits_of(**limits, **more), method=method)
                 assert answer(hits) == want, (limits, more.keys(), method)
 
 
 def test_asked_for_a_method_it_is_taken():
     codes_NY = clustered(400_000, 8, centres=1000)
     index = index_of(codes_NY)
-    assert [index.search(codes_NY[0], 10, method=method).method for method in METHODS] == [
+    assert [index.search(codes_NY[0], Limits(10), method=method).method for method in METHODS] == [
         "mih",
         "scan",
         "mih",
     ]
-    assert index.search(codes_NY[0], 10).codes_compared < 10_000
+    assert index.search(codes_NY[0], Limits(10)).codes_compared < 10_000
 
 
 def test_a_search_that_tables_make_dearer_is_a_scan():
     codes_NY = one_bucket(200_000, 8)
-    hits = index_of(codes_NY).search(uniform(1, 8)[0], 10)
+    hits = index_of(codes_NY).search(uniform(1, Limits(8))[0], 10)
     assert hits.method == "scan"
     assert hits.codes_compared == 200_000
 
@@ -104,29 +102,29 @@ def test_a_batch_answers_as_its_queries_one_by_one(make):
     index = index_of(codes_NY)
     for method in METHODS:
         for limits in ((10, None), (None, 9), (3, 20)):
-            batch = index.search_batch(queries_QY, *limits, method=method)
+            batch = index.search_batch(queries_QY, [Limits(*limits)] * len(queries_QY), method=method)
             assert [answer(hits) for hits in batch] == [
-                answer(index.search(code_Y, *limits, method="scan")) for code_Y in queries_QY
+                answer(index.search(code_Y, Limits(*limits), method="scan")) for code_Y in queries_QY
             ]
-    assert index.search_batch(queries_QY[:0], 10) == []
+    assert index.search_batch(queries_QY[:0], []) == []
 
 
 def test_threads_and_shards_change_nothing():
     codes_NY, query_Y = clustered(700_000, 8), uniform(1, 8)[0]
     want = nearest(codes_NY, query_Y, 300)
     for threads in (1, 2):
-        assert answer(index_of(codes_NY, threads=threads).search(query_Y, 300, method="scan")) == want
+        assert answer(index_of(codes_NY, threads=threads).search(query_Y, Limits(300), method="scan")) == want
     starts = [0, 1, 250_000, 700_000]
     merged = []
     for first, last in pairwise(starts):
-        hits = index_of(codes_NY[first:last]).search(query_Y, 300)
+        hits = index_of(codes_NY[first:last]).search(query_Y, Limits(300))
         merged += zip(hits.distances_K.tolist(), (hits.rows_K + first).tolist(), strict=True)
     assert sorted(merged)[:300] == list(zip(want[1], want[0], strict=True))
 
 
 def test_equal_codes_are_one_group_however_many_there_are():
     index = index_of(np.full((50_000, 8), 7, np.uint8))
-    hits = index.search(np.full(8, 7, np.uint8), 4)
+    hits = index.search(np.full(8, 7, np.uint8), Limits(4))
     assert (hits.rows_K.tolist(), hits.ties_at_cutoff, hits.within) == ([0, 1, 2, 3], 49_996, None)
     assert (hits.codes_compared, index.distinct_codes) == (1, 1)
 
@@ -142,11 +140,17 @@ def test_gives_back_its_codes_and_counts_the_distinct(num_bytes):
 
 def test_says_what_does_not_fit():
     index = index_of(uniform(5, 8))
+    with pytest.raises(ValueError, match="one row at most"):
+        index.search(np.zeros(8, np.uint8), Limits(1, excluded_rows=(1, 2)))
+    filtered = Limits(1, row_filter=filter_by_mask(np.ones(5, bool)))
+    for limits, message in (([Limits(1), Limits(2)], "same k"), ([filtered] * 2, "no filter")):
+        with pytest.raises(ValueError, match=message):
+            index.search_batch(np.zeros((2, 8), np.uint8), limits)
     with pytest.raises(ValueError, match="has 32 bits, the index 64"):
-        index.search(np.zeros(4, np.uint8), 1)
+        index.search(np.zeros(4, np.uint8), Limits(1))
     for k, max_distance in ((0, None), (-1, None), (1, -1)):
         with pytest.raises(ValueError, match="1 or more"):
-            index.search(np.zeros(8, np.uint8), k, max_distance)
+            index.search(np.zeros(8, np.uint8), Limits(k, max_distance))
     for codes_NY in (np.zeros((2, 129), np.uint8), np.zeros((2, 8), np.int8), np.zeros(8, np.uint8)):
         with pytest.raises(ValueError, match="codes must be uint8"):
             build_arrays(codes_NY)

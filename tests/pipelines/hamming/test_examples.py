@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.hamming.arrays import build_arrays
-from pipelines.hamming.code_index import CodeIndex
+from pipelines.hamming.code_index import CodeIndex, Examples
 from pipelines.hamming.examples import search_examples
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.row_filter import EVERY_ROW, filter_by_mask
 
 
@@ -47,12 +48,8 @@ def test_the_answer_is_the_oracles(question, k, max_distance):
     wanted.sort(key=lambda row: (scores[row], ranks_N[row]))
     hits = search_examples(
         CodeIndex(build_arrays(codes_NY, ranks_N.astype(np.uint32))),
-        positives_EY,
-        negatives_EY,
-        k,
-        max_distance,
-        excluded_rows=excluded,
-        row_filter=EVERY_ROW if mask_N is None else filter_by_mask(mask_N),
+        Examples(positives_EY, negatives_EY),
+        Limits(k, max_distance, excluded, EVERY_ROW if mask_N is None else filter_by_mask(mask_N)),
     )
     assert hits.rows_K.tolist() == wanted[:k]
     assert hits.distances_K.tolist() == [pytest.approx(float(scores[row])) for row in wanted[:k]]
@@ -64,8 +61,8 @@ def test_the_answer_is_the_oracles(question, k, max_distance):
 def test_one_example_is_an_ordinary_search():
     codes_NY = np.random.default_rng(0).integers(0, 256, (500, 8), np.uint8)
     index = CodeIndex(build_arrays(codes_NY))
-    alone = search_examples(index, codes_NY[:1], codes_NY[:0], 20)
-    assert alone.rows_K.tolist() == index.search(codes_NY[0], 20).rows_K.tolist()
+    alone = search_examples(index, Examples(codes_NY[:1], codes_NY[:0]), Limits(20))
+    assert alone.rows_K.tolist() == index.search(codes_NY[0], Limits(20)).rows_K.tolist()
 
 
 def test_says_how_many_examples_are_taken():
@@ -73,4 +70,4 @@ def test_says_how_many_examples_are_taken():
     index = CodeIndex(build_arrays(codes_NY))
     for positives, negatives in ((0, 1), (101, 0), (1, 101)):
         with pytest.raises(ValueError, match="1 to 100 positive"):
-            search_examples(index, codes_NY[:positives], codes_NY[:negatives], 1)
+            search_examples(index, Examples(codes_NY[:positives], codes_NY[:negatives]), Limits(1))

@@ -5,7 +5,6 @@ Shapes: N rows, Y bytes a code, E examples, K bits.
 
 import math
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +13,10 @@ from hypothesis import strategies as st
 
 from model.codes import unpack
 from pipelines.hamming.arrays import build_arrays
-from pipelines.hamming.code_index import CodeIndex
+from pipelines.hamming.code_index import BitWeights, CodeIndex, Examples
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.heat import NOTHING, View
+from pipelines.hamming.limits import Limits
 from pipelines.hamming.row_filter import EVERY_ROW, filter_by_mask
 
 ROWS = 1300  # more than two blocks
@@ -87,17 +87,13 @@ def test_any_question(
     weights_K = np.random.default_rng(number).integers(0, 16, sum(part_bits)) if has_weights else None
     mask_N = np.random.default_rng(number).random(ROWS) < 0.3 if is_filtered else np.ones(ROWS, bool)
     excluded = [*positives, *negatives] if excludes else []
-    given: dict[str, Any] = {} if weights_K is None else {"bit_weights_K": weights_K, "weight_of_a_bit": 8}
     scale, heat = index.heat(
-        codes_NY[positives],
-        codes_NY[negatives],
+        Examples(codes_NY[positives], codes_NY[negatives]),
         boxes_N4,
         view,
-        max_distance,
+        Limits(None, max_distance, tuple(excluded), filter_by_mask(mask_N) if is_filtered else EVERY_ROW),
         comparison=comparison,
-        excluded_rows=excluded,
-        row_filter=filter_by_mask(mask_N) if is_filtered else EVERY_ROW,
-        **given,
+        bit_weights=None if weights_K is None else BitWeights(weights_K, 8),
     )
     own_K = np.full(sum(part_bits), 8) if weights_K is None else weights_K
     full_K = own_K * np.repeat(comparison.weights, part_bits)
@@ -137,10 +133,10 @@ def test_any_question(
 def test_an_index_without_rows() -> None:
     index = CodeIndex(build_arrays(np.empty((0, 4), np.uint8)))
     _, heat = index.heat(
-        np.zeros((1, 4), np.uint8),
-        np.empty((0, 4), np.uint8),
+        Examples(np.zeros((1, 4), np.uint8), np.empty((0, 4), np.uint8)),
         np.empty((0, 4)),
         View(0.0, 1.0, 1.0, 1.0, 2, 2),
+        Limits(),
     )
     assert heat.counts_C.sum() == heat.histogram_D.sum() == 0
 
@@ -149,5 +145,8 @@ def test_a_code_of_another_length() -> None:
     index, _, boxes_N4 = INDICES[(32,)]
     with pytest.raises(ValueError, match="the code has 40 bits"):
         index.heat(
-            np.zeros((1, 5), np.uint8), np.empty((0, 4), np.uint8), boxes_N4, View(0.0, 1.0, 1.0, 1.0, 2, 2)
+            Examples(np.zeros((1, 5), np.uint8), np.empty((0, 4), np.uint8)),
+            boxes_N4,
+            View(0.0, 1.0, 1.0, 1.0, 2, 2),
+            Limits(),
         )

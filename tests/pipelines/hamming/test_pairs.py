@@ -6,7 +6,7 @@ Shapes: N rows, W words a code.
 import numpy as np
 import pytest
 
-from pipelines.hamming.pairs import Places, find_pairs
+from pipelines.hamming.pairs import PairScale, Places, find_pairs
 from pipelines.hamming.row_filter import NO_TIME
 
 WEIGHTS = (3, 1)
@@ -73,7 +73,7 @@ def test_all_pairs_are_found(seed: int) -> None:
     rows_M = np.sort(rng.choice(150, 130, replace=False))
     intervals = ((0, 100), (0, 100)) if seed % 2 else ((0, 4), (3, 8))
     k, least = int(rng.integers(1, 300)), int(rng.choice([0, 60]))
-    found = find_pairs(places, rows_M, intervals, np.array(WEIGHTS), GREATEST, k, least)
+    found = find_pairs(places, rows_M, intervals, PairScale(np.array(WEIGHTS), GREATEST), k, least)
     wanted = oracle(places, rows_M.tolist(), intervals)
     pairs = list(zip(found.before_K.tolist(), found.after_K.tolist(), strict=True))
     assert pairs == [(a, b) for minus, _, _, a, b in wanted if -minus >= least][:k]
@@ -90,12 +90,18 @@ def test_rows_of_one_owner_are_no_pair() -> None:
     owners_N = (np.arange(150) % 2).astype(np.uint32)
     every = ((0, 100), (0, 100))
     found = find_pairs(
-        places._replace(owners_N=owners_N), np.arange(150), every, np.array(WEIGHTS), GREATEST, 10_000
+        places._replace(owners_N=owners_N),
+        np.arange(150),
+        every,
+        PairScale(np.array(WEIGHTS), GREATEST),
+        10_000,
     )
     wanted = [pair for pair in oracle(places, list(range(150)), every) if (pair[3] + pair[4]) % 2]
     assert list(zip(found.before_K.tolist(), found.after_K.tolist(), strict=True)) == [p[3:] for p in wanted]
 
 
 def test_nothing_to_compare() -> None:
-    found = find_pairs(made(0), np.empty(0, np.int64), ((0, 9), (0, 9)), np.array(WEIGHTS), GREATEST, 5)
+    found = find_pairs(
+        made(0), np.empty(0, np.int64), ((0, 9), (0, 9)), PairScale(np.array(WEIGHTS), GREATEST), 5
+    )
     assert (found.before_K.size, found.counts_D.sum()) == (0, 0)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from pipelines.hamming.arrays import build_arrays, joined, separate
 from pipelines.hamming.blocks import build_blocks
-from pipelines.hamming.code_index import CodeIndex
+from pipelines.hamming.code_index import CodeIndex, Examples
 from pipelines.hamming.comparison import Comparison
 from pipelines.hamming.examples import search_examples
-from pipelines.hamming.row_filter import EVERY_ROW, filter_by_mask
-from tests.pipelines.hamming.oracle import clustered, first_rows, part_sums, weighted_answer
+from pipelines.hamming.limits import Limits
+from tests.pipelines.hamming.oracle import clustered, first_rows, limits_of, part_sums, weighted_answer
 
 METHODS = ("auto", "scan", "mih")
 KIND, LOOK = Comparison((1, 0), (0, 1)), Comparison((0, 1), (1, 0))
@@ -49,11 +49,7 @@ def questions(draw):
 def test_small_indices_answer_as_the_oracle_does(question, method):
     codes_NY, code_Y, part_bits, comparison, limits, ranks_N, mask_N = question
     hits = index_of(codes_NY, part_bits, ranks_N.astype(np.uint32)).search(
-        code_Y,
-        **limits,
-        comparison=comparison,
-        row_filter=EVERY_ROW if mask_N is None else filter_by_mask(mask_N),
-        method=method,
+        code_Y, limits_of(**limits, mask_N=mask_N), comparison=comparison, method=method
     )
     sums_NP = part_sums(codes_NY, code_Y, part_bits)
     want = first_rows(sums_NP, comparison, ranks_N, **limits, mask_N=mask_N)
@@ -68,11 +64,7 @@ def test_bits_with_weights_of_their_own_are_summed_as_numpy_does(question, seed)
     comparison = Comparison(comparison.weights, (0,) * len(part_bits))
     weights_K = np.random.default_rng(seed).integers(0, 16, sum(part_bits))
     hits = index_of(codes_NY, part_bits, ranks_N.astype(np.uint32)).search_values(
-        code_Y,
-        weights_K,
-        **limits,
-        comparison=comparison,
-        row_filter=EVERY_ROW if mask_N is None else filter_by_mask(mask_N),
+        code_Y, weights_K, limits_of(**limits, mask_N=mask_N), comparison=comparison
     )
     sums_NP = part_sums(codes_NY, code_Y, part_bits, weights_K)
     assert weighted_answer(hits) == first_rows(sums_NP, comparison, ranks_N, **limits, mask_N=mask_N)
@@ -107,17 +99,11 @@ def test_every_way_answers_as_the_oracle_does(parted, comparison):
         sums_NP = part_sums(codes_NY, codes_NY[row], (64, 192))
         for mask_N in (None, scattered_N, narrow_N):
             for excluded_row in (None, row):
-                want = first_rows(
-                    sums_NP, comparison, ranks_N, **limit, mask_N=mask_N, excluded_row=excluded_row
-                )
+                more = {"mask_N": mask_N, "excluded_row": excluded_row}
+                want = first_rows(sums_NP, comparison, ranks_N, **limit, **more)
                 for method in METHODS:
                     hits = index.search(
-                        codes_NY[row],
-                        **limit,
-                        comparison=comparison,
-                        excluded_row=excluded_row,
-                        row_filter=EVERY_ROW if mask_N is None else filter_by_mask(mask_N),
-                        method=method,
+                        codes_NY[row], limits_of(**limit, **more), comparison=comparison, method=method
                     )
                     assert weighted_answer(hits) == want, (limit, excluded_row, method)
 
@@ -125,9 +111,9 @@ def test_every_way_answers_as_the_oracle_does(parted, comparison):
 def test_kind_alone_is_found_by_multi_index_hashing_and_most_blocks_are_ruled_out(parted):
     codes_NY, _, arrays = parted
     index = CodeIndex(arrays)
-    hits = index.search(codes_NY[9], 10, comparison=KIND)
+    hits = index.search(codes_NY[9], Limits(10), comparison=KIND)
     assert (hits.method, hits.codes_compared < 4000) == ("mih", True)
-    hits = index.search(codes_NY[9], 10, comparison=BOTH[3])
+    hits = index.search(codes_NY[9], Limits(10), comparison=BOTH[3])
     assert (hits.method, hits.codes_compared < 20_000) == ("scan", True)
 
 
@@ -136,7 +122,7 @@ def test_bit_weights_answer_as_the_oracle_does_over_blocks(parted):
     weights_K = np.random.default_rng(3).integers(0, 16, 256)
     sums_NP = part_sums(codes_NY, codes_NY[11], (64, 192), weights_K)
     for limit in ({"k": 20}, {"k": None, "max_distance": 400}):
-        hits = CodeIndex(arrays).search_values(codes_NY[11], weights_K, **limit, comparison=BOTH[3])
+        hits = CodeIndex(arrays).search_values(codes_NY[11], weights_K, Limits(**limit), comparison=BOTH[3])
         assert weighted_answer(hits) == first_rows(sums_NP, BOTH[3], ranks_N, **limit)
 
 
@@ -148,12 +134,14 @@ def test_threads_shards_and_batches_change_nothing(parted):
             first_rows(part_sums(codes_NY, code_Y, (64, 192)), comparison, ranks_N, 300)
             for code_Y in queries_QY
         ]
-        batch = CodeIndex(arrays, threads=2).search_batch(queries_QY, 300, comparison=comparison)
+        batch = CodeIndex(arrays, threads=2).search_batch(
+            queries_QY, [Limits(300)] * len(queries_QY), comparison=comparison
+        )
         assert [weighted_answer(hits) for hits in batch] == wants
         merged = []
         for first, last in ((0, 1), (1, 9000), (9000, 40_000)):
             hits = index_of(codes_NY[first:last], (64, 192), ranks_N[first:last]).search(
-                queries_QY[0], 300, comparison=comparison
+                queries_QY[0], Limits(300), comparison=comparison
             )
             rows = hits.rows_K + first
             merged += zip(
@@ -184,16 +172,18 @@ def test_a_batch_that_reads_blocks_together_answers_as_the_oracle_does(parted, c
     ]
     for threads in (1, 2, 3):
         batch = CodeIndex(arrays, threads).search_batch(
-            codes_NY[rows], **limits, comparison=comparison, excluded_rows=excluded
+            codes_NY[rows],
+            [limits_of(**limits, excluded_row=row) for row in excluded],
+            comparison=comparison,
         )
         assert [weighted_answer(hits) for hits in batch] == wants
 
 
 def test_pages_of_any_size_are_one_answer(parted):
     codes_NY, _, arrays = parted
-    whole = CodeIndex(arrays).search(codes_NY[5], 400, comparison=KIND)
+    whole = CodeIndex(arrays).search(codes_NY[5], Limits(400), comparison=KIND)
     for k in (1, 7, 64, 65, 128, 399):
-        hits = CodeIndex(arrays).search(codes_NY[5], k, comparison=KIND)
+        hits = CodeIndex(arrays).search(codes_NY[5], Limits(k), comparison=KIND)
         assert hits.rows_K.tolist() == whole.rows_K[:k].tolist()
 
 
@@ -202,7 +192,7 @@ def test_a_table_of_equal_codes_is_answered_in_little_memory():
     index = index_of(codes_NY, (64, 192))
     assert index.distinct_codes == 1
     for comparison in (KIND, BOTH[1]):
-        hits = index.search(codes_NY[0], 4, comparison=comparison)
+        hits = index.search(codes_NY[0], Limits(4), comparison=comparison)
         assert (hits.rows_K.tolist(), hits.ties_at_cutoff) == ([0, 1, 2, 3], 99_996)
 
 
@@ -227,7 +217,10 @@ def test_several_examples_are_compared_by_parts(parted):
             2 * part_sums(codes_NY, codes_NY[row], (64, 192)) for row in (3, 4, 5)
         )
         hits = search_examples(
-            CodeIndex(arrays), codes_NY[[1, 2]], codes_NY[[3, 4, 5]], 50, 2.0, comparison=comparison
+            CodeIndex(arrays),
+            Examples(codes_NY[[1, 2]], codes_NY[[3, 4, 5]]),
+            Limits(50, 2.0),
+            comparison=comparison,
         )
         rows, distances, ties, *rest = first_rows(sums_NP, comparison, ranks_N, 50, 12)
         assert hits.rows_K.tolist() == rows
@@ -241,7 +234,7 @@ def test_one_part_may_count_more_than_once():
     codes_NY = clustered(300, 4)
     index = CodeIndex(build_arrays(codes_NY))
     comparison = Comparison((3,), (2,))
-    hits = index.search(codes_NY[0], 9, 20, comparison=comparison)
+    hits = index.search(codes_NY[0], Limits(9, 20), comparison=comparison)
     want = first_rows(part_sums(codes_NY, codes_NY[0], (32,)), comparison, np.arange(300), 9, 20)
     assert weighted_answer(hits) == want
 
@@ -253,14 +246,14 @@ def test_says_what_does_not_fit():
             build_arrays(codes_NY, None, part_bits)
     index = index_of(codes_NY, (8, 24))
     with pytest.raises(ValueError, match="2 parts"):
-        index.search(codes_NY[0], 1, comparison=Comparison((1,), (0,)))
+        index.search(codes_NY[0], Limits(1), comparison=Comparison((1,), (0,)))
     for weights, ties in (((1,), (0, 0)), ((0, 0), (1, 0)), ((9, 1), (0, 0)), ((1, 1), (-1, 0))):
         with pytest.raises(ValueError, match="weight"):
             Comparison(weights, ties)
     for weights_K in (np.ones(31, int), np.full(32, 16), np.full(32, -1)):
         with pytest.raises(ValueError, match="0 to 15"):
-            index.search_values(codes_NY[0], weights_K, 1)
+            index.search_values(codes_NY[0], weights_K, Limits(1))
     with pytest.raises(ValueError, match="too large together"):
         index_of(clustered(5, 128), (512, 512)).search_values(
-            clustered(1, 128)[0], np.full(1024, 15), 1, comparison=Comparison((8, 8), (8, 8))
+            clustered(1, 128)[0], np.full(1024, 15), Limits(1), comparison=Comparison((8, 8), (8, 8))
         )

@@ -127,12 +127,13 @@ import numpy as np
 from pipelines.hamming import simd, simd_plain
 from pipelines.hamming.arrays import build_arrays
 from pipelines.hamming.code_index import CodeIndex
+from pipelines.hamming.limits import Limits
 from tests.pipelines.hamming.oracle import answer, clustered, nearest
 assert simd.popcount is simd_plain.popcount
 codes_NY = clustered(5_000, 8)
 index = CodeIndex(build_arrays(codes_NY))
 for row in range(0, 5_000, 499):
-    assert answer(index.search(codes_NY[row], 10)) == nearest(codes_NY, codes_NY[row], 10)
+    assert answer(index.search(codes_NY[row], Limits(10))) == nearest(codes_NY, codes_NY[row], 10)
 """
 
 

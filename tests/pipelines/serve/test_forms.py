@@ -24,9 +24,9 @@ from pipelines.api.answers_by_form import ColumnsAnswer
 from pipelines.api.explore import DatesParameters
 from pipelines.api.fields import MEMBERS, PROPERTIES, Fields
 from pipelines.client.tables import about, frame_of, joined, read_table
-from pipelines.serve.answer_features import geojson
 from pipelines.serve.app import Ingress
 from pipelines.serve.media import ARROW, PARQUET, WINDOW_BYTES, packed
+from pipelines.serve.outlines import geojson
 from tests.pipelines.serve.conftest import Archive
 
 Ask = Callable[..., httpx.Response]
@@ -194,11 +194,33 @@ def test_outlines_have_the_decimals_that_their_accuracy_needs(
 ) -> None:
     west, south = corner
     shape = shapely.Polygon([(west, south), (west + size, south + size / 9), (west, south + size)])
-    (fragment,) = geojson([shapely.to_wkb(shape)])
+    outline = shapely.to_wkb(shape)
+    (fragment,) = geojson([outline])
     rounded = shapely.from_geojson(orjson.dumps(fragment))
     moved = np.abs(shapely.get_coordinates(rounded) - shapely.get_coordinates(shape)).max()
     assert moved <= size / 1000 * 1.001
-    assert len(orjson.dumps(fragment)) <= 40 + 4 * len("[-179.12345678,-89.12345678],")
+    assert len(orjson.dumps(fragment)) <= 50 + 4 * len("[-179.12345678,-89.12345678],")
+    many = geojson([outline] * 101)  # so many are written by shapely
+    assert {orjson.dumps(each) for each in map(as_read, many)} == {orjson.dumps(as_read(fragment))}
+
+
+def as_read(geometry: object) -> object:
+    """A geometry as its reader sees it."""
+    return orjson.loads(orjson.dumps(geometry))
+
+
+def test_outlines_of_each_kind_are_written_alone_as_among_many() -> None:
+    halves = shapely.MultiPolygon([shapely.box(179.7, 1, 180, 2), shapely.box(-180, 1, -179.2345678, 2)])
+    with_hole = shapely.box(0, 0, 3, 3).difference(shapely.box(1, 1, 2.123456789, 2))
+    flat = shapely.Polygon([(0.123456789123, 1, 5), (1, 1, 5), (1, 2, 5)])
+    shapes = [shapely.box(7, 8, 9.87654321, 10), halves, with_hole, flat, shapely.Polygon(), None]
+    outlines = [None if shape is None else shapely.to_wkb(shape) for shape in shapes]
+    alone, many = geojson(outlines), geojson(outlines * 20)
+    assert as_read(alone) == as_read(many)[: len(shapes)]
+    assert [each and each["type"] for each in as_read(alone)] == [
+        *("Polygon", "MultiPolygon", "Polygon", "Polygon", "Polygon"),
+        None,
+    ]
 
 
 def test_gzip_is_whole() -> None:

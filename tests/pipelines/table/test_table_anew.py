@@ -14,7 +14,7 @@ from pipelines.errors import TableError
 from pipelines.gate.config import GateConfig
 from pipelines.gate.forward import Candidate, publish_forward
 from pipelines.hamming.comparison import Comparison
-from pipelines.index.table_index import open_index
+from pipelines.index.table_index import IndexedRows, open_index
 from pipelines.maintain.vacuum import kept_versions
 from pipelines.publish.config import PublishConfig
 from pipelines.publish.run import run_publish
@@ -58,7 +58,7 @@ def make_anew(night, codes, *, with_pointer=False):
 
 def test_an_index_folder_is_one_tables(old, tmp_path):
     def codes(version):
-        index = open_index(tmp_path / "index", old.table, old.model_id, version, (32,))
+        index = open_index(tmp_path / "index", IndexedRows(old.table, old.model_id, version, (32,)))
         return {index.rows.chip_id(row): index.codes.code(row).tobytes() for row in range(len(index.rows))}
 
     first = codes(1)
@@ -111,7 +111,7 @@ def test_pages_go_on_in_their_own_table_only(old, tmp_path):
         Published(**publication, published_at=now, table_id=each) for each in ("first", "second")
     )
     manifest = Manifest("m", NetworkSpec(kind_bits=32), InputSpec(), (), {}, "r")
-    index = open_index(tmp_path / "index", old.table, old.model_id, 1, (32,))
+    index = open_index(tmp_path / "index", IndexedRows(old.table, old.model_id, 1, (32,)))
     first, second = (Snapshot(each, manifest, index) for each in (first, second))
     assert why_refused(question, first) is None
     refusal = why_refused(question, second)
