@@ -90,7 +90,7 @@ def test_asked_for_a_method_it_is_taken():
 
 def test_a_search_that_tables_make_dearer_is_a_scan():
     codes_NY = one_bucket(200_000, 8)
-    hits = index_of(codes_NY).search(uniform(1, Limits(8))[0], 10)
+    hits = index_of(codes_NY).search(uniform(1, 8)[0], Limits(10))
     assert hits.method == "scan"
     assert hits.codes_compared == 200_000
 
