@@ -163,6 +163,11 @@ def test_the_description_of_the_api(visit) -> None:
 
 def test_a_phone_shows_query_and_results(archive: Archive, visit) -> None:
     visitor = visit(viewport={"width": 390, "height": 844})
+    visitor.page.goto(visitor.url)
+    visitor.page.wait_for_selector("text=What are you looking for?")
+    said = visitor.page.inner_text("main")
+    assert "More like this" in said
+    assert not re.search(r"\bmap\b|\bpress\b", said), "there is no map, and no keyboard"
     visitor.page.goto(f"{visitor.url}/#for={archive.ids()[5]}")
     visitor.page.wait_for_selector(".card img")
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 390

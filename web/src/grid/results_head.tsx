@@ -4,6 +4,7 @@ import { asksForKey } from "../state/session";
 import { servedFailure } from "../state/served";
 import { answer, canUndo, change, clear, failure, isSearching, onePerPlace, places, query, searchAgain, searchNewest, setCutoff, shown, undo } from "../state/store";
 import { asksForSomething, filterCount } from "../state/query";
+import { isNarrow } from "../state/width";
 import { counted, number, sentences } from "../panels/format";
 import { WatchHead } from "./watch_head";
 
@@ -78,7 +79,7 @@ function body(): JSX.Element | null {
     return (
       <State
         title="What are you looking for?"
-        text="Click a place on the map that shows it, drop a picture anywhere on the page, or type coordinates. What looks like it in the whole archive appears here, nearest first."
+        text={`${isNarrow.value ? "Choose a picture, or type coordinates." : "Click a place on the map that shows it, drop a picture anywhere on the page, or type coordinates."} What looks like it in the whole archive appears here, nearest first.`}
       />
     );
   }

@@ -4,11 +4,15 @@ import { useRef, useState } from "preact/hooks";
 import { Picture } from "../grid/picture";
 import { change, clear, isPreparing, label, query, takeAt, takePicture, uploaded } from "../state/store";
 import { hasExample, type Compare } from "../state/query";
+import { isNarrow } from "../state/width";
 import { parseFind } from "./find";
 import { Icon } from "./icons";
 
 export function Examples(): JSX.Element {
   const { positive, negative, code, compare } = query.value;
+  const [addsFor, addsAgainst] = isNarrow.value
+    ? ["Open a result and choose More like this.", "Open one that is wrong and choose Less like this."]
+    : ["Click the map, or press P on a result.", "Press N on a result that is wrong."];
   return (
     <section class="examples" aria-labelledby="examples-title">
       <header class="head">
@@ -17,8 +21,8 @@ export function Examples(): JSX.Element {
       </header>
       <Find />
       {code && <PictureExample code={code} />}
-      <Row title="Like these" as="for" ids={positive} empty={code ? "" : "Click the map, or press P on a result."} />
-      <Row title="Unlike these" as="against" ids={negative} empty={positive.length || negative.length ? "Press N on a result that is wrong." : ""} />
+      <Row title="Like these" as="for" ids={positive} empty={code ? "" : addsFor} />
+      <Row title="Unlike these" as="against" ids={negative} empty={positive.length || negative.length ? addsAgainst : ""} />
       <fieldset class="segments">
         <legend>Compare</legend>
         {(["both", "kind", "look"] as const).map((each) => (
