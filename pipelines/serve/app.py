@@ -103,7 +103,7 @@ class Ingress:
             app.add_middleware(CORSMiddleware, **cors_options(self._config.cors_origins))
         add_handlers(app, self._metrics)
         add_page(app.router, wanted=self._config.page)
-        gc.freeze()  # or each full garbage collection stops all requests for a quarter of a second
+        gc.freeze()  # or each full garbage collection stops all requests for tenths of a second
         return app
 
     def _described(self) -> FastAPI:

@@ -40,7 +40,7 @@ class HeadRequests:
 
 
 class PlainRoute(Route):
-    """A route whose endpoint reads the request itself: FastAPI's own take a quarter of a quick search."""
+    """A route whose endpoint reads the request itself: FastAPI's own take 30 microseconds more."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return whether the route takes a request, and what it adds to its scope."""

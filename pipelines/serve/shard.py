@@ -70,7 +70,7 @@ class Shard:
             night.show()
 
         self._follower = Follower(config, load, show)
-        gc.freeze()  # or each full garbage collection stops all searches for a quarter of a second
+        gc.freeze()  # or each full garbage collection stops all searches for tenths of a second
 
     def ask(
         self, questions: Sequence[Question], selector: SnapshotSelector
