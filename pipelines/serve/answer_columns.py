@@ -107,10 +107,8 @@ def centres(boxes: Sequence[Box | None]) -> tuple[list[float | None], list[float
 
 def _centre(west: float, south: float, east: float, north: float) -> tuple[float, float]:
     width = east - west if east >= west else east - west + 360
-    lon = (west + width / 2 + 180) % 360 - 180
-    return round(lon * _STEPS_A_DEGREE) / _STEPS_A_DEGREE, round(
-        (south + north) / 2 * _STEPS_A_DEGREE
-    ) / _STEPS_A_DEGREE
+    lon, lat = (west + width / 2 + 180) % 360 - 180, (south + north) / 2
+    return round(lon * _STEPS_A_DEGREE) / _STEPS_A_DEGREE, round(lat * _STEPS_A_DEGREE) / _STEPS_A_DEGREE
 
 
 def _rounded_boxes(boxes: Sequence[Box | None]) -> list[list[float] | None]:

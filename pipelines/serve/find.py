@@ -6,7 +6,7 @@ Shapes: E examples, Y bytes a code, K rows found, P parts of a code.
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -68,16 +68,10 @@ def answer(snapshot: Snapshot, questions: Sequence[Question], *, is_whole: bool)
     these codes don't allow.
     """
     index = snapshot.index
-    replies: list[ShardReply] = []
-    searches: dict[int, PreparedSearch] = {}
-    for place, question in enumerate(questions):
-        examples, search = prepare(snapshot, question, is_whole=is_whole)
-        replies.append(ShardReply(examples))
-        if search is not None:
-            searches[place] = search
-    for place, result in _partial_results(index, searches, _all_hits(index, searches)).items():
-        replies[place] = replace(replies[place], result=result)
-    return replies
+    prepared = [prepare(snapshot, question, is_whole=is_whole) for question in questions]
+    searches = {place: search for place, (_, search) in enumerate(prepared) if search is not None}
+    results = _partial_results(index, searches, _all_hits(index, searches))
+    return [ShardReply(examples, results.get(place)) for place, (examples, _) in enumerate(prepared)]
 
 
 def prepare(
