@@ -59,7 +59,7 @@ def extents_of(columns: Columns, collections: int) -> Extents:
 def _counted(collections_N: Int64s, months_N: Int64s) -> Int64s:
     """Return each pair of a collection and a month that there is, and how often it is there, M3.
 
-    A pair is one number: NumPy sorts pairs a hundred times slower, and lets no other thread run meanwhile.
+    A pair is one number: NumPy counts pairs 15 times slower, and lets no other thread run meanwhile.
     """
     least, months = (int(months_N.min()), int(np.ptp(months_N)) + 1) if months_N.size else (0, 1)
     keys_M, chips_M = np.unique(collections_N * months + (months_N - least), return_counts=True)

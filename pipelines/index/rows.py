@@ -21,13 +21,10 @@ ANSWER_COLUMNS = ["chip_id", "uri", "etag", "window", "bbox", "geometry", "datet
 ROW_COLUMNS = [*ANSWER_COLUMNS, "cut"]
 """Columns of the file. Answers show no chip spec, but it decides what a chip's picture is."""
 
-
 _STEP = 128
 """Ranks between two chip ids that are kept in memory, so that few of a search's steps read the file."""
-
-
 _FEW = 100
-"""Rows: so many are read sooner cell by cell."""
+"""Rows: up to so many are read sooner cell by cell."""
 
 
 class Rows:

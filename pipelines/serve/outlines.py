@@ -24,18 +24,16 @@ Half a unit of the last decimal is then at most `ACCURACY` of the shortest side 
 """
 _RING = bytes([1, 3, 0, 0, 0, 1, 0, 0, 0])
 """How the WKB of a polygon with one ring begins: little-endian, a polygon without heights, one ring."""
-_FEW = 100
-"""Outlines: so many rings are written sooner without shapely, whose calls take long to begin."""
+_FEW = 20
+"""Rings: up to so many are written sooner without shapely, whose calls take long to begin."""
 
 Outline = orjson.Fragment | dict[str, object] | None
 
 
 def geojson(outlines: Sequence[bytes | None]) -> list[Outline]:
     """Return outlines as GeoJSON geometries, as orjson writes them; None where there is no outline."""
-    if len(outlines) <= _FEW:
-        return [
-            _ring(outline) if outline and outline[:9] == _RING else _any([outline])[0] for outline in outlines
-        ]
+    if len(outlines) <= _FEW and all(outline is None or outline[:9] == _RING for outline in outlines):
+        return [None if outline is None else _ring(outline) for outline in outlines]
     return _any(outlines)
 
 

@@ -5,6 +5,7 @@ It is a deployment of its own or, if the table has only one shard, a part of the
 
 import gc
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ray import serve
@@ -125,8 +126,14 @@ class Shard:
         return part if isinstance(part, Refusal) else (_id_of(snapshot), part)
 
     def kept_numbers(self) -> set[int]:
-        """Load what is published now, unless it is here; return the numbers of all publications that are."""
-        self._follower.look()
+        """Load what is published now, unless it is here; return the numbers of all publications that are.
+
+        If another publication is being loaded for too long, or the newest is refused, those that are here do.
+        """
+        number = self._follower.current.published.number
+        if self._follower.refused is None:
+            with suppress(TimeoutError):
+                self._follower.find(lambda published: published.number > number)
         return {held.published.number for held in self._follower.kept}
 
     def info(self) -> ShardInfo:

@@ -57,12 +57,17 @@ export class World {
 
   /** Fill the container. One frame late: the frame that opens a panel has the whole panel to lay out. */
   private followSize(container: HTMLElement): void {
+    const canvas = this.map.getCanvas();
     let frame = 0;
+    const fill = (): void => {
+      const isFilled = canvas.clientWidth === container.clientWidth && canvas.clientHeight === container.clientHeight;
+      if (!isFilled) this.map.resize().redraw();
+    };
     const observer = new ResizeObserver(() => {
       cancelAnimationFrame(frame);
-      frame = requestAnimationFrame(() => this.map.resize().redraw());
+      frame = requestAnimationFrame(fill);
     });
-    this.map.once("load", () => observer.observe(container));
+    observer.observe(container);
   }
 
   private prepare(): void {
