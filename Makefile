@@ -33,7 +33,7 @@ $(PAGE)/sources.sha256: $(PAGE_SOURCES) | .venv/.installed
 	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci && PATH="$(CURDIR)/$(BIN):$$PATH" npm run build
 
 # after a change of the API
-web/openapi.json: $(wildcard pipelines/api/*.py pipelines/serve/app.py pipelines/serve/explore_routes.py pipelines/serve/rendering.py) | .venv/.installed
+web/openapi.json: $(wildcard pipelines/api/*.py pipelines/serve/app.py pipelines/serve/*_routes.py pipelines/serve/base_map.py pipelines/serve/rendering.py) | .venv/.installed
 	$(BIN)/python -c "import json; from pipelines.serve.app import openapi; print(json.dumps(openapi(), indent=1))" > $@
 
 check: setup

@@ -129,6 +129,7 @@ def _joined(parts: list[Answered]) -> Answered:
     return Answered(
         [seconds for part in parts for seconds in part.seconds],
         sum((part.failed for part in parts), Counter()),
+        elapsed=sum(part.elapsed for part in parts),
     )
 
 
@@ -159,7 +160,8 @@ def throughput(url: str, rows: list[int], shards: int, console: Console) -> dict
         "clients", "searches/s", "p50 ms", "p99 ms", "doing nothing/s", title="as fast as answers come"
     )
     for clients in (1, 8, 32):
-        search, nothing = (saturated(in_turn(each), clients, 5) for each in (requests, idle))
+        parts = [[saturated(in_turn(each), clients, 2) for each in (requests, idle)] for _ in range(_ROUNDS)]
+        search, nothing = (_joined([part[service] for part in parts]) for service in (0, 1))
         table.add_row(
             str(clients),
             f"{len(search.seconds) / search.elapsed:.0f}",

@@ -199,6 +199,8 @@ class SnapshotInfo(BaseModel):
     """Versions that can be asked for, the newest first"""
     refused: RefusedSnapshot | None
     """The newest published version, if it can't be served; else null"""
+    base_map: bool
+    """Whether ``GET /v1/base-map`` has a base map for pages"""
 
 
 class ShardStatus(BaseModel):

@@ -4,8 +4,6 @@ Source: Arrow Columnar Format, "Physical Memory Layout" (https://arrow.apache.or
 """
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from itertools import repeat
 from typing import Any, Literal
 
@@ -15,14 +13,11 @@ Cell = Callable[[int], Any]
 """From a place in an array to its value, None where it is null; a struct's value is a tuple."""
 
 _TEXTS = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
-_TIME = pa.timestamp("us", "UTC")
 _NUMBERS = (pa.int32(), pa.float64())
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIMES = 4096  # that are remembered: all chips of a scene have one
 
 
 def cells(array: pa.Array) -> Cell:
-    """Return a function that reads an array's cells: the same as `array[place].as_py()`, times in UTC."""
+    """Return a function that reads an array's cells: the same as `array[place].as_py()`."""
     if array.offset:
         array = pa.concat_arrays([array])  # a copy that begins with its first cell
     read = _present(array)
@@ -33,7 +28,7 @@ def cells(array: pa.Array) -> Cell:
 
 
 def values(array: pa.Array) -> list[Any]:
-    """Return all cells of an array, as `cells` reads them: several times as fast for texts and boxes."""
+    """Return all cells of an array, as `cells` reads them: several times as fast for texts and windows."""
     kind = array.type
     if kind in _TEXTS:
         texts: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
@@ -43,8 +38,6 @@ def values(array: pa.Array) -> list[Any]:
         if all(member.type in _NUMBERS and not member.null_count for member in members):
             rows = zip(*(member.to_numpy().tolist() for member in members), strict=True)
             return [row if valid else None for row, valid in zip(rows, _valid(array), strict=True)]
-    if kind == _TIME and not array.null_count:
-        return [_time(ticks) for ticks in array.view(pa.int64()).to_numpy().tolist()]
     read = cells(array)
     return [read(place) for place in range(len(array))]
 
@@ -66,15 +59,7 @@ def _present(array: pa.Array) -> Cell:
         return _text(array)
     if kind in _NUMBERS:
         return _numbers(array, "i" if kind == pa.int32() else "d").__getitem__
-    if kind == _TIME:
-        ticks = _numbers(array, "q")
-        return lambda place: _time(ticks[place])
     return lambda place: array[place].as_py()
-
-
-@lru_cache(_TIMES)
-def _time(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _text(array: pa.Array) -> Cell:

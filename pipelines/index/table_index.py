@@ -22,7 +22,7 @@ from pipelines.index.coverage import Coverage, coverage_of
 from pipelines.index.extents import Extents, extents_of
 from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, spans_of
-from pipelines.index.rows import ROW_COLUMNS, Rows
+from pipelines.index.rows import FILE_COLUMNS, ROW_COLUMNS, Rows
 from pipelines.table.code_table import CodeTable
 from pipelines.table.row_ranges import ALL_ROWS, RowRange
 
@@ -100,13 +100,13 @@ def _build(
     columns = empty_columns(count)
     names: dict[str, int] = {}
     chip_ids: list[pa.Array] = []
-    kept = pa.schema([batches.schema.field(name) for name in ROW_COLUMNS])
+    kept = pa.schema([batches.schema.field(name) for name in FILE_COLUMNS])
     row = 0
     with pa.ipc.new_file(str(folder / _ROWS), kept) as rows:
         for batch in batches:
             if not len(batch):
                 continue
-            rows.write_batch(batch.select(ROW_COLUMNS))
+            rows.write_batch(batch.select(FILE_COLUMNS))
             chip_ids.append(batch["chip_id"].cast(pa.large_string()))
             codes_NY[row : row + len(batch)] = codes_of(batch["code"], width, where)
             fill_columns(columns, slice(row, row + len(batch)), batch, names)
@@ -145,7 +145,7 @@ def codes_of(column: pa.Array, width: int, where: str) -> NDArray[np.uint8]:
 
 
 def empty_columns(count: int) -> Columns:
-    """Return columns for ``rows`` rows; their values aren't written yet."""
+    """Return columns for some rows, a ``count`` of them; their values aren't written yet."""
     return Columns(
         np.empty((count, 4)),
         np.empty(count, np.int64),
@@ -171,12 +171,14 @@ def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
 
 
 def _opened(folder: Path, arrays: Arrays, threads: int) -> TableIndex:
+    columns = Columns(*(arrays[name] for name in Columns._fields))
+    collections = tuple(arrays["collections"].tolist())
     return TableIndex(
         CodeIndex(joined(arrays), threads),
-        Columns(*(arrays[name] for name in Columns._fields)),
+        columns,
         Spans(*(arrays[name] for name in Spans._fields)),
-        tuple(arrays["collections"].tolist()),
-        Rows(folder / _ROWS, arrays["order_N"]),
+        collections,
+        Rows(folder / _ROWS, arrays["order_N"], columns, collections),
         Coverage(*(arrays[f"coverage.{name}"] for name in Coverage._fields)),
         Extents(*(arrays[f"extents.{name}"] for name in Extents._fields)),
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import logging.handlers
 import os
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -106,11 +107,21 @@ def gather_ray_logs() -> None:
 def gather_logs() -> None:
     """In a replica of Ray Serve, send logs and warnings of libraries to Serve's own log.
 
-    On standard error nothing would say which request they belong to.
+    On standard error nothing would say which request they belong to. Requests themselves are kept from it:
+    Ray would carry each line to the terminal of whoever started the service, and Serve's log has it already.
     """
+    handlers = logging.getLogger("ray.serve").handlers
+    for handler in handlers:
+        if not isinstance(handler, logging.handlers.MemoryHandler):
+            handler.addFilter(_is_no_request)
     # the same list object, as Serve may change it
-    logging.getLogger().handlers = logging.getLogger("ray.serve").handlers
+    logging.getLogger().handlers = handlers
     logging.captureWarnings(capture=True)
+
+
+def _is_no_request(record: logging.LogRecord) -> bool:
+    """Return whether a line is another one than those that Ray Serve writes for each request."""
+    return not getattr(record, "serve_access_log", False)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pipelines.api.pictures import FORMATS, PictureParameters, accepted_format
 from pipelines.api.requests import BatchRequest, ImageParameters, SearchRequest
 from pipelines.runtime.logs import gather_logs
 from pipelines.serve.access import AccessMiddleware
+from pipelines.serve.base_map import BaseMap, BaseMapRoutes
 from pipelines.serve.bodies import SEARCH_BODY, parse_search, with_hint
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.explore_routes import ChipId, ExploreRoutes
@@ -91,6 +92,7 @@ class Ingress:
         else:
             self._shards = Shards([LocalShard(Shard(config, RowRange(0, 1)))])
         self._watches = Watches.of(config)
+        self._base_map = BaseMap.of(config)
         self._metrics = RequestMetrics()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -125,6 +127,7 @@ class Ingress:
         post("/v1/search/batch", response_model=AnyBatchAnswer)(self.search_batch)
         ExploreRoutes(self._shards).add_to(router)
         WatchRoutes(self._watches).add_to(router)
+        BaseMapRoutes(self._base_map).add_to(router)
         get("/v1/chips/{chip_id}/thumbnail", response_class=Response, responses=_PICTURES)(self.thumbnail)
         post("/v1/encode", openapi_extra=_IMAGE_BODY)(self.encode)
         get("/v1/snapshot")(self.snapshot)
@@ -209,7 +212,7 @@ class Ingress:
 
     async def snapshot(self) -> SnapshotInfo:
         """Return which version of the table is served."""
-        return snapshot_info(await self._shards.infos())
+        return snapshot_info(await self._shards.infos(), has_base_map=self._base_map is not None)
 
     async def status(self) -> Status:
         """Return what each deployment has loaded. Needs a key of the admin role."""
@@ -240,7 +243,7 @@ class Ingress:
 def openapi() -> dict[str, Any]:
     """Return the description of the routes, as `/openapi.json` has it. Nothing is loaded for it."""
     ingress = Ingress.__new__(Ingress)
-    ingress._shards, ingress._watches = Shards([]), None
+    ingress._shards, ingress._watches, ingress._base_map = Shards([]), None, None
     return ingress._described().openapi()
 
 

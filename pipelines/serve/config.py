@@ -44,6 +44,8 @@ class ServeConfig(StageConfig):
     """TCP port to listen on [1..65535]"""
     page: bool = True
     """Show the page at /, which searches by eye; --no-page leaves it out"""
+    base_map: Uri | None = None
+    """A map of your own below the results: URI of a PMTiles archive, of pictures or of vector tiles"""
     open: bool = False
     """Answer without an API key"""
     key_hashes: tuple[str, ...] = ()

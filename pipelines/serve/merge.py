@@ -57,7 +57,7 @@ def merge_results(
     )
 
 
-def snapshot_info(infos: Sequence[ShardInfo]) -> SnapshotInfo:
+def snapshot_info(infos: Sequence[ShardInfo], *, has_base_map: bool) -> SnapshotInfo:
     """Return what all shards serve. While they swap to a new version, the old one is what all can serve."""
     oldest = min(infos, key=lambda info: info.published.number)
     kept_by_all = set.intersection(*({version for _, version in info.kept} for info in infos))
@@ -72,6 +72,7 @@ def snapshot_info(infos: Sequence[ShardInfo]) -> SnapshotInfo:
         shards=len(infos),
         kept=list(dict.fromkeys(version for _, version in oldest.kept if version in kept_by_all)),
         refused=next((info.refused for info in infos if info.refused), None),
+        base_map=has_base_map,
     )
 
 

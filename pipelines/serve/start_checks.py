@@ -7,9 +7,11 @@ from pathlib import Path
 from pipelines.errors import ConfigError
 from pipelines.registry.bundles import read_manifest
 from pipelines.serve.config import ServeConfig
+from pipelines.storage.ranges import FOR_PICTURES
 from pipelines.storage.store import Store
 from pipelines.table.pointer import check_model, read_pointer
 
+_PMTILES = b"PMTiles\x03"  # how an archive of version 3 begins
 _RUNNING_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # noqa: S108 - `ray start` writes it, `ray.init` joins it
 
 
@@ -40,11 +42,25 @@ def check_free(config: ServeConfig) -> None:
 def check_published(config: ServeConfig) -> None:
     """Raise TableError if nothing is published, BundleError if the published version's bundle is missing.
 
-    Raises StorageError if there is no bucket for the watches.
+    Raises StorageError if there is no bucket for the watches, ConfigError if there is no base map.
     """
     store = Store(config.store)
     for folder in (config.watches, config.watch_hits):
         if folder is not None:
             store.require_bucket(folder)
+    if config.base_map is not None:
+        _check_base_map(config.base_map, store)
     published = read_pointer(config.table, store)
     check_model(published, read_manifest(published.bundle_uri, store))
+
+
+def _check_base_map(uri: str, store: Store) -> None:
+    try:
+        (begin,) = store.open_ranges(uri, FOR_PICTURES).read([(0, len(_PMTILES))])
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no base map at {uri}; see --base-map") from error
+    if begin != _PMTILES:
+        raise ConfigError(
+            f"{uri} isn't a PMTiles archive of version 3, which --base-map takes; "
+            "`pmtiles convert` makes one of MBTiles, `pmtiles extract` a part of a larger one"
+        )

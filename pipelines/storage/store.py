@@ -112,6 +112,11 @@ class Store:
             return first.content + rest.content
         return ObjectRanges(uri, first, partial(self._pieces, uri, first.etag), reading)
 
+    def open_ranges(self, uri: str, reading: Reading) -> ObjectRanges:
+        """Return an object as it is now, to read ranges of it. Raises FileNotFoundError, StorageError."""
+        (first,) = self._pieces(uri, None, [(0, reading.first)])
+        return ObjectRanges(uri, first, partial(self._pieces, uri, first.etag), reading)
+
     def _pieces(self, uri: str, etag: str | None, wanted: Sequence[Range]) -> list[Piece]:
         """Return ranges of an object, of the version with this etag if it is given."""
         replaced = f"{uri} was replaced while it was read: its etag isn't {etag} any more"

@@ -17,6 +17,7 @@ from pipelines.demo.objectstore import free_port
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.web_page import BUILT
 from pipelines.storage.store import Store
+from tests.page.base_maps import put_pictures
 from tests.pipelines.serve.conftest import KEY, Archive, make_archive
 
 playwright = pytest.importorskip(
@@ -36,9 +37,9 @@ _READ_CARDS = """cards => cards.map(card => [
 _NOTE_BODIES = """
 window.sent = [];
 const send = window.fetch;
-window.fetch = async request => {
+window.fetch = async (request, options) => {
   if (request.method === 'POST') window.sent.push([request.url, await request.clone().text()]);
-  return send(request);
+  return send(request, options);
 };
 """
 _WITH_KEY = (
@@ -69,6 +70,7 @@ def url_fixture(archive: Archive, ray_local: None, tmp_path_factory: pytest.Temp
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),
         watches=f"{archive.root}/watches",
         watch_hits=f"{archive.root}/hits",
+        base_map=put_pictures(archive),
         poll_seconds=0.2,
         shard_cpus=0.1,
         max_upload_mb=0.2,

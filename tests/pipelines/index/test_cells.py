@@ -1,6 +1,5 @@
 """Cells are what Arrow's scalars say."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from pipelines.index.cells import cells, values
 
-TIMES = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 BOX = pa.struct([("xmin", pa.float64()), ("ymin", pa.float64())])
 WINDOW = pa.struct([("x", pa.int32()), ("y", pa.int32())])
 KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
@@ -19,8 +17,6 @@ KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.binary(), st.binary()),
     (pa.large_binary(), st.binary()),
     (pa.string_view(), st.text()),
-    (pa.timestamp("us", tz="UTC"), TIMES),
-    (pa.timestamp("ms", tz="UTC"), TIMES.map(lambda time: time.replace(microsecond=0))),
     (
         BOX,
         st.fixed_dictionaries({"xmin": st.none() | st.floats(allow_nan=False), "ymin": st.just(1.5)}),

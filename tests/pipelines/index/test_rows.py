@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.index import rows as module
-from pipelines.index.rows import ROW_COLUMNS, Rows
+from pipelines.index.rows import FILE_COLUMNS, ROW_COLUMNS, Rows
+from pipelines.index.table_index import empty_columns, fill_columns
 from pipelines.table.schema import FILE_SCHEMA
 
 COUNT = 5000
@@ -26,6 +27,7 @@ def value(name: str, row: int) -> object:
         "window": (row, 1, 2, 3),
         "bbox": (row / 8, 0.0, row / 4, 1.5),
         "geometry": str(row).encode(),
+        "valid_fraction": 1.0,
         "datetime": pa.scalar(row * 10**9, pa.timestamp("us", "UTC")).as_py(),
     }.get(name, f"{name}-{row * 7919 % COUNT:05}")
 
@@ -34,15 +36,22 @@ def value(name: str, row: int) -> object:
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     """Rows of several batches, whose chip ids are in another order than they."""
     path = tmp_path_factory.mktemp("rows") / "rows.arrow"
-    schema = pa.schema([FILE_SCHEMA.field(name) for name in ROW_COLUMNS])
-    with pa.ipc.new_file(str(path), schema) as file:
+    schema = pa.schema([FILE_SCHEMA.field(name) for name in (*ROW_COLUMNS, "valid_fraction")])
+    in_file = pa.schema([FILE_SCHEMA.field(name) for name in FILE_COLUMNS])
+    columns, numbers = empty_columns(COUNT), dict[str, int]()
+    with pa.ipc.new_file(str(path), in_file) as file:
         for first, end in pairwise(BATCHES):
-            columns = {
-                name: [as_arrow(name, value(name, row)) for row in range(first, end)] for name in ROW_COLUMNS
-            }
-            file.write_batch(pa.record_batch(columns, schema))
+            batch = pa.record_batch(
+                {
+                    name: [as_arrow(name, value(name, row)) for row in range(first, end)]
+                    for name in schema.names
+                },
+                schema,
+            )
+            file.write_batch(batch.select(FILE_COLUMNS))
+            fill_columns(columns, slice(first, end), batch, numbers)
     order_N = np.argsort([value("chip_id", row) for row in range(COUNT)]).astype(np.uint32)
-    return Rows(path, order_N)
+    return Rows(path, order_N, columns, list(numbers))
 
 
 def as_arrow(name: str, given: object) -> object:

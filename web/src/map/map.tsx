@@ -9,7 +9,8 @@ import { answer, hovered, shown } from "../state/store";
 import { isDark } from "../state/theme";
 import { ramp } from "./colours";
 import { coverage, isHeating, showsCoverage, showsHeat } from "../state/archive";
-import { showsFootprints, tool, type Tool } from "./tools";
+import { served } from "../state/served";
+import { lacksBaseMap, showsBaseMap, showsFootprints, tool, type Tool } from "./tools";
 import type { World } from "./world";
 
 // loads beside the rest of the page, which doesn't wait for it
@@ -70,7 +71,7 @@ function Tools(): JSX.Element {
 
 function Layers(): JSX.Element | null {
   const found = answer.value;
-  if (!found && !coverage.value) return null;
+  if (!found && !coverage.value && !served.value?.hasBaseMap) return null;
   return (
     <details class="layers">
       <summary class="boxed" title="What the map shows" aria-label="What the map shows"><Icon name="layers" /></summary>
@@ -78,6 +79,7 @@ function Layers(): JSX.Element | null {
         <Layer name="Results" of={showsFootprints} disabled={!found} />
         <Layer name="Heat of the whole archive" of={showsHeat} disabled={!found || found.watched !== undefined} />
         <Layer name="Where the archive is" of={showsCoverage} disabled={!coverage.value} />
+        {served.value?.hasBaseMap && <Layer name={lacksBaseMap.value ? "Base map: it can’t be read" : "Base map"} of={showsBaseMap} disabled={lacksBaseMap.value} />}
         {isHeating.value && <p class="hint" role="status">Counting the whole archive…</p>}
       </div>
     </details>

@@ -7,6 +7,7 @@ import landFine from "./land_fine.json?url";
 const FINE_FROM = 3; // zoom: nearer than this the finer outlines are loaded
 
 export interface Palette {
+  readonly sea: string;
   readonly land: string;
   readonly shore: string;
   readonly border: string;
@@ -16,6 +17,7 @@ export interface Palette {
 }
 
 export const LIGHT: Palette = {
+  sea: "#e3e8ee",
   land: "#f7f7f4",
   shore: "#bcc6d1",
   border: "#d3d8dd",
@@ -24,6 +26,7 @@ export const LIGHT: Palette = {
   focus: "#101828",
 };
 export const DARK: Palette = {
+  sea: "#10161f",
   land: "#1e2733",
   shore: "#35445a",
   border: "#2e3a4b",

@@ -6,15 +6,17 @@ import { batch, effect } from "@preact/signals";
 import { answer, focused, hovered, query, shown, takeAt } from "../state/store";
 import { isDark } from "../state/theme";
 import { centreOf } from "../state/places";
+import type { BaseMap } from "./base_map";
 import { forgetPrograms } from "./boxes";
 import { Drawing } from "./drawing";
 import { Footprints } from "./footprints";
 import { addFineLand, baseStyle, DARK, LIGHT, needsFineLand, repaintBase, type Palette } from "./style";
-import { showsFootprints, tool } from "./tools";
+import { lacksBaseMap, showsBaseMap, showsFootprints, tool } from "./tools";
 import { wrapped } from "./regions";
 import { coverageLayer, heatLayer, showCoverage, showHeat } from "./coverage";
 import { boxOfView, visibleBox } from "./view";
 import { coverage, heat, showsCoverage } from "../state/archive";
+import { served } from "../state/served";
 
 const palette = (): Palette => (isDark.value ? DARK : LIGHT);
 
@@ -28,6 +30,7 @@ export class World {
   private readonly footprints = new Footprints();
   private readonly coverage = coverageLayer();
   private readonly heat = heatLayer();
+  private baseMap: Promise<BaseMap> | null = null;
 
   constructor(container: HTMLElement) {
     this.map = new Map({
@@ -104,7 +107,21 @@ export class World {
   }
 
   private loadFineLand(): void {
-    if (needsFineLand(this.map)) addFineLand(this.map, palette(), "coverage");
+    if (needsFineLand(this.map)) addFineLand(this.map, palette(), this.map.getLayersOrder().find((id) => id.startsWith("base-map")) ?? "coverage");
+  }
+
+  /** Draw the operator's base map if there is one; the land stays where it can't be read. */
+  private loadBaseMap(): void {
+    if (this.baseMap || !served.value?.hasBaseMap) return;
+    this.baseMap = import("./base_map").then(async (module) => {
+      const loaded = new module.BaseMap(this.map);
+      await loaded.add(palette(), "coverage");
+      return loaded;
+    });
+    this.baseMap.then((loaded) => effect(() => {
+      loaded.repaint(palette());
+      loaded.setVisible(showsBaseMap.value);
+    }), () => (lacksBaseMap.value = true));
   }
 
   /** Keep the map as the page's state is. */
@@ -128,6 +145,7 @@ export class World {
       repaintBase(map, palette());
       this.drawing.repaint();
     });
+    effect(() => this.loadBaseMap());
     effect(() => showCoverage(this.coverage, coverage.value, showsCoverage.value && !heat.value, palette().coverage));
     effect(() => showHeat(this.heat, heat.value, isDark.value));
     effect(() => this.footprints.setVisible(showsFootprints.value && !heat.value));

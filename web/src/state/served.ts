@@ -10,6 +10,7 @@ export interface Served {
   readonly bits: number;
   readonly publishedAt: string;
   readonly kept: readonly number[];
+  readonly hasBaseMap: boolean;
 }
 
 export const served = signal<Served | null>(null);
@@ -29,6 +30,7 @@ export async function askWhatIsServed(): Promise<void> {
       bits: found.bits,
       publishedAt: found.published_at,
       kept: [...found.kept],
+      hasBaseMap: found.base_map,
     };
     servedFailure.value = null;
   } catch (error) {
