@@ -89,7 +89,7 @@ def test_one_that_cannot_be_read_is_named(visit) -> None:
     visitor.page.route("**/v1/base-map", lambda route: route.fulfill(status=503, json={}))
     visitor.open()
     visitor.page.click(".layers summary")
-    visitor.page.wait_for_selector("text=Base map: it can’t be read")
+    visitor.page.wait_for_selector("text=Base map: it can\N{RIGHT SINGLE QUOTATION MARK}t be read")
     visitor.page.wait_for_selector("text=Where the archive is")
 
 
