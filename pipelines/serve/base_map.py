@@ -21,7 +21,7 @@ _MOST_BYTES = 16 << 20
 """Bytes of a range that are sent at most; directories and tiles are far smaller."""
 _HEADER_BYTES = 16 << 10  # that all readers of such archives ask for first
 _FOR_MAPS = Reading(first=_HEADER_BYTES, whole=0, keep=32 << 20, ahead=0)
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
 _READING = WorkPool("base-map", 4, 32)  # threads of its own, so that no search waits for the store
 _TYPE = "application/vnd.pmtiles"
 _RESPONSES: dict[int | str, dict[str, object]] = {

@@ -38,6 +38,7 @@ def test_every_path_of_the_contract_is_described(url: str) -> None:
         ("GET", "/v1/collections"),
         ("GET", "/v1/watches"),
         ("GET", "/v1/watches/{name}/hits"),
+        ("GET", "/v1/base-map"),
         ("GET", "/v1/chips/{chip_id}/thumbnail"),
         ("POST", "/v1/encode"),
         ("GET", "/v1/snapshot"),

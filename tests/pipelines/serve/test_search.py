@@ -200,4 +200,5 @@ def test_the_snapshot(archive: Archive, http: httpx.Client) -> None:
         "shards": 2,
         "kept": answer["kept"],
         "refused": None,
+        "base_map": False,
     }
