@@ -53,9 +53,10 @@ def test_ranges(http: httpx.Client, archive: Archive) -> None:
     assert part.headers["content-range"] == f"bytes 3-9/{len(content)}"
     assert part.headers["etag"]
     assert http.get("/v1/base-map", headers={"Range": f"bytes={len(content) - 2}-"}).content == content[-2:]
-    for text in ("", f"bytes={len(content)}-", "bytes=-5", "bytes=5-2", f"bytes={9**5000}-"):
-        refused = http.get("/v1/base-map", headers=wrong)
-        assert (refused.status_code, refused.json()["code"]) == (416, "range_needed"), wrong
+    for text in ("bytes=-5", "bytes=5-2", "bytes=0-1,3-4", f"bytes={len(content)}-", "bytes=" + "9" * 5000):
+        refused = http.get("/v1/base-map", headers={"Range": text})
+        assert (refused.status_code, refused.json()["code"]) == (416, "range_needed"), text
+    assert http.get("/v1/base-map").status_code == 416
     assert httpx.get(f"{http.base_url}/v1/base-map").status_code == 401
     assert http.get("/v1/snapshot").json()["base_map"] is True
 
