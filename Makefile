@@ -44,10 +44,11 @@ check: setup
 	$(BIN)/deptry .
 	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm run check && PATH="$(CURDIR)/$(BIN):$$PATH" npm test
 
-# in two processes, each with a network of its own, where the machine allows that; else in one; the soak alone, as
-# it runs the whole product on several machines and judges what it answers
+# in two processes, each with a network of its own, where the machine allows that; else in one; in the order of names, as
+# files with few tests are often the slowest; the soak alone, as it runs the whole product on several machines and judges
+# what it answers
 test: setup
-	$(BIN)/python -m pytest --ignore=$(SOAK) $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadscope --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
+	$(BIN)/python -m pytest --ignore=$(SOAK) $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadscope --no-loadscope-reorder --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
 	$(shell tests/own_network.sh true 2>/dev/null && echo tests/own_network.sh) $(BIN)/python -m pytest $(SOAK)
 
 # tests that start neither Ray nor a server

@@ -13,6 +13,8 @@ from tests.pipelines.serve.conftest import Archive
 
 _SCALE = np.array([(143, 19, 70), (200, 49, 46), (234, 115, 37), (243, 176, 79), (242, 219, 160)])  # light
 SEA = (0xE3, 0xE8, 0xEE)
+_ANSWERED = """() => performance.getEntriesByType('resource')
+  .filter(each => each.name.endsWith('/v1/search')).at(-1).responseEnd"""
 _RESET = """() => {
   const card = document.querySelector('.map canvas').getContext('webgl2').getExtension('WEBGL_lose_context');
   card.loseContext();
@@ -61,7 +63,7 @@ def test_footprints_are_where_the_chips_are(archive: Archive, http: httpx.Client
     chip, place = in_sight([each for each in features if each.get("bbox")])
     distance = chip["properties"]["distance"]
     expected = colour_of((distance - distances[0]) / (distances[-1] - distances[0]))
-    drawn_after(visitor, visitor.page.evaluate("performance.getEntriesByType('resource').at(-1).responseEnd"))
+    drawn_after(visitor, visitor.page.evaluate(_ANSWERED))  # pictures come later
     assert np.abs(colour_at(visitor, *place) - expected).max() < 12
     assert np.abs(colour_at(visitor, 0, -45) - SEA).max() < 12
 

@@ -85,6 +85,12 @@ def archive(store, root, write_scenes):
     return Archive(config, manifest, store)
 
 
+@pytest.fixture
+def in_process(monkeypatch):
+    """Let nights encode here, as they do where there is no Ray: its actors would take most of the time."""
+    monkeypatch.setattr("pipelines.encode.night.suffices", lambda config, objects: True)
+
+
 def expected_codes(archive: Archive) -> dict[str, bytes]:
     """The slow reference: one object, one chip after the other, in this process."""
     _, network = read_bundle(archive.config.bundle, archive.store)
@@ -148,6 +154,7 @@ def test_first_night_second_night_and_a_change(archive, geotiff):
     assert archive.rows(first.table_version) == rows, "the published version before it is still whole"
 
 
+@pytest.mark.usefixtures("in_process")
 def test_rows_say_where_when_and_from_what(archive):
     report = run_encode(archive.config)
     for row in archive.rows().values():
@@ -160,6 +167,7 @@ def test_rows_say_where_when_and_from_what(archive):
     assert {row["uri"]: row["reason"] for row in rejects} == expected
 
 
+@pytest.mark.usefixtures("in_process")
 def test_shards_are_plain_geoparquet_in_spatial_order(archive):
     run_encode(archive.config.model_copy(update={"objects_per_unit": 3}))
     filesystem, path = archive.store.arrow_filesystem(archive.config.table)
@@ -191,6 +199,7 @@ def test_a_failed_gate_leaves_the_pointer_alone(archive, tmp_path):
     assert read_pointer(archive.config.table, archive.store).table_version == report.table_version
 
 
+@pytest.mark.usefixtures("in_process")
 def test_pruning_removes_what_has_gone_and_an_idle_night_starts_nothing(archive, monkeypatch):
     first = run_encode(archive.config)
     version, rows = first.table_version, archive.rows()
@@ -242,6 +251,7 @@ def test_two_nights_at_once_encode_everything_once(archive):
     assert {name: row["code"] for name, row in archive.rows().items()} == expected_codes(archive)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_version_in_which_an_object_stands_twice_is_never_published(archive, geotiff, monkeypatch):
     """A night that encodes a changed object commits after this one has looked, before this one publishes."""
     first = run_encode(archive.config)
@@ -273,6 +283,7 @@ def test_a_version_in_which_an_object_stands_twice_is_never_published(archive, g
     )
 
 
+@pytest.mark.usefixtures("in_process")
 def test_what_a_manifest_says_of_objects_stands_in_their_rows(archive):
     csv = (
         "uri,etag,datetime,collection,cloud\n"
@@ -295,6 +306,7 @@ def test_what_a_manifest_says_of_objects_stands_in_their_rows(archive):
     assert plain["datetime"].isoformat() == "2024-06-01T10:00:00+00:00"
 
 
+@pytest.mark.usefixtures("in_process")
 def test_an_object_that_cannot_be_read_now_keeps_its_rows_and_is_tried_again(archive, tmp_path, geotiff):
     source = tmp_path / "imagery"
     source.mkdir()
