@@ -172,6 +172,9 @@ def test_a_phone_shows_query_and_results(archive: Archive, visit) -> None:
     visitor.page.wait_for_selector(".card img")
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert not visitor.page.is_visible(".map")
+    visitor.page.click(".card .open")
+    visitor.page.wait_for_selector("dialog[open] >> text=Search from here")
+    assert not visitor.page.is_visible("text=Show on the map")
 
 
 def test_what_the_first_load_weighs() -> None:

@@ -36,4 +36,10 @@ test("each cell is in one box, which is as opaque as its chips say", () => {
   expect(found).toEqual(new Map(x.map((_, place) => [`${x[place]},${y[place]}`, alone(count[place]!)])));
 });
 
+test("one chip or nine look alike, ten don't", () => {
+  const [few, many] = coverageCells(coverage([0, 1, 2], [0, 0, 0], [1, 9, 10]));
+  expect([few!.bbox, many!.bbox]).toEqual([[-180, -90, -160, -80], [-160, -90, -150, -80]]);
+  expect(many!.opacity).toBeGreaterThan(few!.opacity);
+});
+
 test("no cells, no boxes", () => expect(coverageCells(coverage([], [], []))).toEqual([]));

@@ -5,26 +5,26 @@ import { ramp } from "./colours";
 import type { BBox } from "./regions";
 
 const NO_DOTS = { below: 0, radius: 0 };
-const FULL = 10_000; // chips: a cell with as many has the strongest colour
-const LOOKS = 8; // steps from a cell with one chip to a full one
+const TENFOLDS = 4; // steps from a cell with one chip to a full one, which has 10,000
 const COVERED = [0.12, 0.4] as const; // opacity of cells with one chip, and of full ones
 const WARM = [0.45, 0.95] as const;
 
 const between = ([least, most]: readonly [number, number], share: number): number => least + (most - least) * share;
 
 /**
- * Return the cells of a coverage as boxes; how full one is shows in its opacity, in steps that are equal for equal
- * ratios. Neighbours in a row that look alike are one box: a full archive has tens of thousands of cells.
+ * Return the cells of a coverage as boxes; how full one is shows in its opacity, a step for each factor of ten: in
+ * finer ones, cells with one and with two chips by turns would make a pattern. Neighbours in a row that look alike
+ * are one box: a full archive has tens of thousands of cells.
  */
 export function coverageCells({ cell_degrees: size, cells: { x, y, count } }: Coverage): Box[] {
-  const looks = count.map((chips) => Math.round(Math.min(Math.log(chips) / Math.log(FULL), 1) * LOOKS));
+  const looks = count.map((chips) => Math.min(String(chips).length - 1, TENFOLDS));
   const boxes: Box[] = [];
   let first = 0;
   for (let next = 1; next <= x.length; next++) {
     const isSame = y[next] === y[first] && x[next] === x[first]! + next - first && looks[next] === looks[first];
     if (isSame) continue;
     const [west, south] = [-180 + x[first]! * size, -90 + y[first]! * size];
-    const opacity = between(COVERED, looks[first]! / LOOKS);
+    const opacity = between(COVERED, looks[first]! / TENFOLDS);
     boxes.push({ bbox: [west, south, west + (next - first) * size, south + size], value: 0, opacity });
     first = next;
   }

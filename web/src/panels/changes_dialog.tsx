@@ -9,6 +9,7 @@ import { theWorld } from "../map/map";
 import { nameOf, type BBox } from "../map/regions";
 import { visibleBox } from "../map/view";
 import { centreOf } from "../state/places";
+import { isNarrow } from "../state/width";
 import { query, searchFrom } from "../state/store";
 import { Dialog } from "./dialog";
 import { counted, day, number, placeOf, sentences } from "./format";
@@ -102,7 +103,7 @@ function Pair({ change, back }: { change: Change; back: () => void }): JSX.Eleme
         <div class="actions">
           <button onClick={back}>Back to the list</button>
           <button onClick={() => { close(); searchFrom(after); }}>Search from here</button>
-          {change.box && <button onClick={() => { close(); theWorld()?.map.jumpTo({ center: centreOf(change.box!), zoom: 6 }); }}>Show on the map</button>}
+          {change.box && !isNarrow.value && <button onClick={() => { close(); theWorld()?.map.jumpTo({ center: centreOf(change.box!), zoom: 6 }); }}>Show on the map</button>}
         </div>
       </div>
     </div>

@@ -7,6 +7,7 @@ import { Picture } from "../grid/picture";
 import { answer, focused, label, labelOf, places, query, searchFrom, type Label } from "../state/store";
 import { theWorld } from "../map/map";
 import { centreOf } from "../state/places";
+import { isNarrow } from "../state/width";
 import { Dialog } from "./dialog";
 import { counted, day, number, placeOf } from "./format";
 import { Icon } from "./icons";
@@ -67,7 +68,7 @@ function Body({ id, close }: { id: string; close: () => void }): JSX.Element {
           <button class="primary" onClick={() => { close(); searchFrom(id); }}>
             <Icon name="search" /> Search from here
           </button>
-          {box && (
+          {box && !isNarrow.value && (
             <button onClick={() => { close(); const [lng, lat] = centreOf(box); theWorld()?.map.jumpTo({ center: [lng, lat], zoom: Math.max(theWorld()!.map.getZoom(), 5) }); }}>
               Show on the map
             </button>
