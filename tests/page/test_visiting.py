@@ -1,9 +1,12 @@
 """Links, keys, keyboard, what is said where something fails, and what all of it costs."""
 
+import json
+import math
 import re
 from pathlib import Path
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.serve.web_page import built_files
@@ -11,6 +14,8 @@ from tests.page.conftest import AXE
 from tests.pipelines.serve.conftest import KEY, Archive, wait_for
 
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="SKIPPED: no axe-core; `make page` installs it")
+
+_HELD = "document.activeElement.closest('.card')?.getAttribute('aria-posinset')"
 
 
 def test_a_link_gives_the_same_answer_later(archive: Archive, http, visit) -> None:
@@ -206,6 +211,67 @@ def test_two_dates_of_a_place_side_by_side(archive: Archive, http, visit) -> Non
     visitor.page.click(".date")
     visitor.page.wait_for_function("() => document.querySelectorAll('.swipe img').length === 2")
     assert visitor.violations() == []
+
+
+@pytest.mark.parametrize("kind", ["GeoJSON", "GeoParquet", "CSV"])
+def test_an_export_of_a_cutoff_below_zero(archive: Archive, http, visit, tmp_path: Path, kind: str) -> None:
+    """With an example against, the nearest chips have distances below 0; the API takes no such radius."""
+    ids = archive.ids()
+    body = {"chip_ids": [ids[5]], "negative_ids": [ids[40]], "k": 1000}
+    found = [
+        (each["id"], each["properties"]["distance"])
+        for each in http.post("/v1/search", json=body).json()["features"]
+    ]
+    cutoff = math.floor(found[0][1]) + 2
+    wanted = [chip_id for chip_id, distance in found if distance <= cutoff]
+    assert cutoff < 0
+    assert 0 < len(wanted) < len(found)
+    visitor = visit(accept_downloads=True)
+    visitor.open(f"#for={ids[5]}&against={ids[40]}&cutoff={cutoff}")
+    visitor.page.wait_for_selector(".card")
+    visitor.page.keyboard.press("e")
+    visitor.page.wait_for_selector(f"dialog[open] >> text=All {len(wanted)} chip")
+    assert f'"k":{len(wanted)}' in visitor.page.inner_text("dialog[open] pre")
+    with visitor.page.expect_download() as started:
+        visitor.page.click(f"dialog[open] >> text={kind}")
+    started.value.save_as(tmp_path / "answer")
+    if kind == "GeoJSON":
+        exported = [each["id"] for each in json.loads((tmp_path / "answer").read_text())["features"]]
+    elif kind == "GeoParquet":
+        exported = pq.read_table(tmp_path / "answer")["id"].to_pylist()
+    else:
+        exported = [line.split(",")[1] for line in (tmp_path / "answer").read_text().splitlines()[1:]]
+    assert exported == wanted
+
+
+def test_the_focus_stays_among_the_results(archive: Archive, visit) -> None:
+    visitor = visit()
+    visitor.open(f"#for={archive.ids()[5]}")
+    visitor.page.wait_for_selector(".card")
+    visitor.page.keyboard.press("g")
+    visitor.page.keyboard.press("ArrowRight")
+    visitor.page.wait_for_function(f"() => {_HELD} === '2'")
+    for key in "pn":
+        before = visitor.page.evaluate("() => document.activeElement.dataset.id")
+        visitor.page.keyboard.press(key)
+        visitor.page.wait_for_function(
+            f"id => {_HELD} === '2' && document.activeElement.dataset.id !== id", arg=before
+        )
+    visitor.page.click(".row.against button")
+    visitor.page.wait_for_function("() => document.activeElement.id === 'find'")
+
+
+def test_the_tools_stay_in_one_row_beside_their_hint(visit) -> None:
+    visitor = visit()
+    visitor.open()
+    tools = visitor.page.locator(".map-tools fieldset")
+    before = tools.bounding_box()
+    visitor.page.keyboard.press("r")
+    visitor.page.wait_for_selector(".map-hint")
+    assert tools.bounding_box() == before
+    hint = visitor.page.locator(".map-hint").bounding_box()
+    zoom = visitor.page.locator(".maplibregl-ctrl-top-right .maplibregl-ctrl-group").bounding_box()
+    assert hint["x"] + hint["width"] <= zoom["x"]
 
 
 def test_an_export(archive: Archive, http: httpx.Client, visit, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ function press(key: string, target: HTMLElement): boolean {
   if ((isOnMap || tool.value === "region") && ["Enter", "Escape", " "].includes(name) && theWorld()?.key(name)) return true;
   const anywhere: Record<string, () => void> = {
     z: undo,
-    "/": () => document.getElementById("find")?.focus(),
+    "/": () => (document.getElementById("find") as HTMLInputElement | null)?.select(),
+    g: () => document.querySelector<HTMLElement>(".card .open[tabindex='0']")?.focus(),
     r: () => (tool.value = "region"),
     c: () => (showsChanges.value = true),
     e: () => canExport.value && (isExporting.value = true),

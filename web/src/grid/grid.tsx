@@ -25,6 +25,18 @@ export function Grid(): JSX.Element {
     };
   }, []);
   useEffect(() => scroller.current?.scrollTo({ top: 0 }), [found?.ids[0], found?.snapshot, found?.matched]);
+  // the card that had the focus goes when its chip becomes an example: the one in its place takes it
+  const held = useRef(-1);
+  useEffect(() => {
+    if (held.current >= 0 && document.activeElement === document.body && list.length) moveTo(Math.min(held.current, list.length - 1));
+  }, [found]);
+  const onFocusIn = (event: FocusEvent): void => {
+    const row = Number((event.target as HTMLElement).dataset["row"] ?? "NaN");
+    held.current = list.findIndex((each) => each.row === row);
+  };
+  const onFocusOut = (event: FocusEvent): void => {
+    if (event.relatedTarget) held.current = -1;
+  };
   useEffect(() => {
     const isNearEnd = last * columns >= list.length;
     if (found?.next && isNearEnd && shown.value === found.ids.length) void loadMore();
@@ -58,7 +70,7 @@ export function Grid(): JSX.Element {
   return (
     <section class="results" aria-label="Results">
       <Results />
-      <div class="scroller" ref={scroller} onKeyDown={onKeyDown}>
+      <div class="scroller" ref={scroller} onKeyDown={onKeyDown} onFocusIn={onFocusIn} onFocusOut={onFocusOut}>
         {found && list.length > 0 && (
           <ul
             class="cards"

@@ -50,15 +50,24 @@ function Choice({ value, chosen }: { value: Compare; chosen: Compare }): JSX.Ele
 
 function Row({ title, as, ids, empty }: { title: string; as: "for" | "against"; ids: readonly string[]; empty: string }): JSX.Element | null {
   if (!ids.length && !empty) return null;
+  // the button goes with its example: the focus goes to the next one, or back to where examples are typed
+  const remove = (event: MouseEvent, place: number): void => {
+    const list = (event.currentTarget as HTMLElement).closest("ul");
+    label(ids[place]!, "none");
+    requestAnimationFrame(() => {
+      const left = list?.querySelectorAll("button") ?? [];
+      (left[Math.min(place, left.length - 1)] ?? document.getElementById("find"))?.focus();
+    });
+  };
   return (
     <div class={`row ${as}`}>
       <h3>{title}</h3>
       {!ids.length && <p class="hint">{empty}</p>}
       <ul>
-        {ids.map((id) => (
+        {ids.map((id, place) => (
           <li key={id}>
             <Picture id={id} size={64} alt="" />
-            <button aria-label={`Remove this example ${as}`} title="Remove" onClick={() => label(id, "none")}>
+            <button aria-label={`Remove this example ${as}`} title="Remove" onClick={(event) => remove(event, place)}>
               <Icon name="close" />
             </button>
           </li>

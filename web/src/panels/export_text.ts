@@ -2,6 +2,7 @@
 import { filtersOf, limitsOf, questionOf, type Query } from "../state/query";
 import type { Answer } from "../api/search";
 
+const WATCHED = 12; // bits: the radius of a watch where the page has none
 const KEY = "$SCENEHASH_KEY";
 
 /** Return the body of the search that the page makes, as the API takes it. */
@@ -55,7 +56,7 @@ export function asSql(query: Query, parts: Answer["parts"]): string {
     ...(datetime ? datetimeConditions(query) : []),
     ...(collections ? [`b.collection IN (${ids(collections)})`] : []),
     ...(min_valid_fraction ? [`b.valid_fraction >= ${min_valid_fraction}`] : []),
-    ...(query.cutoff === null ? [] : [`distance <= ${Math.floor(query.cutoff)}`]),
+    ...(query.cutoff === null ? [] : [`distance <= ${query.cutoff}`]),
   ];
   const notes = [
     "-- codes: the published version of the table, as the guide on queries opens it.",
@@ -94,7 +95,7 @@ export function asWatch(query: Query): string {
     "--name my-watch",
     '--table "$TABLE"',
     ...example,
-    `--max-distance ${Math.floor(query.cutoff ?? 12)}`,
+    `--max-distance ${query.cutoff === null || query.cutoff < 0 ? WATCHED : Math.floor(query.cutoff)}`,
     ...(query.compare === "both" ? [] : [`--compare ${query.compare}`]),
     ...(bbox ? [`--bbox=${bbox.join(",")}`] : []),
     ...(query.region && "geometry" in query.region ? ["--intersects region.geojson"] : []),

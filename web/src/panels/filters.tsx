@@ -61,6 +61,7 @@ function Region(): JSX.Element {
     const input = (event.currentTarget as HTMLFormElement).elements.namedItem("region") as HTMLInputElement;
     try {
       change({ region: parseRegion(input.value), cutoff: null });
+      requestAnimationFrame(() => document.querySelector<HTMLElement>(".chosen-region button")?.focus());
       setProblem("");
       input.value = "";
     } catch (error) {

@@ -39,6 +39,7 @@ export function Histogram(): JSX.Element | null {
           {counted(within, "chip")} within <strong>{counted(Math.floor(limit), "bit")}</strong>
           {within > shown.value && cutoff === null && `, ${number(shown.value)} shown`}
         </p>
+        {query.value.negative.length > 0 && <p class="status">to what is liked, less to what isn’t: the lower, the better</p>}
         {cutoff !== null && <button class="link" onClick={() => setCutoff(null)}>No cutoff</button>}
       </header>
       <div class="plot" ref={box}>

@@ -22,6 +22,7 @@ const KEYS: [string, [string, string][]][] = [
   ["Anywhere", [
     ["Z", "Undo"],
     ["/", "Type coordinates, a chip id or a code"],
+    ["G", "Go to the results"],
     ["R", "Draw a region; Enter ends it, Esc gives it up"],
     ["C", "Places that changed most"],
     ["W", "Watches and their hits"],

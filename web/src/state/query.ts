@@ -176,6 +176,15 @@ export function questionOf(query: Query): Question {
 /** Most chips of an answer to a search for the nearest, and of a page. */
 export const LARGEST_PAGE = 10_000;
 
+/**
+ * Return a query whose answer is exactly what the page shows of `loaded` chips, the first `shown` of them. The API takes
+ * no radius below 0, which only examples against lead to, and none between whole bits: there it is their number.
+ */
+export function asShown(query: Query, shown: number, loaded: number): Query {
+  const isRadius = query.cutoff === null || (query.cutoff >= 0 && Number.isInteger(query.cutoff));
+  return isRadius || shown >= loaded || shown > LARGEST_PAGE ? query : { ...query, cutoff: null, most: shown };
+}
+
 /** Return the limit of a query as the API takes it. It takes no radius below 0, which only examples against lead to. */
 export function limitsOf(query: Query): { k: number } | { max_distance: number } {
   if (query.cutoff === null) return { k: query.most };

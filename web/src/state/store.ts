@@ -46,7 +46,7 @@ export const places = computed<readonly Place[]>(() => {
 });
 
 /** Whether there is an answer to take along; the hits of a watch are files already. */
-export const canExport = computed(() => answer.value !== null && !answer.value.watched);
+export const canExport = computed(() => answer.value !== null && !answer.value.watched && shown.value > 0);
 
 /** Return how many of the distances, which ascend, are at most the cutoff. */
 export function countWithin(distances: readonly number[], cutoff: number): number {
