@@ -73,6 +73,8 @@ def test_footprints_are_where_the_chips_are(archive: Archive, http: httpx.Client
     visitor.page.mouse.move(*visitor.at(0, -45))
     visitor.page.wait_for_selector(".under-pointer", state="detached")
 
+    attributes = "document.querySelector('.map canvas').getContext('webgl2').getContextAttributes()"
+    assert visitor.page.evaluate(attributes)["desynchronized"], "in software no frame waits for its pixels"
     before = visitor.page.evaluate("performance.now()")
     visitor.page.evaluate(_RESET)
     drawn_after(visitor, before + 200)

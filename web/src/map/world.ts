@@ -24,6 +24,15 @@ const palette = (): Palette => (isDark.value ? DARK : LIGHT);
 setWorkerUrl(new URL(workerUrl, document.baseURI).href);
 prewarm();
 
+/** Whether the processor draws WebGL. Each frame would hold the page up until its pixels are there: 30 to 120 ms. */
+function drawsInSoftware(): boolean {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  const names = gl?.getExtension("WEBGL_debug_renderer_info");
+  const name = names ? String(gl!.getParameter(names.UNMASKED_RENDERER_WEBGL)) : "";
+  gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  return /SwiftShader|llvmpipe|softpipe|Software|Basic Render/i.test(name);
+}
+
 export class World {
   readonly map: Map;
   private readonly drawing: Drawing;
@@ -46,7 +55,7 @@ export class World {
       attributionControl: false,
       trackResize: false,
       fadeDuration: 0,
-      canvasContextAttributes: { preserveDrawingBuffer: false },
+      canvasContextAttributes: { preserveDrawingBuffer: false, desynchronized: drawsInSoftware() },
     });
     this.map.touchZoomRotate.disableRotation();
     this.map.addControl(new NavigationControl({ showCompass: false }), "top-right");
