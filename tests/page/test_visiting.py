@@ -259,6 +259,14 @@ def test_the_focus_stays_among_the_results(archive: Archive, visit) -> None:
         )
     visitor.page.click(".row.against button")
     visitor.page.wait_for_function("() => document.activeElement.id === 'find'")
+    visitor.page.fill("#region", "-20, -36, 52, 37")
+    visitor.page.press("#region", "Enter")
+    visitor.page.wait_for_function("() => document.activeElement.title === 'Remove'")
+    visitor.page.fill("#find", "4.8, 6.0")
+    visitor.page.press("#find", "Escape")
+    visitor.page.keyboard.press("/")
+    visitor.page.keyboard.type("11.9, -15.6")
+    assert visitor.page.input_value("#find") == "11.9, -15.6"
 
 
 def test_the_tools_stay_in_one_row_beside_their_hint(visit) -> None:
