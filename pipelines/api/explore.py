@@ -38,8 +38,8 @@ class GridRequest(Example):
     """Columns of cells [1..512]"""
     height: int = Field(default=128, ge=1, le=MAX_CELLS)
     """Rows of cells [1..512]"""
-    max_distance: int | None = Field(default=None, ge=0, le=MAX_DISTANCE)
-    """Only chips at most this far away are in cells; the histogram has all"""
+    max_distance: int | None = Field(default=None, ge=-MAX_DISTANCE, le=MAX_DISTANCE)
+    """Only chips at most this far away are in cells; the histogram has all. Below 0 only with negative_ids"""
 
     _view_has_numbers = field_validator("view", "width", "height", mode="before")(only_numbers)
 

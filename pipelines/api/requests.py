@@ -292,6 +292,8 @@ class Example(Compared):
             )
         if self.negative_ids is not None and self.chip_ids is None:
             raise PydanticCustomError(CONTRADICTION, "negative_ids goes with chip_ids")
+        if (getattr(self, "max_distance", None) or 0) < 0 and self.negative_ids is None:
+            raise PydanticCustomError(CONTRADICTION, "max_distance below 0 goes with negative_ids")
         if self.code is not None and self.exclude_self is not None:
             raise PydanticCustomError(
                 CONTRADICTION, "exclude_self goes with chip_ids or point, not with code"
@@ -306,6 +308,10 @@ class Example(Compared):
 
 class SearchRequest(SearchLimits, Example):
     """A search by exactly one of ``chip_ids``, ``code`` and ``point``."""
+
+    max_distance: int | None = Field(default=None, ge=-MAX_DISTANCE, le=MAX_DISTANCE)
+    """Only chips at most this far away, in the distance that the answer gives; without k all of them, page by
+    page. Below 0 only with negative_ids"""
 
 
 class BatchRequest(BaseModel):

@@ -187,9 +187,11 @@ class CodeIndex:
 
         Distances are those of `search`, of `search_values` with ``bit_weights``, and of `search_examples`
         with several examples. ``boxes_N4``: the box of each row, as of `Columns`. The limits' greatest
-        distance is that of rows in cells [bits]; they have no k. Raises ValueError as `search` does.
+        distance is that of rows in cells [bits]; they have no k. Raises ValueError for a code of another
+        length than the index's, or a comparison of other parts.
         """
-        comparison = self.checked(comparison, limits)
+        # rows may be nearer than 0 to several examples
+        comparison = self.checked(comparison, replace(limits, max_distance=None))
         weights_K, unit = bit_weights or BitWeights(np.ones(self.bits, np.int64), 1)
         weights_B = np.zeros(self.arrays.codes_WN.shape[0] * 64, np.int64)
         weights_B[self._places_K] = weights_K[self.arrays.order_K] * np.repeat(

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import logging.handlers
 import os
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -112,7 +111,7 @@ def gather_logs() -> None:
     """
     handlers = logging.getLogger("ray.serve").handlers
     for handler in handlers:
-        if not isinstance(handler, logging.handlers.MemoryHandler):
+        if isinstance(handler, logging.StreamHandler):  # the log file's is another kind
             handler.addFilter(_is_no_request)
     # the same list object, as Serve may change it
     logging.getLogger().handlers = handlers

@@ -123,6 +123,6 @@ class BaseMapRoutes:
             "Content-Range": f"bytes {start}-{start + len(part) - 1}/{size}",
             "Accept-Ranges": "bytes",
             "ETag": f'"{etag}"',
-            "Cache-Control": "private, max-age=3600",
+            "Cache-Control": "private, max-age=60",
         }
         return Response(part, 206, headers, media_type=_TYPE)

@@ -42,7 +42,7 @@ def check_free(config: ServeConfig) -> None:
 def check_published(config: ServeConfig) -> None:
     """Raise TableError if nothing is published, BundleError if the published version's bundle is missing.
 
-    Raises StorageError if there is no bucket for the watches, ConfigError if there is no base map.
+    Raises StorageError if there is no bucket for the watches, ConfigError unless the base map is one.
     """
     store = Store(config.store)
     for folder in (config.watches, config.watch_hits):

@@ -215,7 +215,7 @@ def test_two_dates_of_a_place_side_by_side(archive: Archive, http, visit) -> Non
 
 @pytest.mark.parametrize("kind", ["GeoJSON", "GeoParquet", "CSV"])
 def test_an_export_of_a_cutoff_below_zero(archive: Archive, http, visit, tmp_path: Path, kind: str) -> None:
-    """With an example against, the nearest chips have distances below 0; the API takes no such radius."""
+    """With an example against, the nearest chips have distances below 0."""
     ids = archive.ids()
     body = {"chip_ids": [ids[5]], "negative_ids": [ids[40]], "k": 1000}
     found = [
@@ -231,7 +231,7 @@ def test_an_export_of_a_cutoff_below_zero(archive: Archive, http, visit, tmp_pat
     visitor.page.wait_for_selector(".card")
     visitor.page.keyboard.press("e")
     visitor.page.wait_for_selector(f"dialog[open] >> text=All {len(wanted)} chip")
-    assert f'"k":{len(wanted)}' in visitor.page.inner_text("dialog[open] pre")
+    assert f'"max_distance":{cutoff}' in visitor.page.inner_text("dialog[open] pre")
     with visitor.page.expect_download() as started:
         visitor.page.click(f"dialog[open] >> text={kind}")
     started.value.save_as(tmp_path / "answer")

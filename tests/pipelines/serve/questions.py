@@ -36,7 +36,7 @@ FILTERS = st.fixed_dictionaries(
 LIMITS = st.one_of(
     st.fixed_dictionaries({}, optional={"k": st.integers(1, 80), "limit": st.integers(1, 80)}),
     st.fixed_dictionaries(
-        {"max_distance": st.integers(0, 80)},
+        {"max_distance": st.integers(-40, 80)},
         optional={"k": st.integers(1, 80), "limit": st.integers(1, 80)},
     ),
 )
@@ -74,3 +74,9 @@ def example_fields(archive: Archive, example: tuple[Any, ...]) -> dict[str, Any]
     if exclude is not None:
         fields["exclude_self"] = exclude
     return fields
+
+
+def with_radius(query: dict[str, Any]) -> dict[str, Any]:
+    """Return a query whose radius is below 0 only where it has examples against."""
+    radius = query.get("max_distance")
+    return query if radius is None or "negative_ids" in query else query | {"max_distance": abs(radius)}

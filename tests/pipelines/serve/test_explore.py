@@ -40,7 +40,7 @@ from pipelines.serve.refusals import RefusedRequest
 from pipelines.serve.rendering import json_bytes, written
 from tests.pipelines.serve.conftest import Archive, commit
 from tests.pipelines.serve.divided import Divided, differing, divide, narrower, oracle, passes, weigh
-from tests.pipelines.serve.questions import COMPARED, EXAMPLES, FILTERS, TABLES, example_fields
+from tests.pipelines.serve.questions import COMPARED, EXAMPLES, FILTERS, TABLES, example_fields, with_radius
 
 Table = dict[int, Divided]
 SELECTOR = SnapshotSelector()
@@ -137,7 +137,7 @@ def cells_of(
     example=EXAMPLES,
     compared=COMPARED,
     filters=FILTERS,
-    max_distance=st.none() | st.integers(0, 60),
+    max_distance=st.none() | st.integers(-40, 60),
     view=st.sampled_from([[-180, -90, 180, 90], [170, 4, -175, 9], [-1, 5, 3.1, 10.3], [100, 0, 101, 1]]),
     size=st.sampled_from([(1, 1), (7, 3), (512, 512)]),
     parts=st.sampled_from(DIVIDED),
@@ -158,6 +158,8 @@ def test_any_grid_however_divided(
     shards = tables[table][parts]
     asked = query | {"view": view, "width": size[0], "height": size[1]}
     asked |= {} if max_distance is None else {"max_distance": max_distance}
+    asked = with_radius(asked)
+    max_distance = asked.get("max_distance")
     request = GridRequest.model_validate(asked)
     answered = GridAnswer.model_validate_json(sent(asyncio.run(grid(shards, request))))
     found = oracle(archive, query, shards.snapshot_id.version)

@@ -21,6 +21,7 @@ from tests.pipelines.serve.questions import (
     ROWS,
     TABLES,
     example_fields,
+    with_radius,
 )
 
 Table = dict[int, Divided]
@@ -61,7 +62,7 @@ def test_any_query_however_divided(
 ) -> None:
     table, comparing = compared
     query = {**limits, **filters, **comparing, **example_fields(archive, example)}
-    check(archive, tables[table][parts], query)
+    check(archive, tables[table][parts], with_radius(query))
 
 
 @pytest.mark.parametrize("parts", DIVISIONS)

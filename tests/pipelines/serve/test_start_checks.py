@@ -10,7 +10,7 @@ import pytest
 from pipelines.errors import ConfigError
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.proxy import SETTINGS, haproxy, settings
-from pipelines.serve.start_checks import check_port
+from pipelines.serve.start_checks import check_port, check_published
 
 
 @pytest.fixture
@@ -31,6 +31,22 @@ def test_a_taken_port_is_one_line(taken, monkeypatch):
         check_port(config)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     check_port(config)  # a cluster's own Serve may listen there
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no base map at .*map.pmtiles"),
+        (b"SQLite format 3", r"map.pmtiles isn't a PMTiles archive"),
+    ],
+)
+def test_a_base_map_that_is_none(archive, content, message):
+    uri = f"{archive.root}/{'none' if content is None else 'other'}/map.pmtiles"
+    if content is not None:
+        archive.store.write(uri, content)
+    config = ServeConfig(table=archive.table, store=archive.store.config, open=True, base_map=uri)
+    with pytest.raises(ConfigError, match=message):
+        check_published(config)
 
 
 def test_a_port_of_another_clusters_service_is_not_shared(archive):

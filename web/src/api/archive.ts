@@ -16,7 +16,7 @@ export const askCollections = async (): Promise<Schemas["Collection"][]> => (awa
 
 /** Return how many chips of the whole table lie at each distance, and in each cell of a view those within the cutoff. */
 export function askHeat(query: Query, view: BBox, width: number, height: number, within: number | null, signal: AbortSignal): Promise<Heat> {
-  const limit = within === null || within < 0 ? {} : { max_distance: Math.floor(within) }; // no radius below 0 is taken
+  const limit = within === null ? {} : { max_distance: Math.floor(within) };
   return post("/v1/search/grid", { ...questionOf(query), view, width, height, ...limit }, signal);
 }
 

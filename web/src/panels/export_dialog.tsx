@@ -5,7 +5,6 @@ import { useEffect, useState } from "preact/hooks";
 import { SERVICE, asApiError, isAborted } from "../api/client";
 import { exportPages, type FileKind } from "../api/export";
 import { key } from "../state/session";
-import { asShown, type Query } from "../state/query";
 import { answer, notice, query, shown } from "../state/store";
 import { Dialog } from "./dialog";
 import { asCurl, asPython, asSql, asWatch } from "./export_text";
@@ -15,9 +14,6 @@ export const isExporting = signal(false);
 
 const TEXTS = { curl: "curl", python: "Python", sql: "SQL", watch: "Watch" } as const;
 type TextKind = keyof typeof TEXTS;
-
-/** The query that gives what the page shows. */
-const asked = (): Query => asShown(query.value, shown.value, answer.value?.ids.length ?? 0);
 
 export function ExportDialog(): JSX.Element {
   return (
@@ -39,7 +35,7 @@ function Files(): JSX.Element {
     setController(own);
     setDone(0);
     try {
-      const file = await exportPages(asked(), kind, own.signal, setDone);
+      const file = await exportPages(query.value, kind, own.signal, setDone);
       download(file, `scenehash.${{ geojson: "geojson", csv: "csv", parquet: "parquet" }[kind]}`);
       notice.value = `Exported ${counted(all, "chip")}.`;
     } catch (error) {
@@ -112,8 +108,8 @@ function Texts(): JSX.Element {
 
 function textOf(kind: TextKind): string {
   const now = query.value;
-  if (kind === "curl") return asCurl(asked(), SERVICE, key.value !== "");
-  if (kind === "python") return asPython(asked(), SERVICE, key.value !== "");
+  if (kind === "curl") return asCurl(now, SERVICE, key.value !== "");
+  if (kind === "python") return asPython(now, SERVICE, key.value !== "");
   if (kind === "sql") return asSql(now, answer.value?.parts ?? []);
   return asWatch(now);
 }

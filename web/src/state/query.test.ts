@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { asShown, EMPTY, filterCount, fromHash, limitsOf, questionOf, toHash, type Query } from "./query";
+import { EMPTY, filterCount, fromHash, questionOf, toHash, type Query } from "./query";
 
 const FULL: Query = {
   positive: ["a1", "b2"],
@@ -29,7 +29,7 @@ describe("the address", () => {
     expect(toHash(EMPTY)).toBe("");
     expect(fromHash("")).toEqual(EMPTY);
   });
-  test.each(["cutoff=x&snapshot=", "most=1e9&valid=-3", "bbox=1,2,3", "area={", "compare=all", "code=xyz", "from=yesterday", "watch=../secret&night=-1"])(
+  test.each(["cutoff=x&snapshot=", "most=1e9&valid=-3", "bbox=1,2,3", "area={", "compare=all", "cutoff=-3", "code=xyz", "from=yesterday", "watch=../secret&night=-1"])(
     "that was edited by hand gives a query that can be asked: %s",
     (hash) => {
       const query = fromHash(hash);
@@ -59,15 +59,4 @@ test("a question is what the API takes", () => {
     datetime: "../2024-12-31",
   });
   expect(filterCount(FULL)).toBe(4);
-});
-
-describe("what a page shows as a query", () => {
-  const cut = (cutoff: number | null): Query => ({ ...EMPTY, positive: ["a1"], cutoff });
-  test("a radius in whole bits stays one", () => {
-    for (const cutoff of [null, 0, 12]) expect(asShown(cut(cutoff), 5, 9)).toEqual(cut(cutoff));
-  });
-  test("below 0 and between whole bits it is the number of chips", () => {
-    for (const cutoff of [-58, -0.5, 3.5]) expect(limitsOf(asShown(cut(cutoff), 221, 1510))).toEqual({ k: 221 });
-  });
-  test("of what isn't loaded no number is known", () => expect(asShown(cut(-58), 9, 9)).toEqual(cut(-58)));
 });

@@ -95,6 +95,7 @@ export function fromHash(hash: string): Query {
     return text !== null && text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : null;
   };
   const compare = values.get("compare");
+  const cutoff = number("cutoff");
   return {
     positive: list("for"),
     negative: list("against"),
@@ -107,7 +108,7 @@ export function fromHash(hash: string): Query {
     collections: values.getAll("collection"),
     minValid: Math.min(Math.max(number("valid") ?? 0, 0), 1),
     most: Math.min(Math.max(Math.round(number("most") ?? EMPTY.most), 1), 10_000),
-    cutoff: number("cutoff"),
+    cutoff: cutoff !== null && (cutoff >= 0 || values.has("against")) ? Math.floor(cutoff) : null,
     snapshot: number("snapshot"),
     watch: /^[a-z0-9][a-z0-9_-]{0,63}$/.test(values.get("watch") ?? "") ? (values.get("watch") ?? "") : "",
     night: /^\d{1,9}$/.test(values.get("night") ?? "") ? number("night") : null,
@@ -176,17 +177,8 @@ export function questionOf(query: Query): Question {
 /** Most chips of an answer to a search for the nearest, and of a page. */
 export const LARGEST_PAGE = 10_000;
 
-/**
- * Return a query whose answer is exactly what the page shows of `loaded` chips, the first `shown` of them. The API takes
- * no radius below 0, which only examples against lead to, and none between whole bits: there it is their number.
- */
-export function asShown(query: Query, shown: number, loaded: number): Query {
-  const isRadius = query.cutoff === null || (query.cutoff >= 0 && Number.isInteger(query.cutoff));
-  return isRadius || shown >= loaded || shown > LARGEST_PAGE ? query : { ...query, cutoff: null, most: shown };
-}
-
-/** Return the limit of a query as the API takes it. It takes no radius below 0, which only examples against lead to. */
+/** Return the limit of a query as the API takes it. Only examples against lead to a radius below 0. */
 export function limitsOf(query: Query): { k: number } | { max_distance: number } {
   if (query.cutoff === null) return { k: query.most };
-  return query.cutoff < 0 ? { k: LARGEST_PAGE } : { max_distance: Math.floor(query.cutoff) };
+  return { max_distance: Math.floor(query.cutoff) };
 }
