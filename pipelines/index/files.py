@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import StaleIndexError
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 _MANIFEST = "manifest.json"
 _PIECE, _PIECES = 1 << 20, 64  # bytes of a piece, and pieces of a file, that its checksum covers
 _READERS = 4

@@ -3,14 +3,18 @@
 Shapes: N rows, B blocks of rows, M rows to be tested one by one.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
-import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from pipelines.hamming.row_filter import BY_BITS, NONE, SOME, Columns, RowFilter, filter_by_mask, rows_of
 from pipelines.index.filters import Rectangles, Spans
+
+OutlinesOf = Callable[[NDArray[np.int64]], Sequence[bytes | None]]
+"""From rows to their footprints as WKB; None where a row has none."""
 
 OUTLINES = 10_000
 """Footprints in memory at a time."""
@@ -24,7 +28,7 @@ def rectangles_of(shape: BaseGeometry) -> Rectangles:
 
 
 def select_touching(
-    shape: BaseGeometry, row_filter: RowFilter, columns: Columns, spans: Spans, footprints: pa.ChunkedArray
+    shape: BaseGeometry, row_filter: RowFilter, columns: Columns, spans: Spans, outlines_of: OutlinesOf
 ) -> RowFilter:
     """Return a filter. A row passes it if it passes ``row_filter`` and its footprint (WKB) touches the shape.
 
@@ -38,7 +42,7 @@ def select_touching(
     verdicts_B = np.where(in_doubt_B, SOME, row_filter.verdicts_B).astype(np.uint8)
     candidates_M = rows_of(row_filter._replace(blocks_B=blocks_B))
     inside_M = _is_inside(shape, columns.boxes_N4[candidates_M])
-    inside_M[~inside_M] = _touches(shape, footprints, candidates_M[~inside_M])
+    inside_M[~inside_M] = _touches(shape, outlines_of, candidates_M[~inside_M])
     # blocks inside the shape, of which only some rows pass the other filter
     partly_B = np.flatnonzero(sure_B & (row_filter.verdicts_B == SOME)).astype(np.uint32)
     mask_N = np.zeros(row_filter.rows, bool)
@@ -48,23 +52,12 @@ def select_touching(
     return row_filter._replace(kind=BY_BITS, verdicts_B=verdicts_B, bits_S=bits_S)
 
 
-def _touches(
-    shape: BaseGeometry, footprints: pa.ChunkedArray, rows_M: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Return which rows' footprints touch a shape; the rows are ascending.
-
-    `OUTLINES` are read at a time, and chunk by chunk: to take from a chunked column, Arrow joins its chunks,
-    which together may exceed 2 GiB.
-    """
+def _touches(shape: BaseGeometry, outlines_of: OutlinesOf, rows_M: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which rows' footprints touch a shape; `OUTLINES` are read at a time."""
     touches = [np.empty(0, bool)]
-    start, end = 0, 0
-    for chunk in footprints.chunks:
-        start, end = end, end + len(chunk)
-        first, last = np.searchsorted(rows_M, [start, end])
-        for at in range(first, last, OUTLINES):
-            rows = pa.array(rows_M[at : min(at + OUTLINES, last)] - start)
-            outlines = chunk.take(rows).to_numpy(zero_copy_only=False)
-            touches.append(shapely.intersects(shape, shapely.from_wkb(outlines)))
+    for first in range(0, len(rows_M), OUTLINES):
+        outlines = np.array(outlines_of(rows_M[first : first + OUTLINES]), object)
+        touches.append(shapely.intersects(shape, shapely.from_wkb(outlines)))
     return np.concatenate(touches)
 
 

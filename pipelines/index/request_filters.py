@@ -3,7 +3,7 @@
 Shapes: N rows, C collections.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipelines.api.requests import Filters, parse_geometry, parse_interval
 from pipelines.hamming.row_filter import EVERY_ROW, PASS_ALL, Columns, RowFilter, rows_of
 from pipelines.index.filters import Spans, criteria, select_rows, spans_of
-from pipelines.index.polygons import rectangles_of, select_touching
+from pipelines.index.polygons import OutlinesOf, rectangles_of, select_touching
 from pipelines.index.table_index import TableIndex, empty_columns, fill_columns
 
 COLUMNS = ["bbox", "geometry", "datetime", "collection", "valid_fraction"]
@@ -21,11 +21,7 @@ COLUMNS = ["bbox", "geometry", "datetime", "collection", "valid_fraction"]
 
 def select(index: TableIndex, filters: Filters) -> RowFilter:
     """Return a filter. A row of the index passes it if it fulfils all filters of the request."""
-
-    def footprints() -> pa.ChunkedArray:
-        return index.rows.column("geometry")
-
-    return _select(filters, index.columns, index.spans, index.collections, footprints)
+    return _select(filters, index.columns, index.spans, index.collections, index.rows.outlines)
 
 
 def fulfilling(rows: pa.Table, filters: Filters) -> pa.Table:
@@ -37,7 +33,12 @@ def fulfilling(rows: pa.Table, filters: Filters) -> pa.Table:
     for batch in rows.to_batches():
         fill_columns(columns, slice(start, start + len(batch)), batch, names)
         start += len(batch)
-    row_filter = _select(filters, columns, spans_of(columns), tuple(names), lambda: rows["geometry"])
+
+    def outlines_of(rows_M: NDArray[np.int64]) -> list[bytes | None]:
+        outlines: list[bytes | None] = rows["geometry"].take(pa.array(rows_M)).to_pylist()
+        return outlines
+
+    row_filter = _select(filters, columns, spans_of(columns), tuple(names), outlines_of)
     if row_filter.kind == PASS_ALL:
         return rows
     chosen_N: NDArray[np.int64] = rows_of(row_filter)
@@ -49,7 +50,7 @@ def _select(
     columns: Columns,
     spans: Spans,
     collections: Sequence[str],
-    footprints: Callable[[], pa.ChunkedArray],
+    outlines_of: OutlinesOf,
 ) -> RowFilter:
     shape = None if filters.intersects is None else parse_geometry(filters.intersects)
     rectangles = None if filters.bbox is None else [filters.bbox]
@@ -66,4 +67,4 @@ def _select(
     row_filter = select_rows(columns, spans, criteria(rectangles, interval, least_valid, wanted_C))
     if shape is None:
         return row_filter
-    return select_touching(shape, row_filter, columns, spans, footprints())
+    return select_touching(shape, row_filter, columns, spans, outlines_of)

@@ -22,7 +22,8 @@ from pipelines.index.coverage import Coverage, coverage_of
 from pipelines.index.extents import Extents, extents_of
 from pipelines.index.files import Arrays, building, open_folder, write_folder
 from pipelines.index.filters import Spans, spans_of
-from pipelines.index.rows import FILE_COLUMNS, ROW_COLUMNS, Rows
+from pipelines.index.records import Pieces, append, records_of
+from pipelines.index.rows import ROW_COLUMNS, Rows
 from pipelines.table.code_table import CodeTable
 from pipelines.table.row_ranges import ALL_ROWS, RowRange
 
@@ -33,7 +34,7 @@ SAMPLE = 2048
 
 _COLUMNS = [*ROW_COLUMNS, "valid_fraction", "code"]
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-_ROWS = "rows.arrow"
+_IDS, _RECORDS = "ids", "records"
 
 
 @dataclass(frozen=True)
@@ -100,20 +101,22 @@ def _build(
     columns = empty_columns(count)
     names: dict[str, int] = {}
     chip_ids: list[pa.Array] = []
-    kept = pa.schema([batches.schema.field(name) for name in FILE_COLUMNS])
+    starts = {name: np.zeros(count + 1, np.int64) for name in (_IDS, _RECORDS)}
     row = 0
-    with pa.ipc.new_file(str(folder / _ROWS), kept) as rows:
+    with (folder / _IDS).open("wb") as ids, (folder / _RECORDS).open("wb") as records:
         for batch in batches:
             if not len(batch):
                 continue
-            rows.write_batch(batch.select(FILE_COLUMNS))
+            behind = slice(row + 1, row + len(batch) + 1)
+            starts[_IDS][behind] = append(ids, batch["chip_id"])
+            starts[_RECORDS][behind] = append(records, records_of(batch, where))
             chip_ids.append(batch["chip_id"].cast(pa.large_string()))
             codes_NY[row : row + len(batch)] = codes_of(batch["code"], width, where)
             fill_columns(columns, slice(row, row + len(batch)), batch, names)
             row += len(batch)
-    ids = pa.chunked_array(chip_ids, pa.large_string())  # together they may be more than 2 GB
-    order_N = pc.sort_indices(ids).to_numpy().astype(np.uint32)
-    _check_unique(ids.take(pa.array(order_N)), where)
+    all_ids = pa.chunked_array(chip_ids, pa.large_string())  # together they may be more than 2 GB
+    order_N = pc.sort_indices(all_ids).to_numpy().astype(np.uint32)
+    _check_unique(all_ids.take(pa.array(order_N)), where)
     ranks_N = np.empty(count, np.uint32)
     ranks_N[order_N] = np.arange(count, dtype=np.uint32)
     arrays = separate(build_arrays(codes_NY, ranks_N, part_bits))
@@ -125,6 +128,7 @@ def _build(
         | _prefixed("coverage", coverage_of(columns.boxes_N4)._asdict())
         | _prefixed("extents", extents_of(columns, len(names))._asdict())
         | {"order_N": order_N, "collections": collections}
+        | {f"{name}.starts_N": np.cumsum(lengths) for name, lengths in starts.items()}
     )
 
 
@@ -178,7 +182,13 @@ def _opened(folder: Path, arrays: Arrays, threads: int) -> TableIndex:
         columns,
         Spans(*(arrays[name] for name in Spans._fields)),
         collections,
-        Rows(folder / _ROWS, arrays["order_N"], columns, collections),
+        Rows(
+            Pieces.open(folder / _IDS, arrays[f"{_IDS}.starts_N"]),
+            Pieces.open(folder / _RECORDS, arrays[f"{_RECORDS}.starts_N"]),
+            arrays["order_N"],
+            columns,
+            collections,
+        ),
         Coverage(*(arrays[f"coverage.{name}"] for name in Coverage._fields)),
         Extents(*(arrays[f"extents.{name}"] for name in Extents._fields)),
     )

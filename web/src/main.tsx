@@ -6,6 +6,7 @@ import { App } from "./app";
 import { startDropping } from "./dropping";
 import { startKeyboard } from "./keyboard";
 import { followArchive } from "./state/archive";
+import { followExamples } from "./state/example_places";
 import { watchWhatIsServed } from "./state/served";
 import { start } from "./state/store";
 import { startTheme } from "./state/theme";
@@ -20,5 +21,6 @@ setTimeout(() => {
   startDropping();
   watchWhatIsServed();
   followArchive();
+  followExamples();
   followWatches();
 });

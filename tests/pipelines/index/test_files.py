@@ -21,7 +21,7 @@ ARRAYS = {"codes_WN": np.arange(400_000, dtype=np.uint64).reshape(2, -1), "group
 
 def write(folder, source=SOURCE):
     def files(new):
-        (new / "rows.arrow").write_bytes(b"rows" * 1000)
+        (new / "records").write_bytes(b"rows" * 1000)
         return ARRAYS
 
     write_folder(folder, files, source)
@@ -60,7 +60,7 @@ def change_manifest(path, **changes):
     (path.parent / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
-@pytest.mark.parametrize("name", ["codes_WN.npy", "rows.arrow"])
+@pytest.mark.parametrize("name", ["codes_WN.npy", "records"])
 @pytest.mark.parametrize(
     "harm",
     [
@@ -94,7 +94,7 @@ import os, signal, sys
 from pathlib import Path
 from pipelines.index.files import building, write_folder
 def die(new):
-    (new / "rows.arrow").write_bytes(b"rows")
+    (new / "records").write_bytes(b"rows")
     os.kill(os.getpid(), signal.SIGKILL)
 folder = Path(sys.argv[1])
 with building(folder):

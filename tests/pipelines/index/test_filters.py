@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -180,19 +179,6 @@ def test_a_search_of_whole_blocks_and_parts_of_others_answers_as_the_oracle_does
             assert answer(hits) == want
 
 
-def read_at_once(monkeypatch):
-    """Let 50 outlines be read at a time, and return a list in which it will stand how many there were."""
-    monkeypatch.setattr(polygons, "OUTLINES", 50)
-    counts, from_wkb = [], shapely.from_wkb
-
-    def counted(outlines):
-        counts.append(len(outlines))
-        return from_wkb(outlines)
-
-    monkeypatch.setattr(shapely, "from_wkb", counted)
-    return counts
-
-
 def test_a_polygon_selects_by_footprint_not_by_box(monkeypatch):
     rng = np.random.default_rng(3)
     corners = rng.uniform([-170, -80], [160, 70], (3 * ROWS, 2))
@@ -207,26 +193,34 @@ def test_a_polygon_selects_by_footprint_not_by_box(monkeypatch):
         np.ones(count, np.float32),
         np.zeros(count, np.uint32),
     )
-    footprints = pa.chunked_array([pa.array(shapely.to_wkb(some)) for some in np.array_split(diamonds, 5)])
-    taken = read_at_once(monkeypatch)
+    taken = []
+
+    def outlines_of(rows_M):
+        taken.append(len(rows_M))
+        return shapely.to_wkb(diamonds)[rows_M].tolist()
+
+    monkeypatch.setattr(polygons, "OUTLINES", 50)
     lake = shapely.MultiPolygon([shapely.Point(0, 0).buffer(40), shapely.box(100, 10, 100.5, 10.5)])
     spans = spans_of(columns)
     boxes = selected(columns, criteria(rectangles_of(lake)))
-    row_filter = select_touching(lake, boxes, columns, spans, footprints)
+    row_filter = select_touching(lake, boxes, columns, spans, outlines_of)
     want = [row for row, diamond in enumerate(diamonds) if diamond.intersects(lake)]
     assert rows_of(row_filter).tolist() == want
     assert len(want) < len(rows_of(boxes))
-    assert 0 < max(taken) <= 50, "outlines of a whole archive may be more than Arrow takes at once, or memory"
+    assert 0 < max(taken) <= 50, "outlines of a whole archive may be more than memory"
 
 
 def test_a_polygon_and_other_criteria_must_both_be_fulfilled():
     columns = columns_of(np.random.default_rng(5), 4 * ROWS, ordered=True)
-    footprints = pa.chunked_array([pa.array(shapely.to_wkb(shapely.box(*columns.boxes_N4.T)))])
+    outlines = shapely.to_wkb(shapely.box(*columns.boxes_N4.T))
     lake, spans = shapely.box(-150, -89, 60, 89), spans_of(columns)
     row_filter = selected(columns, criteria(rectangles_of(lake), least_valid=0.5))
     chosen = {"rectangles": [lake.bounds], "least_valid": 0.5, "wanted_C": None}
     want = [row for row in range(4 * ROWS) if fulfils(columns, row, chosen)]
-    assert rows_of(select_touching(lake, row_filter, columns, spans, footprints)).tolist() == want
+    assert (
+        rows_of(select_touching(lake, row_filter, columns, spans, lambda rows_M: outlines[rows_M])).tolist()
+        == want
+    )
 
 
 def test_an_upside_down_box_is_refused():

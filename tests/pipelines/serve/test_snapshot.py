@@ -55,10 +55,9 @@ def test_filters_see_what_the_table_says(archive: Archive, tmp_path: Path) -> No
     }
 
     outlines = {row["chip_id"]: shapely.from_wkb(row["geometry"]) for row in table if row["geometry"]}
-    footprints = index.rows.column("geometry")
     for shape in outlines.values():  # each touches its neighbours, if only with an edge
         boxes = select_rows(index.columns, index.spans, criteria(rectangles_of(shape)))
-        touching = select_touching(shape, boxes, index.columns, index.spans, footprints)
+        touching = select_touching(shape, boxes, index.columns, index.spans, index.rows.outlines)
         found = {chip["chip_id"] for chip in index.rows.take(rows_of(touching))}
         assert found == {chip_id for chip_id, outline in outlines.items() if outline.intersects(shape)}
 

@@ -20,6 +20,12 @@ export function askHeat(query: Query, view: BBox, width: number, height: number,
   return post("/v1/search/grid", { ...questionOf(query), view, width, height, ...limit }, signal);
 }
 
+/** Return a chip's box; null if it has no place. */
+export async function askPlace(id: string, snapshot: number | null): Promise<BBox | null> {
+  const of = snapshot === null ? "" : `?snapshot=${snapshot}`;
+  return ((await get<Schemas["Chip"]>(`/v1/chips/${encodeURIComponent(id)}${of}`)).bbox ?? null) as BBox | null;
+}
+
 /** A chip of a place, and how far its code is from another's. */
 export interface ChipDate {
   readonly id: string;

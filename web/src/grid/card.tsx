@@ -43,7 +43,7 @@ export function Card({ answer, place, position, total, isTabStop, least, greates
         onClick={() => openChip(row)}
       >
         <Picture id={id} size={128} alt="" />
-        {fresh.value.has(id) && <span class="fresh">new</span>}
+        {fresh.value.has(id) && <span class="fresh" title="Not among the results before">new</span>}
         {behind.length > 0 && <span class="behind">+{behind.length}</span>}
         <span class="swatch" style={{ background: colourOf(distance, least, greatest, isDark.value) }} />
         <span class="facts">

@@ -43,7 +43,7 @@ function statusLine(): string {
     return `${found.watched.isWhole ? "" : "The newest "}${counted(count, "hit")}${where}${within}`;
   }
   if (cutoff !== null) return `${counted(count, "chip")}${where} within ${counted(Math.floor(cutoff), "bit")}`;
-  return farthest === undefined ? "" : `${number(count)} nearest${where}, up to ${counted(farthest, "bit")}`;
+  return farthest === undefined ? "" : `${number(count)} nearest${where}, up to ${counted(Math.ceil(farthest), "bit")}`;
 }
 
 function body(): JSX.Element | null {

@@ -18,6 +18,9 @@ function mixed(from: string, to: string, share: number): string {
   return `rgb(${a.map((value, place) => Math.round(value + (b[place]! - value) * share)).join(", ")})`;
 }
 
+/** Opacity of a cell of the archive: with one chip, with ten, and so on to 10,000 and more. */
+export const SHADES: readonly number[] = [0.12, 0.19, 0.26, 0.33, 0.4];
+
 const channels = (hex: string): number[] => [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
 
 /** Return a colour's red, green and blue, each 0..1, as graphics cards take them. */

@@ -1,12 +1,10 @@
 // Two quiet layers behind the results: where the archive has chips, and the heat of a query over all of them.
 import type { Coverage, Heat } from "../api/archive";
 import { Boxes, STEPS, type Box } from "./boxes";
-import { ramp } from "./colours";
+import { ramp, SHADES } from "./colours";
 import type { BBox } from "./regions";
 
 const NO_DOTS = { below: 0, radius: 0 };
-const TENFOLDS = 4; // steps from a cell with one chip to a full one, which has 10,000
-const COVERED = [0.12, 0.4] as const; // opacity of cells with one chip, and of full ones
 const WARM = [0.45, 0.95] as const;
 
 const between = ([least, most]: readonly [number, number], share: number): number => least + (most - least) * share;
@@ -17,15 +15,14 @@ const between = ([least, most]: readonly [number, number], share: number): numbe
  * are one box: a full archive has tens of thousands of cells.
  */
 export function coverageCells({ cell_degrees: size, cells: { x, y, count } }: Coverage): Box[] {
-  const looks = count.map((chips) => Math.min(String(chips).length - 1, TENFOLDS));
+  const looks = count.map((chips) => Math.min(String(chips).length, SHADES.length) - 1);
   const boxes: Box[] = [];
   let first = 0;
   for (let next = 1; next <= x.length; next++) {
     const isSame = y[next] === y[first] && x[next] === x[first]! + next - first && looks[next] === looks[first];
     if (isSame) continue;
     const [west, south] = [-180 + x[first]! * size, -90 + y[first]! * size];
-    const opacity = between(COVERED, looks[first]! / TENFOLDS);
-    boxes.push({ bbox: [west, south, west + (next - first) * size, south + size], value: 0, opacity });
+    boxes.push({ bbox: [west, south, west + (next - first) * size, south + size], value: 0, opacity: SHADES[looks[first]!]! });
     first = next;
   }
   return boxes;

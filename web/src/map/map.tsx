@@ -7,7 +7,7 @@ import { counted, day, number } from "../panels/format";
 import { Icon, type IconName } from "../panels/icons";
 import { answer, hovered, shown } from "../state/store";
 import { isDark } from "../state/theme";
-import { ramp } from "./colours";
+import { ramp, SHADES } from "./colours";
 import { coverage, isHeating, showsCoverage, showsHeat } from "../state/archive";
 import { served } from "../state/served";
 import { lacksBaseMap, showsBaseMap, showsFootprints, tool, type Tool } from "./tools";
@@ -96,7 +96,7 @@ function Layer({ name, of, disabled }: { name: string; of: Signal<boolean>; disa
 
 function Legend(): JSX.Element | null {
   const found = answer.value;
-  if (!found || !shown.value) return null;
+  if (!found || !shown.value) return <ArchiveLegend />;
   const nearest = found.distances[0]!;
   const farthest = found.distances[shown.value - 1]!;
   return (
@@ -104,6 +104,18 @@ function Legend(): JSX.Element | null {
       <span>{number(nearest)}</span>
       <span class="ramp" style={{ background: `linear-gradient(90deg, ${ramp(isDark.value).join(", ")})` }} />
       <span>{counted(farthest, "bit")}</span>
+    </div>
+  );
+}
+
+/** What the shades of the archive mean, while nothing else is on the map. */
+function ArchiveLegend(): JSX.Element | null {
+  if (!coverage.value || !showsCoverage.value) return null;
+  return (
+    <div class="legend" title="Chips of the archive in a cell of the map">
+      <span>1</span>
+      <span class="shades">{SHADES.map((opacity) => <i key={opacity} style={{ opacity }} />)}</span>
+      <span>10,000 chips</span>
     </div>
   );
 }

@@ -13,9 +13,11 @@ import { Footprints } from "./footprints";
 import { addFineLand, baseStyle, DARK, LIGHT, needsFineLand, repaintBase, type Palette } from "./style";
 import { lacksBaseMap, showsBaseMap, showsFootprints, tool } from "./tools";
 import { wrapped } from "./regions";
+import { ExampleMarks } from "./example_marks";
 import { coverageLayer, heatLayer, showCoverage, showHeat } from "./coverage";
 import { boxOfView, visibleBox } from "./view";
 import { coverage, heat, showsCoverage } from "../state/archive";
+import { examplePlaces } from "../state/example_places";
 import { served } from "../state/served";
 
 const palette = (): Palette => (isDark.value ? DARK : LIGHT);
@@ -146,6 +148,8 @@ export class World {
       void answer.value;
       this.footprints.mark(hovered.value, focused.value);
     });
+    const marks = new ExampleMarks(map);
+    effect(() => marks.show(examplePlaces.value));
     effect(() => {
       void query.value.region;
       this.drawing.show();

@@ -1,12 +1,12 @@
 // The examples: chips for and against, or a picture, or a code; and where new ones come from.
-import type { JSX } from "preact";
+import type { JSX, TargetedSubmitEvent } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { Picture } from "../grid/picture";
-import { change, clear, isPreparing, label, query, takeAt, takePicture, uploaded } from "../state/store";
+import { change, clear, isPreparing, label, query, take, takeAt, takePicture, uploaded, type Take } from "../state/store";
 import { hasExample, type Compare } from "../state/query";
 import { isNarrow } from "../state/width";
 import { parseFind } from "./find";
-import { Icon } from "./icons";
+import { Icon, type IconName } from "./icons";
 
 export function Examples(): JSX.Element {
   const { positive, negative, code, compare } = query.value;
@@ -97,23 +97,25 @@ function PictureExample({ code }: { code: string }): JSX.Element {
 function Find(): JSX.Element {
   const [problem, setProblem] = useState("");
   const files = useRef<HTMLInputElement>(null);
-  const submit = (event: Event): void => {
+  const submit = (event: TargetedSubmitEvent<HTMLFormElement>): void => {
     event.preventDefault();
-    const input = (event.currentTarget as HTMLFormElement).elements.namedItem("find") as HTMLInputElement;
+    const input = event.currentTarget.elements.namedItem("find") as HTMLInputElement;
+    const as = (event.submitter as HTMLButtonElement).value as Take;
     const found = parseFind(input.value);
     setProblem("why" in found ? found.why : "");
-    if ("place" in found) void takeAt(found.place[0], found.place[1], "search");
-    if ("id" in found) change({ positive: [found.id], negative: [], code: "", weights: "", cutoff: null });
-    if ("code" in found) change({ positive: [], negative: [], code: found.code, weights: "", cutoff: null });
+    if ("place" in found) void takeAt(found.place[0], found.place[1], as);
+    if ("id" in found) take(found.id, as);
+    if ("code" in found && as === "search") change({ positive: [], negative: [], code: found.code, weights: "", cutoff: null });
+    if ("code" in found && as !== "search") setProblem("A code can only begin a search. Write coordinates or a chip id.");
   };
   return (
     <>
       <form class="find" onSubmit={submit}>
         <label class="sr" for="find">Coordinates, chip id or code</label>
         <input id="find" name="find" placeholder="Latitude, longitude" autocomplete="off" spellcheck={false} aria-describedby="find-problem" />
-        <button type="submit" class="bare" aria-label="Search from here" title="Search from here">
-          <Icon name="search" />
-        </button>
+        <Submit as="search" icon="search" title="Search from here" />
+        {query.value.positive.length > 0 && <Submit as="for" icon="plus" title="Add as an example for" />}
+        {query.value.positive.length > 0 && <Submit as="against" icon="minus" title="Add as an example against" />}
         <button type="button" class="bare" aria-label="Search with a picture" title="Search with a picture: choose, drop or paste it" onClick={() => files.current?.click()}>
           <Icon name="image" />
         </button>
@@ -132,5 +134,13 @@ function Find(): JSX.Element {
       <p id="find-problem" class="problem" role="alert">{problem}</p>
       {isPreparing.value && <p class="hint" role="status">Reading the example…</p>}
     </>
+  );
+}
+
+function Submit({ as, icon, title }: { as: Take; icon: IconName; title: string }): JSX.Element {
+  return (
+    <button type="submit" class="bare" value={as} aria-label={title} title={title}>
+      <Icon name={icon} />
+    </button>
   );
 }

@@ -80,6 +80,9 @@ export function Histogram(): JSX.Element | null {
       <div class="axis">
         <span>{counted(first, "bit")}</span>
         {found.chance !== null && found.chance <= last && <span class="chance-note">dashed: beyond {number(found.chance)} bits it is chance</span>}
+        {found.chance === null && !found.watched && query.value.positive.length + query.value.negative.length > 1 && (
+          <span class="chance-note">what chance gives is known for one example only</span>
+        )}
         <span>{number(last)}</span>
       </div>
     </section>

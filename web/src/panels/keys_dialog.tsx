@@ -18,6 +18,9 @@ const KEYS: [string, [string, string][]][] = [
     ["← ↑ ↓ →", "Move"],
     ["+  −", "Zoom"],
     ["Enter", "Take the chip at the crosshair"],
+    ["1", "A click searches from there"],
+    ["2", "A click adds an example for"],
+    ["3", "A click adds an example against"],
   ]],
   ["Anywhere", [
     ["Z", "Undo"],

@@ -195,12 +195,17 @@ export const labelOf = (of: Query, id: string): Label =>
   of.positive.includes(id) ? "for" : of.negative.includes(id) ? "against" : "none";
 
 /** Take the chip at a place as an example. */
-export async function takeAt(longitude: number, latitude: number, as: "search" | "for" | "against"): Promise<void> {
-  await prepared(async () => {
-    const id = await chipAt(longitude, latitude, query.value.snapshot);
-    if (as === "search") searchFrom(id);
-    else label(id, as);
-  });
+export async function takeAt(longitude: number, latitude: number, as: Take): Promise<void> {
+  await prepared(async () => take(await chipAt(longitude, latitude, query.value.snapshot), as));
+}
+
+/** What a chip is taken for: the one example of a new search, or one more. */
+export type Take = "search" | "for" | "against";
+
+/** Take a chip as an example. */
+export function take(id: string, as: Take): void {
+  if (as === "search") searchFrom(id);
+  else label(id, as);
 }
 
 /** Take a picture as the example. */
