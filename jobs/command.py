@@ -1,6 +1,8 @@
 """Runs a job from its command line: its config, its result on standard output, its errors as one line."""
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TypeVar
@@ -38,6 +40,7 @@ def run_job(
         print(help_text(name, config_type, has_all="--help-all" in given))  # noqa: T201 - help is output
         return 0
     log_to_stderr()
+    _end_on_sigterm()
     try:
         config = load_config(name, config_type, given)
         with log_file(name) if takes_long else nullcontext():
@@ -51,3 +54,13 @@ def run_job(
         return 130
     print_result(result, table_of, as_json=as_json)
     return 0
+
+
+def _end_on_sigterm() -> None:
+    """Let SIGTERM end the job as Ctrl-C does: what it has started is stopped. The exit code is 143."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)

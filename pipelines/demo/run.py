@@ -29,6 +29,7 @@ from pipelines.demo.world_archive import Archive, upload_world
 from pipelines.errors import ConfigError
 from pipelines.registry.bundles import read_manifest
 from pipelines.registry.tracking import experiment_page
+from pipelines.runtime.cluster import start_ray
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 
@@ -149,7 +150,7 @@ def clear_output(folder: Path) -> None:
 def _ray() -> Iterator[None]:
     """Run one small Ray for all jobs of the demo, which find it by RAY_ADDRESS."""
     # two training workers and the tasks that read for them need more logical CPUs than a laptop may have
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    start_ray("local", cpus=4, log_to_driver=False)
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     try:
         yield
@@ -236,9 +237,10 @@ def _print_figures(demo: _Demo, precision: Precision, shots: Sequence[Path]) -> 
 
 
 def _wait(demo: _Demo) -> None:
-    """Keep the service running, and the MLflow UI, until Ctrl-C."""
+    """Keep the service running, and the MLflow UI, until Ctrl-C or SIGTERM."""
     interrupted = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
     mlflow = f"http://127.0.0.1:{demo.config.mlflow_port}"
     with running(demo.mlflow_command.split(), demo.log("mlflow"), f"{mlflow}/health"):
         demo.console.print(
