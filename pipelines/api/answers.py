@@ -219,7 +219,8 @@ class Status(BaseModel):
     """What one replica of each shard, and of the encoder, has loaded."""
 
     shards: Sequence[ShardStatus]
-    encoder_model_id: str
+    encoder_model_id: str | None
+    """None while a service that has just started loads the network"""
     encoder_device: str
 
 

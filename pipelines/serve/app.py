@@ -224,9 +224,13 @@ class Ingress:
         return {"status": "alive"}
 
     async def readyz(self) -> dict[str, str]:
-        """Say that queries can be answered: all shards have a snapshot, and the encoder their model."""
+        """Say that queries can be answered: all shards have a snapshot, and the encoder their model.
+
+        Or it loads it: an image that comes meanwhile waits for it.
+        """
         infos, encoder = await asyncio.gather(self._shards.infos(), self._encoder.info.remote())
-        if {info.published.model_id for info in infos} != {encoder.model_id}:
+        models = {info.published.model_id for info in infos}
+        if models != {encoder.model_id or next(iter(models))}:
             raise RefusedRequest(NOT_READY)
         return {"status": "ready"}
 

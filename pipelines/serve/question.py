@@ -182,5 +182,6 @@ class Encoded:
 class EncoderInfo:
     """Model and device that encode uploaded images."""
 
-    model_id: str
+    model_id: str | None
+    """None while its network is being loaded"""
     device: str

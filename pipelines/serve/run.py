@@ -5,16 +5,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 import httpx
 import structlog
 from ray import serve
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.serve.schema import LoggingConfig
 
 from pipelines.errors import ConfigError, UserError
 from pipelines.runtime.cluster import connected
 from pipelines.serve.config import ServeConfig
-from pipelines.serve.deployments import LOGS, build_app
 from pipelines.serve.proxy import haproxy, settings
 from pipelines.serve.start_checks import check_free, check_published
 
@@ -47,12 +48,16 @@ def serving(config: ServeConfig) -> Iterator[str]:
     Joins the Ray cluster that ``RAY_ADDRESS`` names, or starts one. At the end it stops only what it started.
     """
     check_published(config)
+    # a second of a processor, while Ray's own processes start
+    threading.Thread(target=import_module, args=["pipelines.serve.deployments"]).start()
     with settings() if config.open else haproxy(), connected():
+        from pipelines.serve.deployments import LOGS, build_app
+
         owns_serve = not serve.status().proxies
         if owns_serve:
             _wait_until_free(config)
         try:
-            _listen(config)
+            _listen(config, LOGS)
             serve.run(build_app(config), name=_APP)
             host = "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104 - compared, not bound
             url = f"http://{host}:{config.port}"
@@ -77,13 +82,13 @@ def _wait_until_free(config: ServeConfig) -> None:
             time.sleep(0.2)
 
 
-def _listen(config: ServeConfig) -> None:
+def _listen(config: ServeConfig, logs: LoggingConfig) -> None:
     """Start Serve's proxy, unless the cluster has one.
 
     Raises ConfigError if the address isn't free, UserError if the proxy doesn't start in time.
     """
     try:
-        serve.start(http_options={"host": config.host, "port": config.port}, logging_config=LOGS)
+        serve.start(http_options={"host": config.host, "port": config.port}, logging_config=logs)
     except RayTaskError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ConfigError(

@@ -34,12 +34,16 @@ class Reading:
     ahead: int
     """Whoever reads on from where a piece ended gets a piece twice as large, up to so many bytes, and then
     the one behind it before it is asked for; less if ``keep`` has no room for that."""
+    is_strict: bool = False
+    """Whether the etag of an upload in another number of parts is that of another version: of a new object,
+    and not of a copy."""
 
 
 FOR_CHIPS = Reading(first=4 << 20, whole=16 << 20, keep=64 << 20, ahead=8 << 20)
 """For all chips of an object. `benchmarks.reading` measures the limit; docs/architecture.md has figures."""
-FOR_PICTURES = Reading(first=64 << 10, whole=64 << 10, keep=8 << 20, ahead=0)
-"""For a few chips of an object: its header, then the blocks that they touch."""
+FOR_PICTURES = Reading(first=64 << 10, whole=64 << 10, keep=8 << 20, ahead=0, is_strict=True)
+"""For a few chips of an object: its header, then the blocks that they touch. New pixels must never stand
+beside an old code."""
 
 
 @dataclass(frozen=True)

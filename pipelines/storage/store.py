@@ -99,12 +99,13 @@ class Store:
         """Return an object that is still the version with this etag: its content, or ranges of it if large.
 
         All ranges are of one version. Etags are compared only if both have the same form: a source may tell
-        versions apart by other means, or know the etag of a copy that was uploaded in other parts.
+        versions apart by other means, or know the etag of a copy that was uploaded in other parts, unless
+        ``reading`` is strict.
         Raises FileNotFoundError, ReplacedError if another version is there now, StorageError if access fails.
         """
         (first,) = self._pieces(uri, None, [(0, reading.first)])
         if not is_web(uri):
-            _require_version(uri, etag, first.etag)
+            _require_version(uri, etag, first.etag, is_strict=reading.is_strict)
         if first.size <= len(first.content):
             return first.content
         if first.size <= reading.whole:
@@ -346,9 +347,13 @@ class Store:
         return options
 
 
-def _require_version(uri: str, etag: str, found: str) -> None:
-    """Raise ReplacedError if two etags have the same form and differ."""
-    if etag != found and _form(etag) == _form(found) is not None:
+def _require_version(uri: str, etag: str, found: str, *, is_strict: bool) -> None:
+    """Raise ReplacedError if two etags have the same form and differ.
+
+    ``is_strict``: all etags of S3 have one form, whatever number of parts the object was uploaded in.
+    """
+    known, now = (_form(each, is_strict=is_strict) for each in (etag, found))
+    if etag != found and known == now is not None:
         raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
 
 
@@ -368,9 +373,12 @@ def _page_of(folder: Folder) -> Page:
     return Page(folder.files, below, None, folder.passed_over)
 
 
-def _form(etag: str) -> str | None:
+def _form(etag: str, *, is_strict: bool) -> str | None:
     """Return the form of a store's etag, None for other etags; only etags of one form can be compared."""
-    return "file" if _FILE_ETAG.fullmatch(etag) else s3.etag_form(etag)
+    if _FILE_ETAG.fullmatch(etag):
+        return "file"
+    form = s3.etag_form(etag)
+    return "s3" if form and is_strict else form
 
 
 def _content_etag(content: bytes) -> str:
