@@ -74,6 +74,44 @@ def test_other_models_are_other_questions() -> None:
     assert len({ChangesLookup(ChangesRequest(model_id=name)).key for name in (None, "a@0")}) == 2
 
 
+def test_whatever_a_grid_depends_on_is_in_its_key() -> None:
+    ways: list[dict[str, object]] = [
+        {},
+        {"code": "00fe"},
+        {"view": (0, 0, 1, 1)},
+        {"width": 8},
+        {"height": 8},
+        {"max_distance": 3},
+        {"bbox": (0, 0, 1, 1)},
+        {"datetime": "2025/2026"},
+        {"collections": ("a",)},
+        {"min_valid_fraction": 0.5},
+        {"compare": "look"},
+        {"kind_weight": 2},
+        {"bit_weights": "8" * 16},
+        {"code": None, "chip_ids": ("a",)},
+        {"code": None, "chip_ids": ("a",), "exclude_self": False},
+        {"code": None, "chip_ids": ("a",), "negative_ids": ("b",)},
+        {"code": None, "chip_ids": ("b",), "negative_ids": ("a",)},
+    ]
+    question = Question(SearchRequest(code="00ff"))
+    asked = [GridRequest.model_validate({"code": "00ff"} | way) for way in ways]
+    assert len({GridQuestion(each, question).key for each in asked}) == len(ways)
+    pairs: list[dict[str, object]] = [
+        {},
+        {"before": "2024"},
+        {"after": "2024"},
+        {"k": 3},
+        {"min_distance": 3},
+        {"compare": "look"},
+        {"kind_weight": 2},
+        {"bbox": (0, 0, 1, 1)},
+        {"collections": ("a",)},
+    ]
+    keys = {ChangesLookup(ChangesRequest.model_validate(each)).key for each in pairs}
+    assert len(keys) == len(pairs)
+
+
 def test_a_part_is_kept_for_its_snapshot() -> None:
     heavy, lookup = HeavyLookups(), Slow("grid")
     lookup.released.set()

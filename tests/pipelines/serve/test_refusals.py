@@ -107,6 +107,27 @@ def test_no_answer_without_the_key(url: str, header: dict[str, str]) -> None:
     check(httpx.post(f"{url}/v1/search", headers=header, content=b"{"), 401, "unauthorized", "key")
 
 
+@pytest.mark.parametrize(
+    ("path", "asked", "field"),
+    [
+        ("/v1/search/grid", {"code": "00000000", "width": 513}, "width"),
+        ("/v1/search/grid", {"code": "00000000", "height": 513}, "height"),
+        ("/v1/search/grid", {"code": "00000000", "width": 0}, "width"),
+        ("/v1/search/grid", {"code": "00000000", "view": [0, 1, 1, 0]}, "view"),
+        ("/v1/changes", {"k": 10_001}, "k"),
+        ("/v1/changes", {"k": 0}, "k"),
+        ("/v1/coverage?width=1025", None, "width"),
+        ("/v1/coverage?height=0", None, "height"),
+        ("/v1/chips?bbox=0,0,1,1&limit=10001", None, "limit"),
+    ],
+)
+def test_more_than_there_may_be(
+    http: httpx.Client, path: str, asked: dict[str, object] | None, field: str
+) -> None:
+    answer = http.get(path) if asked is None else http.post(path, json=asked)
+    check(answer, 422, "invalid", field)
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json"])
 def test_what_needs_no_key(url: str, path: str) -> None:
     assert httpx.get(url + path).status_code == 200
