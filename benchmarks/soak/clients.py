@@ -24,7 +24,9 @@ from benchmarks.soak.background import in_background
 from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.oracle import Oracle, expected, fault_of
 from benchmarks.soak.questions import MOST_PAGES, Question, Questions
+from benchmarks.soak.watches import WATCHES, Hit, plain
 from pipelines.api.answers import ErrorBody
+from pipelines.api.watches import HitsAnswer
 from pipelines.client.connection import settings
 from pipelines.client.retries import Reply, retry_options
 
@@ -45,6 +47,8 @@ class Clients:
     def __init__(
         self, url: str, key: str, questions: Questions, archive: Archive, oracle: Oracle, ledger: Ledger
     ) -> None:
+        self.hits: dict[str, set[Hit]] = {}
+        """All hits that were answered, by the watch's name."""
         self._url, self._key, self._questions = url, key, questions
         self._archive, self._oracle, self._ledger = archive, oracle, ledger
         self._next = 0.0
@@ -76,6 +80,9 @@ class Clients:
     async def _client(self, http: httpx.AsyncClient) -> None:
         while not self._stop.is_set():
             question = self._questions.draw()
+            if question.kind == "hits":
+                await self._hits(http)
+                continue
             answer = await self._search(http, question, question.query, 0)
             if answer is not None and question.kind == "pages":
                 await self._turn_pages(http, question, answer)
@@ -141,6 +148,18 @@ class Clients:
                 self._ledger.harm("wrong_answers", what="other pixels", uri=uri, etag=etag, window=window)
         elif response.status_code not in (404, 409) or self._archive.is_still(uri, etag):
             self._unexplained(response)  # the object is still what it was
+
+    async def _hits(self, http: httpx.AsyncClient) -> None:
+        """Ask for the newest hits of each watch. Whether they are hits is known once the nights are over."""
+        for name in WATCHES:
+            response = await self._send(http, http.build_request("GET", f"/v1/watches/{name}/hits"))
+            if response is None:
+                continue
+            if not response.is_success:
+                self._unexplained(response)
+                continue
+            answer = HitsAnswer.model_validate_json(response.content)
+            self.hits.setdefault(name, set()).update(map(plain, answer.features))
 
     def _unexplained(self, response: httpx.Response) -> None:
         self._ledger.harm(

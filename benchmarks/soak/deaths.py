@@ -1,4 +1,4 @@
-"""Every half minute something dies: another kind each time, in turn.
+"""Every half minute something dies, oftener in a short soak: another kind each time, in turn.
 
 A death counts once it has happened: the process is gone, the store refuses, the disk is full.
 """
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
@@ -21,7 +21,10 @@ from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.nodes import Cluster
 from benchmarks.soak.outage import Way
 
-_EVERY_SECONDS = 30.0
+KINDS = ("shard", "store", "ingress", "node", "disk", "proxy")
+"""What dies, in turn."""
+
+_LONGEST_PAUSE_SECONDS = 30.0
 _OUTAGE_SECONDS = 5.0
 _FULL_SECONDS = 10.0
 _GONE_SECONDS = 10.0
@@ -31,6 +34,12 @@ REPLICA = "ServeReplica:scenehash:"
 """How the titles of the service's replicas begin."""
 
 
+def pause_of(minutes: float) -> float:
+    """Return the time between two deaths of a soak that takes so long [s]: each kind happens."""
+    # disk and store are away for a while themselves, and the last death needs time to do harm
+    return min(_LONGEST_PAUSE_SECONDS, (60 * minutes - _OUTAGE_SECONDS - _FULL_SECONDS) / (len(KINDS) + 1))
+
+
 class NotDoneError(Exception):
     """A death that couldn't be brought about, and why."""
 
@@ -38,9 +47,12 @@ class NotDoneError(Exception):
 class Deaths:
     """Brings about one death after the other, in a thread, until it is stopped."""
 
-    def __init__(self, cluster: Cluster, way: Way, disk: Path | None, ledger: Ledger) -> None:
+    def __init__(
+        self, cluster: Cluster, way: Way, disk: Path | None, ledger: Ledger, pause_seconds: float
+    ) -> None:
         """``disk``: a file system of its own, which may be filled; None: there is none."""
         self._cluster, self._way, self._disk, self._ledger = cluster, way, disk, ledger
+        self._pause_seconds = pause_seconds
         self._draw = random.Random(0)
         self._stop = threading.Event()
         self._joining: list[threading.Thread] = []
@@ -58,16 +70,9 @@ class Deaths:
                 joining.join()
 
     def _run(self) -> None:
-        kinds: dict[str, Callable[[], None]] = {
-            "shard": self._shard,
-            "store": self._store,
-            "ingress": self._ingress,
-            "node": self._node,
-            "disk": self._full_disk,
-            "proxy": self._proxy,
-        }
-        for kind, death in cycle(kinds.items()):
-            if self._stop.wait(_EVERY_SECONDS):
+        deaths = (self._shard, self._store, self._ingress, self._node, self._full_disk, self._proxy)
+        for kind, death in cycle(zip(KINDS, deaths, strict=True)):
+            if self._stop.wait(self._pause_seconds):
                 return
             try:
                 death()

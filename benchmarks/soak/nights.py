@@ -15,7 +15,16 @@ from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.nodes import Cluster
 from benchmarks.soak.oracle import Oracle
 from benchmarks.soak.rows import lost_and_doubled, rows_of
-from benchmarks.soak.watches import WatchedVersions, begin, delivered, lost_doubled_wrong
+from benchmarks.soak.watches import (
+    WATCHES,
+    Hit,
+    WatchedVersions,
+    answered,
+    begin,
+    delivered,
+    lost_doubled_wrong,
+)
+from pipelines.client import Client
 from pipelines.storage.store import Store
 from pipelines.table.pointer import read_pointer
 
@@ -65,10 +74,10 @@ class Nights:
             raise RuntimeError(f"the first night failed; see {self.folder}")
 
     def add_watches(self) -> None:
-        """Add two watches: one that finds a part of what is new, and one that finds most of it."""
+        """Add `WATCHES`."""
         published = read_pointer(self.places.table, self.store)
         chips = self.archive.lasting_chips()
-        for name, chip, share in (("near", chips[0], 0.3), ("far", chips[20], 0.8)):
+        for (name, share), chip in zip(WATCHES.items(), (chips[0], chips[20]), strict=True):
             watch = begin(name, chip, share, published, self.oracle)
             flags = {"watches": self.places.watches, "name": name, "table": self.places.table}
             flags |= {"chip-id": chip, "max-distance": str(watch.max_distance)}
@@ -127,16 +136,26 @@ class Nights:
             if rows:
                 self.ledger.harm(kind, len(rows), night=self.count, examples=rows[:_SHOWN])
 
-    def check_hits(self) -> None:
-        """Compare the files of all hits with what the watches should have found."""
+    def check_hits(self, client: Client, answered_before: Mapping[str, set[Hit]]) -> None:
+        """Compare the files of all hits, and the service's, with what the watches should have found.
+
+        ``answered_before``: all hits that the service has answered with, by the watch's name.
+        """
         for watch in self.watches:
-            found = delivered(self.places.hits, watch.name, self.store)
-            lost, doubled, wrong = lost_doubled_wrong(found, watch.hits)
-            self.ledger.note("hits", watch=watch.name, found=len(found), wanted=len(watch.hits))
-            kinds = (("lost_hits", lost), ("doubled_hits", doubled), ("wrong_answers", wrong))
-            for kind, hits in kinds:
-                if hits:
-                    self.ledger.harm(kind, len(hits), watch=watch.name, examples=hits[:_SHOWN])
+            self._check_hits(watch, "files", delivered(self.places.hits, watch.name, self.store))
+            self._check_hits(watch, "service", answered(client, watch.name))
+            wrong = answered_before.get(watch.name, set()) - set(watch.hits)
+            if wrong:
+                self.ledger.harm(
+                    "wrong_answers", len(wrong), watch=watch.name, examples=sorted(wrong)[:_SHOWN]
+                )
+
+    def _check_hits(self, watch: WatchedVersions, where: str, found: list[Hit]) -> None:
+        lost, doubled, wrong = lost_doubled_wrong(found, watch.hits)
+        self.ledger.note("hits", watch=watch.name, where=where, found=len(found), wanted=len(watch.hits))
+        for kind, hits in (("lost_hits", lost), ("doubled_hits", doubled), ("wrong_answers", wrong)):
+            if hits:
+                self.ledger.harm(kind, len(hits), watch=watch.name, where=where, examples=hits[:_SHOWN])
 
     def _job(self, job: str, flags: Mapping[str, str], *words: str) -> str | None:
         """Run a job; return what it printed. If it fails, that is an error that nothing explains: None.

@@ -1,13 +1,13 @@
-"""What clients ask: searches by chip and by code, answers in pages, pictures of what was found."""
+"""What clients ask: searches by chip and by code, answers in pages, pictures of what was found, hits."""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["search", "pages", "picture"]
+Kind = Literal["search", "pages", "picture", "hits"]
 
-_SHARES: dict[Kind, float] = {"search": 0.5, "pages": 0.25, "picture": 0.25}
+_SHARES: dict[Kind, float] = {"search": 0.5, "pages": 0.25, "picture": 0.2, "hits": 0.05}
 MOST_PAGES = 4
 """Of one answer, that a client turns to."""
 
@@ -18,7 +18,7 @@ class Question:
 
     kind: Kind
     query: dict[str, Any]
-    """The body of the search"""
+    """The body of the search; of a watch's hits nothing"""
 
     @property
     def limit(self) -> int:
@@ -38,6 +38,8 @@ class Questions:
         """Return the next question."""
         draw = self._draw
         kind = draw.choices(list(_SHARES), list(_SHARES.values()))[0]
+        if kind == "hits":
+            return Question(kind, {})
         chip = {"chip_ids": [draw.choice(self._chips)]}
         if kind == "pages":
             whole = draw.choice([{"max_distance": draw.randint(2, 6)}, {"k": 100}])

@@ -19,7 +19,7 @@ import torch
 from benchmarks.machines import Network
 from benchmarks.soak.archive import CHIP, Archive
 from benchmarks.soak.clients import Clients
-from benchmarks.soak.deaths import Deaths, small_disk
+from benchmarks.soak.deaths import Deaths, pause_of, small_disk
 from benchmarks.soak.ledger import Ledger
 from benchmarks.soak.leftovers import local_left, objects_left
 from benchmarks.soak.memory import Memory
@@ -31,6 +31,7 @@ from benchmarks.soak.questions import Questions
 from model.bundle import pack_bundle
 from model.network import HashNetwork
 from model.spec import InputSpec, NetworkSpec
+from pipelines.client import Client
 from pipelines.config import StoreConfig
 from pipelines.demo.objectstore import ACCESS_KEY, SECRET_KEY, object_store
 from pipelines.registry.bundles import write_bundle
@@ -72,7 +73,7 @@ class Scene:
 
 def run_soak(minutes: float, ledger: Ledger) -> dict[str, float | int | None]:
     """Let things die for so many minutes; return the figures. Raises RuntimeError if nothing runs."""
-    with scene(ledger) as parts:
+    with scene(ledger, minutes) as parts:
         ledger.note("begins")
         ledger.started = time.monotonic()
         with parts.memory.watched(), parts.clients.running():
@@ -89,8 +90,8 @@ def run_soak(minutes: float, ledger: Ledger) -> dict[str, float | int | None]:
 
 
 @contextmanager
-def scene(ledger: Ledger) -> Iterator[Scene]:
-    """Build what takes part, and take all of it down again."""
+def scene(ledger: Ledger, minutes: float) -> Iterator[Scene]:
+    """Build what takes part for so many minutes, and take all of it down again."""
     keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     os.environ |= keys
     with (
@@ -108,10 +109,11 @@ def scene(ledger: Ledger) -> Iterator[Scene]:
         flags: dict[str, object] = {"table": nights.places.table, "store.endpoint": way.endpoint, **_SERVICE}
         flags |= {"key-hashes": hashlib.sha256(_KEY.encode()).hexdigest()}
         flags |= {"index-folder": Path(name) / "index"}
+        flags |= {"watches": nights.places.watches, "watch-hits": nights.places.hits}
         service = cluster.serve(flags, Path(name) / "serve.log")
         questions = Questions(nights.archive.lasting_chips(), _BITS, seed=1)
         clients = Clients(cluster.url, _KEY, questions, nights.archive, nights.oracle, ledger)
-        deaths, memory = Deaths(cluster, way, disk, ledger), Memory(cluster)
+        deaths, memory = Deaths(cluster, way, disk, ledger, pause_of(minutes)), Memory(cluster)
         yield Scene(cluster, service, nights, clients, deaths, memory, Path(name) / "index")
 
 
@@ -166,7 +168,8 @@ def come_to_rest(parts: Scene, ledger: Ledger) -> None:
             served = answer.json()["snapshot"] if answer.is_success else served
     if served != wanted:
         ledger.harm("wrong_answers", what=f"version {wanted} is published, {served} is served")
-    parts.nights.check_hits()
+    with Client(parts.cluster.url, _KEY) as client:
+        parts.nights.check_hits(client, parts.clients.hits)
 
 
 def stop(service: subprocess.Popen[bytes], ledger: Ledger) -> None:

@@ -8,10 +8,17 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.soak.oracle import Oracle, Version
+from pipelines.api.watches import Hit as AnsweredHit
+from pipelines.api.watches import HitsParameters
+from pipelines.client import Client
 from pipelines.storage.store import Store
 from pipelines.table.pointer import Published, publications
+
+WATCHES = {"near": 0.3, "far": 0.8}
+"""Watches by name: one that finds a part of what is new, one that finds most of it [share of the chips]."""
 
 Pair = tuple[str, str]
 """Chip id and etag."""
@@ -73,6 +80,24 @@ def _version(oracle: Oracle, published: Published) -> Version:
     if version is None:
         raise ValueError(f"version {published.table_version} isn't published")
     return version
+
+
+def plain(hit: AnsweredHit) -> Hit:
+    """Return a hit of the service's."""
+    return hit.id, hit.properties.etag, float(hit.properties.distance)
+
+
+def answered(client: Client, name: str) -> list[Hit]:
+    """Return all hits that the service has of a watch, page by page."""
+    hits: list[Hit] = []
+    parameters = HitsParameters(limit=200)
+    while True:
+        page = client.hits(name, parameters)
+        hits += map(plain, page.features)
+        if not page.links:
+            return hits
+        (after,) = parse_qs(urlsplit(page.links[0].href).query)["after"]
+        parameters = HitsParameters(limit=200, after=after)
 
 
 def delivered(output: str, name: str, store: Store) -> list[Hit]:
