@@ -17,7 +17,7 @@ from pipelines.hamming.arrays import IndexArrays
 from pipelines.hamming.bit_order import bit_places, lookup_table, reorder, restore
 from pipelines.hamming.comparison import Comparison, all_alike
 from pipelines.hamming.heat import Heat, Scale, View, scale_of
-from pipelines.hamming.jit import Words
+from pipelines.hamming.jit import Int64s, Words
 from pipelines.hamming.kernel_calls import Kernels
 from pipelines.hamming.limits import Limits
 from pipelines.hamming.multi_index import Query
@@ -54,6 +54,7 @@ class BitWeights(NamedTuple):
 
 _COMPARISONS = 64  # whose plans are kept
 _NONE = -1
+_ROWS_AT_ONCE = 1 << 16  # whose bits are in memory, a byte each
 
 
 class CodeIndex:
@@ -88,6 +89,18 @@ class CodeIndex:
     def code(self, row: int) -> Codes:
         """Return a row's code_Y."""
         return restore(self.arrays.codes_WN[:, row], self.arrays.order_K, self._places_K)
+
+    def codes(self, rows_M: Int64s) -> Codes:
+        """Return the codes_MY of some rows, in their order."""
+        codes_MY = np.empty((len(rows_M), self.bits // 8), np.uint8)
+        for first in range(0, len(rows_M), _ROWS_AT_ONCE):
+            some = slice(first, first + _ROWS_AT_ONCE)
+            words_MW = self.arrays.codes_WN[:, rows_M[some]].T.astype(">u8", order="C")
+            ordered_MK = np.unpackbits(words_MW.view(np.uint8), axis=1)  # a word's first bit comes first
+            bits_MK = np.empty((len(words_MW), self.bits), np.uint8)
+            bits_MK[:, self.arrays.order_K] = ordered_MK[:, self._places_K]
+            codes_MY[some] = np.packbits(bits_MK, axis=1, bitorder="little")
+        return codes_MY
 
     def words(self, codes_QY: Codes) -> Words:
         """Return codes as queries_QW, in the index's own order. Raises ValueError for another length."""

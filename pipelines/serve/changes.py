@@ -1,19 +1,22 @@
 """`POST /v1/changes` from request to answer: the pairs of each shard, and those of chips of two shards."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipelines.api.explore import ChangesRequest
 from pipelines.hamming.bit_order import lookup_table, reorder, words_of
+from pipelines.hamming.jit import Int64s
 from pipelines.hamming.pairs import Places
 from pipelines.index.part_weights import comparison_of
 from pipelines.serve.changes_part import (
     ChangesLookup,
+    ChipsLookup,
     EdgeChips,
     EdgeLookup,
+    columns_of_pairs,
     pair_columns,
     pairs_among,
 )
@@ -47,41 +50,61 @@ async def changes(shards: Shards, request: ChangesRequest) -> Page:
         level, cells_A = await _JOINING.run(meeting_cells, [part.edge for part in parts])
         selector = replace(selector, number=snapshot_id.number)
         _, edges = await shards.look(EdgeLookup(request, level, cells_A), selector)
-        found.append(await _JOINING.run(_across, request, snapshot_id, edges))
+        across = await _JOINING.run(_across, request, snapshot_id, edges)
+        names = tuple(columns_of_pairs(request))
+        _, columns = await shards.look(ChipsLookup((*across.before, *across.after), names), selector)
+        found.append((await _JOINING.run(_with_columns, across, columns), across.counts_D))
     return await _JOINING.run(_page, request, snapshot_id, found)
 
 
-def _across(
-    request: ChangesRequest, snapshot_id: SnapshotId, edges: Sequence[EdgeChips]
-) -> tuple[Chips, np.ndarray]:
-    """Return the pairs of chips of two shards, and how many there are at each distance."""
+@dataclass(frozen=True)
+class _Across:
+    """The first k pairs of chips of two shards, in order."""
+
+    before: list[str]
+    after: list[str]
+    distances: Chips
+    counts_D: Int64s
+    """All pairs at each distance."""
+
+
+def _across(request: ChangesRequest, snapshot_id: SnapshotId, edges: Sequence[EdgeChips]) -> _Across:
+    """Return the pairs of chips of two shards."""
     part_bits = tuple(part.bits for part in snapshot_id.code.parts)
-    chips = {name: [value for edge in edges for value in edge.chips[name]] for name in edges[0].chips}
-    codes_NY = np.frombuffer(b"".join(edge.codes for edge in edges), np.uint8).reshape(
-        -1, sum(part_bits) // 8
-    )
+    chip_ids = [chip_id for edge in edges for chip_id in edge.chip_ids]
+    codes_NY = np.concatenate([edge.codes_MY for edge in edges])
     codes_WN = np.empty((words_of(part_bits), len(codes_NY)), np.uint64)
-    reorder(codes_NY.copy(), lookup_table(np.arange(sum(part_bits)), part_bits), codes_WN)
-    _, collections_N = np.unique(np.array(chips["collection"], np.str_), return_inverse=True)
+    reorder(codes_NY, lookup_table(np.arange(sum(part_bits)), part_bits), codes_WN)
+    collections = np.array([name for edge in edges for name in edge.collections], np.str_)
     ranks_N = np.empty(len(codes_NY), np.uint32)
-    ranks_N[np.argsort(np.array(chips["chip_id"], np.str_))] = np.arange(len(codes_NY))
+    ranks_N[np.argsort(np.array(chip_ids, np.str_))] = np.arange(len(codes_NY))
     places = Places(
         codes_WN,
         np.concatenate([edge.boxes_M4 for edge in edges]),
         np.concatenate([edge.times_M for edge in edges]),
-        collections_N.astype(np.uint32),
+        np.unique(collections, return_inverse=True)[1].astype(np.uint32),
         ranks_N,
         np.repeat(np.arange(len(edges)), [len(edge.times_M) for edge in edges]).astype(np.uint32),
     )
     rows_M = np.arange(len(codes_NY))
     (before_K, after_K), distances = pairs_among(places, rows_M, request, snapshot_id.code)
-    pairs = pair_columns(_taken(chips, before_K), _taken(chips, after_K))
-    names = tuple(part.name for part in snapshot_id.code.parts)
-    return pairs | distances.named(names), distances.counts_D
+    return _Across(
+        [chip_ids[row] for row in before_K.tolist()],
+        [chip_ids[row] for row in after_K.tolist()],
+        distances.named(tuple(part.name for part in snapshot_id.code.parts)),
+        distances.counts_D,
+    )
 
 
-def _taken(chips: Chips, rows_K: np.ndarray) -> Chips:
-    return {name: [values[row] for row in rows_K.tolist()] for name, values in chips.items()}
+def _with_columns(across: _Across, columns: Sequence[Chips]) -> Chips:
+    """Return the columns of pairs; ``columns``: those of their chips, from each shard."""
+    chips = {name: [value for part in columns for value in part[name]] for name in columns[0]}
+    places = {chip_id: place for place, chip_id in enumerate(chips["chip_id"])}
+    sides = ([places[chip_id] for chip_id in some] for some in (across.before, across.after))
+    before, after = (
+        {name: [values[place] for place in side] for name, values in chips.items()} for side in sides
+    )
+    return pair_columns(before, after) | across.distances
 
 
 def _page(

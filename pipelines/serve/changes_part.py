@@ -62,7 +62,7 @@ class ChangesLookup:
         rows_M = selected(index, request)
         found, distances = pairs_among(places_of(index), rows_M, request, snapshot.code)
         before_K, after_K = found
-        names = _names(request)
+        names = columns_of_pairs(request)
         chips = pair_columns(
             index.rows.columns(before_K, ["chip_id", "datetime"]), index.rows.columns(after_K, names)
         )
@@ -98,15 +98,16 @@ class PairDistances:
 class EdgeChips:
     """The chips of a shard that may be in a pair with a chip of another one."""
 
-    codes: bytes
+    chip_ids: list[str]
+    codes_MY: NDArray[np.uint8]
     boxes_M4: NDArray[np.float64]
     times_M: Int64s
-    chips: Chips
+    collections: list[str]
 
 
 @dataclass(frozen=True)
 class EdgeLookup:
-    """The chips at the edges of the shards."""
+    """The chips at the edges of the shards: what decides on pairs, no more."""
 
     request: ChangesRequest
     level: int
@@ -122,12 +123,30 @@ class EdgeLookup:
         rows_M = rows_M[~np.isnan(index.columns.boxes_N4[rows_M, 0])]
         cells_M = cells_at(index.columns.boxes_N4[rows_M], self.level)
         rows_M = rows_M[np.isin(cells_M, self.cells_A)]
+        chips = index.rows.columns(rows_M, ["chip_id", "collection"])
         return EdgeChips(
-            b"".join(index.codes.code(row).tobytes() for row in rows_M.tolist()),
+            chips["chip_id"],
+            index.codes.codes(rows_M),
             index.columns.boxes_N4[rows_M],
             index.columns.times_N[rows_M],
-            index.rows.columns(rows_M, [*_names(self.request)]),
+            chips["collection"],
         )
+
+
+@dataclass(frozen=True)
+class ChipsLookup:
+    """Columns of some chips."""
+
+    chip_ids: tuple[str, ...]
+    names: tuple[str, ...]
+    is_heavy: ClassVar[bool] = False
+    key: ClassVar[str] = ""
+
+    def answer(self, snapshot: Snapshot, *, is_whole: bool) -> Chips:  # noqa: ARG002
+        """Return those chips that a snapshot has."""
+        rows = snapshot.index.rows
+        found = [row for row in map(rows.find, self.chip_ids) if row is not None]
+        return rows.columns(np.array(found, np.int64), self.names)
 
 
 def places_of(index: TableIndex) -> Places:
@@ -184,7 +203,7 @@ def pair_columns(before: Chips, after: Chips) -> Chips:
     return columns | {name: after[name] for name in ("bbox", "geometry") if name in after}
 
 
-def _names(request: ChangesRequest) -> list[str]:
+def columns_of_pairs(request: ChangesRequest) -> list[str]:
     """Return which columns of the table the answer needs of the later chip."""
     wants_geometry = (request.fields or Fields()).wants("geometry")
     if request.format == "columns":

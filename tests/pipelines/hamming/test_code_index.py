@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.hamming import code_index
 from pipelines.hamming.arrays import build_arrays
 from pipelines.hamming.code_index import CodeIndex
 from pipelines.hamming.limits import Limits
@@ -130,10 +131,14 @@ def test_equal_codes_are_one_group_however_many_there_are():
 
 
 @pytest.mark.parametrize("num_bytes", [1, 8, 13, 128])
-def test_gives_back_its_codes_and_counts_the_distinct(num_bytes):
+def test_gives_back_its_codes_and_counts_the_distinct(num_bytes, monkeypatch):
     codes_NY = np.random.default_rng(0).integers(0, 3, (50, num_bytes), np.uint8)
     index = index_of(codes_NY)
     assert (np.stack([index.code(row) for row in range(50)]) == codes_NY).all()
+    monkeypatch.setattr(code_index, "_ROWS_AT_ONCE", 7)
+    rows_M = np.random.default_rng(1).integers(0, 50, 30)
+    assert (index.codes(rows_M) == codes_NY[rows_M]).all()
+    assert index.codes(rows_M[:0]).shape == (0, codes_NY.shape[1])
     assert index.distinct_codes == len(np.unique(codes_NY, axis=0))
     assert (len(index), index.bits) == (50, num_bytes * 8)
 
