@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.api.explore import ChangesRequest
 from pipelines.hamming.bit_order import lookup_table, reorder, words_of
@@ -75,14 +77,14 @@ def _across(request: ChangesRequest, snapshot_id: SnapshotId, edges: Sequence[Ed
     codes_NY = np.concatenate([edge.codes_MY for edge in edges])
     codes_WN = np.empty((words_of(part_bits), len(codes_NY)), np.uint64)
     reorder(codes_NY, lookup_table(np.arange(sum(part_bits)), part_bits), codes_WN)
-    collections = np.array([name for edge in edges for name in edge.collections], np.str_)
+    collections = pa.array([name for edge in edges for name in edge.collections], pa.string())
     ranks_N = np.empty(len(codes_NY), np.uint32)
-    ranks_N[np.argsort(np.array(chip_ids, np.str_))] = np.arange(len(codes_NY))
+    ranks_N[pc.sort_indices(pa.array(chip_ids, pa.large_string()))] = np.arange(len(codes_NY))
     places = Places(
         codes_WN,
         np.concatenate([edge.boxes_M4 for edge in edges]),
         np.concatenate([edge.times_M for edge in edges]),
-        np.unique(collections, return_inverse=True)[1].astype(np.uint32),
+        collections.dictionary_encode().indices.to_numpy().astype(np.uint32),
         ranks_N,
         np.repeat(np.arange(len(edges)), [len(edge.times_M) for edge in edges]).astype(np.uint32),
     )

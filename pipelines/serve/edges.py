@@ -26,6 +26,8 @@ class Edge:
     """(row << 32) + column, ascending."""
 
 
+_TOWARDS = ((0, 0), (0, 1), (1, -1), (1, 0), (1, 1))
+"""Steps [rows, columns]: to a cell itself, and to one of each two cells that lie opposite around it."""
 EMPTY_EDGE = Edge(FINEST, np.empty(0, np.int64))
 
 
@@ -45,14 +47,25 @@ def meeting_cells(edges: Sequence[Edge]) -> tuple[int, Int64s]:
     """Return a level, and its cells that have chips of a shard and touch a cell with chips of another."""
     level = min(edge.level for edge in edges)
     cells = [_coarser(edge, level) for edge in edges]
-    every, owners = np.unique(np.concatenate(cells), return_counts=True)
-    shared_A = every[owners > 1]
-    meeting = [shared_A]
-    for row_step in (-1, 0, 1):
-        for column_step in (-1, 0, 1):
-            if (row_step, column_step) != (0, 0):
-                meeting += _beside_others(cells, level, row_step, column_step)
+    meeting = [np.empty(0, np.int64)]
+    for number, own_A in enumerate(cells):
+        others_A = np.unique(
+            np.concatenate([other_A for place, other_A in enumerate(cells) if place != number])
+        )
+        for steps in _TOWARDS:
+            beside_A = _beside(own_A, level, *steps)
+            is_met_A = is_among(beside_A, others_A)
+            meeting += [own_A[is_met_A], beside_A[is_met_A]]
     return level, np.unique(np.concatenate(meeting))
+
+
+def is_among(values_A: Int64s, ascending_A: Int64s) -> NDArray[np.bool_]:
+    """Return which values stand in an array that ascends; `np.isin` would sort it each time."""
+    if not len(ascending_A):
+        return np.zeros(len(values_A), bool)
+    places_A = np.searchsorted(ascending_A, values_A)
+    places_A[places_A == len(ascending_A)] = 0
+    return np.asarray(ascending_A[places_A] == values_A)
 
 
 def _coarser(edge: Edge, level: int) -> Int64s:
@@ -61,12 +74,8 @@ def _coarser(edge: Edge, level: int) -> Int64s:
     return np.unique(((row_A >> shift) << COLUMN_BITS) + (column_A >> shift))
 
 
-def _beside_others(cells: Sequence[Int64s], level: int, row_step: int, column_step: int) -> list[Int64s]:
-    """Return the cells of each shard that have a cell of another shard beside them in one direction."""
-    found = []
-    for number, own_A in enumerate(cells):
-        column_A = ((own_A & ((1 << COLUMN_BITS) - 1)) + column_step) % 2**level
-        beside_A = (((own_A >> COLUMN_BITS) + row_step) << COLUMN_BITS) + column_A
-        others = [other_A for place, other_A in enumerate(cells) if place != number]
-        found.append(own_A[np.isin(beside_A, np.concatenate(others))])
-    return found
+def _beside(cells_A: Int64s, level: int, row_step: int, column_step: int) -> Int64s:
+    """Return the cells beside some cells in one direction; around the world."""
+    column_A = ((cells_A & ((1 << COLUMN_BITS) - 1)) + column_step) % 2**level
+    row_A = (cells_A >> COLUMN_BITS) + row_step
+    return np.asarray((row_A << COLUMN_BITS) + column_A)
