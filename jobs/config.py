@@ -157,6 +157,7 @@ def _all_configs() -> list[type[BaseModel]]:
     from pipelines.maintain.config import MaintainConfig
     from pipelines.publish.config import PublishConfig
     from pipelines.query.config import QueryConfig
+    from pipelines.query.explore_config import WORDS
     from pipelines.serve.config import ServeConfig
     from pipelines.submit.config import SubmitConfig
     from pipelines.train.config import TrainConfig
@@ -174,4 +175,5 @@ def _all_configs() -> list[type[BaseModel]]:
         ServeConfig,
         SubmitConfig,
         TrainConfig,
+        *WORDS.values(),
     ]

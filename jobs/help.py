@@ -22,6 +22,12 @@ FIRST = {
     "nightly": ("source", "table", "bundle", "chip_size", "dry_run"),
     "publish": ("table", "history", "rollback", "version", "force"),
     "query": ("chip_id", "point", "image", "k", "open"),
+    "query changes": ("bbox", "before", "after", "k", "key"),
+    "query collections": ("key",),
+    "query coverage": ("bbox", "width", "height", "key"),
+    "query dates": ("chip_id", "limit", "key"),
+    "query grid": ("chip_id", "point", "view", "max_distance", "key"),
+    "query here": ("bbox", "intersects", "limit", "export", "key"),
     "serve": ("table", "key_hashes", "open", "host", "port"),
     "submit": ("template", "name", "owner.name", "owner.uid"),
     "train": ("source", "bundles", "preset", "tracking.uri", "dry_run"),
@@ -40,7 +46,8 @@ GROUPS = {
     "work": "workers use_gpu objects_per_unit encoders gpus_per_encoder batch_size dry_run",
     "example": "chip_id negative_id point code image",
     "filters": "bbox intersects datetime",
-    "answer": "k max_distance compare kind_weight rank_by snapshot all open output",
+    "answer": "k max_distance compare kind_weight rank_by snapshot all open output export view width height "
+    "before after min_distance limit",
     "access": "key key_hashes admin_key_hashes cors_origins url host",
     "gate": "gate",
     "places": "places",
@@ -49,13 +56,14 @@ GROUPS = {
 }
 """Groups of options by the first part of their names; the first group that names one has it."""
 
+_FILTERS = {"collection": "filters", "min_valid_fraction": "filters"}
 _JOBS_GROUPS = {
     "publish": {"table": "publication", "version": "publication", "force": "publication"}
     | {"rollback": "publication", "history": "publication"},
-    "query": {"collection": "filters", "min_valid_fraction": "filters"},
+    **dict.fromkeys(("query", "query changes", "query grid", "query here"), _FILTERS),
+    "query dates": {"collection": "filters"},
     "serve": {"open": "access"},
-    "watch add": {"collection": "filters", "min_valid_fraction": "filters", "name": "watch"}
-    | {"from_start": "watch", "replace": "watch", "notes": "watch"},
+    "watch add": _FILTERS | {"name": "watch"} | {"from_start": "watch", "replace": "watch", "notes": "watch"},
 }
 """Options that mean something else in these jobs than in others."""
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_json
 
 from model.spec import Compare
 from pipelines.api.fields import Fields, FieldsParameter, Format
@@ -97,12 +97,17 @@ class SnapshotParameters(BaseModel):
     """Answer from this version of the table; 410 if it is no longer kept"""
 
 
+def _as_text(geometry: object) -> object:
+    """Return a geometry as the text that a query parameter has; anything else as it is."""
+    return to_json(geometry) if isinstance(geometry, dict) else geometry
+
+
 class HereParameters(Filters):
     """What lies in a place, as query parameters: ``bbox`` or ``intersects`` is needed."""
 
     bbox: Annotated[BBox | None, BeforeValidator(split_parameter)] = None
     """West, south, east, north [degrees]: chips that touch it; west > east: over the antimeridian"""
-    intersects: Json[dict[str, Any]] | None = None
+    intersects: Annotated[Json[dict[str, Any]] | None, BeforeValidator(_as_text)] = None
     """GeoJSON geometry (RFC 7946) in degrees: chips whose footprint touches it; not with bbox"""
     collections: Annotated[tuple[str, ...] | None, BeforeValidator(split_parameter)] = None
     """Chips of these collections"""

@@ -12,7 +12,8 @@ from pipelines.errors import ConfigError
 Request = TypeVar("Request", bound=BaseModel)
 
 _FLAGS = {"chip_ids": "chip-id", "negative_ids": "negative-id", "collections": "collection"}
-_EXAMPLES = {"point": "-104.99,39.74", "bbox": "-105.2,39.6,-104.8,39.9"}
+_BOX = "-105.2,39.6,-104.8,39.9"
+_EXAMPLES = {"point": "-104.99,39.74", "bbox": _BOX, "view": _BOX}
 
 
 class FilterFlags(StageConfig):

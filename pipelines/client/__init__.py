@@ -6,6 +6,7 @@
                 print(match.properties.distance, match.id)
 
     frame = client.frame(SearchRequest(point=(-62.2, -3.1), max_distance=8))  # a GeoDataFrame, all pages
+    lies_here = client.frame(HereParameters(bbox=(-63, -4, -61, -2)))
 
 `frame` needs geopandas (`pip install scenehash[frame]`); `table` gives the same as an Arrow table.
 """

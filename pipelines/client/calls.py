@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from json import dumps
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
-import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
 from pipelines.api.answers import (
@@ -33,9 +32,9 @@ from pipelines.api.explore_answers import (
     CoverageAnswer,
     GridAnswer,
 )
+from pipelines.api.fields import Fields
 from pipelines.api.requests import BatchRequest, SearchLimits, SearchRequest
 from pipelines.api.watches import HitsAnswer, HitsParameters, WatchesAnswer
-from pipelines.client.tables import about, read_table
 from pipelines.errors import (
     InvalidQueryError,
     NotFoundError,
@@ -46,7 +45,8 @@ from pipelines.errors import (
     UnavailableError,
 )
 
-_ARROW = "application/vnd.apache.arrow.stream"
+PictureType = Literal["image/png", "image/jpeg", "image/webp"]
+"""Media types of pictures: PNG has the exact pixels, WebP the fewest bytes."""
 
 Answer = TypeVar("Answer")
 Body = TypeVar("Body", bound=BaseModel)
@@ -118,50 +118,36 @@ class Call(Generic[Answer]):
 
 def search(request: SearchRequest) -> Call[SearchAnswer]:
     """Find the chips most like examples of the table, a code, or the chip at a point."""
-    _check_form(request)
-    return Call("POST", "/v1/search", _reader(SearchAnswer), json=_given(request))
-
-
-def table(request: SearchRequest | ChangesRequest) -> Call[pa.Table]:
-    """Find chips, or pairs of them: a page of the answer as an Arrow table."""
-    path = "/v1/changes" if isinstance(request, ChangesRequest) else "/v1/search"
-    return Call("POST", path, read_table, json=_given(request), accept=_ARROW)
-
-
-def next_table(page: pa.Table, request: SearchRequest | ChangesRequest) -> SearchRequest | None:
-    """Return the request for the page after a table, None after the last."""
-    link = next((link for link in about(page)["links"] if link["rel"] == "next"), None)
-    if link is None or not isinstance(request, SearchRequest):
-        return None
-    return SearchRequest.model_validate(_given(request) | link["body"])
+    _check_whole(request)
+    return Call("POST", "/v1/search", _reader(SearchAnswer), json=given_of(request))
 
 
 def grid(request: GridRequest) -> Call[GridAnswer]:
     """Count the chips in each cell of a view, and at each distance in the whole table."""
-    return Call("POST", "/v1/search/grid", _reader(GridAnswer), json=_given(request))
+    return Call("POST", "/v1/search/grid", _reader(GridAnswer), json=given_of(request))
 
 
 def changes(request: ChangesRequest) -> Call[ChangesAnswer]:
     """Find pairs of chips of one place and two dates, the most different first."""
-    _check_form(request)
-    return Call("POST", "/v1/changes", _reader(ChangesAnswer), json=_given(request))
+    _check_features(request)
+    return Call("POST", "/v1/changes", _reader(ChangesAnswer), json=given_of(request))
 
 
 def chips(place: HereParameters) -> Call[ChipsAnswer]:
     """Return the chips that lie in a place: a page of them."""
-    _check_form(place)
-    return Call("GET", "/v1/chips", _reader(ChipsAnswer), params=_parameters(place))
+    _check_features(place)
+    return Call("GET", "/v1/chips", _reader(ChipsAnswer), params=parameters_of(place))
 
 
 def dates(chip_id: str, parameters: DatesParameters) -> Call[ChipsAnswer]:
     """Return the chips of other scenes at a chip's place, and the chip itself, in the order of time."""
-    _check_form(parameters)
-    return Call("GET", f"{_chip_path(chip_id)}/dates", _reader(ChipsAnswer), params=_parameters(parameters))
+    _check_features(parameters)
+    return Call("GET", f"{chip_path(chip_id)}/dates", _reader(ChipsAnswer), params=parameters_of(parameters))
 
 
 def coverage(parameters: CoverageParameters) -> Call[CoverageAnswer]:
     """Return how many chips lie where."""
-    return Call("GET", "/v1/coverage", _reader(CoverageAnswer), params=_parameters(parameters))
+    return Call("GET", "/v1/coverage", _reader(CoverageAnswer), params=parameters_of(parameters))
 
 
 def collections(snapshot: int | None) -> Call[CollectionsAnswer]:
@@ -178,21 +164,21 @@ def watches() -> Call[WatchesAnswer]:
 def hits(watch: str, parameters: HitsParameters) -> Call[HitsAnswer]:
     """Return a watch's hits, the newest publication first: a page of them."""
     path = f"/v1/watches/{quote(watch, safe='')}/hits"
-    return Call("GET", path, _reader(HitsAnswer), params=_parameters(parameters))
+    return Call("GET", path, _reader(HitsAnswer), params=parameters_of(parameters))
 
 
 def search_image(content: bytes, limits: SearchLimits) -> Call[SearchAnswer]:
     """Find the chips most like an image. The limits of the search go into the query string."""
-    _check_form(limits)
-    params = _parameters(limits)
+    _check_whole(limits)
+    params = parameters_of(limits)
     return Call("POST", "/v1/search/image", _reader(SearchAnswer), params=params, content=content)
 
 
 def search_batch(requests: Sequence[SearchRequest]) -> Call[BatchAnswer]:
     """Answer several searches, in order and from one snapshot."""
     for request in requests:
-        _check_form(request)
-    body = _given(BatchRequest(queries=tuple(requests)))
+        _check_whole(request)
+    body = given_of(BatchRequest(queries=tuple(requests)))
     return Call("POST", "/v1/search/batch", _reader(BatchAnswer), json=body)
 
 
@@ -204,23 +190,26 @@ def next_request(answer: SearchAnswer, request: SearchRequest | None) -> SearchR
     link = next((link for link in answer.links if link.rel == "next"), None)
     if link is None:
         return None
-    own = _given(request) if link.merge and request is not None else {}
+    own = given_of(request) if link.merge and request is not None else {}
     try:
         return SearchRequest.model_validate(own | link.body)
     except ValidationError as error:
         raise QueryError("the answer's link to its next page leads nowhere", "update this client") from error
 
 
-def chip(chip_id: str) -> Call[Chip]:
+def chip(chip_id: str, snapshot: int | None) -> Call[Chip]:
     """Return one chip."""
-    return Call("GET", _chip_path(chip_id), _reader(Chip))
+    params = {} if snapshot is None else {"snapshot": snapshot}
+    return Call("GET", chip_path(chip_id), _reader(Chip), params=params)
 
 
-def thumbnail(chip_id: str, size: int | None, context: int, version: str | None) -> Call[bytes]:
-    """Return a picture of one chip as PNG."""
+def thumbnail(
+    chip_id: str, size: int | None, context: int, version: str | None, media_type: PictureType
+) -> Call[bytes]:
+    """Return a picture of one chip."""
     asked = {"size": size, "context": context, "version": version}
     params = {name: value for name, value in asked.items() if value is not None}
-    return Call("GET", f"{_chip_path(chip_id)}/thumbnail", bytes, params=params, accept="image/png")
+    return Call("GET", f"{chip_path(chip_id)}/thumbnail", bytes, params=params, accept=media_type)
 
 
 def encode(content: bytes) -> Call[EncodeAnswer]:
@@ -238,31 +227,41 @@ def status() -> Call[Status]:
     return Call("GET", "/v1/status", _reader(Status))
 
 
-def _given(model: BaseModel) -> dict[str, Any]:
+def given_of(model: BaseModel) -> dict[str, Any]:
+    """Return what was given of a request, as JSON."""
     return model.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
-def _parameters(model: BaseModel) -> dict[str, Any]:
-    """Return the query parameters."""
-    given = _given(model)
+def parameters_of(model: BaseModel) -> dict[str, Any]:
+    """Return what was given of a request, as query parameters."""
+    given = given_of(model)
     if "bbox" in given:
         given["bbox"] = ",".join(str(degrees) for degrees in given["bbox"])
     if "intersects" in given:
         given["intersects"] = dumps(given["intersects"])
+    if "fields" in given:
+        given["fields"] = Fields.model_validate(given["fields"]).text()
     return given
 
 
-def _check_form(request: SearchLimits | ChangesRequest | HereParameters | DatesParameters) -> None:
-    """Raise InvalidQueryError if a request asks for another form than whole features."""
+def chip_path(chip_id: str) -> str:
+    """Return the path of a chip."""
+    return f"/v1/chips/{quote(chip_id, safe='')}"
+
+
+def _check_whole(request: SearchLimits) -> None:
+    """Raise InvalidQueryError if a search asks for another form than whole features."""
     if request.format != "features" or request.fields is not None:
         raise InvalidQueryError(
-            "this method reads whole features", "leave format and fields out, or take table() or frame()"
+            "this method reads whole features", "leave format and fields out, or take a table or frame"
         )
+
+
+def _check_features(request: ChangesRequest | HereParameters | DatesParameters) -> None:
+    """Raise InvalidQueryError if a request asks for columns."""
+    if request.format != "features":
+        raise InvalidQueryError("this method reads features", "leave format out, or take a table or frame")
 
 
 def _reader(kind: type[Body]) -> Callable[[bytes], Body]:
     return kind.model_validate_json
-
-
-def _chip_path(chip_id: str) -> str:
-    return f"/v1/chips/{quote(chip_id, safe='')}"

@@ -24,10 +24,11 @@ from pipelines.api.explore_answers import (
 )
 from pipelines.api.requests import SearchLimits, SearchRequest
 from pipelines.api.watches import HitsAnswer, HitsParameters, WatchesAnswer
-from pipelines.client import calls
-from pipelines.client.calls import Answer, Call
+from pipelines.client import calls, table_calls
+from pipelines.client.calls import Answer, Call, PictureType
 from pipelines.client.connection import settings
 from pipelines.client.retries import Reply, retry_options
+from pipelines.client.table_calls import TableRequest
 from pipelines.client.tables import frame_of, joined
 
 if TYPE_CHECKING:
@@ -88,21 +89,35 @@ class Client:
         """Yield all pages of the answer to an image; see `pages`. The image is sent only once."""
         yield from self._pages(self.search_image(content, limits), None)
 
-    def table(self, request: SearchRequest | ChangesRequest) -> pa.Table:
+    def table(self, request: TableRequest) -> pa.Table:
         """Return all pages of an answer as one Arrow table, footprints as WKB; `about` reads its metadata.
 
-        ``request.fields`` names the columns. Raises SnapshotGoneError as `pages` does.
+        The answer to a search, to changes, or what lies in a place. ``request.fields`` names the columns.
+        Raises SnapshotGoneError as `pages` does.
         """
-        pages: list[pa.Table] = []
-        following: SearchRequest | ChangesRequest | None = request
-        while following is not None:
-            pages.append(self._send(calls.table(following)))
-            following = calls.next_table(pages[-1], following)
-        return joined(pages)
+        return self._table(table_calls.table(request))
 
-    def frame(self, request: SearchRequest | ChangesRequest) -> "geopandas.GeoDataFrame":
-        """Return all pages of an answer as a GeoDataFrame, chip ids as its index; needs geopandas."""
+    def image_table(self, content: bytes, limits: SearchLimits | None = None) -> pa.Table:
+        """Return all pages of the answer to an image as one Arrow table; see `table` and `search_image`."""
+        return self._table(table_calls.image_table(content, limits or SearchLimits()))
+
+    def dates_table(self, chip_id: str, parameters: DatesParameters | None = None) -> pa.Table:
+        """Return what `dates` finds as an Arrow table; see `table`."""
+        return self._table(table_calls.dates_table(chip_id, parameters or DatesParameters()))
+
+    def frame(self, request: TableRequest) -> "geopandas.GeoDataFrame":
+        """Return what `table` does as a GeoDataFrame, chip ids as its index; needs geopandas."""
         return frame_of(self.table(request))
+
+    def image_frame(self, content: bytes, limits: SearchLimits | None = None) -> "geopandas.GeoDataFrame":
+        """Return what `image_table` does as a GeoDataFrame; see `frame`."""
+        return frame_of(self.image_table(content, limits))
+
+    def dates_frame(
+        self, chip_id: str, parameters: DatesParameters | None = None
+    ) -> "geopandas.GeoDataFrame":
+        """Return what `dates_table` does as a GeoDataFrame; see `frame`."""
+        return frame_of(self.dates_table(chip_id, parameters))
 
     def grid(self, request: GridRequest) -> GridAnswer:
         """Count the chips in each cell of a view, and at each distance in the whole table."""
@@ -136,9 +151,9 @@ class Client:
         """Return a watch's hits, the newest publication first: a page of them; ``after`` leads on."""
         return self._send(calls.hits(watch, parameters or HitsParameters()))
 
-    def chip(self, chip_id: str) -> Chip:
-        """Return one chip."""
-        return self._send(calls.chip(chip_id))
+    def chip(self, chip_id: str, snapshot: int | None = None) -> Chip:
+        """Return one chip, as it is in a version of the table; None: in the one that is served."""
+        return self._send(calls.chip(chip_id, snapshot))
 
     def thumbnail(
         self,
@@ -146,14 +161,15 @@ class Client:
         size: Literal[64, 128, 256, 512] | None = None,
         context: Literal[1, 3] = 1,
         version: str | None = None,
+        media_type: PictureType = "image/png",
     ) -> bytes:
-        """Return a picture of one chip as PNG.
+        """Return a picture of one chip, as PNG, JPEG or WebP.
 
         ``size``: its longest side [pixels], None: the chip's own pixels, at most 1024 a side. ``context``: 3
         shows the chip in the middle of its surroundings. ``version``: of the picture, as links of answers
         have it, None: what the chip is now. Raises NotFoundError if the picture of that version is gone.
         """
-        return self._send(calls.thumbnail(chip_id, size, context, version))
+        return self._send(calls.thumbnail(chip_id, size, context, version, media_type))
 
     def encode(self, content: bytes) -> EncodeAnswer:
         """Return an image's code, and how much each bit of it should count."""
@@ -173,6 +189,14 @@ class Client:
             request = following
             answer = self.search(request)
             yield answer
+
+    def _table(self, call: Call[pa.Table]) -> pa.Table:
+        pages: list[pa.Table] = []
+        following: Call[pa.Table] | None = call
+        while following is not None:
+            pages.append(self._send(following))
+            following = table_calls.next_table(pages[-1], following)
+        return joined(pages)
 
     def _send(self, call: Call[Answer]) -> Answer:
         retrying = Retrying(**retry_options(self._patience))

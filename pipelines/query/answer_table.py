@@ -1,8 +1,10 @@
 """An answer as a table of text."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from pipelines.api.answers import ChipProperties, Match, SearchAnswer
+from pipelines.api.answers import Match, SearchAnswer
+from pipelines.api.requests import BBox
 from pipelines.runtime.text_table import TextTable
 
 
@@ -26,23 +28,23 @@ def _row(match: Match, parts: Sequence[str]) -> tuple[str, ...]:
         str(properties.rank),
         distance(match),
         match.id,
-        *(_bits(getattr(properties, f"{name}_distance")) for name in parts),
-        acquired(properties),
+        *(bits(getattr(properties, f"{name}_distance")) for name in parts),
+        acquired(properties.datetime),
         properties.collection,
-        *(centre(match) or ("", "")),
+        *(centre(match.bbox) or ("", "")),
         properties.uri,
     )
 
 
 def distance(match: Match) -> str:
     """Return a chip's distance [bits], with two decimals if it isn't a whole number."""
-    return _bits(match.properties.distance)
+    return bits(match.properties.distance)
 
 
 def part_distances(match: Match) -> str:
     """Return a chip's distance in each part of its code [bits]; "" for codes of one part."""
     kind, look = match.properties.kind_distance, match.properties.look_distance
-    return "" if kind is None or look is None else f"kind {_bits(kind)}, look {_bits(look)}"
+    return "" if kind is None or look is None else f"kind {bits(kind)}, look {bits(look)}"
 
 
 def chance_note(answer: SearchAnswer) -> str:
@@ -52,20 +54,19 @@ def chance_note(answer: SearchAnswer) -> str:
     if chance is None or not beyond:
         return ""
     which = "all of them are" if beyond == len(matches) else f"the last {beyond} are"
-    return f"{which} no nearer than chance, which gives {_bits(chance)} bits"
+    return f"{which} no nearer than chance, which gives {bits(chance)} bits"
 
 
-def acquired(properties: ChipProperties) -> str:
+def acquired(time: datetime | None) -> str:
     """Return when a chip was acquired, in UTC; "" if it isn't known."""
-    time = properties.datetime
     return f"{time:%Y-%m-%d %H:%M}" if time else ""
 
 
-def centre(match: Match) -> tuple[str, str] | None:
-    """Return longitude and latitude of the centre of the chip's bounding box [degrees]; None without one."""
-    if match.bbox is None:
+def centre(bbox: BBox | None) -> tuple[str, str] | None:
+    """Return longitude and latitude of the centre of a chip's bounding box [degrees]; None without one."""
+    if bbox is None:
         return None
-    west, south, east, north = match.bbox
+    west, south, east, north = bbox
     longitude = (west + (east - west) % 360 / 2 + 180) % 360 - 180
     return f"{longitude:.4f}", f"{(south + north) / 2:.4f}"
 
@@ -82,5 +83,6 @@ def _summary(answer: SearchAnswer) -> str:
     )
 
 
-def _bits(distance: float) -> str:
+def bits(distance: float) -> str:
+    """Return a distance, with two decimals if it isn't a whole number."""
     return f"{distance:.2f}" if distance % 1 else f"{distance:.0f}"

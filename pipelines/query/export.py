@@ -9,45 +9,26 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import shapely
 
-from pipelines.api.answers import SearchAnswer
 from pipelines.api.fields import Fields
-from pipelines.api.requests import MAX_K, SearchRequest
 from pipelines.client import Client
 from pipelines.errors import ConfigError
 from pipelines.query.config import QueryConfig
 from pipelines.query.search_request import image_limits, read_image, search_request
-from pipelines.table.shard_files import GEO_METADATA
 
-_COLUMNS = (
-    "id",
-    "rank",
-    "distance",
-    "kind_distance",
-    "look_distance",
-    "similarity",
-    "lon",
-    "lat",
-    "bbox",
-    "datetime",
-    "collection",
-    "uri",
-    "etag",
-    "window",
-    "geometry",
+CHIP_COLUMNS = (
+    *("id", "lon", "lat", "bbox", "datetime", "collection"),
+    *("uri", "etag", "window", "geometry"),
 )
+"""What a file says of each chip."""
+_MATCH_COLUMNS = ("rank", "distance", "kind_distance", "look_distance", "similarity", *CHIP_COLUMNS)
 
 
-def table_request(client: Client, config: QueryConfig, answer: SearchAnswer) -> SearchRequest:
-    """Return the request for all chips of an answer, of the same snapshot; a picture is encoded again."""
-    update = {"limit": MAX_K, "snapshot": answer.search.snapshot, "fields": Fields(include=_COLUMNS)}
+def every_match(client: Client, config: QueryConfig, snapshot: int) -> pa.Table:
+    """Return all chips of the answer to a search, of one version of the table. Raises QueryError."""
+    update = {"snapshot": snapshot, "fields": Fields(include=_MATCH_COLUMNS)}
     if config.image is None:
-        return search_request(config).model_copy(update=update)
-    encoded, limits = client.encode(read_image(config.image)), image_limits(config)
-    given = limits.model_dump(exclude_unset=True, exclude={"rank_by"})
-    if limits.rank_by == "values":
-        given["bit_weights"] = encoded.bit_weights
-    request = SearchRequest.model_validate(given | {"code": encoded.code, "model_id": encoded.model_id})
-    return request.model_copy(update=update)
+        return client.table(search_request(config).model_copy(update=update))
+    return client.image_table(read_image(config.image), image_limits(config).model_copy(update=update))
 
 
 def export(table: pa.Table, file: Path) -> None:
@@ -60,6 +41,8 @@ def export(table: pa.Table, file: Path) -> None:
 
 
 def _parquet(table: pa.Table, file: Path) -> None:
+    from pipelines.table.shard_files import GEO_METADATA  # a second; most answers aren't exported
+
     metadata = {**(table.schema.metadata or {}), "geo": json.dumps(GEO_METADATA)}
     pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
 

@@ -10,8 +10,9 @@ from pipelines.api.answers import Match, SearchAnswer
 from pipelines.client import Client
 from pipelines.errors import ConfigError
 from pipelines.query.config import QueryConfig
-from pipelines.query.export import export, table_request
+from pipelines.query.export import every_match, export
 from pipelines.query.search_request import image_limits, read_image, search_request
+from pipelines.query.service import connected
 from pipelines.query.sheet import make_sheet, render
 
 
@@ -21,14 +22,13 @@ def run_query(config: QueryConfig) -> SearchAnswer:
     Raises QueryError if the service gives no answer, ConfigError if the query isn't valid or the sheet can't
     be written.
     """
-    key = None if config.key is None else config.key.get_secret_value()
-    with Client(config.url, key) as client:
+    with connected(config) as client:
         answer = _ask(client, config)
         if config.open or config.output is not None:
             file = _write(render(make_sheet(client, config, answer)), config.output)
             _print_file(file, is_shown=config.open and webbrowser.open(file.as_uri()))
         if config.export is not None:
-            export(client.table(table_request(client, config, answer)), config.export)
+            export(every_match(client, config, answer.search.snapshot), config.export)
     return answer
 
 

@@ -93,7 +93,7 @@ def _match(client: Client, match: Match, at_distance: int) -> Tile:
             "no nearer than chance" if properties.beyond_chance else "",
             part_distances(match),
             *_origin(properties),
-            ", ".join(centre(match) or ()),
+            ", ".join(centre(match.bbox) or ()),
         ),
         _thumbnail(client, match.id),
         "match beyond" if properties.beyond_chance else "match",
@@ -104,7 +104,7 @@ def _match(client: Client, match: Match, at_distance: int) -> Tile:
 def _origin(properties: ChipProperties) -> tuple[str, str, str]:
     """Return the name of a chip's file, the time of its acquisition, and its collection."""
     name = properties.uri.rstrip("/").rpartition("/")[2]
-    return name, acquired(properties), properties.collection
+    return name, acquired(properties.datetime), properties.collection
 
 
 def _hover(chip_id: str, properties: ChipProperties) -> str:
@@ -120,11 +120,11 @@ def _examples(client: Client, config: QueryConfig, snapshot: int) -> list[Tile]:
         return [_at_point(client, config.point, snapshot)]
     chips = [(chip_id, "example", "like") for chip_id in config.chip_id]
     chips += [(chip_id, "against", "unlike") for chip_id in config.negative_id]
-    return list(mapped_ahead(lambda chip: _example(client, *chip), chips, _REQUESTS))
+    return list(mapped_ahead(lambda chip: _example(client, *chip, snapshot), chips, _REQUESTS))
 
 
-def _example(client: Client, chip_id: str, kind: str, heading: str) -> Tile:
-    properties = client.chip(chip_id).properties
+def _example(client: Client, chip_id: str, kind: str, heading: str, snapshot: int) -> Tile:
+    properties = client.chip(chip_id, snapshot).properties
     lines = (*_origin(properties), chip_id)
     return Tile(heading, lines, _thumbnail(client, chip_id), kind, hover=_hover(chip_id, properties))
 

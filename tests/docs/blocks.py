@@ -12,6 +12,7 @@ from pipelines.evaluate.config import EvaluateConfig
 from pipelines.maintain.config import MaintainConfig
 from pipelines.publish.config import PublishConfig
 from pipelines.query.config import QueryConfig
+from pipelines.query.explore_config import WORDS
 from pipelines.serve.config import ServeConfig
 from pipelines.train.config import TrainConfig
 from pipelines.watch.config import AddWatchConfig, ListWatchesConfig, RemoveWatchConfig, RunWatchesConfig
@@ -29,7 +30,9 @@ CONFIGS = {
     "watch list": ListWatchesConfig,
     "watch remove": RemoveWatchConfig,
     "watch run": RunWatchesConfig,
+    **{f"query {word}": config for word, config in WORDS.items()},
 }
+JOB = r"python -m jobs\.((?:watch|query) \w+|\w+)"
 TOOLS = {"aws", "curl", "docker", "kubectl", "make", "python", "ray"}
 
 
@@ -62,7 +65,7 @@ def blocks(page: Path) -> list[Block]:
 def understood(command: str, environment: dict[str, str]) -> None:
     """Fail unless a tool that the documents use is called, and its job accepts the flags."""
     assert command.split()[0] in TOOLS
-    if found := re.search(r"python -m jobs\.(watch \w+|\w+)(.*)", command):
+    if found := re.search(rf"{JOB}(.*)", command):
         flags = re.sub(r" (> \S+|\| [^|)]*)$", "", found[2])
         expanded = subprocess.run(
             ["bash", "-c", f"printf '%s\\0' {flags}"],

@@ -6,13 +6,14 @@ import re
 
 import pytest
 import ray
+from pydantic import BaseModel
 
 import pipelines.client
 from pipelines.config import StoreConfig
 from pipelines.storage.store import Store
 from pipelines.table.code_table import CodeTable
 from pipelines.table.pointer import publications, read_pointer
-from tests.docs.blocks import CONFIGS, REPOSITORY, blocks, run, understood
+from tests.docs.blocks import CONFIGS, JOB, REPOSITORY, blocks, run, understood
 
 GUIDE = REPOSITORY / "docs/guide"
 ORDER = ("README", "train", "evaluate", "night", "publish", "serve", "query", "page", "watch")
@@ -27,7 +28,7 @@ def test_every_page_is_read_and_every_job_is_in_one():
     assert sorted(GUIDE.glob("*.md")) == sorted(PAGES)
     assert {block.marks for block in RUN} == {""}
     commands = "\n".join(command for block in BLOCKS for command in block.commands)
-    assert set(re.findall(r"python -m jobs\.(watch \w+|\w+)", commands)) == set(CONFIGS)
+    assert set(re.findall(JOB, commands)) == set(CONFIGS)
 
 
 @pytest.mark.parametrize("block", READ, ids=str)
@@ -74,16 +75,15 @@ def test_the_python_example_uses_what_the_client_has():
     )
     for alias in imported.names:
         assert hasattr(pipelines.client, alias.name)
-    called = {
-        node.func.attr: node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    }
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    methods = [call.func for call in calls if isinstance(call.func, ast.Attribute)]
+    called = {each.attr for each in methods if isinstance(each.value, ast.Name) and each.value.id == "client"}
+    assert {"search", "image_pages", "frame", "dates_frame"} <= called
     for client in (pipelines.client.Client, pipelines.client.AsyncClient):
-        assert hasattr(client, "search")
-        assert hasattr(client, "image_pages")
-    assert {"search", "image_pages"} <= called.keys()
-    for request in (pipelines.client.SearchRequest, pipelines.client.SearchLimits):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == request.__name__:
-                assert {keyword.arg for keyword in node.keywords} <= set(request.model_fields)
+        assert all(hasattr(client, name) for name in called)
+    for alias in imported.names:
+        request = getattr(pipelines.client, alias.name)
+        given = [call.keywords for call in calls if getattr(call.func, "id", "") == alias.name]
+        assert given
+        if issubclass(request, BaseModel):
+            assert {keyword.arg for keywords in given for keyword in keywords} <= set(request.model_fields)

@@ -5,6 +5,7 @@ Shapes: E examples, Y bytes a code, N chips.
 
 import asyncio
 import inspect
+import io
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +16,15 @@ import httpx
 import numpy as np
 import pytest
 import shapely
+from PIL import Image
 from pydantic import BaseModel
 
 from model.codes import hamming_distances
 from pipelines.api.answers import ErrorBody, SearchAnswer
 from pipelines.client import (
     AsyncClient,
-    ChangesRequest,
     Client,
     CoverageParameters,
-    Fields,
     GridRequest,
     HereParameters,
     ImageLimits,
@@ -91,7 +91,7 @@ def test_both_clients_have_the_same_methods() -> None:
         for client in (Client, AsyncClient)
     )
     assert sync == asynchronous
-    assert len(sync) == 22
+    assert len(sync) == 26
 
 
 def test_every_method(archive: Archive, url: str) -> None:
@@ -109,6 +109,9 @@ def test_every_method(archive: Archive, url: str) -> None:
     assert ask(url, "search_image", content).numberReturned == 10
     assert ask(url, "encode", content).code == hexed(code_Y)
     assert ask(url, "chip", chip).id == chip
+    assert ask(url, "chip", chip, archive.versions[0]).snapshot == archive.versions[0]
+    with pytest.raises(SnapshotGoneError):
+        ask(url, "chip", chip, 10**6)
     assert ask(url, "thumbnail", chip).startswith(b"\x89PNG")
     assert ask(url, "snapshot").chips == 64
     assert {shard.chips for shard in ask(url, "status", key=ADMIN_KEY).shards} <= {64, 32}
@@ -119,33 +122,13 @@ def test_every_method(archive: Archive, url: str) -> None:
     assert found(batch[2]) == [pair for pair in nearest if pair[0] <= 2]
 
 
-def ask_for_table(url: str, method: str, request: SearchRequest | ChangesRequest) -> Any:
-    """Call both clients for a table or a frame and return it; what they say must be the same."""
-    with Client(url, KEY) as client:
-        answer = getattr(client, method)(request)
-
-    async def again() -> Any:
-        async with AsyncClient(url, KEY) as client:
-            return await getattr(client, method)(request)
-
-    assert asyncio.run(again()).equals(answer)
-    return answer
-
-
-def test_tables_and_frames_hold_all_pages(archive: Archive, url: str) -> None:
-    request = SearchRequest(code=hexed(archive.code(9)), k=60, limit=25)
-    nearest = archive.nearest(archive.code(9))[:60]
-    table = ask_for_table(url, "table", request)
-    assert list(zip(table["distance"].to_pylist(), table["id"].to_pylist(), strict=True)) == nearest
-    frame = ask_for_table(url, "frame", request)
-    assert frame.index.tolist() == [chip_id for _, chip_id in nearest]
-    assert (frame.crs, frame.attrs["numberReturned"]) == ("EPSG:4326", 60)
-    few = request.model_copy(update={"fields": Fields(include=("id", "rank"))})
-    assert ask_for_table(url, "table", few).column_names == ["id", "rank"]
-    pairs = ask_for_table(url, "frame", ChangesRequest())
-    assert len(pairs) == ask(url, "changes", ChangesRequest()).numberMatched > 0
-    with pytest.raises(InvalidQueryError, match="whole features"):
-        ask(url, "search", few)
+def test_pictures_of_each_format(archive: Archive, url: str) -> None:
+    for kind, media_type in (("PNG", "image/png"), ("JPEG", "image/jpeg"), ("WEBP", "image/webp")):
+        content = ask(url, "thumbnail", archive.ids()[4], None, 1, None, media_type)
+        with Image.open(io.BytesIO(content)) as picture:
+            assert picture.format == kind
+            pixels = np.asarray(picture.convert("RGB")).astype(int)
+        assert np.abs(pixels - archive.pixels(4)).mean() <= (0 if kind == "PNG" else 20)
 
 
 def test_what_lies_where(archive: Archive, url: str) -> None:

@@ -59,10 +59,16 @@ def tables(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 @pytest.fixture(scope="module")
 def dated(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Table:
-    """A version with three dates of each place, a little beside each other, one place at the antimeridian."""
-    rows = archive.rows[archive.versions[3]].to_pylist()
+    """A version with the rows of `dated_rows`."""
+    commit(archive, archive.model_of[archive.versions[3]], 2, dated_rows(archive), archive.versions[3])
+    version = archive.versions.pop()
+    return divide(archive, version, tmp_path_factory.mktemp("dated"), DIVIDED)
+
+
+def dated_rows(archive: Archive) -> list[dict[str, Any]]:
+    """Three dates of each place, a little beside each other, one place at the antimeridian."""
     news = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(archive.rows[archive.versions[3]].to_pylist()):
         for step in range(3):
             box = row["bbox"] and moved(row["bbox"], 0.15 * step)
             news.append(
@@ -77,9 +83,7 @@ def dated(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Table:
                     "code": bytes(byte ^ (step * 17 * (number % 3)) for byte in row["code"]),
                 }
             )
-    commit(archive, archive.model_of[archive.versions[3]], 2, news, archive.versions[3])
-    version = archive.versions.pop()
-    return divide(archive, version, tmp_path_factory.mktemp("dated"), DIVIDED)
+    return news
 
 
 def moved(box: dict[str, float], east: float) -> dict[str, float]:

@@ -19,12 +19,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jobs.command import run_job
-from jobs.query import _run, _table
+from jobs.query import main
 from pipelines.api.answers import SearchAnswer
 from pipelines.client import Client, SearchRequest
 from pipelines.query.answer_table import answer_table
-from pipelines.query.config import QueryConfig
 from pipelines.query.run import join_pages
 from pipelines.query.sheet import Sheet, Tile, render
 from pipelines.runtime.text_table import print_table
@@ -40,7 +38,7 @@ def query(url: str, capsys: pytest.CaptureFixture[str]) -> Asked:
     """Run the job; return its exit code and what it says on standard output and standard error."""
 
     def run(*flags: str) -> tuple[int, str, str]:
-        code = run_job("query", QueryConfig, _run, ["--url", url, "--key", KEY, *flags], _table)
+        code = main(["--url", url, "--key", KEY, *flags])
         return code, *capsys.readouterr()
 
     return run
@@ -214,7 +212,7 @@ def test_all_pages_are_joined(archive: Archive, url: str, query: Asked) -> None:
     ],
 )
 def test_what_cannot_be_asked(flags: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_job("query", QueryConfig, _run, ["--url", "http://127.0.0.1:1", *flags]) == 2
+    assert main(["--url", "http://127.0.0.1:1", *flags]) == 2
     output, error = capsys.readouterr()
     assert (output, error.count("\n")) == ("", 1)
     assert re.search(said, error), error
@@ -238,13 +236,13 @@ def test_what_is_no_geometry(
 ) -> None:
     file = tmp_path / "area.geojson"
     file.write_text(content)
-    assert run_job("query", QueryConfig, _run, ["--point", "1,2", "--intersects", str(file)]) == 2
+    assert main(["--point", "1,2", "--intersects", str(file)]) == 2
     assert said in capsys.readouterr().err
 
 
 def test_what_the_service_refuses(query: Asked, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert query("--chip-id", "none")[0] == 2
-    assert run_job("query", QueryConfig, _run, ["--url", url, "--point", "1,2"]) == 2
+    assert main(["--url", url, "--point", "1,2"]) == 2
     assert "a valid API key is needed (unauthorized, 401); send the header" in capsys.readouterr().err
 
 
