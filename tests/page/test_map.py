@@ -75,6 +75,15 @@ def test_footprints_are_where_the_chips_are(archive: Archive, http: httpx.Client
     visitor.page.mouse.move(*visitor.at(0, -45))
     visitor.page.wait_for_selector(".under-pointer", state="detached")
 
+    visitor.page.click(".layers summary")
+    for choose in (visitor.page.uncheck, visitor.page.check):
+        now = visitor.page.evaluate("performance.now()")
+        choose("text=Results")
+        drawn_after(visitor, now)
+        is_drawn = np.abs(colour_at(visitor, *place) - expected).max() < 12
+        assert is_drawn == (choose == visitor.page.check)
+    visitor.page.click(".layers summary")
+
     attributes = "document.querySelector('.map canvas').getContext('webgl2').getContextAttributes()"
     assert visitor.page.evaluate(attributes)["desynchronized"], "in software no frame waits for its pixels"
     before = visitor.page.evaluate("performance.now()")

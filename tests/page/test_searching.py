@@ -1,12 +1,15 @@
 """Searching by eye: a click, labels, a cutoff, a region, a picture; each answer is the API's own."""
 
+import contextlib
 import io
 from collections import Counter
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Error
 
 from tests.pipelines.serve.conftest import Archive
 
@@ -132,9 +135,83 @@ def test_a_picture_that_is_dropped_and_a_bomb(archive: Archive, geotiff, http, v
     refused = http.post("/v1/encode", content=bomb.getvalue()).json()
     assert refused["message"][1:] in said
     assert refused["hint"][1:] in said
+    assert visitor.page.inner_text(".notice code") == refused["code"]
     visitor.page.keyboard.press("z")
     visitor.open(f"#for={archive.ids()[5]}")
     visitor.page.wait_for_selector(".card")
+
+
+def test_a_picture_is_shown_beside_its_own_code_only(archive: Archive, geotiff, visit) -> None:
+    visitor = visit()
+    visitor.open()
+    drop(visitor, "chip.tif", geotiff(archive.pixels(5)))
+    visitor.page.wait_for_selector(".card")
+    address = visitor.page.get_attribute("[alt='Your picture']", "src")
+    visitor.page.fill("#find", archive.code(7).tobytes().hex())
+    visitor.page.press("#find", "Enter")
+    visitor.page.wait_for_selector("text=Like this code")
+    assert visitor.page.locator("[alt='Your picture']").count() == 0
+    visitor.page.click("text=Undo")
+    visitor.page.wait_for_selector("text=Like this picture")
+    assert visitor.page.get_attribute("[alt='Your picture']", "src") == address
+
+
+def test_reading_an_example_can_be_stopped(archive: Archive, geotiff, visit) -> None:
+    visitor = visit()
+    held: list[Any] = []
+    # no service can be told to take its time
+    visitor.page.route("**/v1/encode", lambda route: held.append(route))
+    visitor.open()
+    drop(visitor, "chip.tif", geotiff(archive.pixels(5)))
+    visitor.page.click(".query >> text=Stop")
+    visitor.page.wait_for_selector("text=Reading the example", state="detached")
+    release(visitor, held)
+    assert visitor.page.is_visible("text=What are you looking for?")
+    assert not visitor.page.is_visible(".notice.on")
+
+
+def test_of_two_clicks_the_last_one_counts(archive: Archive, http, visit) -> None:
+    visitor = visit()
+    held: list[Any] = []
+
+    def hold_first(route: Any) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    visitor.open()
+    visitor.page.route("**/v1/search", hold_first)
+    visitor.click_map(2.4, 7.6)
+    visitor.page.wait_for_selector("text=Reading the example")
+    visitor.page.wait_for_timeout(350)  # two clicks at once would be a double click
+    visitor.click_map(4.8, 6.0)
+    visitor.page.wait_for_selector(".card")
+    release(visitor, held)
+    visitor.settle()
+    last = http.post("/v1/search", json={"point": [4.8, 6.0], "k": 1, "exclude_self": False}).json()
+    asked = [body["chip_ids"] for body in visitor.searches()]
+    assert asked == [[last["features"][0]["id"]]]
+
+
+def release(visitor, held: list[Any]) -> None:
+    """Let a request that was held go on, if the page still waits for it, and wait for what follows."""
+    [route] = held
+    with contextlib.suppress(Error):
+        route.continue_()
+    visitor.page.wait_for_timeout(500)
+
+
+def test_a_chip_without_a_label_loses_none(archive: Archive, visit) -> None:
+    visitor = visit()
+    visitor.open(f"#for={archive.ids()[5]}")
+    visitor.page.wait_for_selector(".card")
+    before = len(visitor.searches())
+    visitor.page.focus(".card .open")
+    visitor.page.keyboard.press("u")
+    visitor.settle()
+    assert len(visitor.searches()) == before
+    assert visitor.page.is_disabled(".tools >> text=Undo")
 
 
 def drop(visitor, name: str, content: bytes) -> None:

@@ -152,11 +152,6 @@ def test_a_service_that_can_t_be_reached(archive: Archive, visit) -> None:
     visitor.page.context.set_offline(False)
     visitor.page.click("text=Try again")
     visitor.page.wait_for_selector(".card")
-    visitor.page.context.set_offline(True)
-    visitor.page.focus(".card .open")
-    visitor.page.keyboard.press("p")
-    visitor.page.wait_for_selector(".state button")
-    assert visitor.page.is_visible(".card"), "what was found before stays in sight"
 
 
 def test_the_description_of_the_api(visit) -> None:

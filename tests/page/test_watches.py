@@ -97,6 +97,9 @@ def test_the_hits_of_a_watch_by_key_and_by_link(watched: Watched, visit) -> None
     visitor.page.wait_for_selector(".under-pointer")
     visitor.page.select_option(".watch select", str(before))
     visitor.settle()
+    visitor.page.focus(".watch select")
+    visitor.page.keyboard.press("c")
+    assert not visitor.page.locator("dialog[open]").count(), "a list to choose from has its own keys"
     assert visitor.cards() == watched.cards(before)
     other = visit(color_scheme="dark")
     other.open("#watch=fields")

@@ -1,6 +1,5 @@
 // The page: query on the left, map in the middle, results on the right, distances and dates below.
 import type { JSX } from "preact";
-import { useEffect } from "preact/hooks";
 import { isDragging } from "./dropping";
 import { Grid } from "./grid/grid";
 import { MapView } from "./map/map";
@@ -11,11 +10,12 @@ import { ExportDialog } from "./panels/export_dialog";
 import { Filters } from "./panels/filters";
 import { Histogram } from "./panels/histogram";
 import { KeysDialog } from "./panels/keys_dialog";
+import { Notice } from "./panels/notice";
 import { SignIn } from "./panels/sign_in";
 import { Timeline } from "./panels/timeline";
 import { TopBar } from "./panels/topbar";
 import { WatchesDialog } from "./panels/watches_dialog";
-import { answer, notice } from "./state/store";
+import { answer } from "./state/store";
 
 export function App(): JSX.Element {
   return (
@@ -44,21 +44,5 @@ export function App(): JSX.Element {
       <KeysDialog />
       <SignIn />
     </>
-  );
-}
-
-const NOTICE_MS = 6000;
-
-function Notice(): JSX.Element {
-  const text = notice.value;
-  useEffect(() => {
-    if (!text) return;
-    const timer = setTimeout(() => (notice.value = ""), NOTICE_MS);
-    return () => clearTimeout(timer);
-  }, [text]);
-  return (
-    <p class={`notice ${text ? "on" : ""}`} role="status" aria-live="polite">
-      {text}
-    </p>
   );
 }

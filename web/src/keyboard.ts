@@ -1,4 +1,4 @@
-// The keys. Those of results act on the card that has the focus; the others act anywhere but in a field of text.
+// The keys. Those of results act on the card that has the focus; the others act anywhere but in a field of text or a list to choose from.
 import { isExporting } from "./panels/export_dialog";
 import { showsChanges } from "./panels/changes_dialog";
 import { showsKeys } from "./panels/keys_dialog";
@@ -12,7 +12,7 @@ export function startKeyboard(): void {
   addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
     const target = event.target as HTMLElement;
-    if (target.matches("input:not([type=radio], [type=checkbox], [type=range]), textarea, [contenteditable]")) {
+    if (target.matches("input:not([type=radio], [type=checkbox], [type=range]), textarea, select, [contenteditable]")) {
       if (event.key === "Escape") target.blur();
       return;
     }

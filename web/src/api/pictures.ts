@@ -1,4 +1,4 @@
-// Pictures of chips, fetched with the key and shown as blobs: few at a time, the last wanted first, kept for a while.
+// Pictures of chips, fetched with the key and shown as blobs: few at a time, the first wanted first, kept for a while.
 import { SERVICE, ApiError, isAborted, send } from "./client";
 
 const AT_A_TIME = 6;

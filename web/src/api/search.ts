@@ -10,6 +10,8 @@ export interface Answer {
   readonly boxes: readonly (BBox | null)[];
   readonly times: readonly (string | null)[];
   readonly collections: readonly string[];
+  /** How many bits differ in each part of the codes, in the order of `parts`; empty if codes have one part. */
+  readonly partDistances: readonly (readonly number[])[];
   /** Chips on all pages. */
   readonly matched: number;
   /** Chips as near as the last one that were left out. */
@@ -37,10 +39,13 @@ export interface Watched {
   readonly fresh: readonly string[];
 }
 
+// of codes of one part there are no distances of parts
+const COLUMNS = ["id", "distance", "bbox", "datetime", "collection", "kind_distance", "look_distance"];
+
 /** Search. With a cutoff: all within it, page by page; without: the nearest `query.most`. */
 export async function search(query: Query, signal: AbortSignal, token: string | null = null): Promise<Answer> {
   const limits = { ...limitsOf(query), limit: query.cutoff === null ? LARGEST_PAGE : query.most };
-  const body = { ...questionOf(query), ...limits, format: "columns", ...(token ? { token } : {}) };
+  const body = { ...questionOf(query), ...limits, format: "columns", fields: { include: COLUMNS }, ...(token ? { token } : {}) };
   const { columns, numberMatched, search: info, links } = await post<Schemas["ColumnsAnswer"]>("/v1/search", body, signal);
   return {
     ids: columns.id ?? [],
@@ -48,6 +53,7 @@ export async function search(query: Query, signal: AbortSignal, token: string | 
     boxes: (columns.bbox ?? []) as (BBox | null)[],
     times: columns.datetime ?? [],
     collections: columns.collection ?? [],
+    partDistances: info.parts.length > 1 ? info.parts.map(({ name }) => columns[`${name}_distance`] ?? []) : [],
     matched: numberMatched,
     ties: info.ties_at_cutoff,
     chance: info.chance_distance,
@@ -67,12 +73,13 @@ export function joined(first: Answer, more: Answer): Answer {
     boxes: [...first.boxes, ...more.boxes],
     times: [...first.times, ...more.times],
     collections: [...first.collections, ...more.collections],
+    partDistances: first.partDistances.map((each, part) => [...each, ...more.partDistances[part]!]),
     next: more.next,
   };
 }
 
 /** Return the id of the chip that the service takes at a place. Throws `ApiError` (`no_chip_here`). */
-export async function chipAt(longitude: number, latitude: number, snapshot: number | null): Promise<string> {
+export async function chipAt(longitude: number, latitude: number, snapshot: number | null, signal: AbortSignal): Promise<string> {
   // of the chips there with no distance to the one at the place, that one has the nearest centre, then the latest time
   const body = {
     point: [longitude, latitude],
@@ -81,7 +88,7 @@ export async function chipAt(longitude: number, latitude: number, snapshot: numb
     exclude_self: false,
     ...(snapshot === null ? {} : { snapshot }),
   };
-  const { columns } = await post<Schemas["ColumnsAnswer"]>("/v1/search", { ...body, format: "columns" });
+  const { columns } = await post<Schemas["ColumnsAnswer"]>("/v1/search", { ...body, format: "columns" }, signal);
   const ranked = (columns.id ?? [])
     .map((id, row) => ({ id, off: distanceToCentre(columns.bbox![row] as BBox, longitude, latitude), time: columns.datetime![row] ?? "" }))
     .sort((a, b) => a.off - b.off || (a.time < b.time ? 1 : a.time > b.time ? -1 : a.id < b.id ? -1 : 1));
@@ -97,7 +104,7 @@ export function distanceToCentre([west, south, east, north]: BBox, longitude: nu
 }
 
 /** Return the code of a picture, and the weights of its bits. */
-export async function encodePicture(picture: Blob): Promise<{ code: string; weights: string }> {
-  const { code, bit_weights } = await post<Schemas["EncodeAnswer"]>("/v1/encode", picture);
+export async function encodePicture(picture: Blob, signal: AbortSignal): Promise<{ code: string; weights: string }> {
+  const { code, bit_weights } = await post<Schemas["EncodeAnswer"]>("/v1/encode", picture, signal);
   return { code, weights: bit_weights };
 }

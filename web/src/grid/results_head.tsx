@@ -43,7 +43,8 @@ function statusLine(): string {
     return `${found.watched.isWhole ? "" : "The newest "}${counted(count, "hit")}${where}${within}`;
   }
   if (cutoff !== null) return `${counted(count, "chip")}${where} within ${counted(Math.floor(cutoff), "bit")}`;
-  return farthest === undefined ? "" : `${number(count)} nearest${where}, up to ${counted(Math.ceil(farthest), "bit")}`;
+  const ties = found.ties > 0 ? `; ${number(found.ties)} more as near as the last` : "";
+  return farthest === undefined ? "" : `${number(count)} nearest${where}, up to ${counted(Math.ceil(farthest), "bit")}${ties}`;
 }
 
 function body(): JSX.Element | null {

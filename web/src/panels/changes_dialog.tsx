@@ -3,16 +3,18 @@ import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { askChanges, type Change, type Changes } from "../api/archive";
-import { ApiError, asApiError, isAborted } from "../api/client";
+import { type ApiError, asApiError, isAborted } from "../api/client";
 import { Picture } from "../grid/picture";
 import { theWorld } from "../map/map";
 import { nameOf, type BBox } from "../map/regions";
 import { visibleBox } from "../map/view";
 import { centreOf } from "../state/places";
+import { asksForKey } from "../state/session";
 import { isNarrow } from "../state/width";
 import { query, searchFrom } from "../state/store";
 import { Dialog } from "./dialog";
-import { counted, day, number, placeOf, sentences } from "./format";
+import { counted, day, number, placeOf } from "./format";
+import { Said } from "./notice";
 import { Swipe } from "./swipe";
 
 export const showsChanges = signal(false);
@@ -38,7 +40,12 @@ function Body(): JSX.Element {
     setFound(null);
     setFailure(null);
     askChanges(query.value, years.before, years.after, view, controller.current.signal).then(setFound, (error: unknown) => {
-      if (!isAborted(error)) setFailure(asApiError(error));
+      if (isAborted(error)) return;
+      const said = asApiError(error);
+      setFailure(said);
+      if (said.status !== 401) return;
+      showsChanges.value = false;
+      asksForKey.value = true;
     });
     return () => controller.current.abort();
   }, [years.before, years.after]);
@@ -50,7 +57,7 @@ function Body(): JSX.Element {
         <Interval name="Earlier" value={years.before} onChange={(before) => setYears({ ...years, before })} />
         <Interval name="Later" value={years.after} onChange={(after) => setYears({ ...years, after })} />
       </form>
-      {failure && <p class="remark" role="alert">{sentences(failure.message, failure.hint)}</p>}
+      {failure && <p class="remark" role="alert"><Said of={failure} /></p>}
       {!found && !failure && (
         <p class="hint" role="status">
           Comparing all dates of all places… <button class="link" onClick={() => (showsChanges.value = false)}>Stop</button>

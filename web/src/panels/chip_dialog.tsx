@@ -1,11 +1,13 @@
 // One chip: itself, its surroundings, why it matched, and what can be done from here.
-import { computed, signal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { askDates, type ChipDate } from "../api/archive";
 import { Picture } from "../grid/picture";
 import { answer, focused, label, labelOf, places, query, searchFrom, type Label } from "../state/store";
 import { theWorld } from "../map/map";
+import type { BBox } from "../map/regions";
+import { partsOf } from "../state/parts";
 import { centreOf } from "../state/places";
 import { isNarrow } from "../state/width";
 import { Dialog } from "./dialog";
@@ -13,34 +15,57 @@ import { counted, day, number, placeOf } from "./format";
 import { Icon } from "./icons";
 import { Swipe } from "./swipe";
 
-const row = signal(-1);
-const place = computed(() => places.value.find((each) => each.row === row.value));
+/** A chip as the answer had it when it was opened: a label set here makes another answer, perhaps without the chip. */
+interface Opened {
+  readonly id: string;
+  readonly rank: number;
+  readonly distance: number;
+  readonly meaning: string;
+  readonly why: string;
+  /** Beyond this distance it is chance; null if it isn't beyond. */
+  readonly chance: number | null;
+  readonly time: string | null;
+  readonly box: BBox | null;
+  readonly collection: string;
+  /** How many more chips of its place the answer had. */
+  readonly behind: number;
+}
+
+const opened = signal<Opened | null>(null);
+const close = (): void => {
+  opened.value = null;
+};
 
 /** Open the dialog on a row of the answer. */
-export function openChip(of: number): void {
-  row.value = of;
-  focused.value = of;
+export function openChip(row: number): void {
+  const found = answer.value!;
+  const distance = found.distances[row]!;
+  focused.value = row;
+  opened.value = {
+    id: found.ids[row]!,
+    rank: row + 1,
+    distance,
+    meaning: whatItMeans(distance, found.bits),
+    why: partsOf(found, row),
+    chance: found.chance !== null && distance > found.chance ? found.chance : null,
+    time: found.times[row] ?? null,
+    box: found.boxes[row] ?? null,
+    collection: found.collections[row] || "without a name",
+    behind: places.value.find((each) => each.row === row)?.behind.length ?? 0,
+  };
 }
 
 export function ChipDialog(): JSX.Element {
-  const found = answer.value;
-  const id = found?.ids[row.value];
-  const close = (): void => {
-    row.value = -1;
-  };
+  const chip = opened.value;
   return (
-    <Dialog title="One chip" isOpen={id !== undefined} onClose={close} wide>
-      {found && id !== undefined && <Body id={id} close={close} />}
+    <Dialog title="One chip" isOpen={chip !== null} onClose={close} wide>
+      {chip && <Body chip={chip} />}
     </Dialog>
   );
 }
 
-function Body({ id, close }: { id: string; close: () => void }): JSX.Element {
-  const found = answer.value!;
-  const at = row.value;
-  const distance = found.distances[at]!;
-  const box = found.boxes[at] ?? null;
-  const isBeyond = found.chance !== null && distance > found.chance;
+function Body({ chip }: { chip: Opened }): JSX.Element {
+  const { id, box } = chip;
   return (
     <div class="chip">
       <figure>
@@ -53,14 +78,15 @@ function Body({ id, close }: { id: string; close: () => void }): JSX.Element {
       </figure>
       <div class="stack">
         <p class="big">
-          {number(distance)} <small>{whatItMeans(distance, found.bits)}</small>
+          {number(chip.distance)} <small>{chip.meaning}</small>
         </p>
-        {isBeyond && <p class="remark">No nearer than an unrelated chip: beyond {number(found.chance!)} bits it is chance.</p>}
+        {chip.why && <p class="status">{chip.why}</p>}
+        {chip.chance !== null && <p class="remark">No nearer than an unrelated chip: beyond {number(chip.chance)} bits it is chance.</p>}
         <dl class="facts">
-          <dt>Rank</dt><dd>{number(at + 1)}</dd>
-          <dt>Date</dt><dd>{day(found.times[at] ?? null)}</dd>
+          <dt>Rank</dt><dd>{number(chip.rank)}</dd>
+          <dt>Date</dt><dd>{day(chip.time)}</dd>
           <dt>Place</dt><dd>{placeOf(box)}</dd>
-          <dt>Collection</dt><dd>{found.collections[at] || "without a name"}</dd>
+          <dt>Collection</dt><dd>{chip.collection}</dd>
           <dt>Chip id</dt><dd><code>{id}</code></dd>
         </dl>
         <Labels id={id} />
@@ -74,9 +100,7 @@ function Body({ id, close }: { id: string; close: () => void }): JSX.Element {
             </button>
           )}
         </div>
-        {place.value && place.value.behind.length > 0 && (
-          <p class="hint">{counted(place.value.behind.length, "more chip")} of this place in the answer.</p>
-        )}
+        {chip.behind > 0 && <p class="hint">{counted(chip.behind, "more chip")} of this place in the answer.</p>}
       </div>
       <Dates id={id} />
     </div>

@@ -2,6 +2,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Icon } from "./icons";
+import { Notice, openDialogs } from "./notice";
 
 interface Props {
   readonly title: string;
@@ -14,9 +15,14 @@ interface Props {
 export function Dialog({ title, isOpen, onClose, wide = false, children }: Props): JSX.Element {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
+    if (!isOpen) return;
     const dialog = element.current!;
-    if (isOpen && !dialog.open) dialog.showModal();
-    if (!isOpen && dialog.open) dialog.close();
+    dialog.showModal();
+    openDialogs.value = [...openDialogs.value, title];
+    return () => {
+      dialog.close();
+      openDialogs.value = openDialogs.value.filter((each) => each !== title);
+    };
   }, [isOpen]);
   return (
     <dialog
@@ -35,6 +41,7 @@ export function Dialog({ title, isOpen, onClose, wide = false, children }: Props
             </button>
           </header>
           {children}
+          <Notice dialog={title} />
         </div>
       )}
     </dialog>

@@ -2,7 +2,7 @@
 import type { JSX, TargetedSubmitEvent } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { Picture } from "../grid/picture";
-import { change, clear, isPreparing, label, query, take, takeAt, takePicture, uploaded, type Take } from "../state/store";
+import { change, clear, label, pictureOf, preparing, query, stopPreparing, take, takeAt, takePicture, type Take } from "../state/store";
 import { hasExample, type Compare } from "../state/query";
 import { isNarrow } from "../state/width";
 import { parseFind } from "./find";
@@ -78,12 +78,13 @@ function Row({ title, as, ids, empty }: { title: string; as: "for" | "against"; 
 }
 
 function PictureExample({ code }: { code: string }): JSX.Element {
+  const picture = pictureOf(code);
   return (
     <div class="row for">
-      <h3>{uploaded.value ? "Like this picture" : "Like this code"}</h3>
+      <h3>{picture ? "Like this picture" : "Like this code"}</h3>
       <ul>
         <li>
-          {uploaded.value ? <img class="picture" src={uploaded.value} alt="Your picture" /> : <span class="picture code">{code.slice(0, 8)}…</span>}
+          {picture ? <img class="picture" src={picture} alt="Your picture" /> : <span class="picture code">{code.slice(0, 8)}…</span>}
           <button aria-label="Remove the picture" title="Remove" onClick={() => change({ code: "", weights: "", cutoff: null })}>
             <Icon name="close" />
           </button>
@@ -132,7 +133,11 @@ function Find(): JSX.Element {
         />
       </form>
       <p id="find-problem" class="problem" role="alert">{problem}</p>
-      {isPreparing.value && <p class="hint" role="status">Reading the example…</p>}
+      {preparing.value > 0 && (
+        <p class="hint" role="status">
+          Reading the example… <button class="link" onClick={stopPreparing}>Stop</button>
+        </p>
+      )}
     </>
   );
 }

@@ -2,10 +2,11 @@
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { SERVICE, asApiError, isAborted } from "../api/client";
+import { SERVICE } from "../api/client";
 import { exportPages, type FileKind } from "../api/export";
 import { key } from "../state/session";
-import { answer, notice, query, shown } from "../state/store";
+import { LARGEST_PAGE } from "../state/query";
+import { answer, notice, query, shown, tell } from "../state/store";
 import { Dialog } from "./dialog";
 import { asCurl, asPython, asSql, asWatch } from "./export_text";
 import { counted, number } from "./format";
@@ -35,11 +36,10 @@ function Files(): JSX.Element {
     setController(own);
     setDone(0);
     try {
-      const file = await exportPages(query.value, kind, own.signal, setDone);
-      download(file, `scenehash.${{ geojson: "geojson", csv: "csv", parquet: "parquet" }[kind]}`);
-      notice.value = `Exported ${counted(all, "chip")}.`;
+      const files = await exportPages(query.value, kind, own.signal, setDone, download);
+      notice.value = `Exported ${counted(all, "chip")}${files > 1 ? ` in ${number(files)} numbered files` : ""}.`;
     } catch (error) {
-      if (!isAborted(error)) notice.value = asApiError(error).message;
+      tell(error);
     } finally {
       setController(null);
       setDone(null);
@@ -55,6 +55,7 @@ function Files(): JSX.Element {
           <button class="primary" onClick={() => void save("geojson")}>GeoJSON</button>
           <button onClick={() => void save("parquet")}>GeoParquet</button>
           <button onClick={() => void save("csv")}>CSV</button>
+          <p class="hint">Of more than {number(LARGEST_PAGE)} chips, GeoParquet is saved as numbered files.</p>
         </div>
       ) : (
         <div class="actions">

@@ -7,7 +7,8 @@ import { askWatches, type Watch } from "../api/watches";
 import { asksForKey } from "../state/session";
 import { openAsQuery, showHits, watches } from "../state/watches";
 import { Dialog } from "./dialog";
-import { counted, day, number, sentences } from "./format";
+import { Said } from "./notice";
+import { counted, day, number } from "./format";
 
 export const showsWatches = signal(false);
 const close = (): void => {
@@ -42,7 +43,7 @@ function Body(): JSX.Element {
   if (failure) {
     return (
       <div class="stack">
-        <p class="remark" role="alert">{sentences(failure.message, failure.hint)}</p>
+        <p class="remark" role="alert"><Said of={failure} /></p>
         <div class="actions"><button class="primary" onClick={() => void load()}>Try again</button></div>
       </div>
     );

@@ -2,7 +2,6 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { type Answer, chipAt, encodePicture, joined, search } from "../api/search";
 import { type ApiError, asApiError, isAborted } from "../api/client";
-import { sentences } from "../panels/format";
 import { placesOf, type Place } from "./places";
 import { askHits } from "../api/watches";
 import { asksForSomething, EMPTY, fromHash, toHash, type Query } from "./query";
@@ -14,18 +13,20 @@ export const query = signal<Query>(fromHash(location.hash));
 export const answer = signal<Answer | null>(null);
 export const isSearching = signal(false);
 export const failure = signal<ApiError | null>(null);
-/** A line at the page's foot that goes away by itself. */
-export const notice = signal("");
+/** A line at the page's foot that goes away by itself: a text, or why something has failed. */
+export const notice = signal<string | ApiError>("");
 /** Row of the answer that has the focus, or the pointer over it; -1: none. */
 export const focused = signal(-1);
 export const hovered = signal(-1);
 export const onePerPlace = signal(false);
 /** Chips of this answer that the one before didn't have. */
 export const fresh = signal<ReadonlySet<string>>(new Set());
-/** The picture that was dropped, as an address for an image. */
-export const uploaded = signal("");
-/** What an example or a picture is fetched with takes a moment. */
-export const isPreparing = signal(false);
+/** The pictures that were taken as examples, by their codes, as addresses for an image. */
+const pictures = new Map<string, string>();
+/** Return the picture that a code is of, if one was taken. */
+export const pictureOf = (code: string): string | undefined => pictures.get(code);
+/** How many examples are being fetched, or read from a picture. */
+export const preparing = signal(0);
 
 const before: Query[] = [];
 export const canUndo = signal(false);
@@ -145,6 +146,14 @@ export function fail(error: unknown): void {
   });
 }
 
+/** Say for a moment why something has failed; a missing key is asked for. What the page itself gave up isn't said. */
+export function tell(error: unknown): void {
+  if (isAborted(error)) return;
+  const said = asApiError(error);
+  if (said.status === 401) asksForKey.value = true;
+  else notice.value = said;
+}
+
 let isLoadingMore = false;
 
 /** Load the next page of an answer that has one. */
@@ -177,6 +186,7 @@ export function labelled(of: Query, id: string, label: Label): Query {
 
 /** Make a chip an example for, against, or none, and search again. */
 export function label(id: string, as: Label): void {
+  if (labelOf(query.value, id) === as) return;
   const next = labelled(query.value, id, as);
   if (as === "against" && !next.positive.length) {
     notice.value = "Choose an example for first: examples against only push others away from it.";
@@ -196,7 +206,7 @@ export const labelOf = (of: Query, id: string): Label =>
 
 /** Take the chip at a place as an example. */
 export async function takeAt(longitude: number, latitude: number, as: Take): Promise<void> {
-  await prepared(async () => take(await chipAt(longitude, latitude, query.value.snapshot), as));
+  await prepared(as === "search", async (signal) => take(await chipAt(longitude, latitude, query.value.snapshot, signal), as));
 }
 
 /** What a chip is taken for: the one example of a new search, or one more. */
@@ -210,24 +220,31 @@ export function take(id: string, as: Take): void {
 
 /** Take a picture as the example. */
 export async function takePicture(picture: Blob): Promise<void> {
-  await prepared(async () => {
-    const { code, weights } = await encodePicture(picture);
-    URL.revokeObjectURL(uploaded.value);
-    uploaded.value = URL.createObjectURL(picture);
+  await prepared(true, async (signal) => {
+    const { code, weights } = await encodePicture(picture, signal);
+    pictures.set(code, URL.createObjectURL(picture));
     change({ positive: [], negative: [], code, weights, cutoff: null });
   });
 }
 
-async function prepared(work: () => Promise<void>): Promise<void> {
-  isPreparing.value = true;
+let preparation = new AbortController();
+
+/** Give up all examples that are being fetched. */
+export function stopPreparing(): void {
+  preparation.abort();
+  preparation = new AbortController();
+}
+
+/** Fetch an example; one that begins a new search takes the place of those that are still on their way. */
+async function prepared(isNewSearch: boolean, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  if (isNewSearch) stopPreparing();
+  preparing.value++;
   try {
-    await work();
+    await work(preparation.signal);
   } catch (error) {
-    const said = asApiError(error);
-    if (said.status === 401) asksForKey.value = true;
-    else notice.value = sentences(said.message, said.hint);
+    tell(error);
   } finally {
-    isPreparing.value = false;
+    preparing.value--;
   }
 }
 

@@ -17,6 +17,7 @@ export function answerOf(watch: string, hits: readonly Hit[], nights: readonly N
     boxes: sorted.map(({ bbox }) => (bbox ?? null) as BBox | null),
     times: sorted.map(({ properties }) => properties.datetime),
     collections: sorted.map(({ properties }) => properties.collection),
+    partDistances: [],
     matched: sorted.length,
     ties: 0,
     chance: null,
