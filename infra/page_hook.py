@@ -27,8 +27,9 @@ class PageHook(BuildHookInterface[Any]):
 
 def check_page(root: Path) -> None:
     """Raise RuntimeError unless the page below ``root`` is built of the sources there."""
-    if not (root / BUILT / "index.html").is_file():
-        raise RuntimeError(f"the page isn't built: {root / BUILT} is missing; run `make page`")
+    for name in ("index.html", "sources.sha256"):  # the build writes the second at last
+        if not (root / BUILT / name).is_file():
+            raise RuntimeError(f"the page isn't built: {root / BUILT / name} is missing; run `make page`")
     sources, built_of = root / "web", root / BUILT / "sources.sha256"
     # an image is built of the packages alone, without web/
     if sources.is_dir() and built_of.read_text().strip() != hash_of_sources(sources):

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from infra import page_hook
 from jobs.__main__ import JOBS
 from pipelines.demo.objectstore import free_port
 
@@ -75,10 +76,16 @@ class Refusing(BaseHTTPRequestHandler):
 def wheel(tmp_path_factory):
     """The wheel, built without network: pip would fetch hatchling for an isolated build."""
     folder = tmp_path_factory.mktemp("wheel")
-    options = ["--no-build-isolation", "--no-deps", "--no-index", "--quiet", "--wheel-dir", folder]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, REPOSITORY], check=True)
+    assert build(REPOSITORY, folder).returncode == 0
     (file,) = folder.glob("*.whl")
     return file
+
+
+def build(sources, folder):
+    """Build the wheel of a checkout into a folder."""
+    options = ["--no-build-isolation", "--no-deps", "--no-index", "--quiet", "--wheel-dir", folder]
+    command = [sys.executable, "-m", "pip", "wheel", *options, sources]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +120,28 @@ def test_the_wheel_holds_the_packages_and_says_that_they_are_typed(wheel):
     assert files <= set(names)
     assert {f"{name}/py.typed" for name in PACKAGES} <= set(names)
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("lacking", ["index.html", "sources.sha256"])
+def test_no_wheel_without_the_page(tmp_path, lacking):
+    """The hook is called: pyproject.toml names it."""
+    checkout, wheels = tmp_path / "checkout", tmp_path / "wheels"
+    built = checkout / page_hook.BUILT
+    ignored = shutil.ignore_patterns(built.name, "__pycache__")
+    for name in PACKAGES:
+        shutil.copytree(REPOSITORY / name, checkout / name, ignore=ignored)
+    (checkout / "infra").mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "infra/page_hook.py"):
+        shutil.copy(REPOSITORY / name, checkout / name)
+    built.mkdir()
+    for name in {"index.html", "sources.sha256"} - {lacking}:
+        (built / name).touch()
+    said = build(checkout, wheels)
+    assert said.returncode != 0
+    assert f"{lacking} is missing; run `make page`" in said.stderr
+    assert not list(wheels.glob("*.whl"))
+    (built / lacking).touch()
+    assert build(checkout, wheels).returncode == 0, "nothing else was missing"
 
 
 def test_each_job_has_a_name(installed, tmp_path):

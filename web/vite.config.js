@@ -44,6 +44,7 @@ function licences() {
 
 const finish = {
   name: "finish",
+  apply: "build", // not where tests run: they would mark an old page as new
   closeBundle() {
     writeFileSync(join(BUILT, "licences.txt"), licences());
     for (const path of files(BUILT)) {

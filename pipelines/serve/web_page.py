@@ -36,7 +36,10 @@ HEADERS = {
 }
 
 _LEFT_OUT = Refusal(
-    404, "no_page", "this service runs without its page (--no-page)", "ask /v1/search; see /openapi.json"
+    404,
+    "no_page",
+    "this service runs without its page (--no-page); the API works without it",
+    "start the service without --no-page to have it; /openapi.json describes the API",
 )
 _NOT_BUILT = Refusal(
     404,

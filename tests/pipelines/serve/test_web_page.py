@@ -13,9 +13,11 @@ from starlette.testclient import TestClient
 
 from infra import page_hook
 from pipelines.serve import web_page as page
-from pipelines.serve.app import openapi
+from pipelines.serve.app import Ingress, openapi
+from pipelines.serve.config import ServeConfig
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.refusals import add_handlers
+from tests.pipelines.serve.conftest import Archive
 
 REPOSITORY = Path(__file__).parents[3]
 BUILT = (page.BUILT / "index.html").is_file()
@@ -118,6 +120,23 @@ def test_left_out(app):
     for path in ("/", "/docs", "/assets/x.js"):
         answer = app(wanted=False).get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "no_page")
+        assert "start the service without --no-page" in answer.json()["hint"]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_the_config_says_whether_there_is_a_page(archive: Archive, tmp_path: Path, wanted: bool) -> None:
+    config = ServeConfig(
+        table=archive.table,
+        store=archive.store.config,
+        open=True,
+        page=wanted,
+        index_folder=tmp_path,
+        poll_seconds=3600,
+    )
+    ingress = Ingress(config, [], None, None)  # type: ignore[arg-type]
+    answer = TestClient(ingress.__serve_build_asgi_app__()).get("/")
+    said = answer.json()["code"] if answer.is_error else answer.headers["Content-Type"]
+    assert said == (("text/html; charset=utf-8" if BUILT else "page_not_built") if wanted else "no_page")
 
 
 def test_not_built(app, tmp_path):
@@ -132,6 +151,9 @@ def test_a_wheel_without_the_page_or_with_an_old_one_isn_t_built(tmp_path):
     built = tmp_path / page_hook.BUILT
     built.mkdir(parents=True)
     (built / "index.html").touch()
+    with pytest.raises(RuntimeError, match=r"isn.t built.*sources.sha256 is missing.*make page"):
+        page_hook.check_page(tmp_path)  # a build that was broken off
+    (built / "sources.sha256").touch()
     page_hook.check_page(tmp_path)  # an image is built without web/
     sources = tmp_path / "web"
     (sources / "src").mkdir(parents=True)
@@ -153,6 +175,12 @@ def test_a_wheel_without_the_page_or_with_an_old_one_isn_t_built(tmp_path):
 @needs_page
 def test_the_page_is_built_of_the_sources_as_they_are():
     page_hook.check_page(REPOSITORY)
+
+
+def test_the_lock_file_names_versions_and_no_addresses():
+    packages = json.loads((REPOSITORY / "web/package-lock.json").read_text())["packages"]
+    assert len(packages) > 100
+    assert not [path for path, package in packages.items() if "resolved" in package]
 
 
 @needs_page

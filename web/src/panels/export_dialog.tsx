@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { SERVICE } from "../api/client";
 import { exportPages, type FileKind } from "../api/export";
+import { served } from "../state/served";
 import { key } from "../state/session";
 import { LARGEST_PAGE } from "../state/query";
 import { answer, notice, query, shown, tell } from "../state/store";
@@ -111,6 +112,11 @@ function textOf(kind: TextKind): string {
   const now = query.value;
   if (kind === "curl") return asCurl(now, SERVICE, key.value !== "");
   if (kind === "python") return asPython(now, SERVICE, key.value !== "");
-  if (kind === "sql") return asSql(now, answer.value?.parts ?? []);
+  if (kind === "sql") return asSql(now, answer.value?.parts ?? [], modelOfAnswer());
   return asWatch(now);
+}
+
+/** Return the model that the answer's codes are of, or "" where the answer is of an older version of the table. */
+function modelOfAnswer(): string {
+  return served.value && served.value.snapshot === answer.value?.snapshot ? served.value.modelId : "";
 }

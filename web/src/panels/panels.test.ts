@@ -1,6 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { EMPTY } from "../state/query";
-import { asCsv, asCurl, asPython, asSql, asWatch } from "./export_text";
 import { parseFind } from "./find";
 import { rangeEnd } from "./histogram_range";
 import { chosenDays, daysOf, periodsOf } from "./periods";
@@ -19,29 +17,6 @@ describe("what is typed to look for", () => {
   });
   test.each(["", "nowhere", "1", "1,2,3", "95, 10", "10, 190", "a, b"])("%s says what to write", (text) => {
     expect(parseFind(text)).toHaveProperty("why");
-  });
-});
-
-describe("a query elsewhere", () => {
-  const query = { ...EMPTY, positive: ["a1"], negative: ["b2"], cutoff: 12.5, collections: ["it's"], region: { bbox: [1, 2, 3, 4] as const } };
-  test("for a shell nothing is left unquoted", () => {
-    expect(asCurl(query, "http://x", true)).toContain(`'{"compare":"both","bbox":[1,2,3,4],"collections":["it'"'"'s"],"chip_ids":["a1"],"negative_ids":["b2"],"max_distance":12}'`);
-    expect(asCurl(query, "http://x", false)).not.toContain("Authorization");
-    expect(asWatch(query)).toContain("--max-distance 12");
-    expect(asWatch(query)).toContain("no examples against");
-  });
-  test("Python has Python's values", () => {
-    expect(asPython(query, "http://x", true)).toContain('    chip_ids=["a1"],\n');
-    expect(asPython(query, "http://x", true)).toContain('os.environ["SCENEHASH_KEY"]');
-  });
-  test("SQL weighs the parts", () => {
-    const parts = [{ name: "kind", bits: 64, weight: 2 }, { name: "look", bits: 128, weight: 1 }];
-    expect(asSql(query, parts)).toContain("2 * bit_count(xor((a.code)[1:8]::BIT, b.code[1:8]::BIT)) + bit_count(xor((a.code)[9:24]::BIT, b.code[9:24]::BIT))");
-    expect(asSql(query, parts)).toContain("'it''s'");
-  });
-  test("CSV quotes what needs it", () => {
-    const answer = { ids: ["a"], distances: [3], boxes: [null], times: [null], collections: ['one, "two"'] };
-    expect(asCsv(answer as never, 1)).toBe('rank,chip_id,distance,west,south,east,north,datetime,collection\r\n1,a,3,,,,,,"one, ""two"""\r\n');
   });
 });
 
