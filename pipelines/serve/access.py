@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipelines.serve.bodies import Body, check_headers, header
+from pipelines.serve.bodies import Body, check_headers, header, path_of
 from pipelines.serve.config import ServeConfig
 from pipelines.serve.prometheus import RequestMetrics
 from pipelines.serve.refusals import QUEUE_FULL, Refusal, respond
@@ -90,7 +90,7 @@ class AccessMiddleware:
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         """Return why a request is refused before its body is read; None if it isn't."""
-        path = scope["path"]
+        path = path_of(scope)
         if path.startswith(_GUARDED) and not self._config.open:
             key_hash = _key_hash(scope)
             admin, reader = (

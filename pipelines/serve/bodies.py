@@ -51,9 +51,19 @@ def media_type(scope: Scope) -> str:
     return header(scope, b"content-type").partition(";")[0].strip().lower()
 
 
+def path_of(scope: Scope) -> str:
+    """Return a request's path below the one where this app is mounted, as routes see it.
+
+    Source: ASGI's HTTP scope, ``root_path`` and ``path``, which begins with it.
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
 def check_headers(scope: Scope) -> Refusal | None:
     """Return why the route can't take a body with these headers; None if it can."""
-    path, encoding = scope["path"], header(scope, b"content-encoding", "identity").strip().lower()
+    path, encoding = path_of(scope), header(scope, b"content-encoding", "identity").strip().lower()
     if encoding not in (*_GZIP, "identity", ""):
         message = f"Content-Encoding {encoding[:40]} isn't read"
         return Refusal(415, "unknown_encoding", message, "send the body as it is, or as gzip")
