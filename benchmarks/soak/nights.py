@@ -136,19 +136,19 @@ class Nights:
             if rows:
                 self.ledger.harm(kind, len(rows), night=self.count, examples=rows[:_SHOWN])
 
-    def check_hits(self, client: Client, answered_before: Mapping[str, set[Hit]]) -> None:
-        """Compare the files of all hits, and the service's, with what the watches should have found.
-
-        ``answered_before``: all hits that the service has answered with, by the watch's name.
-        """
+    def check_hits(self) -> None:
+        """Compare the files of all hits with what the watches should have found."""
         for watch in self.watches:
             self._check_hits(watch, "files", delivered(self.places.hits, watch.name, self.store))
+
+    def check_answered_hits(self, client: Client, before: Mapping[str, set[Hit]]) -> None:
+        """Compare the hits that the service answers with, too; ``before``: all so far, by the watch's name."""
+        for watch in self.watches:
             self._check_hits(watch, "service", answered(client, watch.name))
-            wrong = answered_before.get(watch.name, set()) - set(watch.hits)
+            wrong = before.get(watch.name, set()) - set(watch.hits)
             if wrong:
-                self.ledger.harm(
-                    "wrong_answers", len(wrong), watch=watch.name, examples=sorted(wrong)[:_SHOWN]
-                )
+                examples = sorted(wrong)[:_SHOWN]
+                self.ledger.harm("wrong_answers", len(wrong), watch=watch.name, examples=examples)
 
     def _check_hits(self, watch: WatchedVersions, where: str, found: list[Hit]) -> None:
         lost, doubled, wrong = lost_doubled_wrong(found, watch.hits)

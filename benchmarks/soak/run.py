@@ -168,8 +168,9 @@ def come_to_rest(parts: Scene, ledger: Ledger) -> None:
             served = answer.json()["snapshot"] if answer.is_success else served
     if served != wanted:
         ledger.harm("wrong_answers", what=f"version {wanted} is published, {served} is served")
+    parts.nights.check_hits()
     with Client(parts.cluster.url, _KEY) as client:
-        parts.nights.check_hits(client, parts.clients.hits)
+        parts.nights.check_answered_hits(client, parts.clients.hits)
 
 
 def stop(service: subprocess.Popen[bytes], ledger: Ledger) -> None:
