@@ -142,7 +142,7 @@ class Nights:
             self._check_hits(watch, "files", delivered(self.places.hits, watch.name, self.store))
 
     def check_answered_hits(self, client: Client, before: Mapping[str, set[Hit]]) -> None:
-        """Compare the hits that the service answers with, too; ``before``: all so far, by the watch's name."""
+        """Compare the hits of the service too; ``before``: all that it answered with, by the watch's name."""
         for watch in self.watches:
             self._check_hits(watch, "service", answered(client, watch.name))
             wrong = before.get(watch.name, set()) - set(watch.hits)
