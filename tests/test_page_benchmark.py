@@ -12,7 +12,9 @@ from benchmarks import page
 def test_each_figure_has_a_budget() -> None:
     printed = re.search(r"`\{\"page\": \{(.*?)\}\}`", str(page.__doc__), re.DOTALL)
     assert printed is not None
-    assert re.findall(r"\"(\w+)\"", printed[1]) == list(page.BUDGETS)
+    figures = re.findall(r"\"(\w+)\"", printed[1])
+    figures.remove("drag_ms")  # beside `cutoff_ms`, whose budget is a step's
+    assert figures == list(page.BUDGETS)
 
 
 @pytest.mark.parametrize("name", page.BUDGETS)
