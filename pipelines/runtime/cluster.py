@@ -18,17 +18,13 @@ _KEEP_WORKERS = "RAY_idle_worker_killing_time_threshold_ms", "600000"
 """Ray ends a worker that has had no task for a second, and the next task starts another one, which imports
 all anew: a night whose encoders are slower than its reading tasks would start hundreds."""
 
-_NO_BARS = "RAY_DATA_DISABLE_PROGRESS_BARS", "1"
-"""Jobs show their own progress. By a variable: importing Ray Data takes .2 s, and not all jobs use it."""
-
 
 @contextmanager
 def connected() -> Iterator[None]:
     """Connect to the cluster of RAY_ADDRESS, or to one that runs here; else start one here temporarily."""
     owns_ray = not ray.is_initialized()
     if owns_ray:
-        for setting in (_KEEP_WORKERS, _NO_BARS):
-            os.environ.setdefault(*setting)
+        os.environ.setdefault(*_KEEP_WORKERS)
         start_ray()
         gather_ray_logs()
     try:
@@ -44,7 +40,7 @@ def start_ray(address: str | None = None, cpus: int | None = None, *, log_to_dri
     Ray's own handler ends the process at once: whatever it had started would go on. There is no dashboard:
     that would be 14 processes more.
     """
-    handler = signal.getsignal(signal.SIGTERM)
+    handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     ray.init(
         address,
         num_cpus=cpus,

@@ -17,8 +17,14 @@ from pipelines.runtime.screen import PROGRESS, screen
 _RAY_LOGGERS = ("ray", "ray.data", "ray.serve")  # these write to the terminal in a format of their own
 _TOKENS = "ray._private.authentication.authentication_token_setup"
 """Ray's logger that says at each start that it guards itself with a token, as it does by default."""
-_QUIET = {"RAY_COLOR_PREFIX": "0", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-"""Variables that keep colours and accounts of libraries' own work out of the logs, here and in workers."""
+_QUIET = {
+    "RAY_COLOR_PREFIX": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+"""Variables that keep colours, bars and accounts of libraries' own work out of the logs, here and in workers.
+
+Ray Data and MLflow read theirs as they are imported, so they are set before."""
 _NOT_SHOWN = ("event", "exception", "level", "logger", "run_id", "timestamp")
 """Parts of an event that a person at a terminal needs no words for."""
 # of the process, not of a context variable, so that lines from threads of libraries carry it too

@@ -224,13 +224,15 @@ class Ingress:
         return {"status": "alive"}
 
     async def readyz(self) -> dict[str, str]:
-        """Say that queries can be answered: all shards have a snapshot, and the encoder their model.
+        """Say that queries can be answered: all shards have a snapshot, and the encoder has their model.
 
-        Or it loads it: an image that comes meanwhile waits for it.
+        An encoder that has just started still loads it. That is ready too: an image that comes then waits.
         """
         infos, encoder = await asyncio.gather(self._shards.infos(), self._encoder.info.remote())
         models = {info.published.model_id for info in infos}
-        if models != {encoder.model_id or next(iter(models))}:
+        if encoder.model_id is not None:
+            models.add(encoder.model_id)
+        if len(models) > 1:
             raise RefusedRequest(NOT_READY)
         return {"status": "ready"}
 

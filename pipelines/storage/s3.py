@@ -1,6 +1,5 @@
 """Requests to S3 that s3fs has no function for; each function sends one."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,8 +10,6 @@ from s3fs import S3FileSystem
 from pipelines.errors import StorageError
 from pipelines.storage.listings import ObjectInfo, Page
 from pipelines.storage.ranges import Piece, Range
-
-_ETAG = re.compile(r"[0-9a-f]{32}(-\d+)?")
 
 
 def read_object(filesystem: S3FileSystem, path: str) -> tuple[bytes, str]:
@@ -120,12 +117,6 @@ def read_page(filesystem: S3FileSystem, path: str, token: str | None, *, flat: b
         raise StorageError(f"s3://{path} can't be listed: the store says that it lies in itself")
     below = [f"s3://{bucket}/{folder}" for folder in folders]
     return Page(objects, below, answer.get("NextContinuationToken"))
-
-
-def etag_form(etag: str) -> str | None:
-    """Return what an etag of S3 is a hash of: all content, or an upload in N parts; None for other etags."""
-    match = _ETAG.fullmatch(etag)
-    return f"md5 of {match[1] or 'all'}" if match else None
 
 
 def error_code(error: BaseException | None) -> str:

@@ -1,12 +1,11 @@
 """Objects at URIs: `s3://` and local paths behind one interface; `https://` can only be read.
 
-Only this module, `s3.py` and `s3_reads.py` know S3.
+Only this module, `s3.py`, `s3_reads.py` and `etags.py` know S3.
 """
 
 import fcntl
 import hashlib
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
@@ -22,6 +21,7 @@ from pipelines.config import StoreConfig
 from pipelines.errors import ConfigError, ConflictError, ReplacedError, StorageError, one_line
 from pipelines.runtime.threads import mapped_ahead
 from pipelines.storage import local, s3
+from pipelines.storage.etags import require_version
 from pipelines.storage.listings import ObjectInfo, Page, Trail
 from pipelines.storage.local import Folder, file_info, read_file, require_regular, scan, walk
 from pipelines.storage.ranges import ObjectRanges, Piece, Range, Reading
@@ -41,7 +41,6 @@ ABSENT = ""
 """The etag of an object that doesn't exist, for `Store.write_if_match`."""
 
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_FILE_ETAG = re.compile(r"\d+\.\d{6}-[0-9a-f]+")
 
 
 class Store:
@@ -105,7 +104,7 @@ class Store:
         """
         (first,) = self._pieces(uri, None, [(0, reading.first)])
         if not is_web(uri):
-            _require_version(uri, etag, first.etag, is_strict=reading.is_strict)
+            require_version(uri, etag, first.etag, is_strict=reading.is_strict)
         if first.size <= len(first.content):
             return first.content
         if first.size <= reading.whole:
@@ -347,16 +346,6 @@ class Store:
         return options
 
 
-def _require_version(uri: str, etag: str, found: str, *, is_strict: bool) -> None:
-    """Raise ReplacedError if two etags have the same form and differ.
-
-    ``is_strict``: all etags of S3 have one form, whatever number of parts the object was uploaded in.
-    """
-    known, now = (_form(each, is_strict=is_strict) for each in (etag, found))
-    if etag != found and known == now is not None:
-        raise ReplacedError(f"{uri} was replaced since it was listed: its etag is {found}, not {etag}")
-
-
 def _missing(uri: str, error: FileNotFoundError) -> FileNotFoundError | StorageError:
     """Return the error for an object that isn't there; StorageError if there isn't even its bucket."""
     reason = refusal(error)
@@ -371,14 +360,6 @@ def _regular_info(path: str) -> ObjectInfo:
 def _page_of(folder: Folder) -> Page:
     below = [path for path, _ in folder.folders + folder.linked]
     return Page(folder.files, below, None, folder.passed_over)
-
-
-def _form(etag: str, *, is_strict: bool) -> str | None:
-    """Return the form of a store's etag, None for other etags; only etags of one form can be compared."""
-    if _FILE_ETAG.fullmatch(etag):
-        return "file"
-    form = s3.etag_form(etag)
-    return "s3" if form and is_strict else form
 
 
 def _content_etag(content: bytes) -> str:

@@ -39,3 +39,15 @@ def test_each_line_is_json_and_names_its_run():
     assert (after["event"], "run_id" in after) == ("after", False)
     for line in (planned, careful, thread, oh, after):
         assert line["timestamp"].endswith("Z")
+
+
+def test_no_library_shows_bars_of_its_own():
+    """Jobs import what needs Ray after this, and show their own progress."""
+    script = """
+from pipelines.runtime.logs import log_to_stderr
+log_to_stderr()
+import pipelines.encode.execution, pipelines.train.run, ray.data
+print(ray.data.DataContext.get_current().enable_progress_bars)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
