@@ -10,6 +10,7 @@ from struct import Struct
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.hamming.jit import UInt32s
@@ -80,6 +81,11 @@ class Rows:
     def chip_id(self, row: int) -> str:
         """Return a row's chip id."""
         return str(self._ids[row], "utf-8")
+
+    def ids(self, rows_M: NDArray[np.int64]) -> pa.Array:
+        """Return the chip ids of some rows, in their order, as Arrow's texts: without a string for each."""
+        buffers = [None, pa.py_buffer(self._ids.starts), pa.py_buffer(self._ids.content)]
+        return pa.Array.from_buffers(pa.large_string(), len(self), buffers).take(pa.array(rows_M))
 
     def take(self, rows_M: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Return `ROW_COLUMNS` of some rows, in their order."""

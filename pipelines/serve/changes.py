@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipelines.api.explore import ChangesRequest
 from pipelines.hamming.bit_order import lookup_table, reorder, words_of
-from pipelines.hamming.jit import Int64s
+from pipelines.hamming.jit import Int64s, UInt32s
 from pipelines.hamming.pairs import Places
 from pipelines.index.part_weights import comparison_of
 from pipelines.serve.changes_part import (
@@ -73,29 +73,35 @@ class _Across:
 def _across(request: ChangesRequest, snapshot_id: SnapshotId, edges: Sequence[EdgeChips]) -> _Across:
     """Return the pairs of chips of two shards."""
     part_bits = tuple(part.bits for part in snapshot_id.code.parts)
-    chip_ids = [chip_id for edge in edges for chip_id in edge.chip_ids]
+    ids = pa.concat_arrays([edge.ids for edge in edges])
     codes_NY = np.concatenate([edge.codes_MY for edge in edges])
     codes_WN = np.empty((words_of(part_bits), len(codes_NY)), np.uint64)
     reorder(codes_NY, lookup_table(np.arange(sum(part_bits)), part_bits), codes_WN)
-    collections = pa.array([name for edge in edges for name in edge.collections], pa.string())
     ranks_N = np.empty(len(codes_NY), np.uint32)
-    ranks_N[pc.sort_indices(pa.array(chip_ids, pa.large_string()))] = np.arange(len(codes_NY))
+    ranks_N[pc.sort_indices(ids)] = np.arange(len(codes_NY))
     places = Places(
         codes_WN,
         np.concatenate([edge.boxes_M4 for edge in edges]),
         np.concatenate([edge.times_M for edge in edges]),
-        collections.dictionary_encode().indices.to_numpy().astype(np.uint32),
+        _collections(edges),
         ranks_N,
         np.repeat(np.arange(len(edges)), [len(edge.times_M) for edge in edges]).astype(np.uint32),
     )
     rows_M = np.arange(len(codes_NY))
     (before_K, after_K), distances = pairs_among(places, rows_M, request, snapshot_id.code)
     return _Across(
-        [chip_ids[row] for row in before_K.tolist()],
-        [chip_ids[row] for row in after_K.tolist()],
+        ids.take(pa.array(before_K)).to_pylist(),
+        ids.take(pa.array(after_K)).to_pylist(),
         distances.named(tuple(part.name for part in snapshot_id.code.parts)),
         distances.counts_D,
     )
+
+
+def _collections(edges: Sequence[EdgeChips]) -> UInt32s:
+    """Return the collection of each chip: equal numbers for equal names."""
+    names = sorted({name for edge in edges for name in edge.collections})
+    numbers = [np.array([names.index(name) for name in edge.collections], np.uint32) for edge in edges]
+    return np.concatenate([own[edge.collections_M] for own, edge in zip(numbers, edges, strict=True)])
 
 
 def _with_columns(across: _Across, columns: Sequence[Chips]) -> Chips:

@@ -8,13 +8,14 @@ from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from model.spec import CodeSpec
 from pipelines.api.explore import ChangesRequest
 from pipelines.api.fields import Fields
 from pipelines.hamming.bit_order import words_of
-from pipelines.hamming.jit import Int64s, Words
+from pipelines.hamming.jit import Int64s, UInt32s, Words
 from pipelines.hamming.pairs import PairScale, Places, cells_at, find_pairs
 from pipelines.hamming.row_filter import rows_of
 from pipelines.index.filters import criteria
@@ -98,22 +99,27 @@ class PairDistances:
 class EdgeChips:
     """The chips of a shard that may be in a pair with a chip of another one."""
 
-    chip_ids: list[str]
+    ids: pa.Array
     codes_MY: NDArray[np.uint8]
     boxes_M4: NDArray[np.float64]
     times_M: Int64s
-    collections: list[str]
+    collections_M: UInt32s
+    collections: tuple[str, ...]
+    """Their names, by number; other shards may have other numbers."""
 
 
 @dataclass(frozen=True)
 class EdgeLookup:
-    """The chips at the edges of the shards: what decides on pairs, no more."""
+    """The chips at the edges of the shards: what decides on pairs, no more.
+
+    Where shards have the same places at other dates, that is all chips: they travel as arrays.
+    """
 
     request: ChangesRequest
     level: int
     cells_A: Int64s
     """Cells that lie at an edge, ascending"""
-    is_heavy: ClassVar[bool] = False
+    is_heavy: ClassVar[bool] = True
     key: ClassVar[str] = ""
 
     def answer(self, snapshot: Snapshot, *, is_whole: bool) -> EdgeChips:  # noqa: ARG002
@@ -123,13 +129,13 @@ class EdgeLookup:
         rows_M = rows_M[~np.isnan(index.columns.boxes_N4[rows_M, 0])]
         cells_M = cells_at(index.columns.boxes_N4[rows_M], self.level)
         rows_M = rows_M[is_among(cells_M, self.cells_A)]
-        chips = index.rows.columns(rows_M, ["chip_id", "collection"])
         return EdgeChips(
-            chips["chip_id"],
+            index.rows.ids(rows_M),
             index.codes.codes(rows_M),
             index.columns.boxes_N4[rows_M],
             index.columns.times_N[rows_M],
-            chips["collection"],
+            index.columns.collections_N[rows_M],
+            index.collections,
         )
 
 

@@ -23,7 +23,7 @@ class Lookup(Protocol[PartAnswered]):
 
     @property
     def key(self) -> str:
-        """What the answer depends on, beside the snapshot. For heavy lookups."""
+        """What a heavy lookup's answer depends on, beside the snapshot; empty: it isn't worth its memory."""
 
     def answer(self, snapshot: Snapshot, *, is_whole: bool) -> PartAnswered | Refusal:
         """Return a snapshot's part of the answer; ``is_whole``: it has all rows of the table."""
@@ -49,12 +49,12 @@ class HeavyLookups:
             self.waiting += 1
         try:
             with self._one:
-                if key in self._kept:
+                if lookup.key and key in self._kept:
                     self._kept.move_to_end(key)
                     kept: Part = self._kept[key]
                     return kept
                 part = lookup.answer(snapshot, is_whole=is_whole)
-                if not isinstance(part, Refusal):
+                if lookup.key and not isinstance(part, Refusal):
                     self._kept[key] = part
                 if len(self._kept) > _MOST_KEPT:
                     self._kept.popitem(last=False)

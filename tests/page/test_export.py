@@ -10,13 +10,13 @@ import pytest
 
 from tests.pipelines.serve.conftest import Archive
 
-_CHIPS_A_PAGE = 20
+CHIPS_A_PAGE = 20
 # 10,000 chips are a page; a request for fewer is as good, and the archive then has several pages
-_SMALL_PAGES = f"""
+SMALL_PAGES = f"""
 const whole = window.fetch;
 window.fetch = async (request, options) => {{
   if (request.method !== 'POST' || !request.url.endsWith('/v1/search')) return whole(request, options);
-  const body = (await request.clone().text()).replace(/"limit":\\d+/, '"limit":{_CHIPS_A_PAGE}');
+  const body = (await request.clone().text()).replace(/"limit":\\d+/, '"limit":{CHIPS_A_PAGE}');
   return whole(new Request(request, {{ body }}), options);
 }};
 """
@@ -35,10 +35,10 @@ def test_all_pages(archive: Archive, http: httpx.Client, visit, tmp_path: Path, 
     body = {"chip_ids": [example], "max_distance": cutoff, "limit": 1000}
     answer = http.post("/v1/search", json=body).json()["features"]
     wanted = [(each["id"], each["properties"]["distance"]) for each in answer]
-    pages = -(-len(wanted) // _CHIPS_A_PAGE)
+    pages = -(-len(wanted) // CHIPS_A_PAGE)
     assert pages > 2
     visitor = visit(accept_downloads=True)
-    visitor.page.add_init_script(_SMALL_PAGES)
+    visitor.page.add_init_script(SMALL_PAGES)
     downloads: list[Any] = []
     visitor.page.on("download", lambda download: downloads.append(download))
     visitor.open(f"#for={example}&cutoff={cutoff}")
@@ -55,7 +55,7 @@ def test_all_pages(archive: Archive, http: httpx.Client, visit, tmp_path: Path, 
     files = pages if kind == "GeoParquet" else 1
     numbered = f" in {files} numbered files" if files > 1 else ""
     assert said == f"Exported {len(wanted)} chips{numbered}."
-    steps = [_CHIPS_A_PAGE * page for page in range(1, pages)]
+    steps = [CHIPS_A_PAGE * page for page in range(1, pages)]
     assert set(steps) <= set(visitor.page.evaluate("window.progress"))
     assert len(downloads) == files
     contents = []

@@ -2,10 +2,11 @@
 import type { JSX } from "preact";
 import { asksForKey } from "../state/session";
 import { servedFailure } from "../state/served";
-import { answer, canUndo, change, clear, failure, isSearching, onePerPlace, places, query, searchAgain, searchNewest, setCutoff, shown, undo } from "../state/store";
+import { answer, canUndo, change, clear, failure, isSearching, onePerPlace, places, query, searchAgain, searchNewest, setCutoff, shown, STOPPED, stopSearching, undo } from "../state/store";
 import { asksForSomething, filterCount } from "../state/query";
 import { isNarrow } from "../state/width";
 import { counted, number, sentences } from "../panels/format";
+import { Stop } from "../panels/stop";
 import { WatchHead } from "./watch_head";
 
 export function Results(): JSX.Element {
@@ -15,6 +16,7 @@ export function Results(): JSX.Element {
       <header class="head">
         <h2>Results</h2>
         <p class="status" role="status">{statusLine()}</p>
+        {isSearching.value && <Stop stop={stopSearching} focusOn=".state .primary" isLate />}
         {found && shown.value > 0 && (
           <label class="toggle">
             <input type="checkbox" checked={onePerPlace.value} onChange={() => (onePerPlace.value = !onePerPlace.value)} />
@@ -54,6 +56,14 @@ function body(): JSX.Element | null {
     return (
       <State title="This link’s snapshot is gone" text="The link names a version of the table that the service doesn’t keep any more. The newest version may answer differently.">
         <button class="primary" onClick={searchNewest}>Search the newest version</button>
+      </State>
+    );
+  }
+  if (said?.code === STOPPED) {
+    return (
+      <State title="The search was stopped" text={`${said.message}${found ? " The results below are those of the search before." : ""}`}>
+        <button class="primary" onClick={searchAgain}>Search again</button>
+        {canUndo.value && <button onClick={undo}>Undo the last change</button>}
       </State>
     );
   }

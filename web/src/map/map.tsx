@@ -5,6 +5,7 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import { Picture } from "../grid/picture";
 import { counted, day, number } from "../panels/format";
 import { Icon, type IconName } from "../panels/icons";
+import { Stop } from "../panels/stop";
 import { answer, hovered, shown } from "../state/store";
 import { isDark } from "../state/theme";
 import { ramp, SHADES } from "./colours";
@@ -80,7 +81,11 @@ function Layers(): JSX.Element | null {
         <Layer name="Heat of the whole archive" of={showsHeat} disabled={!found || found.watched !== undefined} />
         <Layer name="Where the archive is" of={showsCoverage} disabled={!coverage.value} />
         {served.value?.hasBaseMap && <Layer name={lacksBaseMap.value ? "Base map: it can’t be read" : "Base map"} of={showsBaseMap} disabled={lacksBaseMap.value} />}
-        {isHeating.value && <p class="hint" role="status">Counting the whole archive…</p>}
+        {isHeating.value && (
+          <p class="hint" role="status">
+            Counting the whole archive… <Stop stop={() => (showsHeat.value = false)} focusOn=".layers summary" />
+          </p>
+        )}
       </div>
     </details>
   );

@@ -7,6 +7,7 @@ import { hasExample, type Compare } from "../state/query";
 import { isNarrow } from "../state/width";
 import { parseFind } from "./find";
 import { Icon, type IconName } from "./icons";
+import { Stop } from "./stop";
 
 export function Examples(): JSX.Element {
   const { positive, negative, code, compare } = query.value;
@@ -135,7 +136,7 @@ function Find(): JSX.Element {
       <p id="find-problem" class="problem" role="alert">{problem}</p>
       {preparing.value > 0 && (
         <p class="hint" role="status">
-          Reading the example… <button class="link" onClick={stopPreparing}>Stop</button>
+          Reading the example… <Stop stop={stopPreparing} focusOn="#find" />
         </p>
       )}
     </>

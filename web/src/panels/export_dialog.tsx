@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { SERVICE } from "../api/client";
+import { isAborted, SERVICE } from "../api/client";
 import { exportPages, type FileKind } from "../api/export";
 import { served } from "../state/served";
 import { key } from "../state/session";
@@ -11,6 +11,7 @@ import { answer, notice, query, shown, tell } from "../state/store";
 import { Dialog } from "./dialog";
 import { asCurl, asPython, asSql, asWatch } from "./export_text";
 import { counted, number } from "./format";
+import { Stop } from "./stop";
 
 export const isExporting = signal(false);
 
@@ -36,11 +37,19 @@ function Files(): JSX.Element {
     const own = new AbortController();
     setController(own);
     setDone(0);
+    let [saved, chips] = [0, 0];
+    const progress = (done: number): void => setDone((chips = done));
+    const keep = (file: Blob, name: string): void => {
+      download(file, name);
+      saved++;
+    };
     try {
-      const files = await exportPages(query.value, kind, own.signal, setDone, download);
+      const files = await exportPages(query.value, kind, own.signal, progress, keep);
       notice.value = `Exported ${counted(all, "chip")}${files > 1 ? ` in ${number(files)} numbered files` : ""}.`;
     } catch (error) {
-      tell(error);
+      const kept = saved ? `The first ${counted(chips, "chip")} are saved in ${counted(saved, "file")}.` : "Nothing is saved.";
+      if (isAborted(error)) notice.value = `Stopped. ${kept}`;
+      else tell(error);
     } finally {
       setController(null);
       setDone(null);
@@ -62,7 +71,7 @@ function Files(): JSX.Element {
         <div class="actions">
           <progress max={all} value={done} aria-label="Exported chips" />
           <span>{number(done)} of {number(all)}</span>
-          <button onClick={() => controller?.abort()}>Stop</button>
+          <Stop stop={() => controller?.abort()} focusOn="dialog[open] .actions button" />
         </div>
       )}
     </section>

@@ -7,7 +7,7 @@ import { collections } from "./collections";
 import { hasExample } from "./query";
 import { wholeCounts } from "./histogram";
 import { served } from "./served";
-import { answer, fail, query } from "./store";
+import { answer, query, tell } from "./store";
 
 export const coverage = signal<Coverage | null>(null);
 /** Whether the archive's cells are shown where there is no heat. */
@@ -78,7 +78,7 @@ function followHeat(): void {
       (error: unknown) => {
         if (isAborted(error)) return;
         showsHeat.value = false;
-        fail(error);
+        tell(error); // the search has its answer
       },
     );
   });

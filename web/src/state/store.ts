@@ -1,13 +1,15 @@
 // What the page shows, and what can be done to it. Panels read these signals and call these functions.
 import { batch, computed, effect, signal } from "@preact/signals";
 import { type Answer, chipAt, encodePicture, joined, search } from "../api/search";
-import { type ApiError, asApiError, isAborted } from "../api/client";
+import { ApiError, asApiError, isAborted } from "../api/client";
 import { placesOf, type Place } from "./places";
 import { askHits } from "../api/watches";
 import { asksForSomething, EMPTY, fromHash, toHash, type Query } from "./query";
 import { asksForKey } from "./session";
 
 const LABEL_PAUSE_MS = 150;
+/** The code of the failure of a search that was stopped. */
+export const STOPPED = "stopped";
 
 export const query = signal<Query>(fromHash(location.hash));
 export const answer = signal<Answer | null>(null);
@@ -113,6 +115,13 @@ function scheduleSearch(pauseMs: number): void {
 
 /** Search again, as it is. */
 export const searchAgain = (): void => scheduleSearch(0);
+
+/** Give up the search that runs. The answer before it stays. */
+export function stopSearching(): void {
+  controller.abort();
+  clearTimeout(timer);
+  fail(new ApiError(0, STOPPED, "Nothing is lost: the query stays as it is.", ""));
+}
 
 async function run(): Promise<void> {
   controller = new AbortController();
