@@ -22,7 +22,7 @@ from pipelines.index.filters import criteria
 from pipelines.index.part_weights import comparison_of
 from pipelines.index.request_filters import select
 from pipelines.index.table_index import TableIndex
-from pipelines.serve.edges import EMPTY_EDGE, Edge, edge_of, is_among
+from pipelines.serve.edges import EMPTY_EDGE, Edge, edge_of, places_among
 from pipelines.serve.page import Chips
 from pipelines.serve.refusals import Refusal
 from pipelines.serve.snapshot import Snapshot
@@ -128,7 +128,8 @@ class EdgeLookup:
         rows_M = selected(index, self.request)
         rows_M = rows_M[~np.isnan(index.columns.boxes_N4[rows_M, 0])]
         cells_M = cells_at(index.columns.boxes_N4[rows_M], self.level)
-        rows_M = rows_M[is_among(cells_M, self.cells_A)]
+        _, are_there_M = places_among(cells_M, self.cells_A)
+        rows_M = rows_M[are_there_M]
         return EdgeChips(
             index.rows.ids(rows_M),
             index.codes.codes(rows_M),

@@ -26,8 +26,8 @@ class Edge:
     """(row << 32) + column, ascending."""
 
 
-_TOWARDS = ((0, 0), (0, 1), (1, -1), (1, 0), (1, 1))
-"""Steps [rows, columns]: to a cell itself, and to one of each two cells that lie opposite around it."""
+_TOWARDS = ((0, 1), (1, -1), (1, 0), (1, 1))
+"""Steps [rows, columns]: to one of each two cells that lie opposite around a cell."""
 EMPTY_EDGE = Edge(FINEST, np.empty(0, np.int64))
 
 
@@ -40,38 +40,58 @@ def edge_of(boxes_M4: NDArray[np.float64]) -> Edge:
     width_M[width_M < 0] += 360
     reach = max(float(width_M.max()), float((boxes_M4[:, 3] - boxes_M4[:, 1]).max())) / 4
     level = FINEST if not reach else int(np.clip(np.floor(np.log2(360 / reach)), COARSEST, FINEST))
-    return Edge(level, np.unique(cells_at(boxes_M4, level)))
+    return Edge(level, _distinct(cells_at(boxes_M4, level)))
 
 
 def meeting_cells(edges: Sequence[Edge]) -> tuple[int, Int64s]:
     """Return a level, and its cells that have chips of a shard and touch a cell with chips of another."""
     level = min(edge.level for edge in edges)
-    cells = [_coarser(edge, level) for edge in edges]
-    meeting = [np.empty(0, np.int64)]
-    for number, own_A in enumerate(cells):
-        others_A = np.unique(
-            np.concatenate([other_A for place, other_A in enumerate(cells) if place != number])
-        )
-        for steps in _TOWARDS:
-            beside_A = _beside(own_A, level, *steps)
-            is_met_A = is_among(beside_A, others_A)
-            meeting += [own_A[is_met_A], beside_A[is_met_A]]
-    return level, np.unique(np.concatenate(meeting))
+    cells_A = np.concatenate([_coarser(edge, level) for edge in edges])
+    shards_A = np.repeat(np.arange(len(edges)), [len(edge.cells_A) for edge in edges])
+    cells_A, first_A, last_A = _with_owners(cells_A, shards_A)
+    is_met_A = first_A != last_A
+    for steps in _TOWARDS:
+        beside_A, are_there_A = places_among(_beside(cells_A, level, *steps), cells_A)
+        are_met_A = are_there_A & ((first_A != first_A[beside_A]) | (last_A != last_A[beside_A]))
+        is_met_A |= are_met_A
+        is_met_A[beside_A[are_met_A]] = True
+    return level, cells_A[is_met_A]
 
 
-def is_among(values_A: Int64s, ascending_A: Int64s) -> NDArray[np.bool_]:
-    """Return which values stand in an array that ascends; `np.isin` would sort it each time."""
-    if not len(ascending_A):
-        return np.zeros(len(values_A), bool)
-    places_A = np.searchsorted(ascending_A, values_A)
-    places_A[places_A == len(ascending_A)] = 0
-    return np.asarray(ascending_A[places_A] == values_A)
+def places_among(values_A: Int64s, ascending_B: Int64s) -> tuple[Int64s, NDArray[np.bool_]]:
+    """Return where values stand in an array that ascends, and whether they do; `np.isin` would sort it."""
+    if not len(ascending_B):
+        return np.zeros(len(values_A), np.int64), np.zeros(len(values_A), bool)
+    places_A = np.searchsorted(ascending_B, values_A)
+    places_A[places_A == len(ascending_B)] = 0
+    return places_A, np.asarray(ascending_B[places_A] == values_A)
+
+
+def _distinct(values_A: Int64s) -> Int64s:
+    """Return the values, ascending, each once: a tenth of the time of `np.unique`, which hashes."""
+    ascending_A = np.sort(values_A)
+    return ascending_A[_begins(ascending_A)]
+
+
+def _begins(ascending_A: Int64s) -> NDArray[np.bool_]:
+    """Return which of some values that ascend, none of them below 0, differ from the one before."""
+    return np.asarray(np.diff(ascending_A, prepend=-1) != 0)
+
+
+def _with_owners(cells_A: Int64s, shards_A: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+    """Return the cells, ascending, each once, with the first and the last of the shards that have it."""
+    order_A = np.argsort(cells_A, kind="stable")  # so the shards of a cell ascend too
+    cells_A, shards_A = cells_A[order_A], shards_A[order_A]
+    begins_A = _begins(cells_A)
+    ends_A = np.roll(begins_A, -1)
+    return cells_A[begins_A], shards_A[begins_A], shards_A[ends_A]
 
 
 def _coarser(edge: Edge, level: int) -> Int64s:
+    """Return the cells of a coarser level, as many as there were; some stand there more than once."""
     shift = edge.level - level
     column_A, row_A = edge.cells_A & ((1 << COLUMN_BITS) - 1), edge.cells_A >> COLUMN_BITS
-    return np.unique(((row_A >> shift) << COLUMN_BITS) + (column_A >> shift))
+    return np.asarray(((row_A >> shift) << COLUMN_BITS) + (column_A >> shift))
 
 
 def _beside(cells_A: Int64s, level: int, row_step: int, column_step: int) -> Int64s:
