@@ -5,16 +5,22 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.pipelines.serve.conftest import ADMIN_KEY
 
 
-def test_what_schemathesis_makes_of_it(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("accept", "examples"),
+    [("*/*", 25), ("application/vnd.apache.arrow.stream", 5), ("application/vnd.apache.parquet", 5)],
+)
+def test_what_schemathesis_makes_of_it(url: str, tmp_path: Path, accept: str, examples: int) -> None:
     command = [
         *(str(Path(sys.executable).with_name("schemathesis")), "--config-file"),
         *(str(Path(__file__).with_name("schemathesis.toml")), "run", f"{url}/openapi.json"),
         *("--header", f"Authorization: Bearer {ADMIN_KEY}", "--checks", "all", "--no-color"),
-        *("--phases", "coverage,fuzzing", "--max-examples", "25", "--generation-deterministic"),
+        *("--header", f"Accept: {accept}"),
+        *("--phases", "coverage,fuzzing", "--max-examples", str(examples), "--generation-deterministic"),
         *("--request-timeout", "30", "--continue-on-failure"),
     ]
     found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=170, check=False)
