@@ -138,7 +138,7 @@ def _near(places: Places, candidates: _Candidates, level: int) -> "_Near":
     chosen_R = np.flatnonzero((south_M >= south) & (south_M <= north) & (asking_M | answers_M))
     # two rows up, so that no key of a cell beside one is below 0
     keys_R = (cells_at(corners_M4[chosen_R], level) + (2 << COLUMN_BITS)).astype(np.uint64)
-    order_R = np.argsort(keys_R)
+    order_R = np.argsort(keys_R, kind="stable")  # chips of a scene come in runs, which it keeps
     chosen_R = chosen_R[order_R]
     chosen_rows_R = rows_M[chosen_R]
     return _Near(
@@ -148,6 +148,8 @@ def _near(places: Places, candidates: _Candidates, level: int) -> "_Near":
         times_M[chosen_R],
         places.collections_N[chosen_rows_R],
         chosen_rows_R,
+        # in the order of cells, so that the rows that are compared lie together in memory
+        np.ascontiguousarray(places.codes_WN[:, chosen_rows_R].T),
     )
 
 
@@ -170,6 +172,7 @@ class _Near(NamedTuple):
     times_R: Int64s
     collections_R: UInt32s
     rows_R: Int64s
+    codes_RW: Words
 
 
 @compiled
@@ -181,7 +184,7 @@ def _join(
     ``near``: `_Near`. ``side``: cells around the Earth. One loop without calls for each row: numba counts the
     references to the arrays of a call, which takes longer than to compare two rows.
     """
-    keys_R, roles_R, corners_R4, times_R, collections_R, rows_R = near
+    keys_R, roles_R, corners_R4, times_R, collections_R, rows_R, codes_RW = near
     starts, found_F2, found = np.zeros(3, np.int64), np.empty((_TOGETHER, 2), np.int64), 0
     one, width = np.uint64(1), np.uint64(side)
     for at in range(keys_R.size):
@@ -213,32 +216,37 @@ def _join(
                     and collections_R[place] == collection
                     and roles_R[place] & 2
                 ):
-                    found_F2[found, 0], found_F2[found, 1] = rows_R[at], rows_R[place]
+                    found_F2[found, 0], found_F2[found, 1] = at, place
                     found += 1
                     if found == _TOGETHER:
-                        _weigh(found_F2, places, weights_W, state, limits)
+                        _weigh(found_F2, (rows_R, codes_RW), places, weights_W, state, limits)
                         found = 0
                 place += 1
-    _weigh(found_F2[:found], places, weights_W, state, limits)
+    _weigh(found_F2[:found], (rows_R, codes_RW), places, weights_W, state, limits)
 
 
 @compiled
-def _weigh(found_F2: Int64s, places: Plain, weights_W: Int64s, state: Plain, limits: tuple[int, int]) -> None:
+def _weigh(
+    found_F2: Int64s, near: Plain, places: Plain, weights_W: Int64s, state: Plain, limits: tuple[int, int]
+) -> None:
     """Count some pairs by their distance, and keep those that fewer than k others come before.
 
-    ``limits``: k, and the least distance of a pair that is kept.
+    ``found_F2``: their places among the rows ``near``. ``limits``: k, and the least distance of a pair that
+    is kept.
     """
-    codes_WN, _, _, _, ranks_N, owners_N = places
+    rows_R, codes_RW = near
+    _, _, _, _, ranks_N, owners_N = places
     counts_D, items_I5, count_1 = state
     k, least = limits
     count = count_1[0]
     for place in range(found_F2.shape[0]):
-        row, other = found_F2[place, 0], found_F2[place, 1]
+        at, beside = found_F2[place, 0], found_F2[place, 1]
+        row, other = rows_R[at], rows_R[beside]
         if owners_N.size and owners_N[row] == owners_N[other]:
             continue
         distance = signed(0)
-        for word in range(codes_WN.shape[0]):
-            distance += weights_W[word] * popcount(codes_WN[word, row] ^ codes_WN[word, other])
+        for word in range(codes_RW.shape[1]):
+            distance += weights_W[word] * popcount(codes_RW[at, word] ^ codes_RW[beside, word])
         counts_D[distance] += 1
         if distance < least or (count >= k and distance < items_I5[k - 1, 0]):
             continue
