@@ -51,7 +51,7 @@ test: setup
 	$(BIN)/python -m pytest --ignore=$(SOAK) $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadscope --no-loadscope-reorder --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
 	$(shell tests/own_network.sh true 2>/dev/null && echo tests/own_network.sh) $(BIN)/python -m pytest $(SOAK)
 
-# tests that start neither Ray nor a server
+# tests that start neither Ray, nor a server, nor another program
 quick: setup
 	$(BIN)/python -m pytest -m 'not server' -n 2 --dist loadscope
 

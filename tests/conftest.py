@@ -31,7 +31,7 @@ from pipelines.imagery.grid import Grid, grid_windows
 from pipelines.storage.store import Store
 
 SHARE_A_SERVICE = {"cluster", "page", "serve"}
-STARTS_A_SERVER = {"cluster", "ray_local", "remote_store", "store"}
+STARTS_A_SERVER = {"api", "cluster", "ray_local", "remote_store", "server", "store", "website"}
 
 
 class TogetherInOneProcess(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -48,7 +48,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Togethe
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make quick` leaves out: tests of which a fixture starts Ray or an S3 server."""
+    """Mark what `make quick` leaves out: tests of which a fixture starts Ray or a server.
+
+    Tests that start one themselves, or another program, bear the mark `server` where they are written.
+    """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         in_a_bucket = hasattr(item, "callspec") and item.callspec.params.get("any_root") == "s3"

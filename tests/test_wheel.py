@@ -22,10 +22,13 @@ from pipelines.demo.objectstore import free_port
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("jobs", "model", "pipelines")
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("hatchling") is None,
-    reason="SKIPPED: no wheel is built without hatchling; `make setup` installs it",
-)
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(
+        importlib.util.find_spec("hatchling") is None,
+        reason="SKIPPED: no wheel is built without hatchling; `make setup` installs it",
+    ),
+]
 
 CALL = """
 import sys

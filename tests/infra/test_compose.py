@@ -113,6 +113,7 @@ def test_the_flags_of_ray_exist(services, service):
     assert {flag.split("=")[0] for flag in services[service]["command"]} <= known
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("service", "command"),
     [("mlflow", ["mlflow", "server", "--help"]), ("seaweedfs", ["weed", "help", "mini"])],

@@ -39,6 +39,7 @@ def seen(store, tmp_path_factory):
         yield seen
 
 
+@pytest.mark.server
 @needs_prometheus
 @pytest.mark.parametrize(
     "arguments",

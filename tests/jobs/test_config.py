@@ -314,6 +314,7 @@ def processor_seconds(*arguments: str) -> tuple[str, float]:
     return done.stdout.decode(), after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("job", JOBS)
 def test_help_lists_every_field_and_is_quick(job):
     _, least = processor_seconds("-c", "import pyarrow.compute, pydantic_settings, structlog")

@@ -9,6 +9,8 @@ import pytest
 from pipelines.demo.objectstore import free_port
 from tests.pipelines.conftest import write_model
 
+pytestmark = pytest.mark.server
+
 __all__ = ["write_model"]
 
 

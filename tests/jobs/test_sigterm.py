@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
+
+pytestmark = pytest.mark.server
 
 _JOB = """
 import sys, threading

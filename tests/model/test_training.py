@@ -81,6 +81,7 @@ def worker(rank, workers, folder):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("workers", [2, 3])
 def test_many_workers_are_as_one(workers, tmp_path):
     mp.spawn(worker, (workers, tmp_path), nprocs=workers)

@@ -73,3 +73,48 @@ def test_the_tools_by_key(visit) -> None:
     ):
         visitor.page.keyboard.press(key)
         assert visitor.page.get_by_role("radio", name=name).is_checked()
+
+
+def drag_box(visitor: Visitor, start: tuple[float, float], end: tuple[float, float]) -> None:
+    visitor.page.keyboard.down("Shift")
+    visitor.page.mouse.move(*start)
+    visitor.page.mouse.down()
+    visitor.page.mouse.move(*end, steps=4)
+    visitor.page.mouse.up()
+    visitor.page.keyboard.up("Shift")
+
+
+def test_all_results_in_a_box_become_examples(archive: Archive, http: httpx.Client, visit) -> None:
+    start = archive.ids()[5]
+    results = http.post("/v1/search", json={"chip_ids": [start], "k": 30}).json()["features"]
+    middles = {each["id"]: middle_of(http, each["id"]) for each in results if each.get("bbox")}
+    west, south, east, north = -20.0, -4.0, 8.0, 12.0
+    inside = [chip for chip, (x, y) in middles.items() if west < x < east and south < y < north]
+    assert 2 < len(inside) < len(middles), "some results lie in the box, some beside it"
+    visitor = visit()
+    visitor.open(f"#for={start}&most=30")
+    visitor.page.wait_for_selector(".card")
+    visitor.page.keyboard.press("3")
+    visitor.page.wait_for_selector("text=Shift and a drag")
+    drag_box(visitor, visitor.at(west, north), visitor.at(east, south))
+    visitor.page.wait_for_selector(f".notice.on >> text={len(inside)} more examples against")
+    visitor.settle()
+    asked = visitor.searches()[-1]
+    assert (asked["chip_ids"], asked["negative_ids"]) == ([start], inside), "the nearest first"
+    wait_for_marks(visitor, 1 + len(inside))
+    visitor.page.keyboard.press("z")
+    visitor.settle()
+    assert "negative_ids" not in visitor.searches()[-1], "taken back in one step"
+    visitor.page.keyboard.press("2")
+    before = len(visitor.searches())
+    drag_box(visitor, visitor.at(-60, -30), visitor.at(-40, -50))
+    visitor.page.wait_for_selector(".notice.on >> text=No result lies there")
+    assert len(visitor.searches()) == before
+    visitor.page.keyboard.press("1")
+    zoom = visitor.page.get_attribute(".map .canvas", "data-view").split(",")[2]
+    drag_box(visitor, visitor.at(west, north), visitor.at(east, south))
+    visitor.page.wait_for_function(
+        "zoom => Number(document.querySelector('.map .canvas').dataset.view.split(',')[2]) > zoom + 0.5",
+        arg=float(zoom),
+    )
+    assert len(visitor.searches()) == before, "without such a tool the map zooms to the box"

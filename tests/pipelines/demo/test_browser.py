@@ -185,6 +185,7 @@ def test_without_a_page_nobody_asks(capsys: pytest.CaptureFixture[str], tmp_path
     assert ("make page" if find_chromium() else "Chromium or Playwright isn't installed") in said
 
 
+@pytest.mark.server
 def test_a_demo_that_is_kept_ends_with_the_page_s_address(tmp_path: Path) -> None:
     """So that it is in sight, whatever was said before."""
     (tmp_path / "logs").mkdir()

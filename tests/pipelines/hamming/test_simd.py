@@ -146,6 +146,7 @@ def run(program, **environment):
     return finished.stdout.strip()
 
 
+@pytest.mark.server
 def test_plain_loops_answer_as_the_oracle_does():
     assert run(SEARCH, HAMMING_SIMD="off") == ""
 

@@ -42,6 +42,7 @@ def test_a_new_one_takes_the_place_of_an_old_one_that_is_still_read(tmp_path):
     open_folder(tmp_path / "index", {"table": "other"})
 
 
+@pytest.mark.server
 def test_many_that_build_the_same_at_once_leave_one_whole(tmp_path):
     with ThreadPoolExecutor(4) as builders:
         assert list(builders.map(write, [tmp_path / "index"] * 60)) == [tmp_path / "index"] * 60
@@ -162,12 +163,14 @@ def run(*command, **environment):
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=170)
 
 
+@pytest.mark.server
 def test_kernels_are_compiled_once_for_all_processes(tmp_path):
     command, cache = [sys.executable, "-c", KERNELS], {"NUMBA_CACHE_DIR": str(tmp_path)}
     first, second = (int(run(*command, **cache).stdout) for _ in range(2))
     assert (first > 3, second) == (True, 0)
 
 
+@pytest.mark.server
 def test_works_where_nothing_can_be_written():
     package = Path(pipelines.__file__).parent
     readonly = f"mount --bind {package} {package} && mount -o remount,ro,bind {package}"

@@ -60,6 +60,7 @@ def on_terminal(table: str, folder: Path) -> tuple[int, list[str], str]:
     return job.returncode, [line for line in lines if line], logs[0].read_text() if logs else ""
 
 
+@pytest.mark.server
 def test_a_terminal_shows_steps_and_the_log_has_the_rest(tmp_path):
     code, lines, log = on_terminal("t", tmp_path)
     assert code == 0
@@ -76,6 +77,7 @@ def test_a_terminal_shows_steps_and_the_log_has_the_rest(tmp_path):
     assert file.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(("table", "code", "said"), [("wrong", 2, "no such thing"), ("broken", 1, "ZeroDiv")])
 def test_an_error_is_on_the_terminal_and_names_the_log(tmp_path, table, code, said):
     exit_code, lines, _ = on_terminal(table, tmp_path)
@@ -84,6 +86,7 @@ def test_an_error_is_on_the_terminal_and_names_the_log(tmp_path, table, code, sa
     assert any(line.startswith("log  ") for line in lines)
 
 
+@pytest.mark.server
 def test_through_a_pipe_each_line_says_something_and_has_no_colours(tmp_path):
     command = [sys.executable, "-c", SCRIPT, "t"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

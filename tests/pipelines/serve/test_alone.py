@@ -60,6 +60,7 @@ def test_its_replicas_are_the_shard_s(archive: Archive, tmp_path: Path) -> None:
         ServeConfig(table=archive.table, open=True, index_folder=tmp_path, ingress_replicas=2)
 
 
+@pytest.mark.server
 def test_what_searches_needs_no_torch() -> None:
     heavy = "import sys, pipelines.serve.app; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)

@@ -66,6 +66,7 @@ def test_a_port_of_another_clusters_service_is_not_shared(archive):
     assert f"127.0.0.1:{port} can't be listened on" in done.stderr
 
 
+@pytest.mark.server
 def test_ray_reads_our_settings(monkeypatch):
     """Ray's own constants say so, in a process that is started as a cluster's are."""
     for name in SETTINGS:  # a service that other tests share may have set it
@@ -83,6 +84,7 @@ def test_ray_reads_our_settings(monkeypatch):
         assert not {f"RAY_SERVE_{name}" for name in SETTINGS} & set(os.environ)
 
 
+@pytest.mark.server
 def test_nothing_slow_is_imported_before_the_refusal():
     check = "import sys, pipelines.serve.start_checks; print({'ray', 'torch', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)

@@ -20,6 +20,8 @@ from pipelines.storage.store import Store
 from tests.pipelines.sources.awkward import item, landing, page, s3_with, serving
 from tests.pipelines.sources.test_stac import listed
 
+pytestmark = pytest.mark.server
+
 LOCAL = Store(StoreConfig(private_hosts=True, patience=2))
 
 

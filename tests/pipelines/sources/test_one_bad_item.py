@@ -54,6 +54,7 @@ def test_a_column_twice_is_told(tmp_path, names):
 ASSET = {"href": "https://h.example/2.tif"}
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("bad", "key", "reason"),
     [
@@ -132,6 +133,7 @@ def test_broken_links_of_a_catalog_cost_themselves(tmp_path):
     assert listing.passed_over.counts == {"bad_link": 6}
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("conforms", [(), CONFORMS[:1], (5,), "x"])
 def test_an_api_that_cannot_be_searched_is_told(conforms):
     def reply(handler) -> None:

@@ -12,6 +12,8 @@ from pipelines.storage.store import Store
 from tests.pipelines.sources.awkward import item, landing, listing_of, page, s3_with, serving, uris
 from tests.pipelines.sources.test_stac import listed
 
+pytestmark = pytest.mark.server
+
 
 def test_a_key_for_one_prefix_is_enough(tmp_path):
     with s3_with("im/a.tif", "im/x/b.tif", "other/c.tif", may_list="im/") as (store, _):

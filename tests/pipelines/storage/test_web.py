@@ -15,6 +15,8 @@ from pipelines.storage.ranges import FOR_CHIPS
 from pipelines.storage.store import Store
 from pipelines.storage.web import read_web, web_etag
 
+pytestmark = pytest.mark.server
+
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 

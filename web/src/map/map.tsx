@@ -64,8 +64,8 @@ function Tools(): JSX.Element {
       )}
       <Layers />
       {tool.value === "region" && <p class="map-hint">Click the corners; Enter or a double click ends it, Esc gives it up.</p>}
-      {tool.value === "for" && <p class="map-hint">A click adds an example for.</p>}
-      {tool.value === "against" && <p class="map-hint">A click adds an example against.</p>}
+      {tool.value === "for" && <p class="map-hint">A click adds an example for; Shift and a drag, all results in a box.</p>}
+      {tool.value === "against" && <p class="map-hint">A click adds an example against; Shift and a drag, all results in a box.</p>}
     </div>
   );
 }

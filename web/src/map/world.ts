@@ -1,5 +1,5 @@
 // The map itself: set up once, then told what to show.
-import { AttributionControl, Map, NavigationControl, prewarm, setWorkerUrl, type MapMouseEvent } from "maplibre-gl";
+import { AttributionControl, LngLatBounds, Map, NavigationControl, prewarm, setWorkerUrl, type MapMouseEvent, type PointLike } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import "maplibre-gl/dist/maplibre-gl.css";
 import { batch, effect } from "@preact/signals";
@@ -14,6 +14,7 @@ import { addFineLand, baseStyle, DARK, LIGHT, needsFineLand, repaintBase, type P
 import { lacksBaseMap, showsBaseMap, showsFootprints, tool } from "./tools";
 import { wrapped } from "./regions";
 import { ExampleMarks } from "./example_marks";
+import { labelArea } from "./label_area";
 import { coverageLayer, heatLayer, showCoverage, showHeat } from "./coverage";
 import { boxOfView, visibleBox } from "./view";
 import { coverage, heat, showsCoverage } from "../state/archive";
@@ -56,6 +57,7 @@ export class World {
       doubleClickZoom: true,
       attributionControl: false,
       trackResize: false,
+      boxZoom: { boxZoomEnd: (_, from, to) => this.endBox(from, to) },
       fadeDuration: 0,
       canvasContextAttributes: { preserveDrawingBuffer: false, desynchronized: drawsInSoftware() },
     });
@@ -189,6 +191,14 @@ export class World {
   private hover(event: MapMouseEvent): void {
     if (tool.value === "region") return;
     hovered.value = this.footprints.rowAt(this.map, event.lngLat.lng, event.lngLat.lat);
+  }
+
+  /** Do what a box is drawn for, with Shift and a drag: results in it become examples, or it is looked at. */
+  private endBox(from: PointLike, to: PointLike): void {
+    const chosen = tool.value;
+    const bounds = LngLatBounds.fromLngLat(this.map.unproject(from), 0).extend(this.map.unproject(to));
+    if (chosen !== "for" && chosen !== "against") this.map.fitScreenCoordinates(from, to, 0, { linear: true });
+    else labelArea(boxOfView(bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()), chosen);
   }
 
   /** Do what Enter and Escape do on the map. Return whether it did anything. */

@@ -21,6 +21,7 @@ const KEYS: [string, [string, string][]][] = [
     ["1", "A click searches from there"],
     ["2", "A click adds an example for"],
     ["3", "A click adds an example against"],
+    ["⇧ drag", "After 2 or 3, all results in the box; else zoom"],
   ]],
   ["Anywhere", [
     ["Z", "Undo"],

@@ -2,7 +2,7 @@
 import { computed, effect, signal } from "@preact/signals";
 import { askPlace } from "../api/archive";
 import type { BBox } from "../map/regions";
-import { query } from "./store";
+import { answer, query } from "./store";
 
 export interface ExamplePlace {
   readonly as: "for" | "against";
@@ -32,10 +32,17 @@ async function placed(id: string, as: "for" | "against"): Promise<ExamplePlace |
 }
 
 function placeOnce(id: string): Promise<BBox | null> {
-  const asked = known.get(id) ?? askPlace(id, query.peek().snapshot);
+  const asked = known.get(id) ?? placeInAnswer(id) ?? askPlace(id, query.peek().snapshot);
   known.set(id, asked);
   return asked.catch(() => {
     known.delete(id); // the map is of use without the mark; the next change asks again
     return null;
   });
+}
+
+/** Return the place of a result, which most examples have been. */
+function placeInAnswer(id: string): Promise<BBox | null> | null {
+  const found = answer.peek();
+  const row = found?.ids.indexOf(id) ?? -1;
+  return found && row >= 0 ? Promise.resolve(found.boxes[row] ?? null) : null;
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { BBox } from "../map/regions";
-import { placesOf } from "./places";
+import { placesOf, rowsIn } from "./places";
 
 /** The same by comparing each chip with each place. */
 function slowly(boxes: (BBox | null)[]): number[] {
@@ -42,4 +42,17 @@ test("as comparing all with all finds", () => {
     });
     expect(placesOf(boxes, boxes.length).map(({ row }) => row)).toEqual(slowly(boxes));
   }
+});
+
+const somewhere: (BBox | null)[] = [[0, 0, 2, 2], null, [179, 0, -179, 2], [-179.5, 0, -178.5, 2]];
+
+test("an area has the boxes whose middle lies in it", () => {
+  expect(rowsIn([1, 1, 5, 5], somewhere)).toEqual([0]);
+  expect(rowsIn([1.1, 0, 5, 5], somewhere)).toEqual([]);
+});
+
+test("an area may lie over the antimeridian", () => {
+  expect(rowsIn([178, 0, -179.5, 2], somewhere)).toEqual([2]);
+  expect(rowsIn([178, 0, -178, 2], somewhere)).toEqual([2, 3]);
+  expect(rowsIn([-180, -90, 180, 90], somewhere)).toEqual([0, 2, 3]);
 });

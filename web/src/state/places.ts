@@ -1,5 +1,5 @@
 // "One a place": of chips that overlap, the nearest is kept; the others, mostly other dates, stand behind it.
-import type { BBox } from "../map/regions";
+import { wrapped, type BBox } from "../map/regions";
 
 export interface Place {
   /** The row of the chip that stands for the place. */
@@ -61,4 +61,14 @@ export const centreOf = (box: BBox): [number, number] => [box[0] + widthOf(box) 
 function isWithin(box: BBox, x: number, y: number): boolean {
   const [cx, cy] = centreOf(box);
   return Math.abs(cx - x) < widthOf(box) / 2 && Math.abs(cy - y) < (box[3] - box[1]) / 2;
+}
+
+/** Return which of the boxes have their middle in an area; a chip without a place is in none. */
+export function rowsIn([west, south, east, north]: BBox, boxes: readonly (BBox | null)[]): number[] {
+  return boxes.flatMap((box, row) => {
+    if (!box) return [];
+    const [x, y] = [wrapped(centreOf(box)[0]), centreOf(box)[1]];
+    const isBetween = west <= east ? west <= x && x <= east : west <= x || x <= east;
+    return isBetween && south <= y && y <= north ? [row] : [];
+  });
 }

@@ -4,6 +4,9 @@ import type { BBox, Geometry } from "../map/regions";
 export type Compare = "both" | "kind" | "look";
 export type Region = { bbox: BBox } | { geometry: Geometry };
 
+/** Most examples for, and most against, that the service takes. */
+export const MOST_EXAMPLES = 100;
+
 export interface Query {
   /** Ids of the examples that answers should be like. */
   readonly positive: readonly string[];

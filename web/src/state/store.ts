@@ -2,9 +2,10 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { type Answer, chipAt, encodePicture, joined, search } from "../api/search";
 import { ApiError, asApiError, isAborted } from "../api/client";
+import { labelled, labelOf, type Label } from "./labels";
 import { placesOf, type Place } from "./places";
 import { askHits } from "../api/watches";
-import { asksForSomething, EMPTY, fromHash, toHash, type Query } from "./query";
+import { asksForSomething, EMPTY, fromHash, MOST_EXAMPLES, toHash, type Query } from "./query";
 import { asksForKey } from "./session";
 
 const LABEL_PAUSE_MS = 150;
@@ -180,25 +181,17 @@ export async function loadMore(): Promise<void> {
   }
 }
 
-export type Label = "for" | "against" | "none";
-
-/** Return a query with a chip as an example for, an example against, or none. */
-export function labelled(of: Query, id: string, label: Label): Query {
-  const positive = of.positive.filter((each) => each !== id);
-  const negative = of.negative.filter((each) => each !== id);
-  if (label === "for") positive.push(id);
-  if (label === "against") negative.push(id);
-  // the service takes chips or a code, not both; and examples against only with examples for
-  const withoutCode = positive.length ? { code: "", weights: "" } : {};
-  return { ...of, ...withoutCode, positive, negative, cutoff: null, watch: "", night: null };
-}
-
+export const FOR_FIRST = "Choose an example for first: examples against only push others away from it.";
 /** Make a chip an example for, against, or none, and search again. */
 export function label(id: string, as: Label): void {
   if (labelOf(query.value, id) === as) return;
   const next = labelled(query.value, id, as);
   if (as === "against" && !next.positive.length) {
-    notice.value = "Choose an example for first: examples against only push others away from it.";
+    notice.value = FOR_FIRST;
+    return;
+  }
+  if (next.positive.length > MOST_EXAMPLES || next.negative.length > MOST_EXAMPLES) {
+    notice.value = `There can be ${MOST_EXAMPLES} examples of a kind at most: remove one first.`;
     return;
   }
   if (query.value.code && next.positive.length) notice.value = "Chips are the examples now; the picture is left out.";
@@ -209,9 +202,6 @@ export function label(id: string, as: Label): void {
 export function searchFrom(id: string): void {
   change({ positive: [id], negative: [], code: "", weights: "", cutoff: null });
 }
-
-export const labelOf = (of: Query, id: string): Label =>
-  of.positive.includes(id) ? "for" : of.negative.includes(id) ? "against" : "none";
 
 /** Take the chip at a place as an example. */
 export async function takeAt(longitude: number, latitude: number, as: Take): Promise<void> {
