@@ -121,8 +121,9 @@ import os, sys, time
 print("ready", flush=True)
 while True:
     try:
-        os.close(os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK))
-        os.write(1, b"opened")
+        opened = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)
+        os.write(1, b"opened")  # before the reader is let go on
+        os.close(opened)
     except OSError:
         time.sleep(.001)
 """
