@@ -45,20 +45,22 @@ check: setup
 	cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm run check && PATH="$(CURDIR)/$(BIN):$$PATH" npm test
 
 # in two processes, each with a network of its own, where the machine allows that; else in one; in the order of names, as
-# files with few tests are often the slowest; the soak alone, as it runs the whole product on several machines and judges
-# what it answers
+# files with few tests are often the slowest
+OWN_NETWORK := $(shell tests/own_network.sh true 2>/dev/null && echo tests/own_network.sh)
+TWO_PROCESSES := $(if $(OWN_NETWORK),--dist loadscope --no-loadscope-reorder --tx '2*popen//python=$(OWN_NETWORK) $(BIN)/python')
+
+# the soak alone, as it runs the whole product on several machines and judges what it answers
 test: setup
-	$(BIN)/python -m pytest --ignore=$(SOAK) $(shell tests/own_network.sh true 2>/dev/null && echo "--dist loadscope --no-loadscope-reorder --tx '2*popen//python=tests/own_network.sh $(BIN)/python'")
-	$(shell tests/own_network.sh true 2>/dev/null && echo tests/own_network.sh) $(BIN)/python -m pytest $(SOAK)
+	$(BIN)/python -m pytest --ignore=$(SOAK) $(TWO_PROCESSES)
+	$(OWN_NETWORK) $(BIN)/python -m pytest $(SOAK)
 
 # tests that start neither Ray, nor a server, nor another program
 quick: setup
 	$(BIN)/python -m pytest -m 'not server' -n 2 --dist loadscope
 
-# branches that the tests take in their own process; what Ray's workers and subprocesses run isn't counted
+# branches that the tests take in their own processes; what Ray's workers and subprocesses run isn't counted
 coverage: setup
-	$(BIN)/python -m coverage run -m pytest
-	$(BIN)/python -m coverage report
+	$(BIN)/python -m pytest --ignore=$(SOAK) $(TWO_PROCESSES) --cov --cov-report=term-missing
 
 demo: setup
 	$(BIN)/python -m jobs.demo $(if $(KEEP),--keep)
