@@ -14,6 +14,9 @@ from torch.nn import functional as F
 from model.recipe import VIEWS, AugmentSpec
 from model.spec import InputSpec
 
+_TOGETHER = 8
+"""Images that are prepared at a time on a CPU, so that they stay in its caches."""
+
 
 def preprocess(chips_BHWC: Tensor, spec: InputSpec) -> Tensor:
     """Turn uint8 chips into float32 images_BCSS on the same device.
@@ -24,14 +27,26 @@ def preprocess(chips_BHWC: Tensor, spec: InputSpec) -> Tensor:
         raise ValueError(f"chips must be uint8, not {chips_BHWC.dtype}")
     if chips_BHWC.shape[-1] != len(spec.bands):
         raise ValueError(f"chips have {chips_BHWC.shape[-1]} bands, the network takes {len(spec.bands)}")
-    images_BCHW = chips_BHWC.permute(0, 3, 1, 2).float()
+    if chips_BHWC.device.type != "cpu":
+        return _prepared(chips_BHWC, spec)
+    shape = len(chips_BHWC), len(spec.bands), spec.size, spec.size
+    images_BCSS = torch.empty(shape, memory_format=torch.channels_last)
+    for first in range(0, len(chips_BHWC), _TOGETHER):
+        few = slice(first, first + _TOGETHER)
+        images_BCSS[few] = _prepared(chips_BHWC[few], spec)
+    return images_BCSS
+
+
+def _prepared(chips_BHWC: Tensor, spec: InputSpec) -> Tensor:
+    # band after band: a CPU resizes images whose bands alternate in twice the time
+    images_BCHW = chips_BHWC.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     if images_BCHW.shape[-2:] != (spec.size, spec.size):
         images_BCHW = F.interpolate(
             images_BCHW, size=(spec.size, spec.size), mode=spec.resize, antialias=True, align_corners=False
         )
     mean_C11 = images_BCHW.new_tensor(spec.mean)[:, None, None] * 255
     std_C11 = images_BCHW.new_tensor(spec.std)[:, None, None] * 255
-    return (images_BCHW - mean_C11) / std_C11
+    return images_BCHW.sub_(mean_C11).div_(std_C11)
 
 
 def preprocess_mixed(chips: Sequence[NDArray[np.uint8]], spec: InputSpec, device: torch.device) -> Tensor:

@@ -41,6 +41,23 @@ def test_preprocess_scales_and_resizes():
     torch.testing.assert_close(images_BCHW[0, :, 7, 9], expected_C)
 
 
+@pytest.mark.parametrize("count", [1, 8, 19])
+@pytest.mark.parametrize("side", [20, 32, 50])
+@pytest.mark.parametrize("resize", ["bilinear", "bicubic"])
+def test_preprocess_is_its_definition_bit_for_bit(count, side, resize):
+    rng = np.random.default_rng(0)
+    chips_BHWC = torch.from_numpy(rng.integers(0, 256, (count, side, side, 3), np.uint8))
+    spec = InputSpec(size=32, resize=resize, mean=(0.1, 0.4, 0.5), std=(0.2, 0.3, 0.25))
+    images_BCHW = chips_BHWC.permute(0, 3, 1, 2).float()
+    if side != spec.size:
+        options = {"mode": resize, "antialias": True, "align_corners": False}
+        images_BCHW = torch.nn.functional.interpolate(images_BCHW, size=(32, 32), **options)
+    mean_C11, std_C11 = (torch.tensor(values)[:, None, None] * 255 for values in (spec.mean, spec.std))
+    found_BCSS = preprocess(chips_BHWC, spec)
+    assert found_BCSS.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found_BCSS, (images_BCHW - mean_C11) / std_C11, rtol=0, atol=0)
+
+
 def test_preprocess_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="uint8"):
         preprocess(torch.zeros(1, 8, 8, 3), INPUT)
