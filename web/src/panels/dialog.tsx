@@ -24,12 +24,16 @@ export function Dialog({ title, isOpen, onClose, wide = false, children }: Props
       openDialogs.value = openDialogs.value.filter((each) => each !== title);
     };
   }, [isOpen]);
+  // the browser says it a moment later: by then the dialog may be open again, as after a wrong key
+  const closed = (): void => {
+    if (!element.current!.open) onClose();
+  };
   return (
     <dialog
       ref={element}
       class={wide ? "wide" : ""}
       aria-label={title}
-      onClose={onClose}
+      onClose={closed}
       onClick={(event) => event.target === element.current && onClose()}
     >
       {isOpen && (

@@ -1,22 +1,25 @@
 // Asks for the key, once a tab.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { asksForKey, key, signIn } from "../state/session";
-import { askWhatIsServed, served } from "../state/served";
+import { asksForKey, keepKey, key } from "../state/session";
+import { askWhatIsServed, served, servedFailure } from "../state/served";
 import { asksForSomething } from "../state/query";
 import { query, searchAgain } from "../state/store";
 import { Dialog } from "./dialog";
 
 export function SignIn(): JSX.Element {
-  const [problem, setProblem] = useState("");
+  const [isAsking, setAsking] = useState(false);
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
     const input = (event.currentTarget as HTMLFormElement).elements.namedItem("key") as HTMLInputElement;
-    signIn(input.value);
+    setAsking(true);
+    keepKey(input.value);
     served.value = null;
     await askWhatIsServed();
-    setProblem(asksForKey.value ? "The service doesn’t know this key." : "");
-    if (!asksForKey.value && asksForSomething(query.value)) searchAgain();
+    setAsking(false);
+    if (servedFailure.value?.status === 401) return;
+    asksForKey.value = false;
+    if (asksForSomething(query.value)) searchAgain();
   };
   return (
     <Dialog title="Sign in" isOpen={asksForKey.value} onClose={() => (asksForKey.value = false)}>
@@ -26,7 +29,7 @@ export function SignIn(): JSX.Element {
           Key
           <input name="key" type="password" autocomplete="off" required autofocus aria-describedby="key-problem" />
         </label>
-        <p id="key-problem" class="problem" role="alert">{problem || (key.value ? "This key isn’t accepted." : "")}</p>
+        <p id="key-problem" class="problem" role="alert">{key.value && !isAsking ? "The service doesn’t know this key." : ""}</p>
         <div class="actions">
           <button type="submit" class="primary">Sign in</button>
         </div>

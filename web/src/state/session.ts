@@ -16,9 +16,8 @@ function read(): string {
 }
 
 /** Keep a key for this tab. */
-export function signIn(given: string): void {
+export function keepKey(given: string): void {
   key.value = given.trim();
-  asksForKey.value = false;
   try {
     sessionStorage.setItem(NAME, key.value);
   } catch {
