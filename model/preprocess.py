@@ -19,7 +19,7 @@ _TOGETHER = 8
 
 
 def preprocess(chips_BHWC: Tensor, spec: InputSpec) -> Tensor:
-    """Turn uint8 chips into float32 images_BCSS on the same device.
+    """Turn uint8 chips into float32 images_BCSS on the same device, in memory as channels_last.
 
     Resizing is antialiased. Raises ValueError on another dtype or number of bands.
     """
@@ -28,18 +28,18 @@ def preprocess(chips_BHWC: Tensor, spec: InputSpec) -> Tensor:
     if chips_BHWC.shape[-1] != len(spec.bands):
         raise ValueError(f"chips have {chips_BHWC.shape[-1]} bands, the network takes {len(spec.bands)}")
     if chips_BHWC.device.type != "cpu":
-        return _prepared(chips_BHWC, spec)
+        return _prepared(chips_BHWC, spec, torch.preserve_format)
     shape = len(chips_BHWC), len(spec.bands), spec.size, spec.size
-    images_BCSS = torch.empty(shape, memory_format=torch.channels_last)
+    images_BCSS = torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
     for first in range(0, len(chips_BHWC), _TOGETHER):
         few = slice(first, first + _TOGETHER)
-        images_BCSS[few] = _prepared(chips_BHWC[few], spec)
+        # band after band: a CPU resizes images whose bands alternate in twice the time
+        images_BCSS[few] = _prepared(chips_BHWC[few], spec, torch.contiguous_format)
     return images_BCSS
 
 
-def _prepared(chips_BHWC: Tensor, spec: InputSpec) -> Tensor:
-    # band after band: a CPU resizes images whose bands alternate in twice the time
-    images_BCHW = chips_BHWC.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+def _prepared(chips_BHWC: Tensor, spec: InputSpec, layout: torch.memory_format) -> Tensor:
+    images_BCHW = chips_BHWC.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
     if images_BCHW.shape[-2:] != (spec.size, spec.size):
         images_BCHW = F.interpolate(
             images_BCHW, size=(spec.size, spec.size), mode=spec.resize, antialias=True, align_corners=False

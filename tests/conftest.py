@@ -31,7 +31,17 @@ from pipelines.imagery.grid import Grid, grid_windows
 from pipelines.storage.store import Store
 
 SHARE_A_SERVICE = {"cluster", "page", "serve"}
-STARTS_A_SERVER = {"api", "cluster", "ray_local", "remote_store", "server", "store", "website"}
+STARTS_A_PROGRAM = {
+    "api",
+    "cluster",
+    "ray_local",
+    "remote_store",
+    "rendered",
+    "run",
+    "server",
+    "store",
+    "website",
+}
 
 
 class TogetherInOneProcess(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -55,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         in_a_bucket = hasattr(item, "callspec") and item.callspec.params.get("any_root") == "s3"
-        if in_a_bucket or fixtures & STARTS_A_SERVER:
+        if in_a_bucket or fixtures & STARTS_A_PROGRAM:
             item.add_marker(pytest.mark.server)
 
 

@@ -3,7 +3,7 @@
 Two chips of one place have south-western corners less than a quarter of the earlier chip's size apart. So
 with square cells at least that wide, their corners lie in one cell, or in two that touch.
 
-Shapes: M boxes, A cells.
+Shapes: M boxes; A, B: cells, or numbers of any kind.
 """
 
 from collections.abc import Sequence

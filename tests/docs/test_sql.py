@@ -41,6 +41,7 @@ def sql() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+@pytest.mark.server
 def test_the_table_becomes_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example in Python, on a Delta table of two versions, and then a query of the page."""
     ids = [f"chip-{number:02}" for number in range(40)]

@@ -83,6 +83,7 @@ def test_every_package_is_pinned():
     assert {"torch", "torchvision", "mlflow", "boto3", "psycopg2-binary"} <= pins
 
 
+@pytest.mark.server
 def test_dependencies_come_from_the_project():
     script, project = REPOSITORY / "infra/container/requirements.py", REPOSITORY / "pyproject.toml"
     printed = subprocess.run([sys.executable, script, project], capture_output=True, text=True, check=True)
@@ -95,6 +96,7 @@ def test_the_entry_point_knows_every_job():
     assert values("scenehash", "ENTRYPOINT") == ['["tini", "--", "python", "-m", "jobs"]']
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -1,5 +1,7 @@
 """What takes its time can be stopped; the page says what is there then, and no state violates WCAG."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,13 +53,19 @@ def test_a_search(archive: Archive, visit) -> None:
     assert text_of_focus(visitor) == "Search again"
     assert visitor.violations() == []
     visitor.page.unroute("**/v1/search")
+    assert visitor.page.inner_text(".results .status") == "Stopped"
+    held = hold(visitor, "/v1/search")
     visitor.page.keyboard.press("Enter")
+    visitor.page.wait_for_selector(".state", state="detached")
+    assert visitor.page.inner_text(".results .status") == "Searching\N{HORIZONTAL ELLIPSIS}"
+    for route in held:
+        route.continue_()
     visitor.page.wait_for_selector(".card")
-    assert visitor.page.locator(".state").count() == 0
+    visitor.page.wait_for_function("() => document.activeElement.matches('.card .open')")
 
 
 def test_a_search_beside_an_older_answer(archive: Archive, visit) -> None:
-    visitor = visit()
+    visitor = visit(accept_downloads=True)
     visitor.open(f"#for={archive.ids()[5]}")
     visitor.page.wait_for_selector(".card")
     before = visitor.cards()
@@ -70,6 +78,16 @@ def test_a_search_beside_an_older_answer(archive: Archive, visit) -> None:
     visitor.page.wait_for_selector(".state")
     assert "those of the search before" in visitor.page.inner_text(".state p")
     assert visitor.cards() == before
+    visitor.page.unroute("**/v1/search")
+    visitor.page.keyboard.press("e")
+    visitor.page.wait_for_selector(f"dialog[open] >> text=All {len(before)} chips")
+    with visitor.page.expect_download() as download:
+        visitor.page.click("dialog[open] >> button:has-text('GeoJSON')")
+    features = json.loads(Path(download.value.path()).read_text())["features"]
+    exported = [(each["id"], each["properties"]["distance"]) for each in features]
+    assert exported == before, "what is shown, not what was stopped"
+    visitor.page.keyboard.press("Escape")
+    visitor.page.wait_for_selector("dialog[open]", state="detached")
     visitor.page.unroute("**/v1/search")
     visitor.page.click(".state >> text=Undo the last change")
     visitor.page.wait_for_selector(".state", state="detached")
@@ -108,6 +126,26 @@ def test_a_heat_that_fails_leaves_the_answer(archive: Archive, visit) -> None:
     visitor.page.wait_for_selector(".notice.on >> text=be reached")
     assert not heat.is_checked()
     assert visitor.page.locator(".state").count() == 0, "the search hasn't failed"
+
+
+def test_an_export_that_breaks_off_says_what_is_saved(archive: Archive, visit) -> None:
+    visitor = visit(accept_downloads=True)
+    visitor.page.add_init_script(SMALL_PAGES)
+    visitor.open(f"#for={archive.ids()[5]}&cutoff=30")
+    visitor.page.wait_for_selector(".card")
+    visitor.page.keyboard.press("e")
+    visitor.page.wait_for_selector("dialog[open] .actions")
+    held = hold(visitor, "/v1/search", first=1)
+    visitor.page.click("dialog[open] >> button:has-text('GeoParquet')")
+    visitor.page.wait_for_selector(f"dialog[open] >> text=/^{CHIPS_A_PAGE} of /")
+    while not held:
+        visitor.page.wait_for_timeout(20)
+    held[0].abort()
+    visitor.page.wait_for_selector("dialog[open] .notice.on")
+    said = visitor.page.inner_text("dialog[open] .notice")
+    assert "be reached" in said
+    assert f"The first {CHIPS_A_PAGE} chips are saved in 1 file." in said
+    visitor.page.wait_for_function("() => document.activeElement.textContent === 'GeoJSON'")
 
 
 @needs_axe

@@ -154,6 +154,7 @@ def test_nothing_else_is_tried_again(server: Server, asked: Asked, status: int) 
     assert len(server.bodies) == 1
 
 
+@pytest.mark.server
 def test_what_takes_too_long_is_not_asked_twice() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as silent:  # it accepts, no more
         started = time.monotonic()

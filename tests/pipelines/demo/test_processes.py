@@ -10,6 +10,8 @@ from pipelines.demo.objectstore import free_port
 from pipelines.demo.processes import run_job, running
 from pipelines.errors import ScenehashError
 
+pytestmark = pytest.mark.server
+
 SERVER = """
 import http.server, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

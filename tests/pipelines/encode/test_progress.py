@@ -5,6 +5,8 @@ import pty
 import subprocess
 import sys
 
+import pytest
+
 from pipelines.encode.progress import progress
 
 SCRIPT = """
@@ -16,6 +18,7 @@ with log_file("nightly"), progress(10) as advance:
 """
 
 
+@pytest.mark.server
 def test_a_bar_on_a_terminal_counts_objects():
     ours, theirs = pty.openpty()
     with subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=theirs, stdout=theirs) as job:

@@ -89,6 +89,7 @@ _SHIFTS = {
 }
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("form", _SHIFTS)
 @pytest.mark.parametrize("case", [str, str.lower])
 def test_a_crs_that_names_a_file_has_none_opened(tmp_path, form, case):

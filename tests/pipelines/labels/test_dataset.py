@@ -146,11 +146,13 @@ def test_an_image_of_a_split_without_a_class_is_told(tmp_path):
         read_labels(str(tmp_path), LOCAL)
 
 
+@pytest.mark.server
 def test_a_class_without_a_name_is_passed_over():
     with s3_with("lab//x/1.tif", *(f"lab/{label}/{n}.tif" for label in "ab" for n in "123")) as (store, _):
         assert read_labels("s3://b/lab", store).class_names == ("a", "b")
 
 
+@pytest.mark.server
 def test_images_of_web_servers_have_etags(tmp_path):
     """A server that refuses HEAD is asked by GET; one that is busy, again; one that says nothing has none."""
     etags, asked = {"/a.tif": '"1"', "/b.tif": 'W/"2"'}, set()

@@ -46,9 +46,11 @@ def test_cells_that_touch_one_of_another_shard(shards: list[set[Cell]]) -> None:
     assert cells_of(found_A) == sorted(wanted)
 
 
-@given(st.sets(a_cell), st.sets(a_cell))
-def test_the_coarser_level_decides(coarse: set[Cell], fine: set[Cell]) -> None:
-    fine_cells = {(2 * row + 1, 2 * column) for row, column in fine}
+@given(
+    st.sets(a_cell), st.sets(a_cell), st.sets(st.sampled_from([(0, 0), (0, 1), (1, 0), (1, 1)]), min_size=1)
+)
+def test_the_coarser_level_decides(coarse: set[Cell], fine: set[Cell], parts: set[Cell]) -> None:
+    fine_cells = {(2 * row + down, 2 * column + right) for row, column in fine for down, right in parts}
     found = meeting_cells([edge(coarse), edge(fine_cells, LEVEL + 1)])
     same = meeting_cells([edge(coarse), edge(fine)])
     assert found[0] == same[0] == LEVEL

@@ -60,6 +60,25 @@ def test_one_at_a_time_and_so_many_wait() -> None:
     assert Slow.most == 1
 
 
+@dataclass
+class Keyless:
+    """A lookup whose answer isn't worth its memory."""
+
+    text: str
+    key = ""
+    is_heavy = True
+
+    def answer(self, snapshot: Any, *, is_whole: bool) -> str:
+        return self.text
+
+
+def test_an_answer_without_a_key_is_not_kept() -> None:
+    heavy = HeavyLookups()
+    for text in ("first", "second"):
+        assert heavy.answer(Keyless(text), snapshot(1), is_whole=True) == text
+    assert not heavy._kept
+
+
 def test_a_refusal_is_not_kept() -> None:
     heavy, refused, answered = HeavyLookups(), Slow("grid"), Slow("grid")
     answered.released.set()

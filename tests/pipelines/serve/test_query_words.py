@@ -300,6 +300,7 @@ def test_what_cannot_be_asked(
     assert re.search(said, error), error
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("word", WORDS)
 def test_a_refusal_waits_for_nothing_slow(tmp_path: Path, word: str) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "jobs.query", word, "--url", "nowhere"]

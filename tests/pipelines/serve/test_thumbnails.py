@@ -69,6 +69,7 @@ def test_pixels_of_another_version_are_never_shown(store, any_root, geotiff):
     assert isinstance(read_thumbnail(**chip | {"etag": "1220-a-checksum"}), bytes)
 
 
+@pytest.mark.server
 def test_pixels_of_another_version_on_the_web(geotiff):
     """A web server's etags have any form: those of one form are compared."""
     pages = {"etag": '"5f3-61a2b"', "content": geotiff(np.full((32, 32, 3), 9, np.uint8))}

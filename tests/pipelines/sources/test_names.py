@@ -118,6 +118,7 @@ def test_other_names_of_what_is_read(tmp_path):
     assert uris(listing_of(tmp_path / "items.json", tmp_path / "work")) == uris(listing)
 
 
+@pytest.mark.server
 def test_a_source_may_have_another_name_too(tmp_path):
     with s3_with("im/a.tif") as (store, _):
         for source in ("S3://b/im", "/vsis3/b/im", "s3a://b/im/"):
@@ -137,6 +138,7 @@ def test_etags_of_manifests_are_those_of_listings(tmp_path):
     assert found == [HASH, HASH, HASH, HASH, f"{HASH}-3", "Other"]
 
 
+@pytest.mark.server
 def test_an_etag_of_other_parts_says_nothing_of_the_content():
     with s3_with("a.tif") as (store, _):
         etag = store.etag("s3://b/a.tif")

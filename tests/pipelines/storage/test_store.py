@@ -191,6 +191,7 @@ def test_only_the_version_that_was_listed_is_read(store, any_root):
         store.open_version(f"{any_root}/nothing", listed.etag, FOR_CHIPS)
 
 
+@pytest.mark.server
 def test_what_is_on_the_web_is_read(tmp_path):
     store = Store(StoreConfig(private_hosts=True))
     (tmp_path / "a b.json").write_text("{}")

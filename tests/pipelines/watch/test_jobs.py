@@ -87,6 +87,7 @@ def test_the_users_mistakes(capsys, monkeypatch, store, arguments, message):
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.server
 def test_help_of_a_command_is_quick_and_light():
     done = subprocess.run(
         [sys.executable, "-m", "jobs.watch", "add", "--help"], capture_output=True, text=True, check=True

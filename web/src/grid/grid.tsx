@@ -25,14 +25,16 @@ export function Grid(): JSX.Element {
     };
   }, []);
   useEffect(() => scroller.current?.scrollTo({ top: 0 }), [found?.ids[0], found?.snapshot, found?.matched]);
-  // the card that had the focus goes when its chip becomes an example: the one in its place takes it
+  // the card that had the focus goes when its chip becomes an example: the one in its place takes it; so does the first
+  // card when a state's button goes, as there is an answer
   const held = useRef(-1);
   useEffect(() => {
     if (held.current >= 0 && document.activeElement === document.body && list.length) moveTo(Math.min(held.current, list.length - 1));
   }, [found]);
   const onFocusIn = (event: FocusEvent): void => {
     const row = Number((event.target as HTMLElement).dataset["row"] ?? "NaN");
-    held.current = list.findIndex((each) => each.row === row);
+    const isInState = (event.target as HTMLElement).closest(".state") !== null;
+    held.current = isInState ? 0 : list.findIndex((each) => each.row === row);
   };
   const onFocusOut = (event: FocusEvent): void => {
     if (event.relatedTarget) held.current = -1;

@@ -33,6 +33,7 @@ export function Results(): JSX.Element {
 
 function statusLine(): string {
   const found = answer.value;
+  if (failure.value?.code === STOPPED) return "Stopped";
   if (isSearching.value && !found) return query.value.watch ? "Reading the hits…" : "Searching…";
   if (!found || !asksForSomething(query.value)) return "";
   const isPart = shown.value < found.ids.length;

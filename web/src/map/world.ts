@@ -62,6 +62,7 @@ export class World {
       canvasContextAttributes: { preserveDrawingBuffer: false, desynchronized: drawsInSoftware() },
     });
     this.map.touchZoomRotate.disableRotation();
+    this.map.keyboard.disableRotation();
     this.map.addControl(new NavigationControl({ showCompass: false }), "top-right");
     this.map.addControl(new AttributionControl({ compact: false }), "bottom-right");
     this.map.getCanvas().setAttribute("aria-label", "Map. Arrow keys move it, Enter takes the chip at the crosshair.");

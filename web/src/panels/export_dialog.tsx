@@ -2,12 +2,12 @@
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { isAborted, SERVICE } from "../api/client";
+import { ApiError, asApiError, isAborted, SERVICE } from "../api/client";
 import { exportPages, type FileKind } from "../api/export";
 import { served } from "../state/served";
 import { key } from "../state/session";
 import { LARGEST_PAGE } from "../state/query";
-import { answer, notice, query, shown, tell } from "../state/store";
+import { answer, notice, query, shown, shownQuery, tell } from "../state/store";
 import { Dialog } from "./dialog";
 import { asCurl, asPython, asSql, asWatch } from "./export_text";
 import { counted, number } from "./format";
@@ -17,6 +17,7 @@ export const isExporting = signal(false);
 
 const TEXTS = { curl: "curl", python: "Python", sql: "SQL", watch: "Watch" } as const;
 type TextKind = keyof typeof TEXTS;
+const FIRST_BUTTON = "dialog[open] .actions button";
 
 export function ExportDialog(): JSX.Element {
   return (
@@ -44,15 +45,18 @@ function Files(): JSX.Element {
       saved++;
     };
     try {
-      const files = await exportPages(query.value, kind, own.signal, progress, keep);
+      const files = await exportPages(shownQuery.value, kind, own.signal, progress, keep);
       notice.value = `Exported ${counted(all, "chip")}${files > 1 ? ` in ${number(files)} numbered files` : ""}.`;
     } catch (error) {
       const kept = saved ? `The first ${counted(chips, "chip")} are saved in ${counted(saved, "file")}.` : "Nothing is saved.";
+      const said = asApiError(error);
       if (isAborted(error)) notice.value = `Stopped. ${kept}`;
-      else tell(error);
+      else tell(saved ? new ApiError(said.status, said.code, said.message, `${said.hint} ${kept}`) : said);
     } finally {
       setController(null);
       setDone(null);
+      // the button that was pressed is gone, and then Stop is
+      requestAnimationFrame(() => document.activeElement === document.body && document.querySelector<HTMLElement>(FIRST_BUTTON)?.focus());
     }
   };
   return (
@@ -71,7 +75,7 @@ function Files(): JSX.Element {
         <div class="actions">
           <progress max={all} value={done} aria-label="Exported chips" />
           <span>{number(done)} of {number(all)}</span>
-          <Stop stop={() => controller?.abort()} focusOn="dialog[open] .actions button" />
+          <Stop stop={() => controller?.abort()} focusOn={FIRST_BUTTON} />
         </div>
       )}
     </section>

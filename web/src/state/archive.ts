@@ -7,7 +7,7 @@ import { collections } from "./collections";
 import { hasExample } from "./query";
 import { wholeCounts } from "./histogram";
 import { served } from "./served";
-import { answer, query, tell } from "./store";
+import { answer, query, shownQuery, tell } from "./store";
 
 export const coverage = signal<Coverage | null>(null);
 /** Whether the archive's cells are shown where there is no heat. */
@@ -70,7 +70,7 @@ function followHeat(): void {
     }
     heating = new AbortController();
     isHeating.value = true;
-    askHeat(query.peek(), view, ...HEAT_CELLS, within, heating.signal).then(
+    askHeat(shownQuery.peek(), view, ...HEAT_CELLS, within, heating.signal).then(
       (map) => {
         heat.value = map;
         isHeating.value = false;

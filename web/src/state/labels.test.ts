@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { allLabelled } from "./labels";
+import { allLabelled, isFull } from "./labels";
 import { EMPTY } from "./query";
 
 test("an area moves chips from the other examples", () => {
-  const { query, taken } = allLabelled({ ...EMPTY, positive: ["a", "b"], negative: ["c"] }, ["b", "c", "d"], "against");
+  const { query, taken } = allLabelled({ ...EMPTY, positive: ["a", "b"], negative: ["c"] }, ["b", "d"], "against");
   expect([query.positive, query.negative, taken]).toEqual([["a"], ["c", "b", "d"], 2]);
 });
 
@@ -12,4 +12,7 @@ test("of too many chips the first become examples", () => {
   const { query, taken } = allLabelled({ ...EMPTY, positive: ["a"] }, ids, "for");
   expect([query.positive.length, taken]).toEqual([100, 99]);
   expect(query.positive.at(-1)).toBe("x98");
+  expect(isFull(query, "for")).toBe(true);
+  const overfull = { ...EMPTY, positive: ids };
+  expect(allLabelled(overfull, ["y"], "for")).toEqual({ query: overfull, taken: 0 });
 });

@@ -17,9 +17,14 @@ export function labelled(of: Query, id: string, label: Label): Query {
   return { ...of, ...withoutCode, positive, negative, cutoff: null, watch: "", night: null };
 }
 
+/** How many more examples of a kind the service takes. */
+const roomFor = (of: Query, as: "for" | "against"): number => Math.max(0, MOST_EXAMPLES - (as === "for" ? of.positive : of.negative).length);
+
+/** Whether a query has as many examples of a kind as the service takes. */
+export const isFull = (of: Query, as: "for" | "against"): boolean => roomFor(of, as) === 0;
+
 /** Return a query with some chips as examples more, the first of them where these are too many; and how many. */
 export function allLabelled(of: Query, ids: readonly string[], as: "for" | "against"): { query: Query; taken: number } {
-  const before = as === "for" ? of.positive : of.negative;
-  const taken = ids.filter((id) => labelOf(of, id) !== as).slice(0, MOST_EXAMPLES - before.length);
+  const taken = ids.slice(0, roomFor(of, as));
   return { query: taken.reduce((next, id) => labelled(next, id, as), of), taken: taken.length };
 }

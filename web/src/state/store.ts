@@ -2,7 +2,7 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { type Answer, chipAt, encodePicture, joined, search } from "../api/search";
 import { ApiError, asApiError, isAborted } from "../api/client";
-import { labelled, labelOf, type Label } from "./labels";
+import { isFull, labelled, labelOf, type Label } from "./labels";
 import { placesOf, type Place } from "./places";
 import { askHits } from "../api/watches";
 import { asksForSomething, EMPTY, fromHash, MOST_EXAMPLES, toHash, type Query } from "./query";
@@ -64,8 +64,12 @@ export function countWithin(distances: readonly number[], cutoff: number): numbe
 }
 
 let controller = new AbortController();
+let paging = new AbortController();
 let timer = 0;
-let answered: Query = EMPTY;
+/** The query that the answer is of. It differs from the query while a search runs, and after one that was stopped or failed. */
+const answered = signal<Query>(EMPTY);
+/** The query of what is shown: that of the answer, with the cutoff of now. */
+export const shownQuery = computed<Query>(() => ({ ...answered.value, cutoff: query.value.cutoff }));
 
 /** Whether a query is another one refined: the same examples, and some more or fewer. Only then something is new. */
 export function isRefined(before: Query, now: Query): boolean {
@@ -99,7 +103,9 @@ export function leaveWatch(): void {
 
 function scheduleSearch(pauseMs: number): void {
   controller.abort();
+  paging.abort();
   clearTimeout(timer);
+  if (failure.value?.code === STOPPED) failure.value = null;
   // the hits of a watch are no answer to a query, nor to another watch
   if ((answer.value?.watched?.watch ?? "") !== query.value.watch) answer.value = null;
   if (!asksForSomething(query.value)) {
@@ -117,7 +123,7 @@ function scheduleSearch(pauseMs: number): void {
 /** Search again, as it is. */
 export const searchAgain = (): void => scheduleSearch(0);
 
-/** Give up the search that runs. The answer before it stays. */
+/** Give up the search that runs. An answer before it stays; the hits of a watch don't. */
 export function stopSearching(): void {
   controller.abort();
   clearTimeout(timer);
@@ -128,11 +134,11 @@ async function run(): Promise<void> {
   controller = new AbortController();
   const { signal } = controller;
   const asked = query.value;
-  const known = new Set(isRefined(answered, asked) ? (answer.value?.ids ?? []) : []);
+  const known = new Set(isRefined(answered.value, asked) ? (answer.value?.ids ?? []) : []);
   try {
     const found = await (asked.watch ? askHits(asked, signal) : search(asked, signal));
-    answered = asked;
     batch(() => {
+      answered.value = { ...asked, snapshot: found.snapshot };
       if (found.watched) fresh.value = new Set(found.watched.fresh);
       else fresh.value = known.size ? new Set(found.ids.filter((id) => !known.has(id))) : new Set();
       answer.value = found;
@@ -171,8 +177,9 @@ export async function loadMore(): Promise<void> {
   const first = answer.value;
   if (!first?.next || isLoadingMore) return;
   isLoadingMore = true;
+  paging = new AbortController();
   try {
-    const more = await search(query.value, controller.signal, first.next);
+    const more = await search(answered.value, paging.signal, first.next);
     if (answer.value === first) answer.value = joined(first, more);
   } catch (error) {
     if (!isAborted(error)) fail(error);
@@ -182,6 +189,8 @@ export async function loadMore(): Promise<void> {
 }
 
 export const FOR_FIRST = "Choose an example for first: examples against only push others away from it.";
+export const TOO_MANY = `There can be ${MOST_EXAMPLES} examples of a kind at most: remove one first.`;
+export const PICTURE_LEFT_OUT = "Chips are the examples now; the picture is left out.";
 /** Make a chip an example for, against, or none, and search again. */
 export function label(id: string, as: Label): void {
   if (labelOf(query.value, id) === as) return;
@@ -190,11 +199,11 @@ export function label(id: string, as: Label): void {
     notice.value = FOR_FIRST;
     return;
   }
-  if (next.positive.length > MOST_EXAMPLES || next.negative.length > MOST_EXAMPLES) {
-    notice.value = `There can be ${MOST_EXAMPLES} examples of a kind at most: remove one first.`;
+  if (as !== "none" && isFull(query.value, as)) {
+    notice.value = TOO_MANY;
     return;
   }
-  if (query.value.code && next.positive.length) notice.value = "Chips are the examples now; the picture is left out.";
+  if (query.value.code && next.positive.length) notice.value = PICTURE_LEFT_OUT;
   change(next, LABEL_PAUSE_MS);
 }
 
