@@ -26,15 +26,15 @@ export function Grid(): JSX.Element {
   }, []);
   useEffect(() => scroller.current?.scrollTo({ top: 0 }), [found?.ids[0], found?.snapshot, found?.matched]);
   // the card that had the focus goes when its chip becomes an example: the one in its place takes it; so does the first
-  // card when a state's button goes, as there is an answer
+  // card when Stop or a state's button goes, as there is an answer
   const held = useRef(-1);
   useEffect(() => {
     if (held.current >= 0 && document.activeElement === document.body && list.length) moveTo(Math.min(held.current, list.length - 1));
   }, [found]);
   const onFocusIn = (event: FocusEvent): void => {
     const row = Number((event.target as HTMLElement).dataset["row"] ?? "NaN");
-    const isInState = (event.target as HTMLElement).closest(".state") !== null;
-    held.current = isInState ? 0 : list.findIndex((each) => each.row === row);
+    const goesWithTheAnswer = (event.target as HTMLElement).closest(".state, .late") !== null;
+    held.current = goesWithTheAnswer ? 0 : list.findIndex((each) => each.row === row);
   };
   const onFocusOut = (event: FocusEvent): void => {
     if (event.relatedTarget) held.current = -1;
@@ -70,9 +70,9 @@ export function Grid(): JSX.Element {
   const inSight = list.slice(first * columns, last * columns);
   const tabStop = inSight.some((each) => each.row === focused.value) ? focused.value : inSight[0]?.row;
   return (
-    <section class="results" aria-label="Results">
+    <section class="results" aria-label="Results" onFocusIn={onFocusIn} onFocusOut={onFocusOut}>
       <Results />
-      <div class="scroller" ref={scroller} onKeyDown={onKeyDown} onFocusIn={onFocusIn} onFocusOut={onFocusOut}>
+      <div class="scroller" ref={scroller} onKeyDown={onKeyDown}>
         {found && list.length > 0 && (
           <ul
             class="cards"
