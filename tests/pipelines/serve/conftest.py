@@ -22,7 +22,6 @@ from PIL import Image
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
-from benchmarks.slow_store import SlowStore, slow_store
 from model.bundle import Manifest, pack_bundle
 from model.codes import hamming_distances, unpack
 from model.network import HashNetwork
@@ -277,23 +276,14 @@ def alone(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> "Ingres
 
 
 @pytest.fixture(scope="package")
-def slow(archive: Archive) -> Iterator[SlowStore]:
-    """What the service sees of the store: a proxy that answers at once, until a test sets its delay."""
-    with slow_store(archive.store.config.endpoint or "") as slow:
-        yield slow
-
-
-@pytest.fixture(scope="package")
-def url(
-    archive: Archive, slow: SlowStore, ray_local: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def url(archive: Archive, ray_local: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the service over the archive: two shards, two replicas of each."""
     from pipelines.serve.run import serving
 
     config = ServeConfig(
         table=archive.table,
         admin_key_hashes=(hashlib.sha256(ADMIN_KEY.encode()).hexdigest(),),
-        store=archive.store.config.model_copy(update={"endpoint": slow.endpoint}),
+        store=archive.store.config,
         port=free_port(),
         index_folder=tmp_path_factory.mktemp("indices"),
         key_hashes=(hashlib.sha256(KEY.encode()).hexdigest(),),

@@ -1,15 +1,12 @@
 """Pictures over HTTP: sizes, formats, and what caches are told."""
 
 import io
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.slow_store import SlowStore
 from pipelines.client import Client
 from pipelines.errors import NotFoundError
 from tests.pipelines.serve.conftest import KEY, Archive
@@ -80,21 +77,3 @@ def test_the_client_takes_size_and_surroundings(url, chip, link):
         assert client.thumbnail(chip, version=version) == client.thumbnail(chip)
         with pytest.raises(NotFoundError):
             client.thumbnail(chip, version="0" * 16)
-
-
-def test_searches_do_not_wait_for_pictures(http: httpx.Client, archive: Archive, slow: SlowStore) -> None:
-    chips = archive.ids()[:6]
-    slow.count()
-    slow.delay.value = 3.0
-    try:
-        with ThreadPoolExecutor(len(chips)) as pool:
-            addresses = [f"/v1/chips/{chip}/thumbnail?size=512&context=3" for chip in chips]
-            pictures = [pool.submit(http.get, address) for address in addresses]
-            while slow.requests.value == 0:
-                time.sleep(0.01)
-            for chip in chips:
-                assert http.post("/v1/search", json={"chip_ids": [chip], "k": 3}).is_success
-            assert not any(picture.done() for picture in pictures), "all are still on their way"
-    finally:
-        slow.delay.value = 0.0
-    assert [picture.result().status_code for picture in pictures] == [200] * len(chips)
