@@ -40,6 +40,17 @@ def wait_until_asked(visitor, held: list[Any]) -> None:
         visitor.page.wait_for_timeout(20)
 
 
+def with_export_open(archive: Archive, visit) -> Any:
+    """A visitor before the export of an answer of several small pages."""
+    visitor = visit(accept_downloads=True)
+    visitor.page.add_init_script(SMALL_PAGES)
+    visitor.open(f"#for={archive.ids()[5]}&cutoff=30")
+    visitor.page.wait_for_selector(".card")
+    visitor.page.keyboard.press("e")
+    visitor.page.wait_for_selector("dialog[open] .actions")
+    return visitor
+
+
 def text_of_focus(visitor) -> str:
     said: str = visitor.page.evaluate("document.activeElement.textContent")
     return said
@@ -134,12 +145,7 @@ def test_a_heat_that_fails_leaves_the_answer(archive: Archive, visit) -> None:
 
 
 def test_an_export_that_breaks_off_says_what_is_saved(archive: Archive, visit) -> None:
-    visitor = visit(accept_downloads=True)
-    visitor.page.add_init_script(SMALL_PAGES)
-    visitor.open(f"#for={archive.ids()[5]}&cutoff=30")
-    visitor.page.wait_for_selector(".card")
-    visitor.page.keyboard.press("e")
-    visitor.page.wait_for_selector("dialog[open] .actions")
+    visitor = with_export_open(archive, visit)
     held = hold(visitor, "/v1/search", first=1)
     visitor.page.click("dialog[open] >> button:has-text('GeoParquet')")
     visitor.page.wait_for_selector(f"dialog[open] >> text=/^{CHIPS_A_PAGE} of /")
@@ -156,12 +162,7 @@ def test_an_export_that_breaks_off_says_what_is_saved(archive: Archive, visit) -
 @pytest.mark.parametrize("kind", ["GeoJSON", "GeoParquet"])
 def test_an_export(archive: Archive, visit, kind: str) -> None:
     pages = 2
-    visitor = visit(accept_downloads=True)
-    visitor.page.add_init_script(SMALL_PAGES)
-    visitor.open(f"#for={archive.ids()[5]}&cutoff=30")
-    visitor.page.wait_for_selector(".card")
-    visitor.page.keyboard.press("e")
-    visitor.page.wait_for_selector("dialog[open] .actions")
+    visitor = with_export_open(archive, visit)
     hold(visitor, "/v1/search", first=pages)
     visitor.page.click(f"dialog[open] >> button:has-text('{kind}')")
     visitor.page.wait_for_selector(f"dialog[open] >> text=/^{pages * CHIPS_A_PAGE} of /")

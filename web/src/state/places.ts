@@ -1,4 +1,5 @@
-// "One a place": of chips that overlap, the nearest is kept; the others, mostly other dates, stand behind it.
+// Where results lie. "One a place": of chips that overlap, the nearest is kept; the others, mostly other dates, stand
+// behind it. And which of them lie in an area.
 import { wrapped, type BBox } from "../map/regions";
 
 export interface Place {
